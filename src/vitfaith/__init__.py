@@ -1,0 +1,1 @@
+"""Faithfulness of Vision Transformer explanations."""

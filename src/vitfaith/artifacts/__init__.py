@@ -1,0 +1,1 @@
+"""What is on disk: Arrow schemas, atomic writes, checked readers, provenance."""

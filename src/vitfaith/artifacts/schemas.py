@@ -1,0 +1,108 @@
+"""Every Arrow schema of the chain. Paths add the condition as Hive partition columns; these are the file columns."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_IMAGE = [
+    pa.field("channels", pa.int16(), nullable=False),
+    pa.field("height", pa.int16(), nullable=False),
+    pa.field("width", pa.int16(), nullable=False),
+    pa.field("pixels", pa.binary(), nullable=False),
+]
+_ID = pa.field("image_id", pa.string(), nullable=False)
+_METHOD = pa.field("method", pa.string(), nullable=False)
+_SCORE = [
+    pa.field("metric", pa.string(), nullable=False),
+    pa.field("variant", pa.string(), nullable=False),  # "k=10"; empty where a metric has one read-out
+    pa.field("value", pa.float64(), nullable=False),  # NaN when flag is set
+    pa.field("flag", pa.string(), nullable=False),  # "" or the reason why value is NaN
+]
+
+SHARDS = pa.schema([_ID, pa.field("label", pa.int32(), nullable=False), *_IMAGE])
+"""Images of a dataset; ``pixels`` is uint8, channel-first."""
+
+IMAGES = pa.schema(
+    [
+        _ID,
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("target", pa.int32(), nullable=False),  # explained class: prediction on the clean image
+        pa.field("prediction", pa.int32(), nullable=False),  # class predicted for the stored image
+        pa.field("success", pa.bool_(), nullable=False),  # prediction differs from target
+        pa.field("linf", pa.float32(), nullable=False),  # distance to the clean image, in [0, 1] pixel units
+        pa.field("l2", pa.float32(), nullable=False),
+        *_IMAGE,
+    ]
+)
+"""Attacked images; ``pixels`` is uint8, channel-first, rounded towards the clean image."""
+
+DENOISED = pa.schema([_ID, pa.field("sample", pa.int32(), nullable=False), *_IMAGE])
+"""One row per (image, noise sample); ``pixels`` is float16 in [0, 1], channel-first."""
+
+PREDICTIONS = pa.schema(
+    [
+        _ID,
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("target", pa.int32(), nullable=False),
+        pa.field("prediction", pa.int32(), nullable=False),  # arg-max of the mean probability
+        pa.field("target_probability", pa.float32(), nullable=False),
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),  # mean over samples
+        pa.field("votes", pa.list_(pa.int32()), nullable=False),  # arg-max counts over samples
+        pa.field("samples", pa.int32(), nullable=False),
+    ]
+)
+
+MAPS = pa.schema(
+    [
+        _ID,
+        _METHOD,
+        pa.field("target", pa.int32(), nullable=False),
+        pa.field("rows", pa.int16(), nullable=False),
+        pa.field("columns", pa.int16(), nullable=False),
+        pa.field("map", pa.list_(pa.float32()), nullable=False),  # rows × columns, row by row
+        pa.field("spread", pa.list_(pa.float32())),  # standard deviation over noise samples; null without smoothing
+        pa.field("samples", pa.int32(), nullable=False),
+        pa.field("flag", pa.string(), nullable=False),  # "", "constant" or "nan"
+    ]
+)
+
+SCORES = pa.schema([_ID, _METHOD, *_SCORE])
+
+CURVES = pa.schema(
+    [
+        _ID,
+        _METHOD,
+        pa.field("curve", pa.string(), nullable=False),  # "morf", "lerf" (cumulative) or "groups" (one group at a time)
+        pa.field("variant", pa.string(), nullable=False),  # level, fill, number of steps
+        pa.field("step", pa.int16(), nullable=False),
+        pa.field("fraction", pa.float32(), nullable=False),  # share of the features replaced
+        pa.field("probability", pa.float32(), nullable=False),  # of the target class
+        pa.field("log_probability", pa.float32(), nullable=False),
+        pa.field("kl", pa.float32(), nullable=False),  # KL(clean distribution ‖ this one), nats
+        pa.field("prediction", pa.int32(), nullable=False),
+    ]
+)
+
+STABILITY = pa.schema([_ID, _METHOD, pa.field("reference", pa.string(), nullable=False), *_SCORE])
+"""Similarity of a map to the map of the same image in the ``reference`` condition: "clean" (same smoothing, no
+attack) or "undefended" (no attack, no smoothing)."""
+
+SUMMARY = pa.schema(
+    [
+        pa.field("dataset", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("attack", pa.string()),
+        pa.field("smoothing", pa.string()),
+        _METHOD,
+        pa.field("reference", pa.string(), nullable=False),  # empty for scores
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),  # images with a finite value
+        pa.field("flagged", pa.int64(), nullable=False),  # images without
+        pa.field("mean", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),  # bounds of the confidence interval of the mean
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("sd", pa.float64(), nullable=False),
+        pa.field("confidence", pa.float64(), nullable=False),
+    ]
+)

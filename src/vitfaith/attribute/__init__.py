@@ -1,0 +1,1 @@
+"""Explainers: from (classifier, images, targets) to maps on the patch grid."""

@@ -1,0 +1,57 @@
+"""The registry of explainers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from vitfaith.registry import Parameters, Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.attribute.context import Context
+
+Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
+"""Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
+noise or interpolation; ``relevance`` runs modified backward rules; ``perturbation`` needs forwards of masked images;
+``learned`` needs a trained explainer; ``external`` reads maps from files."""
+
+Need = Literal[
+    "attention", "attention_gradient", "attention_scores", "value", "hidden", "hidden_gradient", "input_gradient", "logits"
+]
+
+Explain = TypeVar("Explain", bound="Callable[[Context, Parameters], Tensor] | Callable[..., Tensor]")
+
+EXPLAINERS: Registry = Registry("explainer")
+
+
+def explainer(
+    name: str,
+    *,
+    family: Family,
+    needs: tuple[Need, ...] = (),
+    class_specific: bool,
+    citation: str,
+    parameters: type[Parameters] = Parameters,
+    hierarchical: bool = False,
+    stochastic: bool = False,
+) -> Callable[[Explain], Explain]:
+    """Register ``function(context, parameters) -> Tensor`` (B, rows, columns) float32 under ``name``.
+
+    Args:
+        needs: what the shared pass must keep for it.
+        class_specific: whether the map depends on the target class.
+        hierarchical: whether it is defined for models without class-token attention over one patch grid (Swin …).
+        stochastic: whether it draws random numbers (keyed by seed, image and purpose).
+    """
+    return EXPLAINERS.register(
+        name,
+        parameters=parameters,
+        citation=citation,
+        family=family,
+        needs=frozenset(needs),
+        class_specific=class_specific,
+        hierarchical=hierarchical,
+        stochastic=stochastic,
+    )

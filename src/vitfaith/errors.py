@@ -1,0 +1,28 @@
+"""Errors that a user can act on: one sentence that names the key, file or column, and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VitfaithError(Exception):
+    """Base of every error raised on purpose; the command line prints its text alone, without a traceback."""
+
+
+class ConfigError(VitfaithError):
+    """The configuration is wrong; the text names the key."""
+
+
+class ArtifactError(VitfaithError):
+    """A file of the chain is missing, corrupt or of another shape; the text names the file and the column."""
+
+
+class InputError(VitfaithError, ValueError):
+    """An array or argument has a wrong shape, range or type; the text names the argument."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint `` (did you mean 'x'?)`` for the known word nearest to ``word``, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,1 @@
+"""The classifier that is explained: any timm model behind one wrapper."""

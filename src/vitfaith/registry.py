@@ -1,0 +1,111 @@
+"""Registries: what exists (explainers, metrics, attacks, smoothings, datasets, figures) under which name.
+
+An entry is a function or class with a typed parameter model. The configuration schema, the listings, the
+documentation tables and the property tests are all made from the registries, so adding an entry needs no rule.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from vitfaith.errors import ConfigError, did_you_mean
+
+
+class Parameters(BaseModel):
+    """Base of every parameter model: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered item.
+
+    ``name`` is unique in its registry; ``implementation`` is what the stage calls; ``parameters`` its typed settings;
+    ``citation`` the paper; ``traits`` hold what a registry adds (family, needs, direction …).
+    """
+
+    name: str
+    implementation: Callable[..., Any]
+    parameters: type[Parameters]
+    citation: str
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """First line of the implementation's docstring."""
+        return (self.implementation.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that defines the implementation (its code is part of the fingerprint)."""
+        return self.implementation.__module__
+
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Registry(Generic[T]):
+    """Name → :class:`Entry`, filled by decorators; iteration is in order of registration."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+
+    def register(
+        self, name: str, *, parameters: type[Parameters] = Parameters, citation: str = "", **traits: Any
+    ) -> Callable[[T], T]:
+        """Decorator that enters a function or class under ``name``; raises :class:`ConfigError` when taken."""
+
+        def enter(implementation: T) -> T:
+            known = self._entries.get(name)
+            if known is not None and known.module != implementation.__module__:
+                raise ConfigError(f"{self.kind} '{name}' is registered twice: {known.module}, {implementation.__module__}")
+            self._entries[name] = Entry(name, implementation, parameters, citation, dict(traits))
+            return implementation
+
+        return enter
+
+    def __getitem__(self, name: str) -> Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            hint = did_you_mean(name, self._entries)
+            raise ConfigError(
+                f"unknown {self.kind} '{name}'{hint}; known: {', '.join(sorted(self._entries))}"
+            ) from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def names(self) -> list[str]:
+        """All names in order of registration."""
+        return list(self._entries)
+
+
+def load_plugin(path: str | Path) -> str:
+    """Import a user's Python file so that its decorators register what it defines; returns the module name."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"plugins: file '{path}' does not exist; give a path relative to the working directory")
+    name = f"vitfaith_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return name

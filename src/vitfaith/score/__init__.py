@@ -1,0 +1,1 @@
+"""Faithfulness metrics as read-outs of one perturbation engine."""

@@ -1,0 +1,114 @@
+"""Train a small timm ViT on a labelled image set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.registry import Parameters
+from vitfaith.rng import derive_seed
+from vitfaith.train.loop import fit
+
+
+class ClassifierRecipe(Parameters):
+    """How a classifier is trained."""
+
+    epochs: int = Field(30, ge=1, description="passes over the training images")
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the cosine schedule (AdamW)")
+    weight_decay: float = Field(0.05, ge=0)
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    shift: int = Field(2, ge=0, description="random translation, in pixels")
+    flip: bool = Field(True, description="random horizontal flip")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
+
+
+def sincos_position_embedding(dim: int, rows: int, columns: int, prefix_tokens: int) -> Tensor:
+    """2-D sine–cosine table (1, prefix + rows·columns, dim) float32; prefix rows are zero. ``dim`` divisible by 4."""
+    quarter = dim // 4
+    frequency = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    parts = [f(axis.reshape(-1, 1) * frequency) for axis in (x, y) for f in (torch.sin, torch.cos)]
+    table = torch.cat(parts, dim=1).float()
+    return torch.cat([torch.zeros(prefix_tokens, table.shape[1]), table])[None]
+
+
+def augment(images: Tensor, recipe: ClassifierRecipe, seed: int, step: int) -> Tensor:
+    """Random shift and flip of a batch (B, C, H, W), keyed by (seed, step)."""
+    rng = np.random.default_rng(derive_seed(seed, "batch", "augment", step))
+    count, _, height, width = images.shape
+    padded = functional.pad(images, [recipe.shift] * 4)
+    dy, dx = rng.integers(0, 2 * recipe.shift + 1, (2, count))
+    rows = torch.from_numpy(dy)[:, None] + torch.arange(height)
+    columns = torch.from_numpy(dx)[:, None] + torch.arange(width)
+    if recipe.flip:
+        flipped = torch.from_numpy(rng.random(count) < 0.5)
+        columns = torch.where(flipped[:, None], columns.flip(1), columns)
+    return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+    """Share of ``images`` (N, C, H, W) in [0, 1] whose predicted class equals ``labels`` (N,)."""
+    hits = [
+        (classifier(x).argmax(1) == y).sum()
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    ]
+    return float(torch.stack(hits).sum()) / len(labels)
+
+
+def train_classifier(
+    architecture: str,
+    arguments: dict[str, Any],
+    train: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    test: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    recipe: ClassifierRecipe,
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> tuple[Classifier, list[dict[str, Any]]]:
+    """Train timm's ``architecture`` from scratch; returns the averaged classifier and the log, one row per epoch.
+
+    Images are uint8 (N, C, H, W); the normalisation is the training set's channel mean and standard deviation.
+    The position table starts from a 2-D sine–cosine pattern, which small ViTs need to learn quickly.
+    """
+    torch.manual_seed(derive_seed(seed, architecture, "initialise"))
+    images = torch.from_numpy(train[0]).float().div_(255)
+    labels = torch.from_numpy(train[1])
+    mean, std = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()
+    classifier = Classifier(build_backbone(architecture, arguments), mean, std).to(device)
+    table = getattr(classifier.backbone, "pos_embed", None)
+    if isinstance(table, nn.Parameter) and table.shape[-1] % 4 == 0:
+        rows, columns = classifier.grid
+        table.data.copy_(0.2 * sincos_position_embedding(table.shape[-1], rows, columns, classifier.prefix_tokens))
+    test_images = torch.from_numpy(test[0]).float().div_(255).to(device)
+    test_labels = torch.from_numpy(test[1]).to(device)
+
+    def loss_of(indices: NDArray[np.int64], step: int) -> Tensor:
+        picked = torch.from_numpy(indices)
+        x = augment(images[picked], recipe, seed, step).to(device)
+        return functional.cross_entropy(
+            classifier(x), labels[picked].to(device), label_smoothing=recipe.label_smoothing
+        )
+
+    averaged, log = fit(
+        classifier,
+        loss_of,
+        count=len(images),
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        ema_decay=recipe.ema_decay,
+        seed=seed,
+        evaluate=lambda net: {"test_accuracy": accuracy(net, test_images, test_labels)},
+    )
+    assert isinstance(averaged, Classifier)
+    return freeze(averaged.cpu()), log

@@ -1,0 +1,85 @@
+"""Train a small unconditional diffusers U-Net on an image set, by the noise-prediction loss (Ho et al. 2020)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitfaith.registry import Parameters
+from vitfaith.rng import derive_seed
+from vitfaith.train.loop import fit
+
+
+class DenoiserRecipe(Parameters):
+    """Shape and training of a denoiser."""
+
+    channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the resolution levels")
+    layers_per_block: int = Field(1, ge=1)
+    epochs: int = Field(4, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    max_timestep: int = Field(500, ge=1, le=1000, description="noise levels are drawn from [0, max_timestep)")
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+
+
+def train_denoiser(
+    train: NDArray[np.uint8], test: NDArray[np.uint8], recipe: DenoiserRecipe, *, seed: int, device: str = "cpu"
+) -> tuple[UNet2DModel, DDPMScheduler, list[dict[str, Any]]]:
+    """Train on uint8 images (N, C, H, W); returns network, scheduler (1000 linear steps) and one log row per epoch."""
+    torch.manual_seed(derive_seed(seed, "denoiser", "initialise"))
+    channels, size = train.shape[1], train.shape[-1]
+    levels = len(recipe.channels)
+    network = UNet2DModel(
+        sample_size=size,
+        in_channels=channels,
+        out_channels=channels,
+        layers_per_block=recipe.layers_per_block,
+        block_out_channels=recipe.channels,
+        down_block_types=("DownBlock2D",) * levels,
+        up_block_types=("UpBlock2D",) * levels,
+        norm_num_groups=8,
+        add_attention=False,
+    ).to(device)
+    scheduler = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear", clip_sample=True)
+    images = torch.from_numpy(train).float().div_(127.5).sub_(1)
+    held_out = torch.from_numpy(test[:512]).float().div_(127.5).sub_(1).to(device)
+
+    def prediction_loss(net: nn.Module, clean: Tensor, key: str, step: int) -> Tensor:
+        source = torch.Generator().manual_seed(derive_seed(seed, key, "noise", step))
+        noise = torch.randn(clean.shape, generator=source).to(device)
+        timesteps = torch.randint(0, recipe.max_timestep, (len(clean),), generator=source).to(device)
+        noisy = scheduler.add_noise(clean, noise, timesteps)  # type: ignore[arg-type]
+        return functional.mse_loss(net(noisy, timesteps).sample, noise)
+
+    @torch.inference_mode()
+    def evaluate(net: nn.Module) -> dict[str, float]:
+        return {"test_loss": float(prediction_loss(net, held_out, "test", 0))}
+
+    averaged, log = fit(
+        network,
+        lambda indices, step: prediction_loss(network, images[torch.from_numpy(indices)].to(device), "train", step),
+        count=len(images),
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=0.0,
+        ema_decay=recipe.ema_decay,
+        seed=seed,
+        evaluate=evaluate,
+    )
+    assert isinstance(averaged, UNet2DModel)
+    return averaged.cpu().eval(), scheduler, log
+
+
+def save_denoiser(network: UNet2DModel, scheduler: DDPMScheduler, folder: Path) -> None:
+    """Write the pair in the diffusers layout: ``unet/`` and ``scheduler/`` (safetensors weights)."""
+    network.save_pretrained(folder / "unet", safe_serialization=True)
+    scheduler.save_pretrained(folder / "scheduler")
