@@ -1,0 +1,47 @@
+"""What an explainer receives: a batch, the classifier, and the passes that explainers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.attribute.capture import Capture
+    from vitfaith.attribute.registry import Need
+    from vitfaith.models.classifier import Classifier
+
+
+@dataclass
+class Context:
+    """One batch to explain.
+
+    Attributes:
+        classifier: frozen model in evaluation mode.
+        images: (B, C, H, W) float32 in [0, 1], on the classifier's device.
+        targets: (B,) int64, the class to explain for each image.
+        image_ids: B names; with ``seed`` they key every random number.
+        seed: the study's seed.
+        needs: what :attr:`capture` must keep, the union over the explainers of this batch.
+        batch_size: most images that go through the classifier at once, for explainers that build masked copies.
+        sample: index of the noise sample that ``images`` shows (0 without smoothing); part of random keys.
+    """
+
+    classifier: Classifier
+    images: Tensor
+    targets: Tensor
+    image_ids: Sequence[str]
+    seed: int = 0
+    needs: frozenset[Need] = frozenset()
+    batch_size: int = 256
+    sample: int = 0
+
+    @cached_property
+    def capture(self) -> Capture:
+        """The shared forward and backward pass of this batch, run at first use."""
+        from vitfaith.attribute.capture import run_capture
+
+        return run_capture(self.classifier, self.images, self.targets, self.needs)
