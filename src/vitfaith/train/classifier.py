@@ -7,27 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
-from vitfaith.registry import Parameters
 from vitfaith.rng import derive_seed
 from vitfaith.train.loop import fit
-
-
-class ClassifierRecipe(Parameters):
-    """How a classifier is trained."""
-
-    epochs: int = Field(30, ge=1, description="passes over the training images")
-    batch_size: int = Field(128, ge=1)
-    learning_rate: float = Field(2e-3, gt=0, description="peak of the cosine schedule (AdamW)")
-    weight_decay: float = Field(0.05, ge=0)
-    label_smoothing: float = Field(0.05, ge=0, lt=1)
-    shift: int = Field(2, ge=0, description="random translation, in pixels")
-    flip: bool = Field(True, description="random horizontal flip")
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
+from vitfaith.train.recipes import ClassifierRecipe
 
 
 def sincos_position_embedding(dim: int, rows: int, columns: int, prefix_tokens: int) -> Tensor:

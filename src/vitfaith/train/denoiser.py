@@ -9,25 +9,12 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitfaith.registry import Parameters
 from vitfaith.rng import derive_seed
 from vitfaith.train.loop import fit
-
-
-class DenoiserRecipe(Parameters):
-    """Shape and training of a denoiser."""
-
-    channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the resolution levels")
-    layers_per_block: int = Field(1, ge=1)
-    epochs: int = Field(4, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1.5e-3, gt=0)
-    max_timestep: int = Field(500, ge=1, le=1000, description="noise levels are drawn from [0, max_timestep)")
-    ema_decay: float = Field(0.999, ge=0, lt=1)
+from vitfaith.train.recipes import DenoiserRecipe
 
 
 def train_denoiser(

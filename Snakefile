@@ -1,0 +1,47 @@
+# vitfaith: faithfulness of Vision Transformer explanations, clean, under attack, and behind denoised diffusion smoothing.
+# Run:   uv run snakemake --cores all            Config: config/config.yaml, explained in config/README.md
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/shard.smk"
+include: "rules/train.smk"
+include: "rules/attack.smk"
+include: "rules/denoise.smk"
+include: "rules/predict.smk"
+include: "rules/attribute.smk"
+include: "rules/score.smk"
+include: "rules/stability.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+localrules:
+    all,
+    train,
+    scores,
+
+
+rule all:
+    default_target: True
+    input:
+        all_tables,
+        all_figures,
+
+
+rule scores:
+    input:
+        all_tables,
+
+
+rule train:
+    input:
+        trained_networks,

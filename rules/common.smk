@@ -1,0 +1,135 @@
+"""Functions and constraints that the rules share. What a study needs is decided in vitfaith.plan, not here."""
+
+import re
+
+from snakemake.exceptions import WorkflowError
+
+from vitfaith.config.load import load_study
+from vitfaith.errors import VitfaithError
+from vitfaith.plan import SHARED, Condition, Plan
+
+try:
+    PLAN = Plan(load_study(config))
+except VitfaithError as error:
+    raise WorkflowError(f"configuration: {error}")
+STUDY = PLAN.study
+
+
+def one_of(names):
+    """A regular expression for one of ``names``; unknown names then never match a rule."""
+    return "|".join(map(re.escape, names)) or "$."
+
+
+wildcard_constraints:
+    dataset=one_of(STUDY.datasets),
+    model=one_of([*STUDY.models, SHARED]),
+    attack=one_of(STUDY.attacks),
+    smoothing=one_of(STUDY.smoothings),
+    family=r"[a-z_]+",
+    shard=r"shard-\d+",
+    experiment=one_of(STUDY.experiments),
+    figure=one_of(STUDY.figures),
+
+
+def spec_of(stage):
+    """An input function for ``params``: all settings the job depends on, as canonical JSON."""
+
+    def get(wildcards):
+        return PLAN.spec(stage, dict(wildcards))
+
+    return get
+
+
+def code_of(stage):
+    """An input function for ``params``: fingerprint of the code behind the job."""
+
+    def get(wildcards):
+        return PLAN.code(stage, dict(wildcards))
+
+    return get
+
+
+def train_spec_of(kind):
+    """As ``spec_of``, for the network ``name`` of a kind (classifier or denoiser)."""
+
+    def get(wildcards):
+        return PLAN.spec("train", {"kind": kind, "name": wildcards.name})
+
+    return get
+
+
+def batch_size_of(wildcards):
+    return STUDY.compute.batch_size
+
+
+def condition_of(wildcards):
+    return Condition(wildcards.dataset, wildcards.model, wildcards.attack, wildcards.smoothing)
+
+
+def weights_of(wildcards):
+    return PLAN.weights(wildcards.model)
+
+
+def weights_option(wildcards, input):
+    return f"--weights {input.weights}" if input.get("weights") else ""
+
+
+def images_to_denoise(wildcards):
+    """Clean images are denoised once for all models; attacked ones belong to a model."""
+    if wildcards.model == SHARED:
+        return f"results/shard/dataset={wildcards.dataset}/{wildcards.shard}.parquet"
+    return f"results/attack/dataset={wildcards.dataset}/model={wildcards.model}/attack={wildcards.attack}/{wildcards.shard}.parquet"
+
+
+def denoiser_of(wildcards):
+    return PLAN.denoiser_files(wildcards.smoothing)
+
+
+def denoised_of(wildcards):
+    """The denoised samples of a condition, nothing without smoothing."""
+    if not PLAN.smooths(wildcards.smoothing):
+        return []
+    model = SHARED if wildcards.attack == "clean" else wildcards.model
+    return PLAN.denoised(wildcards.dataset, model, wildcards.attack, wildcards.smoothing, wildcards.shard)
+
+
+def denoised_option(wildcards, input):
+    return f"--denoised {input.denoised}" if input.get("denoised") else ""
+
+
+def reference_maps(wildcards):
+    """The maps that a condition's maps are compared with."""
+    return PLAN.reference_files(condition_of(wildcards), wildcards.family, wildcards.shard)
+
+
+def reference_options(wildcards):
+    references = PLAN.references(condition_of(wildcards))
+    files = reference_maps(wildcards)
+    return " ".join(f"--{name} {file}" for name, file in zip(references, files))
+
+
+def experiment_results(wildcards):
+    return PLAN.experiment_files(wildcards.experiment)
+
+
+def figure_tables(wildcards):
+    folder = f"results/tables/experiment={wildcards.experiment}"
+    return [f"{folder}/{need}.parquet" for need in sorted(PLAN.figure_needs(wildcards.figure))]
+
+
+def all_tables(wildcards):
+    return [f"results/tables/experiment={name}/summary.parquet" for name in STUDY.experiments]
+
+
+def all_figures(wildcards):
+    return [
+        f"results/figures/{name}/{figure}.png"
+        for name, experiment in STUDY.experiments.items()
+        for figure in experiment.figures
+    ]
+
+
+def trained_networks(wildcards):
+    classifiers = [f"results/train/classifier/{name}.safetensors" for name, m in STUDY.models.items() if m.training]
+    denoisers = [f"results/train/denoiser/{name}/unet/config.json" for name, d in STUDY.denoisers.items() if d.training]
+    return classifiers + denoisers

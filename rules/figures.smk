@@ -1,0 +1,28 @@
+rule figures:
+    message:
+        "Figure {wildcards.figure} of experiment {wildcards.experiment}"
+    input:
+        figure_tables,
+    output:
+        pdf="results/figures/{experiment}/{figure}.pdf",
+        svg="results/figures/{experiment}/{figure}.svg",
+        png=report(
+            "results/figures/{experiment}/{figure}.png",
+            category="{experiment}",
+            labels={"figure": "{figure}"},
+            caption="../workflow/report/figure.rst",
+        ),
+    log:
+        "logs/figures/{experiment}/{figure}.log",
+    benchmark:
+        "results/benchmarks/figures/{experiment}/{figure}.jsonl"
+    params:
+        spec=spec_of("figures"),
+        code=code_of("figures"),
+        tables=lambda wildcards: f"results/tables/experiment={wildcards.experiment}",
+        stem=subpath(output.png, strip_suffix=".png"),
+    conda:
+        "../envs/vitfaith.yaml"
+    shell:
+        "python -m vitfaith figures --spec {params.spec:q} --code {params.code} --tables {params.tables}"
+        " --out {params.stem} > {log} 2>&1"

@@ -1,0 +1,24 @@
+rule stability:
+    message:
+        "Stability of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
+    input:
+        maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
+        references=reference_maps,
+    output:
+        ensure(
+            "results/stability/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
+            non_empty=True,
+        ),
+    log:
+        "logs/stability/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
+    benchmark:
+        "results/benchmarks/stability/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+    params:
+        spec=spec_of("stability"),
+        code=code_of("stability"),
+        references=reference_options,
+    conda:
+        "../envs/vitfaith.yaml"
+    shell:
+        "python -m vitfaith stability --spec {params.spec:q} --code {params.code} --maps {input.maps} {params.references}"
+        " --out {output} > {log} 2>&1"

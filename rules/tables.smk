@@ -1,0 +1,28 @@
+rule tables:
+    message:
+        "Tables of experiment {wildcards.experiment}"
+    input:
+        experiment_results,
+    output:
+        multiext(
+            "results/tables/experiment={experiment}/",
+            "scores.parquet",
+            "stability.parquet",
+            "predictions.parquet",
+            "curves.parquet",
+            "gallery.parquet",
+            "summary.parquet",
+            "summary.csv",
+        ),
+    log:
+        "logs/tables/{experiment}.log",
+    benchmark:
+        "results/benchmarks/tables/{experiment}.jsonl"
+    params:
+        spec=spec_of("tables"),
+        code=code_of("tables"),
+        folder=subpath(output[0], parent=True),
+    conda:
+        "../envs/vitfaith.yaml"
+    shell:
+        "python -m vitfaith tables --spec {params.spec:q} --code {params.code} --out {params.folder} > {log} 2>&1"

@@ -1,0 +1,52 @@
+rule train_classifier:
+    message:
+        "Train classifier {wildcards.name}"
+    output:
+        weights=ensure("results/train/classifier/{name}.safetensors", non_empty=True),
+        log="results/train/classifier/{name}.log.parquet",
+    log:
+        "logs/train/classifier/{name}.log",
+    benchmark:
+        "results/benchmarks/train/classifier/{name}.jsonl"
+    wildcard_constraints:
+        name=one_of(STUDY.models),
+    params:
+        spec=train_spec_of("classifier"),
+        code=code_of("train"),
+    resources:
+        gpu=1,
+    conda:
+        "../envs/vitfaith.yaml"
+    shell:
+        "python -m vitfaith train classifier --spec {params.spec:q} --out {output.weights} --log {output.log}"
+        " --gpus {resources.gpu} > {log} 2>&1"
+
+
+rule train_denoiser:
+    message:
+        "Train denoiser {wildcards.name}"
+    output:
+        multiext(
+            "results/train/denoiser/{name}/",
+            config="unet/config.json",
+            weights="unet/diffusion_pytorch_model.safetensors",
+            scheduler="scheduler/scheduler_config.json",
+            log="log.parquet",
+        ),
+    log:
+        "logs/train/denoiser/{name}.log",
+    benchmark:
+        "results/benchmarks/train/denoiser/{name}.jsonl"
+    wildcard_constraints:
+        name=one_of(STUDY.denoisers),
+    params:
+        spec=train_spec_of("denoiser"),
+        code=code_of("train"),
+        folder=subpath(output.log, parent=True),
+    resources:
+        gpu=1,
+    conda:
+        "../envs/vitfaith.yaml"
+    shell:
+        "python -m vitfaith train denoiser --spec {params.spec:q} --out {params.folder} --log {output.log}"
+        " --gpus {resources.gpu} > {log} 2>&1"

@@ -1,0 +1,6 @@
+"""``python -m vitfaith``."""
+
+from vitfaith.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The attack stage: adversarial versions of a shard's images, with what the model predicts for what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from vitfaith.artifacts.images import decode_images, encode_images
+from vitfaith.artifacts.predictions import prediction_table
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
+from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.attack.run import attack_images
+from vitfaith.errors import InputError
+from vitfaith.models.forward import forward_in_batches
+from vitfaith.models.load import load_classifier
+from vitfaith.models.passes import PassCounter
+from vitfaith.registries import entry_of
+
+
+def run_attack(
+    spec: Mapping[str, Any], code: str, images: Path, weights: Path | None, out: Path, predictions: Path, *, device: str, batch_size: int
+) -> None:
+    """Attack one shard.
+
+    ``out`` gets the attacked images (schema IMAGES), ``predictions`` the class probabilities of the stored images.
+
+    Raises:
+        InputError: the shard's labels or image size do not fit the model.
+    """
+    shard = read_table(images, SHARDS)
+    pixels = decode_images(shard, np.uint8, str(images))
+    labels = shard.column("label").to_numpy().astype(np.int64)
+    ids = shard.column("image_id").to_pylist()
+    classifier = load_classifier(spec["model"], weights, device)
+    if labels.max() >= classifier.num_classes:
+        raise InputError(f"'{images}' has label {labels.max()}, the model only {classifier.num_classes} classes; give a model trained on this dataset")
+    clean = torch.from_numpy(pixels.copy()).to(device).float() / 255
+    classifier.check_images(clean)
+    name, parameters = entry_of(spec["attack"], "attacks")
+    with PassCounter(classifier) as passes:
+        targets = forward_in_batches(classifier, clean, batch_size).argmax(1)
+        result = attack_images(
+            classifier, clean, targets, ids, name, parameters, seed=spec["seed"], batch_size=batch_size
+        )
+        stored = torch.from_numpy(result.images).to(device).float() / 255
+        probabilities = forward_in_batches(classifier, stored, batch_size).softmax(1)[:, None].cpu()
+    facts = provenance(
+        "attack", spec, code, device=device, dtype="float32", forwards=passes.forwards, backwards=passes.backwards
+    )
+    target = targets.cpu().numpy()
+    columns = {
+        "image_id": pa.array(ids),
+        "label": pa.array(labels),
+        "target": pa.array(target),
+        "prediction": pa.array(np.asarray(result.prediction)),
+        "success": pa.array(np.asarray(result.success)),
+        "linf": pa.array(np.asarray(result.linf)),
+        "l2": pa.array(np.asarray(result.l2)),
+        **encode_images(result.images),
+    }
+    write_table(prediction_table(ids, labels, target, probabilities), predictions, PREDICTIONS, facts)
+    write_table(pa.table(columns), out, IMAGES, facts)

@@ -1,0 +1,89 @@
+"""The attribute stage: maps of one family of explainers on a shard, smoothed over denoised samples where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from vitfaith.artifacts.images import decode_images
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.schemas import IMAGES, MAPS
+from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.attribute.explain import explain, flags_of
+from vitfaith.denoise.aggregate import aggregate_maps
+from vitfaith.denoise.stage import read_denoised
+from vitfaith.models.load import load_classifier
+from vitfaith.models.passes import PassCounter
+from vitfaith.registries import entries_of, entry_of
+
+
+def map_table(
+    image_ids: Sequence[str], method: str, targets: Tensor, maps: Tensor, spread: Tensor | None, samples: int
+) -> pa.Table:
+    """Rows of schema MAPS for one method; ``maps`` is (B, rows, columns) float32 on the CPU."""
+    count, rows, columns = maps.shape
+    return pa.table(
+        {
+            "image_id": pa.array(list(image_ids)),
+            "method": pa.array([method] * count),
+            "target": pa.array(targets.cpu().numpy()),
+            "rows": pa.array(np.full(count, rows)),
+            "columns": pa.array(np.full(count, columns)),
+            "map": pa.array(list(maps.flatten(1).numpy()), pa.list_(pa.float32())),
+            "spread": pa.nulls(count, pa.list_(pa.float32()))
+            if spread is None
+            else pa.array(list(spread.flatten(1).numpy()), pa.list_(pa.float32())),
+            "samples": pa.array(np.full(count, samples)),
+            "flag": pa.array(flags_of(maps)),
+        }
+    )
+
+
+def run_attribute(
+    spec: Mapping[str, Any],
+    code: str,
+    images: Path,
+    denoised: Path | None,
+    weights: Path | None,
+    out: Path,
+    *,
+    device: str,
+    batch_size: int,
+) -> None:
+    """Explain one shard with every method of ``spec['methods']`` (one family, one shared pass where possible)."""
+    table = read_table(images, IMAGES)
+    ids = table.column("image_id").to_pylist()
+    targets = torch.from_numpy(table.column("target").to_numpy().astype(np.int64)).to(device)
+    classifier = load_classifier(spec["model"], weights, device)
+    methods = entries_of(spec["methods"], "explainers")
+
+    def explain_sample(batch: Tensor, sample: int) -> dict[str, Tensor]:
+        return explain(
+            classifier, batch, targets, ids, methods, seed=spec["seed"], batch_size=batch_size, sample=sample
+        )
+
+    parts = []
+    with PassCounter(classifier.backbone) as passes:
+        if denoised is None:
+            pixels = decode_images(table, np.uint8, str(images)).copy()
+            maps = explain_sample(torch.from_numpy(pixels).to(device).float() / 255, 0)
+            parts = [map_table(ids, m, targets, maps[m], None, 1) for m in methods]
+        else:
+            cache = torch.from_numpy(read_denoised(denoised, ids))
+            samples = cache.shape[1]
+            per_sample = [explain_sample(cache[:, s].to(device), s) for s in range(samples)]
+            _, smoothing = entry_of(spec["smoothing"], "smoothings")
+            for method in methods:
+                stacked = torch.stack([maps[method] for maps in per_sample])
+                mean, spread = aggregate_maps(stacked, smoothing.map_aggregation)  # type: ignore[attr-defined]
+                parts.append(map_table(ids, method, targets, mean, spread, samples))
+    facts = provenance(
+        "attribute", spec, code, device=device, dtype="float32", forwards=passes.forwards, backwards=passes.backwards
+    )
+    write_table(pa.concat_tables(parts), out, MAPS, facts)

@@ -1,0 +1,224 @@
+"""From YAML to a checked study: every key, reference and value, with an error that names the key and the way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from vitfaith.config.sections import (
+    ComputeSection,
+    DatasetSection,
+    DenoiserSection,
+    Experiment,
+    FiguresSection,
+    ModelSection,
+    StatisticsSection,
+)
+from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.registries import DISCRIMINATORS, REGISTRIES
+from vitfaith.registry import Parameters, load_plugin
+
+_FRACTION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
+_ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
+M = TypeVar("M", bound=BaseModel)
+
+FIXED: dict[str, type[BaseModel]] = {"statistics": StatisticsSection, "compute": ComputeSection}
+NAMED: dict[str, type[BaseModel]] = {"models": ModelSection, "denoisers": DenoiserSection, "experiments": Experiment}
+KEYS = ("seed", "code_tracking", "plugins", *REGISTRIES, *FIXED, *NAMED)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A registered item with its settings, under the id that the config gave it."""
+
+    id: str
+    name: str
+    parameters: Parameters
+
+    def spec(self) -> dict[str, Any]:
+        """The settings as plain JSON values, defaults filled in; ``use`` names the registered item."""
+        return {"use": self.name, **self.parameters.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked configuration."""
+
+    seed: int
+    code_tracking: str
+    plugins: tuple[Path, ...]
+    datasets: dict[str, tuple[Instance, DatasetSection]]
+    models: dict[str, ModelSection]
+    denoisers: dict[str, DenoiserSection]
+    attacks: dict[str, Instance]
+    smoothings: dict[str, Instance]
+    explainers: dict[str, Instance]
+    metrics: dict[str, Instance]
+    stability: dict[str, Instance]
+    figures: dict[str, Instance]
+    style: FiguresSection
+    statistics: StatisticsSection
+    compute: ComputeSection
+    experiments: dict[str, Experiment]
+
+
+def parse_fractions(value: Any) -> Any:
+    """Replace strings such as ``"8/255"`` by their value, at any depth."""
+    if isinstance(value, str) and (match := _FRACTION.fullmatch(value)):
+        if float(match[2]) == 0:
+            raise ConfigError(f"'{value}' divides by zero")
+        return float(match[1]) / float(match[2])
+    if isinstance(value, Mapping):
+        return {k: parse_fractions(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [parse_fractions(v) for v in value]
+    return value
+
+
+def validate(model: type[M], raw: Any, where: str) -> M:
+    """``raw`` as ``model``; errors become a :class:`ConfigError` whose lines name the key below ``where``."""
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{where}: expected a mapping of keys to values, found {type(raw).__name__}")
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors(include_url=False):
+            key = ".".join([where, *map(str, item["loc"])])
+            if item["type"] == "extra_forbidden":
+                lines.append(f"{key}: unknown key{did_you_mean(str(item['loc'][-1]), model.model_fields)}")
+            elif item["type"] == "missing":
+                lines.append(f"{key}: missing; {model.model_fields[str(item['loc'][0])].description or 'required'}")
+            else:
+                lines.append(f"{key}: {item['msg']} (found {item['input']!r})")
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = raw.get(name) or {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name}: expected a mapping of ids to settings, found {type(value).__name__}")
+    for key in value:
+        if not _ID.fullmatch(str(key)):
+            raise ConfigError(f"{name}.{key}: ids become folder names: use lower-case letters, digits, and _ . + -")
+    return {str(k): ({} if v is None else v) for k, v in value.items()}
+
+
+def instance(section: str, id_: str, raw: Any) -> Instance:
+    """The entry ``id_`` of a registered section, checked against its parameter model."""
+    where = f"{section}.{id_}"
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{where}: expected a mapping of settings, found {type(raw).__name__}")
+    key = DISCRIMINATORS[section]
+    settings = {k: v for k, v in raw.items() if k != key}
+    name = str(raw.get(key, id_))
+    try:
+        entry = REGISTRIES[section][name]
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    try:
+        return Instance(id_, name, validate(entry.parameters, settings, where))
+    except ConfigError as error:
+        text = str(error)
+        raise (error if text.startswith(where) else ConfigError(f"{where}: {text}")) from error
+
+
+def _dataset(id_: str, raw: Mapping[str, Any]) -> tuple[Instance, DatasetSection]:
+    own = {k: v for k, v in raw.items() if k in DatasetSection.model_fields}
+    rest = {k: v for k, v in raw.items() if k not in own}
+    return instance("datasets", id_, rest), validate(DatasetSection, own, f"datasets.{id_}")
+
+
+def _check_references(study: Study) -> None:
+    def known(names: Iterable[str], section: str, where: str) -> None:
+        for name in names:
+            ids = getattr(study, section)
+            if name not in ids:
+                raise ConfigError(f"{where}: '{name}' is not in section {section}{did_you_mean(name, ids)}")
+
+    for id_, experiment in study.experiments.items():
+        for section in ("datasets", "models", "attacks", "smoothings", "explainers", "metrics", "stability", "figures"):
+            known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
+    for id_, smoothing in study.smoothings.items():
+        denoiser = getattr(smoothing.parameters, "denoiser", None)
+        if denoiser is not None:
+            known([denoiser], "denoisers", f"smoothings.{id_}.denoiser")
+    for section in ("models", "denoisers"):
+        for id_, item in getattr(study, section).items():
+            recipe = item.training
+            source = getattr(item, "weights", None) or getattr(item, "path", None)
+            if source == "trained" and recipe is None:
+                raise ConfigError(f"{section}.{id_}: weights are 'trained' but there is no key 'training' with a recipe")
+            if recipe is not None:
+                known([recipe.train_on, recipe.test_on], "datasets", f"{section}.{id_}.training")
+    for id_, model in study.models.items():
+        if len(model.mean or ()) != len(model.std or ()):
+            raise ConfigError(f"models.{id_}: give mean and std together, with one value a channel")
+        if any(s <= 0 for s in model.std or ()):
+            raise ConfigError(f"models.{id_}.std: values must be above 0")
+    if study.experiments and "clean" not in study.attacks:
+        raise ConfigError("attacks: add 'clean: {}'; the explained class is predicted on the clean image")
+
+
+def load_study(raw: Mapping[str, Any]) -> Study:
+    """Check a whole configuration (the parsed YAML).
+
+    Raises:
+        ConfigError: one line a problem: the key, what is wrong, what to write instead.
+    """
+    for key in raw:
+        if key not in KEYS:
+            raise ConfigError(f"{key}: unknown section{did_you_mean(str(key), KEYS)}; known: {', '.join(KEYS)}")
+    raw = parse_fractions(dict(raw))
+    plugins = tuple(Path(p) for p in raw.get("plugins") or [])
+    for plugin in plugins:
+        load_plugin(plugin)
+    seed = raw.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"seed: expected an integer, found {seed!r}")
+    tracking = raw.get("code_tracking", "digest")
+    if tracking not in ("digest", "off"):
+        raise ConfigError(f"code_tracking: 'digest' or 'off', found {tracking!r}")
+    figures = _section(raw, "figures")
+    style = validate(FiguresSection, {"style": figures.pop("style", {})}, "figures")
+    registered = {
+        name: {id_: instance(name, id_, value) for id_, value in _section(raw, name).items()}
+        for name in ("attacks", "smoothings", "explainers", "metrics", "stability")
+    }
+    named = {
+        name: {id_: validate(model, value, f"{name}.{id_}") for id_, value in _section(raw, name).items()}
+        for name, model in NAMED.items()
+    }
+    fixed = {name: validate(model, raw.get(name) or {}, name) for name, model in FIXED.items()}
+    study = Study(
+        seed=seed,
+        code_tracking=tracking,
+        plugins=plugins,
+        datasets={id_: _dataset(id_, value) for id_, value in _section(raw, "datasets").items()},
+        figures={id_: instance("figures", id_, value) for id_, value in figures.items()},
+        style=style,
+        **registered,
+        **named,  # type: ignore[arg-type]
+        **fixed,  # type: ignore[arg-type]
+    )
+    _check_references(study)
+    return study
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises :class:`ConfigError` with the line of a syntax error."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file '{path}' does not exist") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config file '{path}' is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"config file '{path}' must hold sections ({', '.join(KEYS)})")
+    return raw

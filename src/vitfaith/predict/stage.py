@@ -1,0 +1,32 @@
+"""The predict stage: what the classifier says of the denoised samples; mean probabilities and vote counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitfaith.artifacts.predictions import prediction_table
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS
+from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.denoise.stage import read_denoised
+from vitfaith.models.forward import forward_in_batches
+from vitfaith.models.load import load_classifier
+
+
+def run_predict(
+    spec: Mapping[str, Any], code: str, images: Path, denoised: Path, weights: Path | None, out: Path, *, device: str, batch_size: int
+) -> None:
+    """Classify every denoised sample of a shard (schema PREDICTIONS)."""
+    table = read_table(images, IMAGES)
+    ids = table.column("image_id").to_pylist()
+    samples = torch.from_numpy(read_denoised(denoised, ids)).to(device)
+    classifier = load_classifier(spec["model"], weights, device)
+    logits = forward_in_batches(classifier, samples.flatten(0, 1), batch_size)
+    probabilities = logits.softmax(1).unflatten(0, samples.shape[:2]).cpu()
+    labels, targets = (table.column(c).to_numpy() for c in ("label", "target"))
+    facts = provenance("predict", spec, code, device=device, dtype="float32", forwards=len(logits))
+    write_table(prediction_table(ids, labels, targets, probabilities), out, PREDICTIONS, facts)

@@ -1,0 +1,56 @@
+"""All registries, filled. Importing this module imports neither torch nor timm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import vitfaith.attack.attacks  # noqa: F401  (registers)
+import vitfaith.attribute.explainers  # noqa: F401
+import vitfaith.denoise.smoothings  # noqa: F401
+import vitfaith.figures.all  # noqa: F401
+import vitfaith.score.metrics  # noqa: F401
+import vitfaith.shard.readers  # noqa: F401
+import vitfaith.stability.measures  # noqa: F401
+from vitfaith.attack.registry import ATTACKS
+from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.denoise.registry import SMOOTHINGS
+from vitfaith.figures.registry import FIGURES
+from vitfaith.registry import Parameters, Registry
+from vitfaith.score.registry import METRICS
+from vitfaith.shard.registry import DATASETS
+from vitfaith.stability.registry import STABILITY_MEASURES
+
+REGISTRIES: dict[str, Registry] = {
+    "datasets": DATASETS,
+    "attacks": ATTACKS,
+    "smoothings": SMOOTHINGS,
+    "explainers": EXPLAINERS,
+    "metrics": METRICS,
+    "stability": STABILITY_MEASURES,
+    "figures": FIGURES,
+}
+"""Name of the configuration section → its registry."""
+
+DISCRIMINATORS: dict[str, str] = {
+    "datasets": "reader",
+    "attacks": "attack",
+    "smoothings": "smoothing",
+    "explainers": "explainer",
+    "metrics": "metric",
+    "stability": "measure",
+    "figures": "figure",
+}
+"""Section → the key of an entry that names the registered item; without it the entry's own id is the name."""
+
+
+def entry_of(spec: Mapping[str, Any], section: str) -> tuple[str, Parameters]:
+    """(registered name, parameters) from the JSON of one item, whose key ``use`` is the name."""
+    settings = dict(spec)
+    name = settings.pop("use")
+    return name, REGISTRIES[section][name].parameters(**settings)
+
+
+def entries_of(specs: Mapping[str, Any], section: str) -> dict[str, tuple[str, Parameters]]:
+    """Id → (registered name, parameters) from the JSON of a configuration section."""
+    return {id_: entry_of(spec, section) for id_, spec in specs.items()}

@@ -1,0 +1,68 @@
+"""The score stage: every metric on every map of a shard, from one set of model responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vitfaith.artifacts.images import decode_images
+from vitfaith.artifacts.maps import read_maps
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
+from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.errors import ArtifactError
+from vitfaith.models.load import load_classifier
+from vitfaith.models.passes import PassCounter
+from vitfaith.registries import entries_of
+from vitfaith.score.evaluate import evaluate
+
+
+def run_score(
+    spec: Mapping[str, Any],
+    code: str,
+    images: Path,
+    maps: Path,
+    weights: Path | None,
+    scores: Path,
+    curves: Path,
+    *,
+    device: str,
+    batch_size: int,
+) -> None:
+    """Score the maps of one family on one shard.
+
+    Raises:
+        ArtifactError: the maps are of other images than the shard, or on another grid than the model's.
+    """
+    table = read_table(images, IMAGES)
+    ids = table.column("image_id").to_pylist()
+    classifier = load_classifier(spec["model"], weights, device)
+    stacked = {}
+    for method, (map_ids, values) in read_maps(maps).items():
+        if map_ids != ids:
+            missing = sorted(set(ids) - set(map_ids))
+            raise ArtifactError(f"'{maps}': maps of '{method}' are of other images than '{images}' (missing: {missing[:3]}); delete the file and run again")
+        stacked[method] = torch.from_numpy(values.copy()).to(device)
+    pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
+    targets, labels = (
+        torch.from_numpy(table.column(c).to_numpy().astype(np.int64)).to(device) for c in ("target", "label")
+    )
+    with PassCounter(classifier.backbone) as passes:
+        result = evaluate(
+            classifier,
+            pixels,
+            targets,
+            ids,
+            stacked,
+            entries_of(spec["metrics"], "metrics"),
+            labels=labels,
+            seed=spec["seed"],
+            batch_size=batch_size,
+        )
+    facts = provenance("score", spec, code, device=device, dtype="float32", forwards=passes.forwards)
+    write_table(result.curves, curves, CURVES, facts)
+    write_table(result.scores, scores, SCORES, facts)

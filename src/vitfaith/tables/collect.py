@@ -1,0 +1,48 @@
+"""All result files of an experiment as tidy data frames with the condition as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from vitfaith.artifacts.store import read_dataset
+from vitfaith.plan import Condition, artifact
+
+CONDITION = ["dataset", "model", "attack", "smoothing"]
+
+
+def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: bool = True) -> Iterator[Path]:
+    """Paths of ``stage`` for every condition (and family) and shard of an experiment's table specification."""
+    seen: set[str] = set()
+    for cell in spec["cells"]:
+        if stage == "stability" and not cell["references"]:
+            continue
+        parts = dict(cell["condition"])
+        if stage == "attack":
+            parts["smoothing"] = ""
+        condition = Condition(**parts)
+        for name in cell["families"] if family else [None]:
+            for shard in spec["shards"][condition.dataset]:
+                path = artifact(results, stage, condition, name, shard)
+                if path not in seen:
+                    seen.add(path)
+                    yield Path(path)
+
+
+def collect(
+    spec: Mapping[str, Any], results: str, stage: str, schema: pa.Schema, *, family: bool = True, by: list[str]
+) -> pd.DataFrame:
+    """Rows of all files of ``stage``, in an order that does not depend on shards; ``by`` lists the sort columns.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    paths = list(cell_files(spec, results, stage, family=family))
+    if not paths:
+        return schema.empty_table().to_pandas()
+    frame = read_dataset(paths, schema).to_pandas()
+    return frame.sort_values([*CONDITION, *by], kind="stable", ignore_index=True)

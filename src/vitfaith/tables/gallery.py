@@ -1,0 +1,61 @@
+"""The rows behind the gallery: images chosen by a rule, with their maps, predictions and SaCo in every condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS
+from vitfaith.artifacts.store import read_dataset
+from vitfaith.tables.collect import CONDITION, cell_files
+
+
+def choose_images(scores: pd.DataFrame, per_role: int = 1) -> dict[str, str]:
+    """Image id → role: best, median and worst by SaCo averaged over methods and conditions (ties by id).
+
+    Without any SaCo value the images with the lowest ids are taken, under the role "first".
+    """
+    saco = scores[scores.metric.str.startswith("saco") & scores.value.notna()]
+    if saco.empty:
+        return dict.fromkeys(sorted(scores.image_id.unique())[: 3 * per_role], "first")
+    mean = saco.groupby("image_id", observed=True).value.mean().reset_index()
+    order = mean.sort_values(["value", "image_id"], ascending=[False, True]).image_id.tolist()
+    middle = max(0, (len(order) - per_role) // 2)
+    roles = {"worst": order[-per_role:], "median": order[middle : middle + per_role], "best": order[:per_role]}
+    return {image: role for role, images in roles.items() for image in images}
+
+
+def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per (condition, image, method): map, pixels of the input, prediction, SaCo; for the chosen images."""
+    roles = choose_images(scores)
+    wanted = sorted(roles)
+
+    def read(stage: str, schema: pa.Schema, family: bool) -> pd.DataFrame:
+        paths = list(cell_files(spec, results, stage, family=family))
+        frame = read_dataset(paths, schema).to_pandas()
+        return frame[frame.image_id.isin(wanted)]
+
+    maps = read("attribute", MAPS, True)
+    images = read("attack", IMAGES, False)
+    predictions = read("predictions", PREDICTIONS, False)
+    saco = scores[scores.metric.str.startswith("saco")].drop_duplicates([*CONDITION, "image_id", "method"])
+    keys = ["dataset", "model", "attack", "image_id"]
+    frame = maps[maps.method.isin(spec["explainers"])][[*CONDITION, "image_id", "method", "rows", "columns", "map"]]
+    frame = frame.merge(images[[*keys, "label", "channels", "height", "width", "pixels"]], on=keys, how="left")
+    frame = frame.merge(
+        predictions[[*CONDITION, "image_id", "target", "prediction", "probabilities"]],
+        on=[*CONDITION, "image_id"],
+        how="left",
+    )
+    frame["prediction_probability"] = [p[i] for p, i in zip(frame.probabilities, frame.prediction, strict=True)]
+    frame = frame.drop(columns="probabilities")
+    frame = frame.merge(
+        saco[[*CONDITION, "image_id", "method", "value"]].rename(columns={"value": "saco"}),
+        on=[*CONDITION, "image_id", "method"],
+        how="left",
+    )
+    frame.insert(0, "role", frame.image_id.map(roles))
+    return frame.sort_values([*CONDITION, "image_id", "method"], ignore_index=True)

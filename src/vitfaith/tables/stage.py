@@ -1,0 +1,60 @@
+"""The tables stage: an experiment's results as tidy Parquet, CSV and Markdown, with confidence intervals over images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitfaith.artifacts.schemas import CURVES, PREDICTIONS, SCORES, STABILITY
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.statistics import summarise
+from vitfaith.tables.collect import CONDITION, collect
+from vitfaith.tables.gallery import gallery_table
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a data frame as Parquet (or CSV by suffix), atomically; equal frames give equal bytes."""
+    with atomic_path(path) as temporary:
+        if path.suffix == ".csv":
+            frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        else:
+            pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary, compression="zstd")
+
+
+def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> None:
+    """Write ``scores``, ``stability``, ``curves``, ``predictions``, ``summary`` and ``gallery`` below ``out``.
+
+    ``scores``, ``stability`` and ``predictions`` keep one row an image; ``curves`` is averaged over images, and
+    ``summary`` has mean, interval and number of images of every score.
+    """
+    by = ["method", "metric", "variant", "image_id"]
+    scores = collect(spec, results, "scores", SCORES, by=by)
+    scores = scores[scores.method.isin(spec["explainers"]) & scores.metric.isin(spec["metrics"])]
+    stability = collect(spec, results, "stability", STABILITY, by=["reference", *by])
+    if not stability.empty:
+        stability = stability[stability.method.isin(spec["explainers"]) & stability.metric.isin(spec["stability"])]
+    predictions = collect(spec, results, "predictions", PREDICTIONS, family=False, by=["image_id"])
+    curves = collect(spec, results, "curves", CURVES, by=["method", "curve", "variant", "step", "image_id"])
+    curves = curves[curves.method.isin(spec["explainers"])]
+
+    statistics = {**spec["statistics"], "seed": spec["seed"]}
+    keys = [*CONDITION, "method", "reference", "metric", "variant"]
+    both = [scores.assign(reference="")] + ([] if stability.empty else [stability])
+    summary = summarise(pd.concat(both, ignore_index=True), by=keys, **statistics)
+    steps = [*CONDITION, "method", "curve", "variant", "step", "fraction"]
+    means = []
+    for value in ("probability", "kl"):
+        long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value"]].assign(flag="")
+        means.append(summarise(long, by=steps, **statistics).assign(quantity=value))
+    write_frame(scores.reset_index(drop=True), out / "scores.parquet")
+    write_frame(stability.reset_index(drop=True), out / "stability.parquet")
+    write_frame(predictions.reset_index(drop=True), out / "predictions.parquet")
+    write_frame(pd.concat(means, ignore_index=True), out / "curves.parquet")
+    write_frame(gallery_table(spec, results, scores), out / "gallery.parquet")
+    write_frame(summary, out / "summary.parquet")
+    write_frame(summary, out / "summary.csv")

@@ -1,0 +1,36 @@
+"""How networks are trained, as typed settings (importable without torch)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vitfaith.registry import Parameters
+
+
+class ClassifierRecipe(Parameters):
+    """How a classifier is trained."""
+
+    train_on: str = Field("", description="dataset with the training images")
+    test_on: str = Field("", description="dataset that the accuracy is measured on after each epoch")
+    epochs: int = Field(30, ge=1, description="passes over the training images")
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the cosine schedule (AdamW)")
+    weight_decay: float = Field(0.05, ge=0)
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    shift: int = Field(2, ge=0, description="random translation, in pixels")
+    flip: bool = Field(True, description="random horizontal flip")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
+
+
+class DenoiserRecipe(Parameters):
+    """Shape and training of a denoiser."""
+
+    train_on: str = Field("", description="dataset with the training images")
+    test_on: str = Field("", description="dataset that the loss is measured on after each epoch")
+    channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the resolution levels")
+    layers_per_block: int = Field(1, ge=1)
+    epochs: int = Field(4, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    max_timestep: int = Field(500, ge=1, le=1000, description="noise levels are drawn from [0, max_timestep)")
+    ema_decay: float = Field(0.999, ge=0, lt=1)

@@ -1,0 +1,58 @@
+"""The train stage: fit a network by its recipe, write weights in a standard format and the log as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.shard.stage import open_source
+from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
+
+
+def _arrays(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    source = open_source(reader)
+    return source.read(np.arange(len(source.labels))), source.labels
+
+
+def _write_log(rows: list[dict[str, Any]], path: Path) -> None:
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows), temporary)
+
+
+def run_train_classifier(spec: Mapping[str, Any], out: Path, log: Path, device: str) -> None:
+    """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row an epoch."""
+    from vitfaith.models.classifier import save_classifier
+    from vitfaith.train.classifier import train_classifier
+
+    model, recipe = spec["model"], ClassifierRecipe(**spec["recipe"])
+    train, test = _arrays(spec["train_on"]), _arrays(spec["test_on"])
+    classifier, rows = train_classifier(
+        model["timm"], model["arguments"], train, test, recipe, seed=spec["seed"], device=device
+    )
+    description = {
+        "timm": model["timm"],
+        "arguments": model["arguments"],
+        "mean": classifier.mean.flatten().tolist(),
+        "std": classifier.std.flatten().tolist(),
+    }
+    save_classifier(classifier, out, description)
+    _write_log(rows, log)
+
+
+def run_train_denoiser(spec: Mapping[str, Any], out: Path, log: Path, device: str) -> None:
+    """Train a denoiser; ``out`` is the folder in the diffusers layout, ``log`` a Parquet file with one row an epoch."""
+    from vitfaith.train.denoiser import save_denoiser, train_denoiser
+
+    (train, _), (test, _) = _arrays(spec["train_on"]), _arrays(spec["test_on"])
+    network, scheduler, rows = train_denoiser(
+        train, test, DenoiserRecipe(**spec["recipe"]), seed=spec["seed"], device=device
+    )
+    save_denoiser(network, scheduler, out)
+    _write_log(rows, log)
