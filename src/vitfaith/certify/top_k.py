@@ -1,0 +1,113 @@
+"""Top-k sets: how many swaps break an overlap, and which entries a swap would have to move.
+
+Every certificate of this package is a function of two short vectors only. A perturbed map breaks the overlap when
+``k0`` entries of the top-k set fall to or below ``k0`` entries outside it; the cheapest such swap takes the ``k0``
+smallest entries inside and the ``k0`` largest outside.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vitfaith.errors import InputError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Swap(NamedTuple):
+    """What the cheapest swap moves: ``inside`` (..., k0) and ``outside`` (..., k0), float64, both in falling order."""
+
+    inside: Floats
+    outside: Floats
+
+
+def exact_fraction(value: float | str | Fraction) -> Fraction:
+    """``value`` as the fraction its shortest decimal spelling names: 0.8 is 4/5, not the nearest binary number."""
+    try:
+        return value if isinstance(value, Fraction) else Fraction(str(value))
+    except ValueError:
+        raise InputError(f"beta must be a finite number or a fraction such as '4/5', not {value!r}") from None
+
+
+def swaps_to_break(k: int, beta: float | str | Fraction) -> int:
+    """Smallest number of exchanged entries that makes the top-k overlap fall below ``beta``.
+
+    This is ``floor((1 - beta) k) + 1``, computed with integers: in floating point (1 - 0.8) * 20 is 3.999….
+
+    Args:
+        k: size of the top-k set, at least 1.
+        beta: overlap ``|T ∩ T'| / k`` to keep, in (0, 1].
+
+    Raises:
+        InputError: when ``k`` or ``beta`` is out of range.
+    """
+    share = exact_fraction(beta)
+    if k != int(k) or k < 1:
+        raise InputError(f"k must be a whole number of at least 1, not {k}")
+    if not 0 < share <= 1:
+        raise InputError(f"beta must lie in (0, 1], not {beta}; an overlap of at least 0 needs no certificate")
+    return math.floor((1 - share) * int(k)) + 1
+
+
+def check_top_k(k: int, k0: int, n: int) -> None:
+    """Raise :class:`InputError` unless ``k0`` entries can leave the top ``k`` of ``n`` and ``k0`` others enter it."""
+    if not 1 <= k0 <= k:
+        raise InputError(f"k0 must lie in 1…k={k}, not {k0}")
+    if k + k0 > n:
+        raise InputError(
+            f"k + k0 = {k} + {k0} exceeds the {n} entries of the map, so {k0} swaps cannot happen; choose a smaller k "
+            "or a larger beta"
+        )
+
+
+def ranking(maps: ArrayLike) -> Integers:
+    """Indices (..., n) int64 of the entries of ``maps`` (..., n) in falling order; ties keep the lower index first."""
+    return np.argsort(-np.asarray(maps, dtype=np.float64), axis=-1, kind="stable").astype(np.int64)
+
+
+def overlap(first: ArrayLike, second: ArrayLike, k: int) -> Floats:
+    """Top-k overlap ``|T ∩ T'| / k`` (...,) of two maps (..., n), in [0, 1]."""
+    a, b = ranking(first), ranking(second)
+    member_a, member_b = np.zeros(a.shape, dtype=bool), np.zeros(b.shape, dtype=bool)
+    np.put_along_axis(member_a, a[..., :k], True, axis=-1)
+    np.put_along_axis(member_b, b[..., :k], True, axis=-1)
+    return (member_a & member_b).sum(axis=-1) / k
+
+
+def swap_values(lower: ArrayLike, upper: ArrayLike, order: ArrayLike, k: int, k0: int) -> Swap:
+    """The values of the cheapest swap, from bounds on every entry and a ranking.
+
+    Args:
+        lower: (..., n) lower bounds of the entries; only those of the top-k set are read.
+        upper: (..., n) upper bounds; only those outside the top-k set are read.
+        order: (..., n) permutation whose first ``k`` indices are the set to certify. It may come from other data than
+            the bounds do.
+        k: size of the set.
+        k0: number of swaps.
+
+    Returns:
+        The ``k0`` smallest lower bounds inside, the ``k0`` largest upper bounds outside; NaN if any bound is NaN.
+    """
+    low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+    indices = np.asarray(order, dtype=np.int64)
+    if not low.shape == high.shape == indices.shape:
+        raise InputError(f"lower, upper and order must have one shape, not {low.shape}, {high.shape}, {indices.shape}")
+    check_top_k(k, k0, low.shape[-1])
+    inside = np.sort(np.take_along_axis(low, indices[..., :k], axis=-1), axis=-1)[..., :k0]
+    outside = np.sort(np.take_along_axis(high, indices[..., k:], axis=-1), axis=-1)[..., ::-1][..., :k0]
+    undefined = (np.isnan(low) | np.isnan(high)).any(
+        axis=-1, keepdims=True
+    )  # sorting would hide a NaN among the largest
+    return Swap(np.where(undefined, np.nan, inside[..., ::-1]), np.where(undefined, np.nan, outside))
+
+
+def exact_swap(maps: ArrayLike, k: int, k0: int) -> Swap:
+    """The swap of maps (..., n) that are known exactly: ranks k-k0+1…k and k+1…k+k0 of the sorted map."""
+    values = np.asarray(maps, dtype=np.float64)
+    return swap_values(values, values, ranking(values), k, k0)
