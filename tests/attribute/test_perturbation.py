@@ -1,0 +1,393 @@
+"""Explainers that ask the classifier about masked images: textbook loops, captum, laws and costs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from captum.attr import KernelShap, Occlusion, ShapleyValues
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from conftest import tiny_vit
+from vitfaith.attribute import masking
+from vitfaith.attribute.context import Context
+from vitfaith.attribute.explainers.kernel_shap import KernelShapParameters, kernel_shap
+from vitfaith.attribute.explainers.occlusion import OcclusionParameters, occlusion
+from vitfaith.attribute.explainers.rise import RiseParameters, rise, soft_masks
+from vitfaith.errors import ConfigError, InputError
+from vitfaith.models.classifier import Classifier
+from vitfaith.rng import generator
+
+METHODS: list[tuple[Any, Any]] = [
+    (occlusion, OcclusionParameters(window=2, stride=1, fill="image_mean")),
+    (rise, RiseParameters(masks=12, cells=3)),
+    (kernel_shap, KernelShapParameters(samples=40, fill="channel_mean", score="logit")),
+]
+NAMES = [method.__name__ for method, _ in METHODS]
+
+
+def make(classifier: Classifier, images: Tensor, targets: Tensor, ids: list[str], **settings: Any) -> Context:
+    return Context(classifier, images, targets, ids, **settings)
+
+
+@pytest.fixture(scope="module")
+def small() -> Classifier:
+    """2×3 patches, so that all 64 coalitions can be tried."""
+    return tiny_vit(2, img_size=(8, 12))
+
+
+@pytest.fixture(scope="module")
+def small_images() -> Tensor:
+    return torch.rand(3, 3, 8, 12, generator=torch.Generator().manual_seed(5))
+
+
+@contextmanager
+def count_rows(classifier: Classifier) -> Iterator[list[int]]:
+    """Sizes of the batches that leave the backbone."""
+    sizes: list[int] = []
+    handle = classifier.backbone.register_forward_hook(lambda _m, _i, output: sizes.append(len(output)))
+    yield sizes
+    handle.remove()
+
+
+def probability(classifier: Classifier, image: Tensor, target: int) -> float:
+    with torch.no_grad():
+        return float(classifier(image[None]).softmax(-1)[0, target])
+
+
+# ---------------------------------------------------------------- textbook and outside proof
+
+
+@pytest.mark.parametrize(("window", "stride"), [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3)])
+def test_occlusion_equals_captum(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], window: int, stride: int
+) -> None:
+    ours = occlusion(
+        make(vit, images, targets, image_ids),
+        OcclusionParameters(window=window, stride=stride, fill="black", score="logit"),
+    )
+    theirs = Occlusion(vit).attribute(
+        images,
+        target=targets,
+        sliding_window_shapes=(3, 4 * window, 4 * window),
+        strides=(3, 4 * stride, 4 * stride),
+    )
+    assert torch.allclose(ours, theirs[:, 0, ::4, ::4].float(), atol=2e-6)
+
+
+def test_occlusion_hides_with_the_mean_of_each_image(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
+) -> None:
+    ours = occlusion(make(vit, images, targets, image_ids), OcclusionParameters(fill="channel_mean"))
+    for i, row, column in itertools.product(range(2), range(4), range(4)):
+        hidden = images[i].clone()
+        for channel in range(3):
+            hidden[channel, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = images[i, channel].mean()
+        target = int(targets[i])
+        drop = probability(vit, images[i], target) - probability(vit, hidden, target)
+        assert float(ours[i, row, column]) == pytest.approx(drop, abs=1e-6)
+
+
+def test_occlusion_refuses_gaps(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
+    with pytest.raises(ConfigError, match="stride <= window"):
+        occlusion(make(vit, images, targets, image_ids), OcclusionParameters(window=1, stride=2))
+
+
+def textbook_mask(cells: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """Enlarge with torch's own bilinear resize, then crop (Petsiuk, §3.2)."""
+    side = len(cells)
+    enlarged = ((side + 1) * math.ceil(height / side), (side + 1) * math.ceil(width / side))
+    large = torch.nn.functional.interpolate(cells[None, None], size=enlarged, mode="bilinear", align_corners=False)
+    return large[0, 0, top : top + height, left : left + width]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 8), st.integers(4, 20), st.integers(4, 20), st.integers(0, 100))
+def test_soft_masks_are_bilinear_crops(side: int, height: int, width: int, seed: int) -> None:
+    source = torch.Generator().manual_seed(seed)
+    cells = (torch.rand(2, side, side, generator=source) < 0.5).float()
+    shifts = torch.stack(
+        [torch.randint(math.ceil(length / side), (2,), generator=source) for length in (height, width)], 1
+    )
+    masks = soft_masks(cells, shifts, (height, width))
+    assert float(masks.min()) >= 0
+    assert float(masks.max()) <= 1 + 1e-6
+    for k in range(2):
+        expected = textbook_mask(cells[k], int(shifts[k, 0]), int(shifts[k, 1]), height, width)
+        assert torch.allclose(masks[k], expected, atol=1e-5)
+
+
+def test_soft_masks_show_each_pixel_equally_often() -> None:
+    """E[M] = keep at every pixel, borders included: what makes the normalisation unbiased."""
+    source = torch.Generator().manual_seed(0)
+    cells = (torch.rand(20000, 4, 4, generator=source) < 0.3).float()
+    shifts = torch.randint(2, (20000, 2), generator=source)
+    mean = soft_masks(cells, shifts, (8, 8)).mean(0)
+    assert float((mean - 0.3).abs().max()) < 5 * math.sqrt(0.3 * 0.7 / 20000)
+
+
+@pytest.mark.parametrize("normalisation", ["expected", "coverage"])
+def test_rise_equals_the_textbook_loop(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], normalisation: Any
+) -> None:
+    settings = RiseParameters(masks=9, cells=3, keep=0.4, normalisation=normalisation, fill="black")
+    ours = rise(make(vit, images, targets, image_ids, seed=7, batch_size=4), settings)
+    for i in range(2):
+        source = generator(7, image_ids[i], "rise", 0)
+        cells = (torch.rand(9, 3, 3, generator=source) < 0.4).float()
+        shifts = (torch.rand(9, 2, generator=source) * 6).long()
+        total, cover = torch.zeros(16, 16, dtype=torch.float64), torch.zeros(16, 16, dtype=torch.float64)
+        patch_cover = torch.zeros(4, 4, dtype=torch.float64)
+        for k in range(9):
+            mask = textbook_mask(cells[k], int(shifts[k, 0]), int(shifts[k, 1]), 16, 16)
+            total += probability(vit, images[i] * mask, int(targets[i])) * mask.double()
+            cover += mask.double()
+        patch_total = total.view(4, 4, 4, 4).mean((1, 3))
+        patch_cover = cover.view(4, 4, 4, 4).mean((1, 3))
+        expected = patch_total / (9 * 0.4) if normalisation == "expected" else patch_total / patch_cover
+        assert torch.allclose(ours[i].double(), expected, rtol=1e-5)
+
+
+def shapley(values: dict[frozenset[int], float], players: int) -> list[float]:
+    """Σ_S |S|! (P - |S| - 1)! / P! (f(S ∪ i) - f(S)), the definition."""
+    result = []
+    for player in range(players):
+        others = [p for p in range(players) if p != player]
+        total = 0.0
+        for size in range(players):
+            weight = math.factorial(size) * math.factorial(players - size - 1) / math.factorial(players)
+            for chosen in itertools.combinations(others, size):
+                total += weight * (values[frozenset(chosen) | {player}] - values[frozenset(chosen)])
+        result.append(total)
+    return result
+
+
+def test_kernel_shap_with_all_coalitions_is_the_shapley_value(small: Classifier, small_images: Tensor) -> None:
+    targets = torch.tensor([1, 0, 4])
+    ours = kernel_shap(
+        make(small, small_images, targets, ["a", "b", "c"], batch_size=50), KernelShapParameters(fill="image_mean")
+    )
+    for i in range(2):
+        values = {}
+        for size in range(7):
+            for chosen in itertools.combinations(range(6), size):
+                image = torch.full_like(small_images[i], float(small_images[i].mean()))
+                for patch in chosen:
+                    row, column = divmod(patch, 3)
+                    area = (slice(None), slice(4 * row, 4 * row + 4), slice(4 * column, 4 * column + 4))
+                    image[area] = small_images[i][area]
+                values[frozenset(chosen)] = probability(small, image, int(targets[i]))
+        assert torch.allclose(ours[i].flatten(), torch.tensor(shapley(values, 6)), atol=1e-6)
+
+
+def test_kernel_shap_with_all_coalitions_equals_captum() -> None:
+    """``ShapleyValues`` tries all orders, so it is exact; captum's ``KernelShap`` draws, so it only comes near."""
+    classifier = tiny_vit(4, img_size=8)
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(9))
+    targets = torch.tensor([2, 3])
+    ours = kernel_shap(
+        make(classifier, images, targets, ["a", "b"]), KernelShapParameters(fill="model_mean", score="logit")
+    )
+    features = torch.arange(4).view(1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    features = features.expand(1, 3, 8, 8).contiguous()
+    settings = {"target": targets, "baselines": classifier.mean.expand_as(images), "feature_mask": features}
+    exact = ShapleyValues(classifier).attribute(images, **settings)
+    assert torch.allclose(ours, exact[:, 0, ::4, ::4], atol=2e-6)
+
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    drawn = KernelShap(classifier).attribute(images, n_samples=300, **settings)
+    torch.random.set_rng_state(state)
+    assert float((ours - drawn[:, 0, ::4, ::4]).norm() / ours.norm()) < 0.1
+
+
+def test_sampled_kernel_shap_approaches_the_shapley_value(small: Classifier, small_images: Tensor) -> None:
+    """60 of the 62 coalitions' worth of draws leave some error; 16 times as many quarter it (n^-1/2)."""
+    targets = torch.tensor([1, 0, 4])
+    from vitfaith.attribute.explainers import kernel_shap as module
+
+    exact = kernel_shap(make(small, small_images, targets, ["a", "b", "c"]), KernelShapParameters())
+    errors = {}
+    for samples in (60, 960):
+        # Sampling is only reached with fewer samples than coalitions, so draw and solve by hand for the larger number.
+        total = torch.zeros(3, 6)
+        for i, name in enumerate("abc"):
+            masks = module._sample_coalitions(0, name, 0, 6, samples)
+            keep = masking.patches_to_pixels(torch.cat([torch.zeros(1, 6), masks.float()]).view(-1, 2, 3), (8, 12))
+            fill = masking.fill_values(small, small_images[i : i + 1], "model_mean")[0]
+            copies = torch.cat([masking.blend(small_images[i], keep, fill), small_images[i : i + 1]])
+            scores = masking.forward(small, copies).softmax(-1)[:, targets[i]].double()
+            total[i] = module._solve(
+                masks.double(),
+                scores[1:-1] - scores[0],
+                torch.ones(samples, dtype=torch.float64),
+                scores[-1] - scores[0],
+            )
+        errors[samples] = float((total.view(3, 2, 3) - exact).norm() / exact.norm())
+    assert errors[960] < 0.5 * errors[60]
+    assert errors[960] < 0.1
+
+
+def test_kernel_shap_draws_sizes_from_the_kernel() -> None:
+    from vitfaith.attribute.explainers.kernel_shap import _sample_coalitions
+
+    masks = _sample_coalitions(0, "a", 0, 6, 40000)
+    assert bool((masks[:20000] != masks[20000:]).all())
+    weights = torch.tensor([1 / (k * (6 - k)) for k in range(1, 6)])
+    expected = weights / weights.sum()
+    frequency = torch.bincount(masks[:20000].sum(1), minlength=7)[1:6] / 20000
+    assert torch.allclose(frequency, expected, atol=0.015)
+    assert torch.allclose(masks.float().mean(0), torch.full((6,), 0.5), atol=1e-7)  # pairs balance exactly
+
+
+@settings(max_examples=10, deadline=None)
+@given(samples=st.integers(1, 40).map(lambda n: 2 * n), seed=st.integers(0, 1000))
+def test_kernel_shap_is_efficient(samples: int, seed: int) -> None:
+    """Σφ = f(x) - f(∅), even with fewer samples than patches."""
+    classifier = tiny_vit()
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    targets = torch.tensor([0, 3])
+    maps = kernel_shap(
+        make(classifier, images, targets, ["a", "b"], seed=seed),
+        KernelShapParameters(samples=samples, score="logit", fill="black"),
+    )
+    with torch.no_grad():
+        gap = (classifier(images) - classifier(torch.zeros_like(images))).gather(1, targets[:, None])[:, 0]
+    assert torch.allclose(maps.sum((1, 2)), gap, atol=1e-5)
+
+
+# ---------------------------------------------------------------- laws
+
+
+@pytest.mark.parametrize(("method", "parameters"), METHODS, ids=NAMES)
+def test_a_batch_is_a_stack_of_singles(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], method: Any, parameters: Any
+) -> None:
+    together = method(make(vit, images, targets, image_ids, seed=3), parameters)
+    assert together.shape == (5, 4, 4)
+    assert together.dtype == torch.float32
+    order = [4, 0, 2]
+    ids = [image_ids[i] for i in order]
+    shuffled = method(make(vit, images[order], targets[order], ids, seed=3, batch_size=7), parameters)
+    scale = float(together.abs().max())
+    assert torch.allclose(shuffled, together[order], rtol=1e-5, atol=1e-5 * scale)
+    for i in range(2):
+        single = method(make(vit, images[[i]], targets[[i]], [image_ids[i]], seed=3, batch_size=1), parameters)
+        assert torch.allclose(single[0], together[i], rtol=1e-5, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize(("method", "parameters"), METHODS, ids=NAMES)
+def test_nothing_is_left_behind(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], method: Any, parameters: Any
+) -> None:
+    before = {name: value.clone() for name, value in vit.state_dict().items()}
+    plain = method(make(vit, images, targets, image_ids), parameters)
+    with torch.inference_mode():
+        inside = method(make(vit, images.clone(), targets, image_ids), parameters)
+    assert torch.equal(plain, inside)
+    assert not plain.requires_grad
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in vit.modules())
+    assert not vit.training
+    assert all(torch.equal(before[name], value) for name, value in vit.state_dict().items())
+
+
+@pytest.mark.parametrize(("method", "parameters"), METHODS, ids=NAMES)
+def test_half_precision_models_run(
+    images: Tensor, targets: Tensor, image_ids: list[str], method: Any, parameters: Any
+) -> None:
+    maps = method(make(tiny_vit().to(torch.bfloat16), images, targets, image_ids), parameters)
+    assert maps.dtype == torch.float32
+    assert bool(torch.isfinite(maps).all())
+
+
+@pytest.mark.parametrize(("method", "parameters"), METHODS[1:], ids=NAMES[1:])
+def test_random_draws_are_keyed(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], method: Any, parameters: Any
+) -> None:
+    def run(**settings: Any) -> Tensor:
+        return method(make(vit, images, targets, image_ids, **settings), parameters)
+
+    assert torch.equal(run(seed=1), run(seed=1))
+    assert not torch.equal(run(seed=1), run(seed=2))
+    assert not torch.equal(run(seed=1), run(seed=1, sample=1))
+
+
+# ---------------------------------------------------------------- costs
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "passes"),
+    [
+        (occlusion, OcclusionParameters(), 17),
+        (occlusion, OcclusionParameters(window=2, stride=2), 5),
+        (rise, RiseParameters(masks=11), 11),
+        (kernel_shap, KernelShapParameters(samples=20), 22),
+    ],
+    ids=["occlusion", "occlusion_2", "rise", "kernel_shap"],
+)
+def test_cost(
+    vit: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    image_ids: list[str],
+    method: Any,
+    parameters: Any,
+    passes: int,
+) -> None:
+    with count_rows(vit) as sizes:
+        method(make(vit, images, targets, image_ids, batch_size=16), parameters)
+    assert sum(sizes) == 5 * passes
+    assert max(sizes) <= 16
+    # Full batches: at most one incomplete batch for the clean images and one for the masked ones.
+    assert len(sizes) <= 5 * passes // 16 + 2
+
+
+def test_clean_pass_is_shared(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
+    context = make(vit, images, targets, image_ids)
+    with count_rows(vit) as sizes:
+        occlusion(context, OcclusionParameters())
+        kernel_shap(context, KernelShapParameters(samples=20))
+    assert sum(sizes) == 5 * (1 + 16 + 21)
+
+
+def test_all_coalitions_cost_their_number(small: Classifier, small_images: Tensor) -> None:
+    with count_rows(small) as sizes:
+        kernel_shap(make(small, small_images, torch.zeros(3).long(), list("abc")), KernelShapParameters())
+    assert sum(sizes) == 3 * 64
+
+
+# ---------------------------------------------------------------- masking
+
+
+def test_batches_are_full() -> None:
+    cut = list(masking.batches([3, 0, 5], 4))
+    assert cut == [[(0, 0, 3), (2, 0, 1)], [(2, 1, 5)]]
+
+
+def test_fill_values(vit: Classifier, images: Tensor) -> None:
+    assert float(masking.fill_values(vit, images, "black").abs().max()) == 0
+    assert torch.equal(masking.fill_values(vit, images, "model_mean"), torch.full((5, 3, 1, 1), 0.5))
+    scalar = masking.fill_values(vit, images, "image_mean")
+    assert torch.allclose(scalar[1], images[1].mean().expand(3, 1, 1))
+    assert torch.allclose(masking.fill_values(vit, images, "channel_mean")[1, 2], images[1, 2].mean())
+    with pytest.raises(InputError, match="use black"):
+        masking.fill_values(vit, images, "white")  # type: ignore[arg-type]
+
+
+def test_blend_is_exact_for_binary_masks(images: Tensor) -> None:
+    keep = (torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    mixed = masking.blend(images[0], keep, torch.full((3, 1, 1), 0.3))
+    assert torch.equal(mixed, torch.where(keep[:, None] == 1, images[0], torch.tensor(0.3)))
+
+
+def test_uncovered_cells_get_the_mean_score() -> None:
+    masks = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.5, 0.0]])
+    values = masking.weighted_coverage(torch.tensor([0.2, 0.6]), masks)
+    assert torch.allclose(values, torch.tensor([0.2, 0.4, 0.4]))
