@@ -1,0 +1,174 @@
+"""Attack a batch of images: deterministic per image, stored as uint8 within the promised bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import vitfaith.attack.attacks  # noqa: F401  (registers)
+from vitfaith.attack.keyed import KeyedRandom, forked_random
+from vitfaith.attack.registry import ATTACKS, Bound
+from vitfaith.attack.storage import distances, pixel_lattice, to_lattice
+from vitfaith.attack.victim import Logits, undisturbed
+from vitfaith.errors import ConfigError, InputError
+from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Entry, Parameters
+
+if TYPE_CHECKING:
+    from vitfaith.denoise.denoiser import Denoiser
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What one call of :func:`attack_images` found.
+
+    Attributes:
+        images: (B, C, H, W) uint8, the stored images.
+        linf, l2: (B,) float32, distance of the stored image to the clean one, in [0, 1] pixel units.
+        prediction: (B,) int64, class predicted for the stored image.
+        success: (B,) bool, whether that differs from the target.
+    """
+
+    images: NDArray[np.uint8]
+    linf: NDArray[np.float32]
+    l2: NDArray[np.float32]
+    prediction: NDArray[np.int64]
+    success: NDArray[np.bool_]
+
+
+def attack_images(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    image_ids: Sequence[str],
+    name: str,
+    parameters: Parameters | Mapping[str, Any],
+    *,
+    seed: int,
+    batch_size: int = 256,
+    denoiser: Denoiser | None = None,
+) -> AttackResult:
+    """Attack ``images`` with the registered attack ``name``.
+
+    Works inside ``torch.inference_mode()``; the classifier's mode, weights and gradient flags are as before.
+
+    Args:
+        images: (B, C, H, W) float, stored pixels k/255.
+        targets: (B,) the classes predicted for the clean images; attacks on the prediction move away from them, attacks
+            on the explanation keep them.
+        image_ids: B names; with ``seed`` they key every random number.
+        batch_size: most images attacked at once; attacks that mix a batch get one image at a time.
+        denoiser: for attacks that see through a smoothing.
+
+    Raises:
+        ConfigError: unknown attack, wrong parameters, missing denoiser, or an l2 radius larger than the image space.
+        InputError: images or targets of a wrong shape or range, or an attack that broke its bound.
+    """
+    entry = ATTACKS[name]
+    settings = parameters if isinstance(parameters, Parameters) else entry.parameters.model_validate(dict(parameters))
+    device = next(classifier.parameters()).device
+    clean = pixel_lattice(images).cpu()
+    if len(clean):
+        classifier.check_images(images)
+    _check_targets(targets, image_ids, len(clean), classifier.num_classes)
+    bound = entry.traits["bound"](settings)
+    if bound is not None and bound.norm == "l2" and len(clean) and bound.eps > clean[0].numel() ** 0.5:
+        raise ConfigError(f"eps = {bound.eps:g} reaches every image; the l2 radius is in [0,1] pixel units")
+    step = max(1, batch_size) if entry.traits["batched"](settings) else 1
+    stored, predictions = [torch.empty(0, *clean.shape[1:], dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
+    with undisturbed(classifier), torch.inference_mode(False):
+        for start in range(0, len(clean), step):
+            rows = slice(start, start + step)
+            ids = list(image_ids[rows])
+            attacked = _craft(
+                entry, classifier, clean[rows], targets[rows].clone(), ids, settings, seed, device, denoiser
+            )
+            kept, prediction = _store(entry, classifier, clean[rows].clone(), attacked, targets[rows], bound, ids)
+            stored.append(kept)
+            predictions.append(prediction)
+    result, prediction = torch.cat(stored), torch.cat(predictions)
+    linf, l2 = distances(clean, result)
+    return AttackResult(
+        result.to(torch.uint8).numpy(),
+        linf.numpy(),
+        l2.numpy(),
+        prediction.numpy(),
+        (prediction != targets.cpu()).numpy(),
+    )
+
+
+def _craft(
+    entry: Entry,
+    classifier: Classifier,
+    clean: Tensor,
+    targets: Tensor,
+    image_ids: Sequence[str],
+    settings: Parameters,
+    seed: int,
+    device: torch.device,
+    denoiser: Denoiser | None,
+) -> Tensor:
+    extra: dict[str, Any] = {}
+    if entry.traits["needs_denoiser"]:
+        if denoiser is None:
+            raise ConfigError(f"attack '{entry.name}' sees through a smoothing and needs a denoiser; set 'denoiser'")
+        extra["denoiser"] = denoiser
+    pixels = (clean.clone().float() / 255).to(device)
+    with (
+        forked_random(seed, image_ids, "attack", device),
+        KeyedRandom(seed, image_ids),
+        torch.enable_grad(),
+    ):
+        return entry.implementation(classifier, pixels, targets.to(device), settings, **extra)
+
+
+def _store(
+    entry: Entry,
+    classifier: Classifier,
+    clean: Tensor,
+    attacked: Tensor,
+    targets: Tensor,
+    bound: Bound | None,
+    image_ids: Sequence[str],
+) -> tuple[Tensor, Tensor]:
+    """Integer images and their predictions, on the CPU.
+
+    An attack that ends just behind the decision boundary may fall back over it when it is rounded towards the clean
+    image; such an image is rounded the other way, within the bound, and kept so if that still fools the model.
+    """
+    device = attacked.device
+    targets = targets.cpu()
+
+    @torch.no_grad()
+    def predict(pixels: Tensor) -> Tensor:
+        return Logits(classifier)(pixels.to(device)).argmax(1).cpu()
+
+    kept = to_lattice(clean, attacked.cpu(), bound, image_ids, entry.name)
+    prediction = predict(kept.float() / 255)
+    failed = torch.nonzero(prediction == targets).flatten()
+    if entry.traits["aims_at"] == "prediction" and len(failed) and bool((kept[failed] != clean[failed]).any()):
+        lost = failed[predict(attacked.detach()[failed.to(device)]) != targets[failed]]
+        if len(lost):
+            names = [image_ids[i] for i in lost.tolist()]
+            again = to_lattice(clean[lost], attacked.cpu()[lost], bound, names, entry.name, "away")
+            new = predict(again.float() / 255)
+            fooled = new != targets[lost]
+            kept[lost[fooled]], prediction[lost[fooled]] = again[fooled], new[fooled]
+    return kept, prediction
+
+
+def _check_targets(targets: Tensor, image_ids: Sequence[str], count: int, classes: int) -> None:
+    if targets.shape != (count,) or len(image_ids) != count:
+        raise InputError(
+            f"targets of shape {tuple(targets.shape)} and {len(image_ids)} image_ids do not fit {count} images"
+        )
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        raise InputError(f"targets must be class numbers, not {targets.dtype}")
+    if count and (int(targets.min()) < 0 or int(targets.max()) >= classes):
+        raise InputError(f"targets must lie in 0…{classes - 1}")

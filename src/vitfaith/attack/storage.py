@@ -1,0 +1,109 @@
+"""From an attack's float images to uint8 images that keep its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vitfaith.attack.registry import Bound
+from vitfaith.errors import InputError
+
+_SNAP = 1e-3
+"""In units of 1/255: nearer than this to an integer, the difference to the integer is float32 rounding."""
+_SLACK = 1e-2
+"""In units of 1/255: an attack further outside its bound than this is broken, not rounded."""
+
+
+def pixel_lattice(images: Tensor) -> Tensor:
+    """The integers k (B, C, H, W) int64 of ``images`` = k/255; raises :class:`InputError` for other images."""
+    if images.ndim != 4:
+        raise InputError(f"images must be (B, C, H, W), not {tuple(images.shape)}")
+    if not bool(torch.isfinite(images).all()):
+        raise InputError("images contain NaN or infinite values")
+    if images.numel() and (float(images.min()) < -1e-6 or float(images.max()) > 1 + 1e-6):
+        raise InputError(
+            f"images lie in [{float(images.min()):.3g}, {float(images.max()):.3g}], not in [0, 1]; "
+            "normalisation belongs to the model"
+        )
+    levels = images.double() * 255
+    integers = levels.round()
+    if images.numel() and float((levels - integers).abs().max()) > _SNAP:
+        raise InputError("images must be stored pixels k/255 (uint8 divided by 255), so that attacks can be stored")
+    return integers.long()
+
+
+def to_lattice(
+    clean: Tensor,
+    attacked: Tensor,
+    bound: Bound | None,
+    image_ids: Sequence[str],
+    name: str,
+    direction: Literal["towards", "away"] = "towards",
+) -> Tensor:
+    """Round ``attacked`` (B, C, H, W) in [0, 1] to integers in 0…255 within ``bound`` around ``clean`` (integers).
+
+    Rounding towards the clean pixel never increases |δ| of any coordinate, hence no norm of δ; rounding to the nearest
+    integer would exceed an l∞ radius by up to 1/510. Differences within 1e-3 of an integer are float32 rounding and
+    become that integer, unless the bound forbids it. Rounding ``away`` keeps the effect of an attack that stops just
+    behind the decision boundary; coordinates (l∞) or images (l2) that leave the bound are rounded towards.
+
+    Raises:
+        InputError: the attack returned another shape, NaN, pixels outside [0, 1], or images beyond its bound.
+    """
+    if attacked.shape != clean.shape:
+        raise InputError(f"attack '{name}' returned shape {tuple(attacked.shape)} for images {tuple(clean.shape)}")
+    levels = attacked.detach().double() * 255
+    for i, row in zip(image_ids, levels, strict=True):
+        if not bool(torch.isfinite(row).all()):
+            raise InputError(f"attack '{name}' returned NaN or infinite pixels for image '{i}'; check its parameters")
+        if float(row.min()) < -_SLACK or float(row.max()) > 255 + _SLACK:
+            raise InputError(f"attack '{name}' left [0, 1] on image '{i}'")
+    difference = levels.clamp(0, 255) - clean
+    nearest = difference.round()
+    cut = difference.trunc()
+    rounded = cut if direction == "towards" else difference.sign() * difference.abs().ceil()
+    stored = torch.where((difference - nearest).abs() < _SNAP, nearest, rounded)
+    if bound is not None:
+        radius = bound.eps * 255
+        _check_bound(_norm(difference, bound), bound, image_ids, name, slack=_SLACK + 1e-4 * radius)
+        if bound.norm == "linf":
+            limit = float(int(radius + 1e-6))
+            stored = stored.clamp(-limit, limit)
+        else:
+            outside = _norm(stored, bound) > radius
+            stored[outside] = cut[outside]
+            for i in torch.nonzero(_norm(stored, bound) > radius).flatten().tolist():
+                _shrink(stored[i], radius)
+        _check_bound(_norm(stored, bound), bound, image_ids, name, slack=1e-6)
+    return (clean + stored.long()).clamp(0, 255)
+
+
+def distances(clean: Tensor, stored: Tensor) -> tuple[Tensor, Tensor]:
+    """(l∞, l2) float32 (B,) between integer images, in [0, 1] pixel units."""
+    difference = (stored - clean).double().flatten(1)
+    return (difference.abs().amax(1) / 255).float(), (difference.square().sum(1).sqrt() / 255).float()
+
+
+def _norm(difference: Tensor, bound: Bound) -> Tensor:
+    flat = difference.flatten(1)
+    return flat.abs().amax(1) if bound.norm == "linf" else flat.square().sum(1).sqrt()
+
+
+def _shrink(row: Tensor, radius: float) -> None:
+    """Take one level off the largest coordinate until the l2 norm of ``row`` fits; one or two times for float32."""
+    flat = row.view(-1)
+    while float(flat.square().sum().sqrt()) > radius:
+        largest = int(flat.abs().argmax())
+        flat[largest] -= flat[largest].sign()
+
+
+def _check_bound(norms: Tensor, bound: Bound, image_ids: Sequence[str], name: str, slack: float) -> None:
+    for i, norm in zip(image_ids, norms.tolist(), strict=True):
+        if norm > bound.eps * 255 + slack:
+            raise InputError(
+                f"attack '{name}' moved image '{i}' by {norm / 255:.6g} in {bound.norm}, "
+                f"beyond its bound {bound.eps:.6g}"
+            )
