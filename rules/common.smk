@@ -85,6 +85,10 @@ def denoiser_of(wildcards):
     return PLAN.denoiser_files(wildcards.smoothing)
 
 
+def denoiser_folder(wildcards):
+    return PLAN.denoiser(wildcards.smoothing)
+
+
 def denoised_of(wildcards):
     """The denoised samples of a condition, nothing without smoothing."""
     if not PLAN.smooths(wildcards.smoothing):
@@ -112,9 +116,12 @@ def experiment_results(wildcards):
     return PLAN.experiment_files(wildcards.experiment)
 
 
+def tables_folder(wildcards):
+    return f"results/tables/experiment={wildcards.experiment}"
+
+
 def figure_tables(wildcards):
-    folder = f"results/tables/experiment={wildcards.experiment}"
-    return [f"{folder}/{need}.parquet" for need in sorted(PLAN.figure_needs(wildcards.figure))]
+    return [f"{tables_folder(wildcards)}/{need}.parquet" for need in sorted(PLAN.figure_needs(wildcards.figure))]
 
 
 def all_tables(wildcards):

@@ -16,7 +16,7 @@ rule denoise:
     params:
         spec=spec_of("denoise"),
         code=code_of("denoise"),
-        folder=lambda wildcards: PLAN.denoiser(wildcards.smoothing),
+        folder=denoiser_folder,
     resources:
         gpu=1,
         batch_size=batch_size_of,

@@ -19,7 +19,7 @@ rule figures:
     params:
         spec=spec_of("figures"),
         code=code_of("figures"),
-        tables=lambda wildcards: f"results/tables/experiment={wildcards.experiment}",
+        tables=tables_folder,
         stem=subpath(output.png, strip_suffix=".png"),
     conda:
         "../envs/vitfaith.yaml"

@@ -183,7 +183,7 @@ class Plan:
         if self.study.code_tracking == "off":
             return "off"
         used: list[tuple[str, str]] = []
-        spec = json.loads(self.spec(stage, wildcards))
+        spec = json.loads(self.spec(stage, wildcards)) if stage in _USED else {}
         for section, key in _USED.get(stage, {}).items():
             found = spec.get(key, {})
             items = [found] if "use" in found else list(found.values())
@@ -191,8 +191,7 @@ class Plan:
         modules = {REGISTRIES[section][name].module for section, name in used}
         own = {m for m in modules if m.startswith("vitfaith.")}
         files = [p for p in self.study.plugins if f"vitfaith_plugin_{p.stem}" in modules]
-        entry = f"vitfaith.{'train' if stage == 'train' else stage}.stage"
-        return fingerprint([entry, *sorted(own)], stop=["vitfaith.registries"], files=files)
+        return fingerprint([f"vitfaith.{stage}.stage", *sorted(own)], stop=["vitfaith.registries"], files=files)
 
     def _instances(self, section: str, ids: Iterable[str]) -> dict[str, Any]:
         return {id_: getattr(self.study, section)[id_].spec() for id_ in ids}

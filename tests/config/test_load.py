@@ -1,0 +1,114 @@
+"""Configurations: what is understood, and what each mistake says."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitfaith.config.load import load_study, parse_fractions, read_yaml
+from vitfaith.config.schema import schema_text
+from vitfaith.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    return copy.deepcopy(read_yaml(ROOT / "config" / "config.yaml"))
+
+
+def test_the_default_config_loads(raw: dict[str, Any]) -> None:
+    study = load_study(raw)
+    assert study.attacks["pgd"].parameters.model_dump()["eps"] == pytest.approx(8 / 255)
+    assert study.explainers["rollout"].name == "attention_rollout"
+    assert study.experiments["fashion_mnist"].models == ["vit_patch4", "vit_patch2"]
+
+
+def test_fractions_at_any_depth() -> None:
+    assert parse_fractions({"a": ["8/255", {"b": " 1 / 4 "}], "path": "a/b"}) == {"a": [8 / 255, {"b": 0.25}], "path": "a/b"}
+    with pytest.raises(ConfigError, match="divides by zero"):
+        parse_fractions("1/0")
+
+
+def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(raw: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            raw = raw[key]
+        raw[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("explaners", value={}), r"explaners: unknown section \(did you mean 'explainers'\?\)"),
+        (_set("explainers", "rollout", value={"explainer": "attention_rolout"}), r"explainers\.rollout: unknown explainer 'attention_rolout' \(did you mean 'attention_rollout'\?\)"),
+        (_set("explainers", "rollout", "head_fusoin", value="max"), r"explainers\.rollout\.head_fusoin: unknown key \(did you mean 'head_fusion'\?\)"),
+        (_set("attacks", "pgd", "eps", value=8), r"attacks\.pgd.*8/255"),
+        (_set("smoothings", "dds", "sigma", value=-1), r"smoothings\.dds\.sigma"),
+        (_set("smoothings", "dds", "denoiser", value="fashion_mnits"), r"smoothings\.dds\.denoiser: 'fashion_mnits' is not in section denoisers \(did you mean 'fashion_mnist'\?\)"),
+        (_set("experiments", "fashion_mnist", "metrics", value=["sacco"]), r"experiments\.fashion_mnist\.metrics: 'sacco' is not in section metrics \(did you mean 'saco'\?\)"),
+        (_set("experiments", "fashion_mnist", "models", value=[]), r"experiments\.fashion_mnist\.models"),
+        (_set("experiments", "fashion_mnist", "shards", value=3), r"experiments\.fashion_mnist\.shards: unknown key"),
+        (_set("models", "vit_patch4", value={"timm": "x"}), r"models\.vit_patch4\.weights: missing; safetensors file"),
+        (_set("models", "vit_patch4", "training", value={"train_on": "nowhere", "test_on": "fashion_mnist_test"}), r"models\.vit_patch4\.training: 'nowhere' is not in section datasets"),
+        (_set("datasets", "fashion_mnist", "images", value=0), r"datasets\.fashion_mnist\.images"),
+        (_set("seed", value="one"), "seed: expected an integer"),
+        (_set("attacks", value={"pgd": {}}), r"experiments\.fashion_mnist\.attacks: 'clean' is not in section attacks"),
+        (_set("explainers", "Big Name", value={}), r"explainers\.Big Name: ids become folder names"),
+    ],
+)
+def test_mistakes_name_the_key_and_the_way_out(raw: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str) -> None:
+    change(raw)
+    with pytest.raises(ConfigError) as error:
+        load_study(raw)
+    assert re.search(message, str(error.value)), str(error.value)
+
+
+def test_trained_weights_need_a_recipe(raw: dict[str, Any]) -> None:
+    raw["models"]["vit_patch4"]["weights"] = "trained"
+    del raw["models"]["vit_patch4"]["training"]
+    with pytest.raises(ConfigError, match=r"models\.vit_patch4: weights are 'trained' but there is no key 'training'"):
+        load_study(raw)
+
+
+def test_broken_yaml_and_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_yaml(tmp_path / "none.yaml")
+    (tmp_path / "a.yaml").write_text("a: [1\nb: 2")
+    with pytest.raises(ConfigError, match=r"not valid YAML[\s\S]*line"):
+        read_yaml(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="must hold sections"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_schema_file_is_what_the_models_say() -> None:
+    stored = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert stored.read_text() == schema_text(), f"run: python -m vitfaith schema > {stored.relative_to(ROOT)}"
+
+
+def test_shipped_configs_satisfy_the_schema_too() -> None:
+    from jsonschema import validate
+
+    for path in sorted((ROOT / "config").glob("**/*.yaml")):
+        validate(read_yaml(path), json.loads(schema_text()))
+
+
+def test_reading_a_config_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from vitfaith.config.load import load_study, read_yaml; from vitfaith.plan import Plan; "
+        "Plan(load_study(read_yaml('config/config.yaml'))); "
+        "print([m for m in ('torch', 'timm', 'diffusers', 'torchattacks', 'seaborn', 'matplotlib') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

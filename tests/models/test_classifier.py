@@ -1,0 +1,76 @@
+"""The wrapper: normalisation inside, tokens counted, files checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import tiny_vit
+from vitfaith.errors import ArtifactError, ConfigError, InputError
+from vitfaith.models.classifier import Classifier, build_backbone, save_classifier
+from vitfaith.models.load import load_classifier
+from vitfaith.models.passes import PassCounter
+
+ARGUMENTS = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+
+
+def test_normalisation_is_inside(vit: Classifier, images: torch.Tensor) -> None:
+    expected = vit.backbone((images - 0.5) / 0.25)
+    assert torch.equal(vit(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "prefix"),
+    [({}, 1), ({"class_token": False, "global_pool": "avg"}, 0), ({"reg_tokens": 4}, 5)],
+)
+def test_prefix_tokens_and_grid(overrides: dict[str, object], prefix: int) -> None:
+    model = tiny_vit(**overrides)
+    assert model.prefix_tokens == prefix
+    assert model.grid == (4, 4)
+    assert model.input_shape == (3, 16, 16)
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_images_are_checked(vit: Classifier, images: torch.Tensor) -> None:
+    vit.check_images(images)
+    for bad, message in [
+        (images[:, :1], r"take.*\(B, 3, 16, 16\)"),
+        (images * 255, r"not in \[0, 1\]"),
+        (images.index_fill(0, torch.tensor([1]), float("nan")), "NaN"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            vit.check_images(bad)
+
+
+def test_save_and_load(tmp_path: Path, images: torch.Tensor) -> None:
+    model = Classifier(build_backbone("vit_tiny_patch16_224", ARGUMENTS), [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]).eval()
+    path = tmp_path / "model.safetensors"
+    save_classifier(model, path, {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]})
+    spec = {"timm": "vit_tiny_patch16_224", "arguments": ARGUMENTS, "mean": None, "std": None}
+    assert torch.equal(load_classifier(spec, path)(images), model(images))
+    with pytest.raises(ArtifactError, match="do not fit the model"):
+        load_classifier({**spec, "arguments": ARGUMENTS | {"depth": 3}}, path)
+    path.write_bytes(b"not safetensors")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_classifier(spec, path)
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_classifier(spec, tmp_path / "absent.safetensors")
+
+
+def test_unknown_architecture_and_argument() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'vit_tiny_patch16_224'"):
+        build_backbone("vit_tiny_patch16_244", {})
+    with pytest.raises(ConfigError, match="does not take these arguments"):
+        build_backbone("vit_tiny_patch16_224", {"patches": 3})
+
+
+def test_pass_counter(vit: Classifier, images: torch.Tensor) -> None:
+    with PassCounter(vit.backbone) as passes:
+        vit(images)
+        leaf = images.clone().requires_grad_()
+        vit(leaf)[:, 0].sum().backward()
+    vit(images)
+    assert (passes.forwards, passes.backwards) == (10, 5)
+    assert not vit.backbone._forward_hooks
