@@ -35,13 +35,20 @@ def lipschitz_radius(swap: Swap, sigma: float) -> Floats:
     return _half_gap(swap.inside[..., 0], swap.outside[..., -1], sigma)
 
 
-def grouped_radius(swap: Swap, sigma: float) -> Floats:
-    """l2 radius (...,) from sums of entries, for maps that are probability vectors; never below ``lipschitz_radius``.
+def grouped_radius(swap: Swap, sigma: float, mass: float = 1.0) -> Floats:
+    """l2 radius (...,) from sums of entries; never below :func:`lipschitz_radius`.
 
-    A sum of entries of a probability vector lies in [0, 1] too, and when k0 entries fall to or below k0 others, the sum
-    of any j of the former is at most the sum of any j of the latter. The best j = 1…k0 is taken:
-    ``R = max_j σ/2 (Φ⁻¹(sum of the j largest inside) - Φ⁻¹(sum of the j smallest outside))``.
+    When k0 entries fall to or below k0 others, the sum of any j of the former is at most that of any j of the latter.
+    The sum of j entries lies in [0, min(j, mass)], so it has a Lipschitz constant of its own, and the best j = 1…k0 is
+    taken: ``R = max_j σ/2 (Φ⁻¹(sum of the j largest inside / min(j, mass)) - Φ⁻¹(sum of the j smallest outside / …))``.
+    It gains where entries are small against their sum, as in probability vectors.
+
+    Args:
+        swap: values in [0, 1].
+        sigma: standard deviation of the noise.
+        mass: upper bound of the sum of all entries of every base map; 1 for probability vectors.
     """
     inside = np.cumsum(swap.inside, axis=-1)
     outside = np.cumsum(swap.outside[..., ::-1], axis=-1)
-    return _half_gap(inside, outside, sigma).max(axis=-1)
+    ceiling = np.minimum(np.arange(1, inside.shape[-1] + 1, dtype=np.float64), mass)
+    return _half_gap(inside / ceiling, outside / ceiling, sigma).max(axis=-1)

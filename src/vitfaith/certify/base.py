@@ -1,0 +1,68 @@
+"""Base maps: what a sampled explanation becomes before it is averaged, so that a certificate applies to the average.
+
+A certificate needs entries in [0, 1], and the Rényi certificate a probability vector. The rescaling must happen to each
+sample, before the mean: dividing a mean by its own sum is no expectation, and nothing above covers it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vitfaith.certify.top_k import Floats
+from vitfaith.errors import InputError
+
+Base = Literal["share", "unit", "vote"]
+"""``share``: positive part over its sum (a probability vector; uniform where nothing is positive).
+``unit``: min-max rescaled to [0, 1] (0 where constant).
+``vote``: 1 for the k largest entries, 0 elsewhere, ties at the k-th value share the remaining votes; the average is the
+frequency with which an entry is among the top k (after Levine, Singla and Feizi 2019)."""
+
+
+def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
+    """Base maps (..., n) float64 in [0, 1] of raw maps (..., n); each map on its own, NaN maps stay NaN.
+
+    Args:
+        maps: explanations of noisy copies of an image, any finite range.
+        base: see :data:`Base`.
+        k: votes per map, for ``vote``.
+    """
+    values = np.asarray(maps, dtype=np.float64)
+    undefined = ~np.isfinite(values).all(axis=-1, keepdims=True)
+    values = np.where(undefined, 0.0, values)
+    if base == "share":
+        result = _share(values)
+    elif base == "unit":
+        low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
+        spread = np.where(high > low, high - low, 1.0)
+        result = np.clip((values - low) / spread, 0.0, 1.0)
+    elif base == "vote":
+        result = _vote(values, k)
+    else:
+        raise InputError(f"unknown base '{base}'; known: share, unit, vote")
+    return np.where(undefined, np.nan, result)
+
+
+def mass(base: Base, k: int) -> float:
+    """Sum of the entries of every base map: 1 for ``share``, k for ``vote``, infinity (no fixed sum) for ``unit``."""
+    return {"share": 1.0, "vote": float(k), "unit": float("inf")}[base]
+
+
+def _share(values: Floats) -> Floats:
+    positive = np.maximum(values, 0.0)
+    peak = positive.max(axis=-1, keepdims=True)
+    positive = positive / np.where(peak > 0, peak, 1.0)  # a sum of denormals or of 1e308 would lose the shares
+    total = positive.sum(axis=-1, keepdims=True)
+    return np.where(total > 0, positive / np.where(total > 0, total, 1.0), 1.0 / values.shape[-1])
+
+
+def _vote(values: Floats, k: int) -> Floats:
+    n = values.shape[-1]
+    if not 1 <= k <= n:
+        raise InputError(f"k must lie in 1…{n}, the number of entries of the map, not {k}")
+    level = np.partition(values, n - k, axis=-1)[..., n - k : n - k + 1]
+    above, tied = values > level, values == level
+    left = k - above.sum(axis=-1, keepdims=True)
+    return above + tied * (left / tied.sum(axis=-1, keepdims=True))
