@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vitfaith.device import job_device
 from vitfaith.errors import VitfaithError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -33,12 +34,6 @@ def _spec(text: str) -> dict[str, Any]:
         raise VitfaithError(f"--spec is not a JSON object: {error}") from error
 
 
-def _device(gpus: int) -> str:
-    from vitfaith.models.load import pick_device
-
-    return pick_device(gpus)
-
-
 @app.command()
 def shard(spec: Spec, out: Out, code: Code = "") -> None:
     """Write the images of one shard of a dataset."""
@@ -52,7 +47,8 @@ def classifier(spec: Spec, out: Out, log: Out, gpus: Gpus = 0) -> None:
     """Train a classifier by its recipe."""
     from vitfaith.train.stage import run_train_classifier
 
-    run_train_classifier(_spec(spec), out, log, _device(gpus))
+    with job_device(gpus) as device:
+        run_train_classifier(_spec(spec), out, log, device)
 
 
 @train_app.command()
@@ -60,37 +56,61 @@ def denoiser(spec: Spec, out: Out, log: Out, gpus: Gpus = 0) -> None:
     """Train a denoiser by its recipe."""
     from vitfaith.train.stage import run_train_denoiser
 
-    run_train_denoiser(_spec(spec), out, log, _device(gpus))
+    with job_device(gpus) as device:
+        run_train_denoiser(_spec(spec), out, log, device)
 
 
 @app.command()
 def attack(
-    spec: Spec, images: Images, out: Out, predictions: Out, weights: Weights = None, code: Code = "", gpus: Gpus = 0, batch_size: BatchSize = 256
+    spec: Spec,
+    images: Images,
+    out: Out,
+    predictions: Out,
+    weights: Weights = None,
+    code: Code = "",
+    gpus: Gpus = 0,
+    batch_size: BatchSize = 256,
 ) -> None:
     """Attack the images of a shard."""
     from vitfaith.attack.stage import run_attack
 
-    run_attack(_spec(spec), code, images, weights, out, predictions, device=_device(gpus), batch_size=batch_size)
+    with job_device(gpus) as device:
+        run_attack(_spec(spec), code, images, weights, out, predictions, device=device, batch_size=batch_size)
 
 
 @app.command()
 def denoise(
-    spec: Spec, images: Images, denoiser: Annotated[Path, typer.Option(help="folder with unet/ and scheduler/")], out: Out, code: Code = "", gpus: Gpus = 0, batch_size: BatchSize = 256
+    spec: Spec,
+    images: Images,
+    denoiser: Annotated[Path, typer.Option(help="folder with unet/ and scheduler/")],
+    out: Out,
+    code: Code = "",
+    gpus: Gpus = 0,
+    batch_size: BatchSize = 256,
 ) -> None:
     """Noise and denoise the images of a shard."""
     from vitfaith.denoise.stage import run_denoise
 
-    run_denoise(_spec(spec), code, images, denoiser, out, device=_device(gpus), batch_size=batch_size)
+    with job_device(gpus) as device:
+        run_denoise(_spec(spec), code, images, denoiser, out, device=device, batch_size=batch_size)
 
 
 @app.command()
 def predict(
-    spec: Spec, images: Images, denoised: Images, out: Out, weights: Weights = None, code: Code = "", gpus: Gpus = 0, batch_size: BatchSize = 256
+    spec: Spec,
+    images: Images,
+    denoised: Images,
+    out: Out,
+    weights: Weights = None,
+    code: Code = "",
+    gpus: Gpus = 0,
+    batch_size: BatchSize = 256,
 ) -> None:
     """Classify the denoised samples of a shard."""
     from vitfaith.predict.stage import run_predict
 
-    run_predict(_spec(spec), code, images, denoised, weights, out, device=_device(gpus), batch_size=batch_size)
+    with job_device(gpus) as device:
+        run_predict(_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
 
 
 @app.command()
@@ -107,7 +127,8 @@ def attribute(
     """Explain a shard with one family of explainers."""
     from vitfaith.attribute.stage import run_attribute
 
-    run_attribute(_spec(spec), code, images, denoised, weights, out, device=_device(gpus), batch_size=batch_size)
+    with job_device(gpus) as device:
+        run_attribute(_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
 
 
 @app.command()
@@ -125,7 +146,8 @@ def score(
     """Score the maps of a shard."""
     from vitfaith.score.stage import run_score
 
-    run_score(_spec(spec), code, images, maps, weights, scores, curves, device=_device(gpus), batch_size=batch_size)
+    with job_device(gpus) as device:
+        run_score(_spec(spec), code, images, maps, weights, scores, curves, device=device, batch_size=batch_size)
 
 
 @app.command()
@@ -209,6 +231,14 @@ def schema() -> None:
     from vitfaith.config.schema import schema_text
 
     typer.echo(schema_text(), nl=False)
+
+
+@app.command()
+def reference() -> None:
+    """Print config/README.md: every key explained."""
+    from vitfaith.config.reference import reference_text
+
+    typer.echo(reference_text(), nl=False)
 
 
 def main() -> None:

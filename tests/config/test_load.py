@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from vitfaith.config.load import load_study, parse_fractions, read_yaml
+from vitfaith.config.reference import reference_text
 from vitfaith.config.schema import schema_text
 from vitfaith.errors import ConfigError
 
@@ -95,6 +96,11 @@ def test_broken_yaml_and_missing_file(tmp_path: Path) -> None:
 def test_schema_file_is_what_the_models_say() -> None:
     stored = ROOT / "workflow" / "schemas" / "config.schema.json"
     assert stored.read_text() == schema_text(), f"run: python -m vitfaith schema > {stored.relative_to(ROOT)}"
+
+
+def test_reference_is_what_the_models_say() -> None:
+    stored = ROOT / "config" / "README.md"
+    assert stored.read_text() == reference_text(), "run: python -m vitfaith reference > config/README.md"
 
 
 def test_shipped_configs_satisfy_the_schema_too() -> None:

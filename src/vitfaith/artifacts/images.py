@@ -27,7 +27,9 @@ def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArr
     """The array (N, C, H, W) of ``dtype`` from a table's image columns; ``where`` names the file in errors."""
     shapes = {tuple(table.column(c).unique().to_pylist()) for c in ("channels", "height", "width")}
     if any(len(s) != 1 for s in shapes):
-        raise ArtifactError(f"'{where}': images of several sizes in one shard; set a preprocessing size for the dataset")
+        raise ArtifactError(
+            f"'{where}': images of several sizes in one shard; set a preprocessing size for the dataset"
+        )
     channels, height, width = (int(table.column(c)[0].as_py()) for c in ("channels", "height", "width"))
     size = channels * height * width * np.dtype(dtype).itemsize
     pixels = table.column("pixels").to_pylist()

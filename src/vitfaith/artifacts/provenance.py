@@ -19,4 +19,10 @@ def provenance(stage: str, spec: Mapping[str, Any], code: str, **facts: Any) -> 
         facts: device, dtype, counted forward and backward passes …
     """
     versions = {name: metadata.version(name) for name in LIBRARIES}
-    return {"stage": stage, "spec": dict(spec), "code": code, "versions": versions | {"vitfaith": metadata.version("vitfaith")}, **facts}
+    return {
+        "stage": stage,
+        "spec": dict(spec),
+        "code": code,
+        "versions": versions | {"vitfaith": metadata.version("vitfaith")},
+        **facts,
+    }

@@ -37,7 +37,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise ArtifactError(f"no space left to write '{path}'; free some and run again, finished files are kept") from error
+            raise ArtifactError(
+                f"no space left to write '{path}'; free some and run again, finished files are kept"
+            ) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -58,10 +60,14 @@ def _check(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
     for field in expected:
         index = found.get_field_index(field.name)
         if index < 0:
-            raise ArtifactError(f"'{path}' has no column '{field.name}'; it was not written by this version: delete it and run again")
+            raise ArtifactError(
+                f"'{path}' has no column '{field.name}'; it was not written by this version: delete it and run again"
+            )
         kind = found.field(index).type
         if not kind.equals(field.type):
-            raise ArtifactError(f"'{path}', column '{field.name}': type {kind}, expected {field.type}; delete the file and run again")
+            raise ArtifactError(
+                f"'{path}', column '{field.name}': type {kind}, expected {field.type}; delete the file and run again"
+            )
 
 
 def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
@@ -84,7 +90,9 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         raise ArtifactError(f"'{path}' is damaged ({error}); delete it and run again") from error
     for field in schema:
         if not field.nullable and table.column(field.name).null_count:
-            raise ArtifactError(f"'{path}', column '{field.name}': {table.column(field.name).null_count} missing values")
+            raise ArtifactError(
+                f"'{path}', column '{field.name}': {table.column(field.name).null_count} missing values"
+            )
     return table
 
 

@@ -20,11 +20,17 @@ def check_study(config: Path) -> list[str]:
     missing = []
     for model in sorted({c.model for c in plan.conditions}):
         if study.models[model].weights not in ("trained", "pretrained"):
-            missing += [f"models.{model}.weights: '{p}' does not exist" for p in plan.weights(model) if not Path(p).is_file()]
+            missing += [
+                f"models.{model}.weights: '{p}' does not exist" for p in plan.weights(model) if not Path(p).is_file()
+            ]
     for smoothing in sorted({c.smoothing for c in plan.conditions}):
         id_ = getattr(study.smoothings[smoothing].parameters, "denoiser", None)
         if id_ is not None and study.denoisers[id_].path != "trained":
-            missing += [f"denoisers.{id_}.path: '{p}' does not exist" for p in plan.denoiser_files(smoothing) if not Path(p).is_file()]
+            missing += [
+                f"denoisers.{id_}.path: '{p}' does not exist"
+                for p in plan.denoiser_files(smoothing)
+                if not Path(p).is_file()
+            ]
     if missing:
         raise ConfigError("\n".join(missing))
     lines = [f"{config}: {len(study.experiments)} experiments, {len(plan.conditions)} conditions"]

@@ -154,7 +154,9 @@ def _check_references(study: Study) -> None:
             recipe = item.training
             source = getattr(item, "weights", None) or getattr(item, "path", None)
             if source == "trained" and recipe is None:
-                raise ConfigError(f"{section}.{id_}: weights are 'trained' but there is no key 'training' with a recipe")
+                raise ConfigError(
+                    f"{section}.{id_}: weights are 'trained' but there is no key 'training' with a recipe"
+                )
             if recipe is not None:
                 known([recipe.train_on, recipe.test_on], "datasets", f"{section}.{id_}.training")
     for id_, model in study.models.items():

@@ -11,7 +11,9 @@ from vitfaith.config.load import FIXED, NAMED
 from vitfaith.config.sections import DatasetSection, FiguresSection
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 
-_NUMBER_OR_FRACTION = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*/\s*\d+(\.\d+)?\s*$"}]}
+_NUMBER_OR_FRACTION = {
+    "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*/\s*\d+(\.\d+)?\s*$"}]
+}
 
 
 def _with_fractions(node: Any) -> Any:
@@ -39,8 +41,16 @@ def config_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {
         "seed": {"type": "integer", "default": 0, "description": "seed of every random number"},
-        "code_tracking": {"enum": ["digest", "off"], "default": "digest", "description": "whether changed code reruns its stage"},
-        "plugins": {"type": "array", "items": {"type": "string"}, "description": "Python files that register your own items"},
+        "code_tracking": {
+            "enum": ["digest", "off"],
+            "default": "digest",
+            "description": "whether changed code reruns its stage",
+        },
+        "plugins": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Python files that register your own items",
+        },
     }
     for section, registry in REGISTRIES.items():
         key, options = DISCRIMINATORS[section], []

@@ -82,7 +82,9 @@ class Classifier(nn.Module):
             raise InputError("images contain NaN or infinite values")
         low, high = float(images.min()), float(images.max())
         if low < -1e-6 or high > 1 + 1e-6:
-            raise InputError(f"images lie in [{low:.3g}, {high:.3g}], not in [0, 1]; normalisation belongs to the model")
+            raise InputError(
+                f"images lie in [{low:.3g}, {high:.3g}], not in [0, 1]; normalisation belongs to the model"
+            )
 
 
 def build_backbone(name: str, arguments: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier, build_backbone, freeze, load_weights
 
@@ -32,10 +30,7 @@ def load_classifier(spec: Mapping[str, Any], weights: Path | None, device: str =
     mean, std = (spec.get(key) or stored[key] for key in ("mean", "std"))
     channels = int(spec["arguments"].get("in_chans", 3))
     if len(mean) != channels:
-        raise ConfigError(f"models: the normalisation has {len(mean)} channels, the model takes {channels}; set mean and std")
+        raise ConfigError(
+            f"models: the normalisation has {len(mean)} channels, the model takes {channels}; set mean and std"
+        )
     return freeze(Classifier(backbone, mean, std)).to(device)
-
-
-def pick_device(gpus: int) -> str:
-    """``cuda`` when the job was given a GPU and torch sees one, else ``cpu``."""
-    return "cuda" if gpus > 0 and torch.cuda.is_available() else "cpu"

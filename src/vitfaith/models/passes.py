@@ -25,7 +25,9 @@ class PassCounter:
         self._handle = self.network.register_forward_hook(self._count)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._handle.remove()
 
     def _count(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:

@@ -18,7 +18,15 @@ from vitfaith.models.load import load_classifier
 
 
 def run_predict(
-    spec: Mapping[str, Any], code: str, images: Path, denoised: Path, weights: Path | None, out: Path, *, device: str, batch_size: int
+    spec: Mapping[str, Any],
+    code: str,
+    images: Path,
+    denoised: Path,
+    weights: Path | None,
+    out: Path,
+    *,
+    device: str,
+    batch_size: int,
 ) -> None:
     """Classify every denoised sample of a shard (schema PREDICTIONS)."""
     table = read_table(images, IMAGES)

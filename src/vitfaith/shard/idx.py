@@ -43,7 +43,9 @@ def find_idx_folder(given: Path | None) -> Path:
         if any(folder.glob("t10k-images-idx3-ubyte*")):
             return folder
     if given is not None:
-        raise ArtifactError(f"no Fashion-MNIST IDX files in '{given}' (expected t10k-images-idx3-ubyte[.gz] and three more)")
+        raise ArtifactError(
+            f"no Fashion-MNIST IDX files in '{given}' (expected t10k-images-idx3-ubyte[.gz] and three more)"
+        )
     return _download()
 
 

@@ -35,7 +35,9 @@ def run_shard(spec: Mapping[str, Any], code: str, out: Path) -> None:
     chosen = stratified_subset(source.labels, spec["images"], spec["seed"])
     names = [shard_name(i) for i in range(shard_count(len(chosen), spec["shard_size"]))]
     if spec["shard"] not in names:
-        raise ConfigError(f"shard '{spec['shard']}' does not exist; the dataset has {len(names)} of {spec['shard_size']} images")
+        raise ConfigError(
+            f"shard '{spec['shard']}' does not exist; the dataset has {len(names)} of {spec['shard_size']} images"
+        )
     start = names.index(spec["shard"]) * spec["shard_size"]
     part = chosen[start : start + spec["shard_size"]]
     columns = {

@@ -86,7 +86,12 @@ def fit(
     for epoch in range(epochs):
         network.train()
         losses = torch.zeros(())
-        for indices in tqdm(batches(count, batch_size, epoch, seed), total=steps_per_epoch, desc=f"epoch {epoch + 1}/{epochs}", mininterval=10):
+        for indices in tqdm(
+            batches(count, batch_size, epoch, seed),
+            total=steps_per_epoch,
+            desc=f"epoch {epoch + 1}/{epochs}",
+            mininterval=10,
+        ):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate * learning_rate_factor(step, total, warmup)
             loss = loss_of(indices, step)
