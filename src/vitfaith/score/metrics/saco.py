@@ -1,0 +1,79 @@
+"""SaCo, the salience-guided faithfulness coefficient, and its unweighted form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, field_validator
+
+from vitfaith.score.metrics.base import Answers, Metric, ScoreContext, metric
+from vitfaith.score.metrics.common import LevelParameters
+from vitfaith.score.plan import Clean, Groups
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CITATION = "Wu et al., On the Faithfulness of Vision Transformer Explanations, CVPR 2024"
+
+
+class SacoParameters(LevelParameters):
+    """Numbers of groups K, each a variant "k=K"; fill and level.
+
+    The paper ranks pixels (``level: pixel``). Patches are the default: a ViT's map has no more information, and
+    upsampling makes values that no explainer gave.
+    """
+
+    groups: tuple[Annotated[int, Field(ge=2)], ...] = Field((10,), min_length=1)
+
+    @field_validator("groups")
+    @classmethod
+    def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"groups {value} repeat a number")
+        return value
+
+
+class _Saco(Metric[SacoParameters]):
+    def requests(self, context: ScoreContext) -> Sequence[Clean | Groups]:
+        """The clean images and K groups for every K."""
+        p = self.parameters
+        return [Clean(), *(Groups(count, p.features, p.filling) for count in p.groups)]
+
+    def _read(
+        self, context: ScoreContext, responses: Answers, formula: Callable[[Tensor, Tensor], Tensor]
+    ) -> dict[str, Tensor]:
+        from vitfaith.score.ranking import upsample
+        from vitfaith.score.saco import group_salience
+
+        p, maps = self.parameters, context.maps
+        size = context.images.shape[2:]
+        scores = upsample(maps.flatten(0, 1), size).unflatten(0, maps.shape[:2]) if p.level == "pixel" else maps
+        clean = responses[Clean()].probability[:, None, None]
+        values = {}
+        for count in p.groups:
+            drops = clean - responses[Groups(count, p.features, p.filling)].probability
+            values[f"k={count}"] = formula(group_salience(scores.flatten(2), count), drops)
+        return values
+
+
+@metric("saco", direction="higher", citation=CITATION, parameters=SacoParameters)
+class Saco(_Saco):
+    """Do groups of features with more salience cause larger drops? Pairs weighted by their gap in salience."""
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.saco import saco
+
+        return self._read(context, responses, saco)
+
+
+@metric("saco_rank", direction="higher", citation=CITATION, parameters=SacoParameters)
+class SacoRank(_Saco):
+    """SaCo with every pair of groups counted alike, so that one dominant group does not decide."""
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.saco import saco_rank
+
+        return self._read(context, responses, saco_rank)

@@ -1,0 +1,108 @@
+"""From maps to ranks, and from ranks to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vitfaith.score.plan import Features
+
+
+class Ranking:
+    """Features of a batch of images: their number, their values under a map, and the pixels that they cover.
+
+    Args:
+        features: what is ranked.
+        images: (B, C, H, W) float in [0, 1].
+        grid: rows and columns of the maps.
+    """
+
+    def __init__(self, features: Features, images: Tensor, grid: tuple[int, int]) -> None:
+        """See the class; superpixels are computed here, once."""
+        self.features = features
+        self.size = (int(images.shape[2]), int(images.shape[3]))
+        self.grid = grid
+        self.labels = segment_superpixels(images, features.size) if features.kind == "superpixel" else None
+        device = images.device
+        cells = {"patch": grid, "pixel": self.size}.get(features.kind)
+        if features.kind == "region":
+            cells = (-(-self.size[0] // features.size), -(-self.size[1] // features.size))
+        self.cells = cells
+        if cells is not None:
+            side = (features.size, features.size)
+            self.row_of, self.column_of = (
+                torch.arange(length, device=device) // edge
+                if features.kind == "region"
+                else torch.arange(length, device=device) * number // length
+                for length, number, edge in zip(self.size, cells, side, strict=True)
+            )
+            self.totals = [cells[0] * cells[1]] * len(images)
+        else:
+            assert self.labels is not None
+            self.totals = [int(number) + 1 for number in self.labels.flatten(1).amax(1).tolist()]
+
+    def scores(self, maps: Tensor, index: Tensor) -> Tensor:
+        """Value of every feature (N, P) float32 under ``maps`` (N, rows, columns) of the images ``index`` (N,).
+
+        Where images differ in their number of features, missing ones are −inf, so that they rank last.
+        """
+        if self.features.kind == "patch":
+            return maps.flatten(1)
+        pixels = upsample(maps, self.size)
+        if self.features.kind == "pixel":
+            return pixels.flatten(1)
+        if self.features.kind == "region":
+            assert self.cells is not None
+            side, (rows, columns) = self.features.size, self.cells
+            padding = (0, columns * side - self.size[1], 0, rows * side - self.size[0])
+            # A sum over axes of one fixed shape: equal regions get equal sums, whatever the batch.
+            blocks = torch.nn.functional.pad(pixels, padding).reshape(len(maps), rows, side, columns, side)
+            return blocks.sum((2, 4)).flatten(1)
+        assert self.labels is not None
+        labels = self.labels[index].flatten(1)
+        values = pixels.flatten(1).double()
+        zeros = values.new_zeros(len(maps), max(self.totals))
+        count = zeros.scatter_add(1, labels, torch.ones_like(values))
+        total = zeros.scatter_add(1, labels, values)
+        return torch.where(count > 0, total / count, -torch.inf).float()
+
+    def ranks(self, maps: Tensor, index: Tensor) -> Tensor:
+        """Rank of every feature (N, P) int64 by decreasing value, 0 the most relevant; ties: lower index first."""
+        order = self.scores(maps, index).argsort(stable=True, dim=1, descending=True)
+        places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+        return torch.empty_like(order).scatter_(1, order, places)
+
+    def pixels(self, removed: Tensor, index: Tensor) -> Tensor:
+        """Pixels (N, H, W) bool that the features ``removed`` (N, P) bool of the images ``index`` (N,) cover."""
+        if self.labels is not None:
+            return removed.gather(1, self.labels[index].flatten(1)).unflatten(1, self.size)
+        assert self.cells is not None
+        cells = removed.unflatten(1, self.cells)
+        if self.cells == self.size:
+            return cells
+        return cells[:, self.row_of][:, :, self.column_of]
+
+
+def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """``maps`` (N, rows, columns) → (N, H, W), bilinear with align_corners=False."""
+    return torch.nn.functional.interpolate(maps[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def segment_superpixels(images: Tensor, segments: int) -> Tensor:
+    """SLIC labels (B, H, W) int64, counted from 0 without gaps, about ``segments`` of them.
+
+    scikit-image works on one image at a time, on the CPU; this is the only loop over images in the engine.
+    """
+    import numpy as np
+    from skimage.segmentation import slic
+
+    channels = images.shape[1]
+    labels = []
+    for image in images.permute(0, 2, 3, 1).cpu().float().numpy():
+        pixels = image if channels == 3 else image[..., 0]
+        found = slic(pixels, n_segments=segments, start_label=0, channel_axis=-1 if channels == 3 else None)
+        _, compact = np.unique(found, return_inverse=True)
+        labels.append(torch.from_numpy(compact.reshape(found.shape).astype(np.int64)))
+    return torch.stack(labels).to(images.device)
