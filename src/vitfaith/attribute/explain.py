@@ -1,0 +1,111 @@
+"""Maps of several explainers on a set of images: batches, shared passes, checks and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+import vitfaith.attribute.explainers  # noqa: F401  (registers)
+from vitfaith.attribute.context import Context
+from vitfaith.attribute.registry import EXPLAINERS, Family
+from vitfaith.errors import InputError
+from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Parameters
+
+Methods = Mapping[str, tuple[str, Parameters]]
+"""Id → (registered name, parameters); an explainer may appear several times with different parameters."""
+
+ROUNDING = 1e-6
+
+
+def explain(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    image_ids: Sequence[str],
+    methods: Methods,
+    *,
+    seed: int,
+    batch_size: int,
+    sample: int = 0,
+) -> dict[str, Tensor]:
+    """Maps of all ``methods``; the images of a batch share one forward and one backward pass between them.
+
+    Args:
+        classifier: frozen, in evaluation mode, on the device to use.
+        images: (B, C, H, W) float in [0, 1], on any device.
+        targets: (B,) int64, the class to explain for each image.
+        image_ids: B names; with ``seed`` and ``sample`` they key every random number.
+        methods: what to compute.
+        seed: the study's seed.
+        batch_size: most images that go through the classifier at once; no result depends on it.
+        sample: index of the noise sample that ``images`` shows (0 without smoothing).
+
+    Returns:
+        id → (B, rows, columns) float32 on the CPU, in the order of ``methods``.
+
+    Raises:
+        InputError: images, targets and ids do not fit each other or the model; an explainer cannot work on this
+            model; an explainer returned something else than maps on the patch grid.
+    """
+    if not len(images) == len(targets) == len(image_ids):
+        raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give at least 1")
+    if len(images):
+        classifier.check_images(images)
+    entries = {id_: (EXPLAINERS[name], parameters) for id_, (name, parameters) in methods.items()}
+    needs = frozenset(need for entry, _ in entries.values() for need in entry.traits["needs"])
+    device = classifier.mean.device
+    maps: dict[str, list[Tensor]] = {id_: [torch.zeros(0, *classifier.grid)] for id_ in methods}
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        # A tensor made in inference mode cannot take part in a backward pass, so the loop leaves that mode.
+        with torch.inference_mode(False), torch.no_grad():
+            context = Context(
+                classifier=classifier,
+                images=_own(images[part], device).float(),
+                targets=_own(targets[part], device),
+                image_ids=list(image_ids[part]),
+                seed=seed,
+                needs=needs,
+                batch_size=batch_size,
+                sample=sample,
+            )
+            for id_, (entry, parameters) in entries.items():
+                found = entry.implementation(context, parameters)
+                expected = (len(context.images), *classifier.grid)
+                if tuple(found.shape) != expected:
+                    raise InputError(
+                        f"explainer '{entry.name}' returned shape {tuple(found.shape)} instead of {expected}"
+                    )
+                maps[id_].append(found.detach().float().cpu())
+    return {id_: torch.cat(parts) for id_, parts in maps.items()}
+
+
+def families(methods: Methods) -> dict[Family, list[str]]:
+    """Family → ids of ``methods`` in it, both in order of appearance; a family is one job of the workflow."""
+    found: dict[Family, list[str]] = {}
+    for id_, (name, _) in methods.items():
+        found.setdefault(EXPLAINERS[name].traits["family"], []).append(id_)
+    return found
+
+
+def flags_of(maps: Tensor) -> list[str]:
+    """What is wrong with each of ``maps`` (B, rows, columns), for the artifact's ``flag`` column.
+
+    ``"nan"`` where a value is NaN or infinite, ``"constant"`` where the values differ by no more than rounding (1e-6 of
+    the largest magnitude) so that they rank nothing, ``""`` otherwise.
+    """
+    flat = maps.flatten(1).double()
+    broken = ~flat.isfinite().all(1)
+    constant = flat.amax(1) - flat.amin(1) <= ROUNDING * flat.abs().amax(1)
+    return ["nan" if b else "constant" if c else "" for b, c in zip(broken.tolist(), constant.tolist(), strict=True)]
+
+
+def _own(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``, fit for autograd."""
+    moved = tensor.to(device)
+    return moved.clone() if moved.is_inference() else moved

@@ -1,0 +1,49 @@
+"""What the head of a timm ViT reads from its tokens."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vitfaith.errors import InputError
+
+
+def readout_rows(backbone: nn.Module) -> slice:
+    """The token positions that the classification head reads.
+
+    ``slice(0, 1)`` for a class token, ``slice(0, 2)`` for DeiT's class and distillation tokens (their heads are
+    averaged), all patches for average, maximum and attention pooling (all tokens where pooling includes the prefix).
+    """
+    prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+    if getattr(backbone, "head_dist", None) is not None:
+        return slice(0, 2)
+    pools = getattr(backbone, "attn_pool", None) is not None or getattr(backbone, "global_pool", "token") not in (
+        "token",
+        "",
+    )
+    if pools:
+        return slice(0 if getattr(backbone, "pool_include_prefix", False) else prefix, None)
+    return slice(0, 1) if prefix else slice(0, None)
+
+
+def class_logits_of_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:
+    """Logits (B, K) that the model's own final norm and head give to the mean of ``tokens`` (B, N, D).
+
+    Models with attention pooling keep it instead of the mean (LeGrad, Bousselham et al. 2024, §3.2).
+
+    Raises:
+        InputError: the model has no ``norm`` and ``head`` like timm's ViT.
+    """
+    norm, head = getattr(backbone, "norm", None), getattr(backbone, "head", None)
+    if not isinstance(norm, nn.Module) or not isinstance(head, nn.Module):
+        raise InputError(
+            f"model {type(backbone).__name__} has no norm and head like timm's ViT, which legrad needs for the score "
+            "of a single layer; leave legrad out"
+        )
+    pool = getattr(backbone, "attn_pool", None)
+    features = norm(tokens.mean(1)) if pool is None else pool(norm(tokens))
+    fc_norm = getattr(backbone, "fc_norm", None)
+    if isinstance(fc_norm, nn.Module):
+        features = fc_norm(features)
+    logits: Tensor = head(features)
+    distilled = getattr(backbone, "head_dist", None)
+    return logits if distilled is None else (logits + distilled(features)) / 2
