@@ -13,6 +13,11 @@ def area(values: Tensor, fraction: Tensor) -> Tensor:
     return torch.where(width.isnan(), 0.0, width * height).sum(-1)
 
 
+def unit_area(values: Tensor) -> Tensor:
+    """Trapezoids of width 1 between the steps; (..., S) → (...)."""
+    return ((values[..., 1:] + values[..., :-1]) / 2).sum(-1)
+
+
 def mean_after_start(values: Tensor, fraction: Tensor) -> Tensor:
     """Mean over the steps that remove something, that is all but the first; (..., S) → (...)."""
     known = ~fraction[..., 1:].isnan()

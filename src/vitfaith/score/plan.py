@@ -72,7 +72,7 @@ class EqualSteps:
 
 @dataclass(frozen=True)
 class Stride:
-    """Counts 0, size, 2·size … up to P, or up to ``last`` steps."""
+    """Counts 0, size, 2·size … up to P, or up to ``last`` steps where that is less."""
 
     size: int = 1
     last: int | None = None
@@ -80,11 +80,9 @@ class Stride:
     def counts(self, total: int) -> list[int]:
         """Numbers of removed features, beginning with 0, for ``total`` = P features."""
         steps = math.ceil(total / self.size)
-        if self.last is not None and self.last > steps:
-            raise InputError(
-                f"{self.last} steps of {self.size} features are more than the {total} features of the maps"
-            )
-        return [min(i * self.size, total) for i in range((steps if self.last is None else self.last) + 1)]
+        if self.last is not None:
+            steps = min(steps, self.last)
+        return [min(i * self.size, total) for i in range(steps + 1)]
 
     def __str__(self) -> str:
         """Short form for the curve tables."""
@@ -107,7 +105,22 @@ class Shares:
         return "shares=" + ",".join(f"{share:g}" for share in self.shares)
 
 
-Grid = EqualSteps | Stride | Shares
+@dataclass(frozen=True)
+class KeptShares:
+    """Counts 0 and P − ⌈share·P⌉ for each share in (0, 1): at least one feature is kept."""
+
+    shares: tuple[float, ...]
+
+    def counts(self, total: int) -> list[int]:
+        """Numbers of removed features, beginning with 0, for ``total`` = P features."""
+        return [0, *(total - count for count in Shares(self.shares).counts(total)[1:])]
+
+    def __str__(self) -> str:
+        """Short form for the curve tables."""
+        return "kept=" + ",".join(f"{share:g}" for share in self.shares)
+
+
+Grid = EqualSteps | Stride | Shares | KeptShares
 
 
 @dataclass(frozen=True)

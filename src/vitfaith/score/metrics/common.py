@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar, cast
 
 from pydantic import Field, field_validator
 
@@ -72,7 +72,23 @@ class LabelledParameters(Parameters):
     reference: Literal["label", "target"] = "label"
 
 
-P = TypeVar("P", bound=CurveParameters)
+class HasCurve(Protocol):
+    """Parameters that fix a curve up to its direction."""
+
+    @property
+    def features(self) -> Features:
+        """What is ranked and removed."""
+
+    @property
+    def filling(self) -> Fill:
+        """What it is replaced with."""
+
+    @property
+    def grid(self) -> Grid:
+        """How much of it."""
+
+
+P = TypeVar("P", bound=Parameters)
 
 
 class CurveMetric(Metric[P]):
@@ -82,7 +98,7 @@ class CurveMetric(Metric[P]):
 
     def curves(self) -> list[Curve]:
         """The curves, in the order of ``orders``."""
-        p = self.parameters
+        p = cast("HasCurve", self.parameters)
         return [Curve(order, p.features, p.filling, p.grid) for order in self.orders]
 
     def requests(self, context: ScoreContext) -> Sequence[Curve]:

@@ -1,0 +1,46 @@
+"""IROF: iterative removal of features, by superpixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from vitfaith.score.fills import FillChoice
+from vitfaith.score.metrics.base import Response, ScoreContext, metric
+from vitfaith.score.metrics.common import CurveMetric, FillParameters, shares_of
+from vitfaith.score.plan import Features, Grid, Order, Stride
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class IrofParameters(FillParameters):
+    """Number of superpixels asked of SLIC, which returns about as many."""
+
+    fill: FillChoice = "channel_mean"
+    segments: int = Field(100, ge=2)
+
+    @property
+    def features(self) -> Features:
+        """Superpixels, ranked by their mean over the upsampled map."""
+        return Features("superpixel", self.segments)
+
+    @property
+    def grid(self) -> Grid:
+        """One superpixel after the other, all of them."""
+        return Stride(1)
+
+
+@metric("irof", direction="higher", citation="Rieger & Hansen, IROF, 2020", parameters=IrofParameters)
+class Irof(CurveMetric[IrofParameters]):
+    """Area over p(x_k)/p(x) while superpixels are removed, most relevant first; fractions of their number, 0 to 1."""
+
+    orders: ClassVar[tuple[Order, ...]] = ("morf",)
+
+    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
+        """1 − ∫ p(x_k)/p(x) d(k/L)."""
+        from vitfaith.score.curves import area
+
+        probability = curves[0].probability
+        return 1 - area(probability / probability[..., :1], shares_of(curves[0]))
