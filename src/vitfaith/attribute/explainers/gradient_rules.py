@@ -1,0 +1,141 @@
+"""Gradient × input under modified backward passes: CP-LRP, AttnLRP, LibraGrad."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from vitfaith.attribute.registry import explainer
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.attribute.context import Context
+    from vitfaith.attribute.relevance.full_gradient import FullGradient
+    from vitfaith.attribute.relevance.modified import AttentionRule
+
+At = Literal["pixels", "tokens"]
+
+
+class PixelParameters(Parameters):
+    """Settings of ``cp_lrp`` and ``attnlrp``."""
+
+    at: At = Field(
+        "pixels", description="input that is multiplied: normalised pixels, or tokens entering the first block"
+    )
+
+
+class TokenParameters(Parameters):
+    """Settings of ``libragrad_input_x_gradient``."""
+
+    at: At = Field(
+        "tokens", description="input that is multiplied: tokens entering the first block, or normalised pixels"
+    )
+
+
+LIBRAGRAD = "Mehri, Soleymani Baghshah and Pilehvar, LibraGrad: Balancing Gradient Flow, CVPR 2025"
+
+
+@explainer(
+    "cp_lrp",
+    family="relevance",
+    class_specific=True,
+    citation="Ali et al., XAI for Transformers: Better Explanations through Conservative Propagation, ICML 2022",
+    parameters=PixelParameters,
+)
+def cp_lrp(context: Context, parameters: PixelParameters) -> Tensor:
+    """Gradient × input with attention matrices, norm scales and activation gates held constant.
+
+    Cost per image: 1 forward, 1 backward, shared with the two ``libragrad`` maps.
+
+    Returns:
+        (B, rows, columns) float32, signed; sums over channels and patch.
+
+    Raises:
+        InputError: a module has no rule (see :func:`vitfaith.attribute.relevance.support.check_gradient_rules`).
+    """
+    return _input_map(context, "constant", parameters.at)
+
+
+@explainer(
+    "attnlrp",
+    family="relevance",
+    class_specific=True,
+    citation="Achtibat et al., AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers, ICML 2024",
+    parameters=PixelParameters,
+)
+def attnlrp(context: Context, parameters: PixelParameters) -> Tensor:
+    """Gradient × input with halved gradients at both attention products and the softmax's own gradient.
+
+    Norm scales and activation gates are held constant; linear layers follow the ε-rule with ε = 0, which gradient ×
+    input is. The paper's γ-rule for linear layers of ViTs is left out. Cost per image: 1 forward, 1 backward.
+
+    Returns:
+        (B, rows, columns) float32, signed; sums over channels and patch.
+
+    Raises:
+        InputError: as ``cp_lrp``.
+    """
+    return _input_map(context, "uniform", parameters.at)
+
+
+@explainer(
+    "libragrad_input_x_gradient",
+    family="relevance",
+    class_specific=True,
+    citation=LIBRAGRAD,
+    parameters=TokenParameters,
+)
+def libragrad_input_x_gradient(context: Context, parameters: TokenParameters) -> Tensor:
+    """Libra Input × Grad: gradient × token at the first block, in the FullGrad-complete backward pass (§3.5).
+
+    For models without gated MLPs its backward pass is that of ``cp_lrp``; the two differ in where they multiply (the
+    authors take the tokens with positions), and with equal ``at`` they are equal. Cost, errors: as ``cp_lrp``.
+
+    Returns:
+        (B, rows, columns) float32, signed.
+    """
+    return _input_map(context, "constant", parameters.at)
+
+
+@explainer(
+    "libragrad_fullgrad_plus",
+    family="relevance",
+    class_specific=True,
+    citation=LIBRAGRAD,
+)
+def libragrad_fullgrad_plus(context: Context, parameters: Parameters) -> Tensor:
+    """Libra FullGrad+: gradient × input of every block plus gradient × bias of every layer, summed (§2.1).
+
+    A bias counts at the token where it is added; biases after pooling belong to no patch and are left out, like what
+    falls on class and register tokens. FullGrad (the first block's inputs and all biases) is complete; the sum over
+    blocks is not, by definition. Cost, errors: as ``cp_lrp``.
+
+    Returns:
+        (B, rows, columns) float32, signed.
+    """
+    passed = _full_gradient(context, "constant")
+    return _on_grid(context, passed.inputs.sum(1) + passed.biases)
+
+
+def _input_map(context: Context, attention: AttentionRule, at: At) -> Tensor:
+    passed = _full_gradient(context, attention)
+    return passed.pixels.float() if at == "pixels" else _on_grid(context, passed.inputs[:, 0])
+
+
+def _full_gradient(context: Context, attention: AttentionRule) -> FullGradient:
+    """The modified pass of this batch, run once for all maps of one attention rule."""
+    from vitfaith.attribute.relevance.full_gradient import full_gradient
+    from vitfaith.attribute.relevance.graph import shared
+
+    def run() -> FullGradient:
+        return full_gradient(context.classifier, context.images, context.targets, attention)
+
+    return shared(context, f"full gradient {attention}", run)
+
+
+def _on_grid(context: Context, tokens: Tensor) -> Tensor:
+    patches = tokens[:, context.classifier.prefix_tokens :]
+    return patches.unflatten(-1, context.classifier.grid).float()

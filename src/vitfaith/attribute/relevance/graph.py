@@ -1,0 +1,80 @@
+"""A forward pass with a graph, whatever mode the caller is in and whatever precision the model has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vitfaith.errors import InputError
+from vitfaith.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from vitfaith.attribute.context import Context
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def with_graph() -> Iterator[None]:
+    """Autograd works inside, also when the caller is in ``torch.no_grad`` or ``torch.inference_mode``."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def ordinary(tensor: Tensor) -> Tensor:
+    """A detached copy that may take part in a graph, also of a tensor made in inference mode."""
+    return tensor.detach().clone()
+
+
+def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """The explained logit of each image, (B,), from (B, K); raises :class:`InputError` for a class out of range."""
+    if targets.shape != logits.shape[:1] or bool(((targets < 0) | (targets >= logits.shape[1])).any()):
+        raise InputError(f"targets must be {len(logits)} class numbers in [0, {logits.shape[1] - 1}], one an image")
+    return logits.gather(1, targets[:, None])[:, 0]
+
+
+def logits_as_stored(classifier: Classifier, images: Tensor) -> Tensor:
+    """Logits (B, K) of float images from a backbone that runs in the precision of its weights.
+
+    Normalisation runs in the precision of ``images``; its result is cast to the type of the backbone's weights.
+    """
+    dtype = next(classifier.backbone.parameters()).dtype
+
+    def cast(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0].to(dtype), *inputs[1:])
+
+    handle = classifier.backbone.register_forward_pre_hook(cast)
+    try:
+        logits = classifier(images)
+    finally:
+        handle.remove()
+    assert isinstance(logits, Tensor)
+    return logits
+
+
+def logits_in(dtype: torch.dtype, classifier: Classifier, images: Tensor) -> Tensor:
+    """Logits (B, K) of the classifier with copies of its weights and of ``images`` in ``dtype``.
+
+    The modules see the copies during the call only, then their own parameters are back.
+    """
+    tensors = {**dict(classifier.named_parameters()), **dict(classifier.named_buffers())}
+    copies = {name: t.detach().to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+    logits = functional_call(classifier, copies, (images.to(dtype),))
+    assert isinstance(logits, Tensor)
+    return logits
+
+
+def shared(context: Context, name: str, make: Callable[[], Result]) -> Result:
+    """What ``make`` returned for this batch at first use: explainers that read one pass run it once.
+
+    The result lives as long as the context, like its cached properties.
+    """
+    store: dict[str, Result] = context.__dict__.setdefault("_shared_passes", {})
+    if name not in store:
+        store[name] = make()
+    return store[name]
