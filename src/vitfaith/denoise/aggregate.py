@@ -1,0 +1,55 @@
+"""From the maps of an image's noise samples to one map."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vitfaith.errors import ConfigError, InputError
+
+_CUT = 0.1
+"""Percentile below which the notebook sets a map to zero."""
+
+
+def normalise_maps(maps: Tensor) -> Tensor:
+    """Each map (…, rows, columns) min–max scaled to [0, 1]; a constant map becomes zeros, NaN stays NaN."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    span = high - low
+    return torch.where(span == 0, torch.zeros_like(maps), (maps - low) / torch.where(span == 0, 1.0, span))
+
+
+def constant_maps(maps: Tensor) -> Tensor:
+    """Which maps (…, rows, columns) hold one value or NaN and thus rank nothing; bool (…)."""
+    flat = maps.flatten(-2)
+    return ~(flat.amax(-1) > flat.amin(-1))
+
+
+def aggregate_maps(maps: Tensor, how: Literal["mean", "percentile_max"]) -> tuple[Tensor, Tensor]:
+    """One map per image from those of its noise samples, each min–max normalised first.
+
+    ``mean`` estimates the expectation of the normalised map. ``percentile_max`` is the published notebook's: values
+    below the 10th percentile of their map become 0, then the largest over the samples counts (the notebook upsamples
+    to pixels first). A constant map contributes zeros, so an image whose maps are all constant gets a constant map,
+    which is flagged as such where it is stored; NaN in any sample's map makes the image's map NaN.
+
+    Args:
+        maps: (S, B, rows, columns), S samples.
+
+    Returns:
+        Map (B, rows, columns) float32, and standard deviation of the normalised maps over the samples, same shape;
+        0 for one sample.
+    """
+    if maps.ndim != 4 or not len(maps):
+        raise InputError(
+            f"maps of shape {tuple(maps.shape)} must be (samples, B, rows, columns) with a sample at least"
+        )
+    scaled = normalise_maps(maps.float())
+    spread = scaled.std(0, correction=1) if len(scaled) > 1 else torch.zeros_like(scaled[0])
+    if how == "mean":
+        return scaled.mean(0), spread
+    if how == "percentile_max":
+        limit = scaled.flatten(2).quantile(_CUT, dim=2)[..., None, None]
+        return torch.where(scaled < limit, torch.zeros_like(scaled), scaled).amax(0), spread
+    raise ConfigError(f"unknown aggregation '{how}'; known: mean, percentile_max")

@@ -1,0 +1,72 @@
+"""From a timestep back to the clean image, one step or many: posterior and DDIM steps in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import log, sqrt
+
+import torch
+from torch import Tensor
+
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.schedule import Schedule
+
+Noise = Callable[[], Tensor]
+"""Draws the next standard normal noise of the shape of the images."""
+
+
+def step_variance(schedule: Schedule, raw: Tensor | None, timestep: int, previous: int) -> Tensor | float:
+    """Variance of x_previous given x_timestep (Ho et al. 2020, eq. 7; learned range: Nichol & Dhariwal 2021, eq. 15).
+
+    Args:
+        raw: the network's variance output, or None; a network that has one uses it, whatever the scheduler says.
+    """
+    bar, bar_previous = schedule.alpha_bar(timestep), schedule.alpha_bar(previous)
+    beta = 1 - bar / bar_previous
+    small = max((1 - bar_previous) / (1 - bar) * beta, 1e-20)
+    if raw is not None and schedule.variance == "learned":
+        return raw
+    if raw is not None:
+        share = (raw + 1) / 2
+        return torch.exp(share * log(beta) + (1 - share) * log(small))
+    return beta if schedule.variance.startswith("fixed_large") else small
+
+
+def ancestral_step(
+    schedule: Schedule, noisy: Tensor, clean: Tensor, raw: Tensor | None, timestep: int, previous: int, noise: Noise
+) -> Tensor:
+    """A draw from q(x_previous | x_timestep, x̂₀), for any previous < timestep; −1 is the clean image itself."""
+    if previous < 0:
+        return clean
+    bar, bar_previous = schedule.alpha_bar(timestep), schedule.alpha_bar(previous)
+    alpha = bar / bar_previous
+    mean = (sqrt(bar_previous) * (1 - alpha) * clean + sqrt(alpha) * (1 - bar_previous) * noisy) / (1 - bar)
+    variance = step_variance(schedule, raw, timestep, previous)
+    return mean + (sqrt(variance) if isinstance(variance, float) else variance.sqrt()) * noise()
+
+
+def ddim_step(schedule: Schedule, noisy: Tensor, clean: Tensor, timestep: int, previous: int) -> Tensor:
+    """The deterministic step of Song et al. 2021 (eq. 12, σ = 0); the noise follows from the clipped x̂₀."""
+    epsilon = (noisy - schedule.signal(timestep) * clean) / schedule.noise(timestep)
+    return schedule.signal(previous) * clean + schedule.noise(previous) * epsilon
+
+
+def walk_back(denoiser: Denoiser, noisy: Tensor, timesteps: Sequence[int], noise: Noise, sampler: str) -> Tensor:
+    """Denoise ``noisy`` = x at ``timesteps[0]`` along descending ``timesteps`` to the clean image, in [-1, 1]."""
+    current = noisy
+    for timestep, previous in zip(timesteps, [*timesteps[1:], -1], strict=True):
+        clean, raw = denoiser.predict_clean(current, timestep)
+        if sampler == "ddim":
+            current = ddim_step(denoiser.schedule, current, clean, timestep, previous)
+        else:
+            current = ancestral_step(denoiser.schedule, current, clean, raw, timestep, previous, noise)
+    return current
+
+
+def spread_timesteps(start: int, steps: int | None) -> list[int]:
+    """``steps`` timesteps from ``start`` down to 0, evenly spread, each once; all of them without ``steps``."""
+    if steps is None or steps > start:
+        return list(range(start, -1, -1))
+    if steps == 1:
+        return [start]
+    return sorted({round(start * i / (steps - 1)) for i in range(steps)}, reverse=True)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.schedule import Schedule
+from vitfaith.errors import ArtifactError, ConfigError, InputError
+
+from .conftest import tiny_unet
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tiny_unet(3).save_pretrained(tmp_path / "unet", safe_serialization=True)
+    DDPMScheduler(variance_type="fixed_large").save_pretrained(tmp_path / "scheduler")
+    return tmp_path
+
+
+def test_loads_what_diffusers_saved(folder: Path, images: Tensor) -> None:
+    loaded = Denoiser.load(folder)
+    noisy = 2 * images - 1
+    expected = Denoiser(tiny_unet(3), Schedule.from_config({})).predict_clean(noisy, 100)[0]
+    assert torch.equal(loaded.predict_clean(noisy, 100)[0], expected)
+    assert loaded.schedule.variance == "fixed_large"
+    assert loaded.size == (16, 16)
+    assert loaded.divisor == 2
+    assert not loaded.network.training
+    assert not any(p.requires_grad for p in loaded.network.parameters())
+
+
+def test_a_flat_folder_loads_too(folder: Path) -> None:
+    for file in [*(folder / "unet").iterdir(), *(folder / "scheduler").iterdir()]:
+        file.rename(folder / file.name)
+    (folder / "unet").rmdir()
+    (folder / "scheduler").rmdir()
+    assert Denoiser.load(str(folder)).channels == 3
+
+
+def test_missing_and_broken_files_are_named(folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="does not exist"):
+        Denoiser.load(folder / "nothing")
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[: len(kept) // 2])
+    with pytest.raises(ArtifactError, match=r"weights in '.*unet' cannot be loaded"):
+        Denoiser.load(folder)
+    weights.unlink()
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ArtifactError, match="only safetensors weights are read"):
+        Denoiser.load(folder)
+    weights.write_bytes(kept)
+    (folder / "scheduler" / "scheduler_config.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"scheduler_config\.json' cannot be read"):
+        Denoiser.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block_out_channels": [8, 24]}, "cannot be loaded|do not fit"),
+        ({"layers_per_block": 2}, "cannot be loaded|do not fit"),
+        ({"_class_name": "UNet2DConditionModel"}, "only UNet2DModel"),
+    ],
+)
+def test_weights_that_do_not_fit_are_an_error(folder: Path, change: dict[str, object], message: str) -> None:
+    file = folder / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises((ArtifactError, ConfigError), match=message):
+        Denoiser.load(folder)
+
+
+def test_a_missing_tensor_is_named(folder: Path) -> None:
+    """diffusers itself would fill it with random numbers and only warn."""
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    del state["conv_out.weight"]
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match=r"do not fit config\.json: missing keys conv_out\.weight"):
+        Denoiser.load(folder)
+
+
+def test_networks_that_are_no_denoisers() -> None:
+    with pytest.raises(ConfigError, match="maps 3 channels to 5"):
+        Denoiser(tiny_unet(outputs=5), Schedule.from_config({}))
+
+
+def test_wrong_shapes_are_named(denoiser: Denoiser) -> None:
+    with pytest.raises(InputError, match=r"takes 3 channel\(s\), the images have 1"):
+        denoiser.check_shape(1, 16, 16)
+    with pytest.raises(InputError, match="multiples of 2; set size: network"):
+        denoiser.check_shape(3, 15, 16)
+    denoiser.check_shape(3, 18, 22)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("timestep", [1, 145, 700])
+def test_clean_prediction_is_that_of_diffusers(prediction: str, timestep: int, images: Tensor) -> None:
+    config = {"prediction_type": prediction}
+    denoiser = Denoiser(tiny_unet(), Schedule.from_config(config))
+    reference = DDPMScheduler(**config)  # type: ignore[arg-type]
+    clean = 2 * images - 1
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    noisy = denoiser.add_noise(clean, noise, timestep)
+    steps = torch.full((len(clean),), timestep)
+    assert torch.allclose(noisy, reference.add_noise(clean, noise, steps), atol=1e-5)  # type: ignore[arg-type]
+    with torch.no_grad():
+        ours, variance = denoiser.predict_clean(noisy, timestep)
+        theirs = reference.step(denoiser.network(noisy, steps).sample, timestep, noisy).pred_original_sample
+    assert variance is None
+    # 1/√ᾱ multiplies float32 rounding of the output: about 70 at timestep 700
+    assert torch.allclose(ours, theirs, atol=2e-5 / denoiser.schedule.signal(timestep))
+
+
+def test_clean_prediction_against_float64(denoiser: Denoiser, images: Tensor) -> None:
+    timestep = 145
+    noisy = 2 * images - 1
+    with torch.no_grad():
+        output = denoiser.network(noisy, torch.full((5,), timestep)).sample.double()
+        ours, _ = denoiser.predict_clean(noisy, timestep, clip=False)
+    alpha_bar = 1.0
+    for i in range(timestep + 1):
+        alpha_bar *= 1 - (1e-4 + (0.02 - 1e-4) * i / 999)
+    textbook = (noisy.double() - (1 - alpha_bar) ** 0.5 * output) / alpha_bar**0.5
+    assert float((ours - textbook).abs().max()) <= 1e-5
+
+
+def test_learned_variance_is_kept_apart(learned: Denoiser, images: Tensor) -> None:
+    with torch.no_grad():
+        clean, variance = learned.predict_clean(2 * images - 1, 50, clip=False)
+        output = learned.network(2 * images - 1, torch.full((5,), 50)).sample
+    assert variance is not None
+    assert torch.equal(variance, output[:, 3:])
+    expected = (2 * images - 1 - learned.schedule.noise(50) * output[:, :3]) / learned.schedule.signal(50)
+    assert torch.allclose(clean, expected)
+
+
+def test_grey_images_and_bfloat16() -> None:
+    grey = Denoiser(tiny_unet(channels=1), Schedule.from_config({}))
+    noisy = torch.rand(2, 1, 28, 28)
+    with torch.no_grad():
+        exact, _ = grey.predict_clean(noisy, 20)
+        grey.network.bfloat16()
+        rough, _ = grey.predict_clean(noisy, 20)
+    assert rough.dtype == torch.float32
+    assert float((exact - rough).abs().max()) < 0.02
+
+
+def test_no_image_left_to_predict() -> None:
+    schedule = Schedule.from_config({"rescale_betas_zero_snr": True, "num_train_timesteps": 10})
+    with pytest.raises(ConfigError, match="timestep 9 holds no image"), torch.no_grad():
+        Denoiser(tiny_unet(), schedule).predict_clean(torch.zeros(1, 3, 16, 16), 9)
