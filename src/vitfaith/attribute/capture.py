@@ -59,6 +59,11 @@ class Capture:
         """Number of transformer blocks."""
         return len(self.blocks)
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens N, prefix included."""
+        return self.prefix_tokens + self.grid[0] * self.grid[1]
+
     def attention(self, layer: int, rows: slice = ALL_ROWS) -> Tensor:
         """Post-softmax attention A_l, (B, H, N, N) or (B, H, len(rows), N); rows sum to 1."""
         self._require("attention")
