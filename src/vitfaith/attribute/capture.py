@@ -103,7 +103,8 @@ class Capture:
     def features(self) -> Tensor:
         """Patch tokens (B, P, D) after the first norm of the last block, where token CAMs look."""
         self._require("hidden")
-        assert self.features_state is not None
+        if self.features_state is None:
+            raise InputError(f"block {type(self.blocks[-1]).__name__} has no first norm (norm1), which token CAMs read")
         return self.features_state[:, self.prefix_tokens :].float()
 
     @property
