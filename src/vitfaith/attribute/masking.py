@@ -65,6 +65,13 @@ def pixels_to_patches(fields: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.nn.functional.adaptive_avg_pool2d(fields[:, None], grid)[:, 0]
 
 
+def sum_in_patches(fields: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Sum of pixel fields (B, C, H, W) over channels and over the area of each patch, (B, rows, columns)."""
+    summed = fields.sum(1)
+    area = summed.shape[-2] * summed.shape[-1] / (grid[0] * grid[1])
+    return pixels_to_patches(summed, grid) * area
+
+
 def target_scores(logits: Tensor, targets: Tensor, score: Score) -> Tensor:
     """The explained number (N,) float32 from ``logits`` (N, K) for the classes ``targets`` (N,) int64."""
     logits = logits.float()
