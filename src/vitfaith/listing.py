@@ -12,7 +12,9 @@ def listing(section: str) -> list[dict[str, Any]]:
     rows = []
     for entry in REGISTRIES[section]:
         fields = entry.parameters.model_fields
-        defaults = {k: "required" if f.is_required() else f.get_default(call_default_factory=True) for k, f in fields.items()}
+        defaults = {
+            k: "required" if f.is_required() else f.get_default(call_default_factory=True) for k, f in fields.items()
+        }
         traits = {k: sorted(v) if isinstance(v, frozenset | set) else v for k, v in entry.traits.items()}
         traits = {k: v for k, v in traits.items() if isinstance(v, str | int | float | bool | list | tuple | None)}
         rows.append(
@@ -21,7 +23,9 @@ def listing(section: str) -> list[dict[str, Any]]:
                 "summary": entry.summary,
                 "citation": entry.citation,
                 **traits,
-                "parameters": {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in defaults.items()},
+                "parameters": {
+                    k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in defaults.items()
+                },
             }
         )
     return rows

@@ -172,7 +172,11 @@ class Plan:
     def denoiser_files(self, smoothing: str) -> list[str]:
         """The files of the denoiser that count as input."""
         folder = self.denoiser(smoothing)
-        return [f"{folder}/unet/config.json", f"{folder}/unet/diffusion_pytorch_model.safetensors", f"{folder}/scheduler/scheduler_config.json"]
+        return [
+            f"{folder}/unet/config.json",
+            f"{folder}/unet/diffusion_pytorch_model.safetensors",
+            f"{folder}/scheduler/scheduler_config.json",
+        ]
 
     def spec(self, stage: str, wildcards: Mapping[str, str]) -> str:
         """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON."""
@@ -221,7 +225,9 @@ class Plan:
     def _predict_spec(self, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
         return {"model": self._model_spec(model)}
 
-    def _attribute_spec(self, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str) -> dict[str, Any]:
+    def _attribute_spec(
+        self, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+    ) -> dict[str, Any]:
         methods = self.methods(Condition(dataset, model, attack, smoothing))[family]
         return {
             "seed": self.study.seed,
@@ -230,13 +236,24 @@ class Plan:
             "methods": self._instances("explainers", methods),
         }
 
-    def _score_spec(self, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str) -> dict[str, Any]:
+    def _score_spec(
+        self, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+    ) -> dict[str, Any]:
         metrics = self.metrics(Condition(dataset, model, attack, smoothing))
-        return {"seed": self.study.seed, "model": self._model_spec(model), "metrics": self._instances("metrics", metrics)}
+        return {
+            "seed": self.study.seed,
+            "model": self._model_spec(model),
+            "metrics": self._instances("metrics", metrics),
+        }
 
-    def _stability_spec(self, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str) -> dict[str, Any]:
+    def _stability_spec(
+        self, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+    ) -> dict[str, Any]:
         condition = Condition(dataset, model, attack, smoothing)
-        return {"measures": self._instances("stability", self.measures(condition)), "references": sorted(self.references(condition))}
+        return {
+            "measures": self._instances("stability", self.measures(condition)),
+            "references": sorted(self.references(condition)),
+        }
 
     def _tables_spec(self, experiment: str) -> dict[str, Any]:
         asked = self.study.experiments[experiment]

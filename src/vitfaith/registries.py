@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
-import vitfaith.attack.attacks  # noqa: F401  (registers)
-import vitfaith.attribute.explainers  # noqa: F401
-import vitfaith.denoise.smoothings  # noqa: F401
-import vitfaith.figures.all  # noqa: F401
-import vitfaith.score.metrics  # noqa: F401
-import vitfaith.shard.readers  # noqa: F401
-import vitfaith.stability.measures  # noqa: F401
+import vitfaith.attack.attacks
+import vitfaith.attribute.explainers
+import vitfaith.denoise.smoothings
+import vitfaith.figures
+import vitfaith.score.metrics
+import vitfaith.shard.readers
+import vitfaith.stability.measures  # noqa: F401  (these modules register what they define)
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.registry import SMOOTHINGS
@@ -20,6 +22,9 @@ from vitfaith.registry import Parameters, Registry
 from vitfaith.score.registry import METRICS
 from vitfaith.shard.registry import DATASETS
 from vitfaith.stability.registry import STABILITY_MEASURES
+
+for _module in sorted(m.name for m in pkgutil.iter_modules(vitfaith.figures.__path__) if m.name != "stage"):
+    importlib.import_module(f"vitfaith.figures.{_module}")
 
 REGISTRIES: dict[str, Registry] = {
     "datasets": DATASETS,

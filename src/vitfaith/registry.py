@@ -67,7 +67,9 @@ class Registry(Generic[T]):
         def enter(implementation: T) -> T:
             known = self._entries.get(name)
             if known is not None and known.module != implementation.__module__:
-                raise ConfigError(f"{self.kind} '{name}' is registered twice: {known.module}, {implementation.__module__}")
+                raise ConfigError(
+                    f"{self.kind} '{name}' is registered twice: {known.module}, {implementation.__module__}"
+                )
             self._entries[name] = Entry(name, implementation, parameters, citation, dict(traits))
             return implementation
 

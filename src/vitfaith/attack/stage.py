@@ -24,7 +24,15 @@ from vitfaith.registries import entry_of
 
 
 def run_attack(
-    spec: Mapping[str, Any], code: str, images: Path, weights: Path | None, out: Path, predictions: Path, *, device: str, batch_size: int
+    spec: Mapping[str, Any],
+    code: str,
+    images: Path,
+    weights: Path | None,
+    out: Path,
+    predictions: Path,
+    *,
+    device: str,
+    batch_size: int,
 ) -> None:
     """Attack one shard.
 
@@ -39,7 +47,9 @@ def run_attack(
     ids = shard.column("image_id").to_pylist()
     classifier = load_classifier(spec["model"], weights, device)
     if labels.max() >= classifier.num_classes:
-        raise InputError(f"'{images}' has label {labels.max()}, the model only {classifier.num_classes} classes; give a model trained on this dataset")
+        raise InputError(
+            f"'{images}' has label {labels.max()}, the model only {classifier.num_classes} classes; give a model trained on this dataset"
+        )
     clean = torch.from_numpy(pixels.copy()).to(device).float() / 255
     classifier.check_images(clean)
     name, parameters = entry_of(spec["attack"], "attacks")

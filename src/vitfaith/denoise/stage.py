@@ -42,7 +42,9 @@ def run_denoise(
         "sample": pa.array(np.tile(np.arange(samples, dtype=np.int32), len(ids))),
         **encode_images(flat),
     }
-    facts = provenance("denoise", spec, code, device=device, dtype="float32", stored="float16", forwards=passes.forwards)
+    facts = provenance(
+        "denoise", spec, code, device=device, dtype="float32", stored="float16", forwards=passes.forwards
+    )
     write_table(pa.table(columns), out, DENOISED, facts)
 
 
@@ -55,6 +57,8 @@ def read_denoised(path: Path, image_ids: list[str]) -> NDArray[np.float32]:
     table = read_table(path, DENOISED)
     samples = len(table) // max(1, len(image_ids))
     if table.column("image_id").to_pylist() != [i for i in image_ids for _ in range(samples)]:
-        raise ArtifactError(f"'{path}' holds denoised samples of other images than the attacked shard; delete it and run again")
+        raise ArtifactError(
+            f"'{path}' holds denoised samples of other images than the attacked shard; delete it and run again"
+        )
     pixels = decode_images(table, np.float16, str(path)).astype(np.float32)
     return pixels.reshape(len(image_ids), samples, *pixels.shape[1:])

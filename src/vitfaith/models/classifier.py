@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
+from vitfaith.startup import without_compiler
+
+with without_compiler():
+    import timm
 
 
 class Classifier(nn.Module):

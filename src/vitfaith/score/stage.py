@@ -45,7 +45,9 @@ def run_score(
     for method, (map_ids, values) in read_maps(maps).items():
         if map_ids != ids:
             missing = sorted(set(ids) - set(map_ids))
-            raise ArtifactError(f"'{maps}': maps of '{method}' are of other images than '{images}' (missing: {missing[:3]}); delete the file and run again")
+            raise ArtifactError(
+                f"'{maps}': maps of '{method}' are of other images than '{images}' (missing: {missing[:3]}); delete the file and run again"
+            )
         stacked[method] = torch.from_numpy(values.copy()).to(device)
     pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
     targets, labels = (

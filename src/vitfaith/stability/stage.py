@@ -30,7 +30,9 @@ def run_stability(spec: Mapping[str, Any], code: str, maps: Path, references: Ma
         others = read_maps(path)
         for method, (ids, values) in own.items():
             if method not in others:
-                raise ArtifactError(f"'{path}' has no maps of '{method}'; name the explainer in every experiment with these conditions")
+                raise ArtifactError(
+                    f"'{path}' has no maps of '{method}'; name the explainer in every experiment with these conditions"
+                )
             if others[method][0] != ids:
                 raise ArtifactError(f"'{path}' and '{maps}' hold different images; delete both and run again")
             parts.append(stability_table(ids, method, name, values, others[method][1], measures))

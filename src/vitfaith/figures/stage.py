@@ -1,0 +1,34 @@
+"""The figures stage: one figure from an experiment's tables, as PDF, SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vitfaith.errors import ArtifactError
+from vitfaith.figures.data import FigureData
+from vitfaith.figures.save import save_figure
+from vitfaith.figures.style import Style
+from vitfaith.registries import REGISTRIES, entry_of
+
+
+def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> None:
+    """Draw the figure of ``spec`` from the Parquet files in ``tables``; ``out`` is the path without suffix.
+
+    Raises:
+        ArtifactError: a table that the figure needs is missing.
+    """
+    name, parameters = entry_of(spec["figure"], "figures")
+    frames = {}
+    for need in REGISTRIES["figures"][name].traits["needs"]:
+        path = tables / f"{need}.parquet"
+        if not path.is_file():
+            raise ArtifactError(f"figure '{name}' needs '{path}', which does not exist; run the tables stage")
+        frames[need] = pd.read_parquet(path)
+    style = Style(**spec["style"])
+    with style.context_of_drawing():
+        picture = REGISTRIES["figures"][name].implementation(FigureData(**frames), parameters, style)
+        save_figure(picture, out)

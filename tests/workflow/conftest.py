@@ -1,0 +1,78 @@
+"""A copy of the workflow in which the tiny study has been run once; tests change it and ask what would run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Workflow:
+    """A working copy and how to call Snakemake in it."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake on the copy's tiny study with the copy's library."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/tiny.yaml", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        if check and done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+        return done
+
+    def planned(self, *arguments: str) -> Counter[str]:
+        """Rule → number of jobs that a dry run lists (targets left out)."""
+        text = self.snakemake("-n", "--quiet", "rules", *arguments).stdout
+        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n?", text + "\n\n", re.DOTALL)
+        if table is None:
+            return Counter()
+        rows = (line.split() for line in table.group(1).splitlines() if line.strip())
+        return Counter({name: int(count) for name, count in rows if name not in ("total", "all")})
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The tiny study's configuration."""
+        return dict(yaml.safe_load((self.folder / "config" / "tiny.yaml").read_text()))
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Replace the tiny study's configuration."""
+        (self.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def copy_of_the_workflow(folder: Path) -> Workflow:
+    """The files a run needs, in ``folder``."""
+    for name in ("rules", "workflow", "config", "envs", "src"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", folder)
+    (folder / "profiles").symlink_to("workflow/profiles")
+    (folder / "resources").symlink_to(ROOT / "resources")
+    return Workflow(folder)
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The tiny study, run to its end once; do not change it."""
+    workflow = copy_of_the_workflow(tmp_path_factory.mktemp("study") / "repository")
+    workflow.snakemake()
+    return workflow
+
+
+@pytest.fixture
+def study(finished_study: Workflow, tmp_path: Path) -> Workflow:
+    """A private copy of the finished study, with times and bookkeeping kept."""
+    folder = tmp_path / "repository"
+    shutil.copytree(finished_study.folder, folder, symlinks=True)
+    return Workflow(folder)

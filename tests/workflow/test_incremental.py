@@ -1,0 +1,133 @@
+"""What a change makes Snakemake do again: exactly what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workflow.conftest import Workflow
+
+Config = dict[str, Any]
+FIGURES = {"figures": 3}
+AFTER_MAPS = {"score": 4, "stability": 3, "tables": 1, **FIGURES}
+
+
+def test_a_repeated_run_does_nothing(study: Workflow) -> None:
+    assert study.planned() == Counter()
+    assert "Nothing to be done" in study.snakemake().stdout + study.snakemake().stderr
+
+
+def reorder(config: Config) -> Config:
+    return {key: dict(reversed(value.items())) if isinstance(value, dict) else value for key, value in reversed(config.items())}
+
+
+def compute(config: Config) -> Config:
+    return {**config, "compute": {"batch_size": 3}}
+
+
+def figure_parameter_style(config: Config) -> Config:
+    config["figures"]["style"] = {"dpi": 120}
+    return config
+
+
+def swap(config: Config) -> Config:
+    pgd = config["attacks"]["pgd"]
+    pgd["eps"], pgd["alpha"] = pgd["alpha"], pgd["eps"]
+    return config
+
+
+def sigma(config: Config) -> Config:
+    config["smoothings"]["dds"]["sigma"] = 0.5
+    return config
+
+
+def new_method(config: Config) -> Config:
+    config["explainers"]["raw_attention"] = {}
+    config["experiments"]["tiny"]["explainers"].append("raw_attention")
+    return config
+
+
+def new_metric(config: Config) -> Config:
+    config["metrics"]["aopc"] = {}
+    config["experiments"]["tiny"]["metrics"].append("aopc")
+    return config
+
+
+def new_attack(config: Config) -> Config:
+    config["attacks"]["fgsm"] = {"eps": "8/255"}
+    config["experiments"]["tiny"]["attacks"].append("fgsm")
+    return config
+
+
+def resamples(config: Config) -> Config:
+    config["statistics"]["resamples"] = 300
+    return config
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (reorder, {}),
+        (compute, {}),
+        (figure_parameter_style, FIGURES),
+        (resamples, {"tables": 1, **FIGURES}),
+        (swap, {"attack": 1, "denoise": 1, "predict": 1, "attribute": 2, "score": 2, "stability": 2, "tables": 1, **FIGURES}),
+        (sigma, {"denoise": 2, "predict": 2, "attribute": 2, "score": 2, "stability": 3, "tables": 1, **FIGURES}),
+        (new_method, {"attribute": 4, **AFTER_MAPS}),
+        (new_metric, {"score": 4, "tables": 1, **FIGURES}),
+        (new_attack, {"attack": 1, "denoise": 1, "predict": 1, "attribute": 2, "score": 2, "stability": 2, "tables": 1, **FIGURES}),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_config_changes(study: Workflow, change: Callable[[Config], Config], expected: dict[str, int]) -> None:
+    study.write_config(change(study.config))
+    assert study.planned() == Counter(expected)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_comment_in_a_module_does_nothing(study: Workflow) -> None:
+    module = study.folder / "src" / "vitfaith" / "score" / "stage.py"
+    module.write_text("# a comment\n" + module.read_text())
+    assert study.planned() == Counter()
+
+
+def test_touched_sources_do_nothing(study: Workflow) -> None:
+    for path in [*(study.folder / "src").rglob("*.py"), *(study.folder / "rules").glob("*.smk")]:
+        os.utime(path)
+    assert study.planned() == Counter()
+
+
+def test_logic_in_a_stage_reruns_it_and_what_follows(study: Workflow) -> None:
+    module = study.folder / "src" / "vitfaith" / "score" / "stage.py"
+    module.write_text(module.read_text() + "\nEXTRA = 1\n")
+    assert study.planned() == Counter({"score": 4, "tables": 1, **FIGURES})
+
+
+def test_logic_of_an_explainer_that_is_not_used_does_nothing(study: Workflow) -> None:
+    module = study.folder / "src" / "vitfaith" / "attribute" / "explainers" / "rise.py"
+    module.write_text(module.read_text() + "\nEXTRA = 1\n")
+    assert study.planned() == Counter()
+
+
+def test_logic_of_a_figure_redraws_that_figure(study: Workflow) -> None:
+    module = study.folder / "src" / "vitfaith" / "figures" / "gallery.py"
+    module.write_text(module.read_text() + "\nEXTRA = 1\n")
+    assert study.planned() == Counter({"figures": 1})
+
+
+def test_equal_tables_leave_figures_untouched(study: Workflow) -> None:
+    """A table computed again with the same content is no reason to draw again, in the next call."""
+    module = study.folder / "src" / "vitfaith" / "tables" / "stage.py"
+    module.write_text(module.read_text() + "\nEXTRA = 1\n")
+    study.snakemake("scores")
+    assert study.planned() == Counter()
