@@ -96,7 +96,7 @@ class Recorder(TorchFunctionMode):
         for layer, block in enumerate(self.blocks):
             self._handles.append(block.register_forward_pre_hook(self._enter_block(layer), with_kwargs=True))
             self._handles.append(block.register_forward_hook(self._leave_block(layer)))
-        norm1 = getattr(self.blocks[-1], "norm1", None)
+        norm1 = getattr(self.blocks[-1], "norm1", None) if self.blocks else None
         if isinstance(norm1, nn.Module):
             self._handles.append(norm1.register_forward_hook(self._keep_norm1))
         super().__enter__()
