@@ -1,0 +1,99 @@
+"""Compare the maps of one method in two conditions, image by image, and flag what cannot be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+import vitfaith.stability.measures
+import vitfaith.stability.spatial  # noqa: F401  both modules register their measures
+from vitfaith.artifacts.schemas import STABILITY
+from vitfaith.errors import InputError
+from vitfaith.registry import Parameters
+from vitfaith.stability.registry import STABILITY_MEASURES, Maps, Values
+
+
+def map_flags(maps: Maps) -> list[str]:
+    """Why each of (B, rows, columns) maps carries no ranking: "nan" (not finite), "constant", or "" for sound maps."""
+    maps = np.asarray(maps)
+    finite = np.isfinite(maps).all(axis=(1, 2))
+    constant = maps.max(axis=(1, 2)) == maps.min(axis=(1, 2))
+    return ["nan" if not finite[i] else "constant" if constant[i] else "" for i in range(len(maps))]
+
+
+def compare_maps(a: Maps, b: Maps, name: str, parameters: Parameters) -> dict[str, tuple[Values, list[str]]]:
+    """Apply the measure ``name`` to each pair of maps.
+
+    Args:
+        a, b: (B, rows, columns), the same images in the same order.
+        name: a name in :data:`STABILITY_MEASURES`.
+        parameters: of the entry's parameter model.
+
+    Returns:
+        variant → (values (B,) float64, B flags). A value is NaN where its flag is set: "nan" or "constant" when either
+        map is, "undefined" when the measure has no value for a sound pair.
+
+    Raises:
+        InputError: the shapes differ or are not (B, rows, columns).
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.ndim != 3 or a.shape != b.shape or 0 in a.shape[1:]:
+        raise InputError(f"maps {a.shape} and reference maps {b.shape} must have one shape (B, rows, columns)")
+    flags = [_worse(x, y) for x, y in zip(map_flags(a), map_flags(b), strict=True)]
+    sound = np.array([not flag for flag in flags], dtype=bool)
+    # without a sound pair the variants' names still are needed, so that no row is dropped
+    probe = np.arange(np.prod(a.shape[1:]), dtype=np.float64).reshape(1, *a.shape[1:])
+    result = STABILITY_MEASURES[name].implementation(
+        a[sound] if sound.any() else probe, b[sound] if sound.any() else probe, parameters
+    )
+    compared: dict[str, tuple[Values, list[str]]] = {}
+    for variant, sound_values in result.items():
+        values = np.full(len(a), np.nan)
+        if sound.any():
+            values[sound] = sound_values
+        undefined = sound & ~np.isfinite(values)
+        values[undefined] = np.nan
+        compared[variant] = (values, ["undefined" if u else f for u, f in zip(undefined, flags, strict=True)])
+    return compared
+
+
+def stability_table(
+    image_ids: Sequence[str],
+    method: str,
+    reference: str,
+    maps: Maps,
+    reference_maps: Maps,
+    measures: Mapping[str, tuple[str, Parameters]],
+) -> pa.Table:
+    """Rows of the schema STABILITY that compare ``maps`` with ``reference_maps``.
+
+    Args:
+        image_ids: B names; row i of both map arrays belongs to ``image_ids[i]``.
+        method: identifier of the explainer.
+        reference: name of the reference condition ("clean" or "undefended").
+        maps, reference_maps: (B, rows, columns).
+        measures: identifier (the column ``metric``) → (name in the registry, parameters).
+
+    Raises:
+        InputError: the number of ids or the maps' shapes do not agree.
+    """
+    if len(image_ids) != len(maps):
+        raise InputError(f"image_ids has {len(image_ids)} names for {len(maps)} maps")
+    columns: dict[str, list[object]] = {field: [] for field in STABILITY.names}
+    for identifier, (name, parameters) in measures.items():
+        for variant, (values, flags) in compare_maps(maps, reference_maps, name, parameters).items():
+            count = len(image_ids)
+            columns["image_id"] += list(image_ids)
+            columns["method"] += [method] * count
+            columns["reference"] += [reference] * count
+            columns["metric"] += [identifier] * count
+            columns["variant"] += [variant] * count
+            columns["value"] += values.tolist()
+            columns["flag"] += flags
+    return pa.table(columns, schema=STABILITY)
+
+
+def _worse(x: str, y: str) -> str:
+    return "nan" if "nan" in (x, y) else x or y

@@ -1,0 +1,134 @@
+"""Rank, correlation and distance measures between two maps of the same image.
+
+Every function takes ``a`` and ``b``, (B, rows, columns) finite non-constant maps, works on each image alone in float64,
+and returns ``{variant: (B,) float64}``. All but :func:`l1`, :func:`l2`, :func:`centre_of_mass_shift` and
+:func:`wasserstein` ignore the maps' positive scale, and those normalise it away.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from vitfaith.errors import InputError
+from vitfaith.registry import Parameters
+from vitfaith.stability.registry import Maps, Values, measure
+
+
+def flatten(maps: Maps) -> NDArray[np.float64]:
+    """(B, rows·columns) float64, row by row."""
+    return np.asarray(maps, dtype=np.float64).reshape(len(maps), -1)
+
+
+def unit_mass(maps: Maps) -> NDArray[np.float64]:
+    """(B, rows·columns) float64 with Σ|·| = 1 in each row."""
+    flat = flatten(maps)
+    flat = flat / np.abs(flat).max(axis=1, keepdims=True)  # so that the sum of tiny values does not underflow
+    return flat / np.abs(flat).sum(axis=1, keepdims=True)
+
+
+def row_pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> Values:
+    """Pearson correlation of the rows of two (B, n) arrays; NaN where a row is constant."""
+
+    def standardise(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            centred = rows - rows.mean(axis=1, keepdims=True)
+            centred = np.where((rows == rows[:, :1]).all(axis=1, keepdims=True), 0.0, centred)  # the mean is rounded
+            centred = centred / np.abs(centred).max(axis=1, keepdims=True)
+            return centred / np.sqrt((centred * centred).sum(axis=1, keepdims=True))
+
+    return np.clip((standardise(a) * standardise(b)).sum(axis=1), -1.0, 1.0)
+
+
+def row_ranks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks 1…n of each row of a (B, n) array; ties share their mean rank."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(rows, axis=1), dtype=np.float64)
+
+
+class TopK(Parameters):
+    """Sizes of the sets of leading patches."""
+
+    k: tuple[Annotated[int, Field(strict=True)] | float, ...] = (0.05, 0.1, 0.2, 0.5)
+    """Numbers of patches (integers) or shares of all patches (between 0 and 1, rounded to the nearest count ≥ 1)."""
+
+    @field_validator("k")
+    @classmethod
+    def _sizes(cls, sizes: tuple[int | float, ...]) -> tuple[int | float, ...]:
+        if not sizes:
+            raise ValueError("k must name at least one size")
+        for size in sizes:
+            if not (size >= 1 if isinstance(size, int) else 0 < size < 1):
+                raise ValueError(f"k holds {size}; give integers ≥ 1 or shares between 0 and 1")
+        return sizes
+
+
+def top_k_count(size: int | float, patches: int) -> int:
+    """Number of patches that ``size`` means on a grid of ``patches``; raises :class:`InputError` when it has fewer."""
+    count = size if isinstance(size, int) else max(1, int(size * patches + 0.5))
+    if count > patches:
+        raise InputError(f"k={size} asks for more patches than the map has ({patches}); give a share such as 0.1")
+    return count
+
+
+@measure(
+    "top_k_overlap",
+    direction="higher",
+    parameters=TopK,
+    citation="Ghorbani et al. 2019; Hu et al. 2024 (arXiv 2311.17983)",
+)
+def top_k_overlap(a: Maps, b: Maps, parameters: TopK) -> dict[str, Values]:
+    """Share of the k highest patches that both maps have in common, in [0, 1]; of equal patches the earlier leads."""
+    order_a = np.argsort(-flatten(a), axis=1, kind="stable")
+    order_b = np.argsort(-flatten(b), axis=1, kind="stable")
+    rank_a, rank_b = np.argsort(order_a, axis=1), np.argsort(order_b, axis=1)
+    result = {}
+    for size in parameters.k:
+        count = top_k_count(size, rank_a.shape[1])
+        result[f"k={size}"] = ((rank_a < count) & (rank_b < count)).sum(axis=1) / count
+    return result
+
+
+@measure("pearson", direction="higher", citation="Pearson correlation")
+def pearson(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
+    """Pearson correlation over patches, in [-1, 1]."""
+    return {"": row_pearson(flatten(a), flatten(b))}
+
+
+@measure("spearman", direction="higher", citation="Spearman rank correlation; Ghorbani et al. 2019")
+def spearman(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
+    """Spearman rank correlation over patches, in [-1, 1]; ties share their mean rank."""
+    return {"": row_pearson(row_ranks(flatten(a)), row_ranks(flatten(b)))}
+
+
+@measure("kendall", direction="higher", citation="Kendall 1945 (tau-b)")
+def kendall(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
+    """Kendall's rank correlation τ-b over patches, in [-1, 1]."""
+    from scipy.stats import kendalltau
+
+    rows = zip(flatten(a), flatten(b), strict=True)
+    return {"": np.array([kendalltau(x, y, method="asymptotic").statistic for x, y in rows], dtype=np.float64)}
+
+
+@measure("cosine", direction="higher", citation="cosine similarity")
+def cosine(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
+    """Cosine of the angle between the maps, in [-1, 1]; unlike ``pearson`` it sees their mean."""
+    x, y = unit_mass(a), unit_mass(b)
+    return {"": np.clip((x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1)), -1.0, 1.0)}
+
+
+@measure("l1", direction="lower", citation="L1 distance after L1 normalisation")
+def l1(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
+    """Σ|a − b| of maps scaled to Σ|·| = 1, in [0, 2]: twice the total variation for non-negative maps."""
+    return {"": np.abs(unit_mass(a) - unit_mass(b)).sum(axis=1)}
+
+
+@measure("l2", direction="lower", citation="L2 distance after L1 normalisation")
+def l2(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
+    """√Σ(a − b)² of maps scaled to Σ|·| = 1, in [0, 2]."""
+    difference = unit_mass(a) - unit_mass(b)
+    return {"": np.sqrt((difference * difference).sum(axis=1))}

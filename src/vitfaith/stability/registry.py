@@ -1,0 +1,35 @@
+"""The registry of measures that compare two maps of the same image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitfaith.registry import Parameters, Registry
+
+Maps: TypeAlias = NDArray[np.floating[Any]]
+"""(B, rows, columns), one map an image."""
+
+Values: TypeAlias = NDArray[np.float64]
+"""(B,), one number an image."""
+
+Measure: TypeAlias = Callable[[Maps, Maps, Any], Mapping[str, Values]]
+
+STABILITY_MEASURES: Registry[Measure] = Registry("stability measure")
+"""Entries are ``function(a, b, parameters) -> {variant: (B,) float64}`` with the trait ``direction``: "higher" where a
+larger value means that the maps are more alike. They see finite, non-constant maps only; the others are flagged by
+:mod:`vitfaith.stability.compare`."""
+
+
+def measure(
+    name: str,
+    *,
+    direction: Literal["higher", "lower"],
+    citation: str,
+    parameters: type[Parameters] = Parameters,
+) -> Callable[[Measure], Measure]:
+    """Register ``function(a, b, parameters)`` under ``name``."""
+    return STABILITY_MEASURES.register(name, parameters=parameters, citation=citation, direction=direction)

@@ -1,0 +1,49 @@
+"""The table that a stability job writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vitfaith.artifacts.schemas import STABILITY
+from vitfaith.errors import ConfigError, InputError
+from vitfaith.registry import Parameters
+from vitfaith.stability import stability_table
+from vitfaith.stability.measures import TopK
+
+
+def test_one_row_for_each_image_metric_and_variant() -> None:
+    rng = np.random.default_rng(0)
+    maps, reference = rng.random((3, 2, 2)), rng.random((3, 2, 2))
+    maps[1] = 1.0
+    measures = {"overlap": ("top_k_overlap", TopK(k=(1, 0.5))), "rank": ("spearman", Parameters())}
+    table = stability_table(["a", "b", "c"], "rollout", "clean", maps, reference, measures)
+    assert table.schema == STABILITY
+    frame = table.to_pandas()
+    assert list(zip(frame.metric, frame.variant, frame.image_id, strict=True)) == [
+        (metric, variant, image)
+        for metric, variant in [("overlap", "k=1"), ("overlap", "k=0.5"), ("rank", "")]
+        for image in "abc"
+    ]
+    assert (frame.method == "rollout").all()
+    assert (frame.reference == "clean").all()
+    assert (frame.flag == np.where(frame.image_id == "b", "constant", "")).all()
+    assert (frame.value.isna() == (frame.flag != "")).all()
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_no_row_is_lost_when_no_map_is_sound(count: int) -> None:
+    ids = ["a", "b"][:count]
+    measures = {"overlap": ("top_k_overlap", TopK(k=(1, 2, 3)))}
+    table = stability_table(ids, "m", "clean", np.ones((count, 2, 2)), np.ones((count, 2, 2)), measures)
+    assert table.num_rows == 3 * count
+    assert set(table["flag"].to_pylist()) <= {"constant"}
+    assert pa.compute.all(pa.compute.is_nan(table["value"])).as_py() in (True, None)
+
+
+def test_errors_name_the_argument() -> None:
+    with pytest.raises(InputError, match="image_ids has 1 names for 2 maps"):
+        stability_table(["a"], "m", "clean", np.ones((2, 2, 2)), np.ones((2, 2, 2)), {})
+    with pytest.raises(ConfigError, match="did you mean 'spearman'"):
+        stability_table(["a"], "m", "r", np.ones((1, 2, 2)), np.ones((1, 2, 2)), {"x": ("spaerman", Parameters())})
