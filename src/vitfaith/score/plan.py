@@ -38,7 +38,8 @@ class Features:
     """What is ranked and removed as one unit.
 
     ``patch``: a cell of the map. ``pixel``: a pixel, ranked by the map after bilinear upsampling
-    (align_corners=False). ``region``: a square of ``size`` pixels, ranked by its sum over the upsampled map.
+    (align_corners=False). ``region``: a square of ``size`` pixels, ranked by its mean over the upsampled map; squares
+    cut by the right or lower edge are smaller, and a sum would rank them by their size.
     ``superpixel``: a segment of SLIC with about ``size`` segments, ranked by its mean over the upsampled map.
     """
 

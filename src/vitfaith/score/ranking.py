@@ -59,7 +59,8 @@ class Ranking:
             padding = (0, columns * side - self.size[1], 0, rows * side - self.size[0])
             # A sum over axes of one fixed shape: equal regions get equal sums, whatever the batch.
             blocks = torch.nn.functional.pad(pixels, padding).reshape(len(maps), rows, side, columns, side)
-            return blocks.sum((2, 4)).flatten(1)
+            area = torch.outer(self.row_of.bincount(), self.column_of.bincount())
+            return (blocks.sum((2, 4)) / area).flatten(1)
         assert self.labels is not None
         labels = self.labels[index].flatten(1)
         values = pixels.flatten(1).double()

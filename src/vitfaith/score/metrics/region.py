@@ -49,7 +49,7 @@ class RegionParameters(FillParameters):
 
     @property
     def features(self) -> Features:
-        """Square regions, ranked by their sum over the upsampled map."""
+        """Square regions, ranked by their mean over the upsampled map."""
         return Features("region", self.region)
 
     @property

@@ -1,0 +1,479 @@
+"""The engine: what it evaluates, how often, in which batches, and that none of this changes a result."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+import vitfaith.score.metrics  # noqa: F401
+from tests.conftest import tiny_vit
+from vitfaith.errors import ConfigError, InputError
+from vitfaith.models.classifier import Classifier
+from vitfaith.score.engine import Engine, Preparation, is_out_of_memory, merge
+from vitfaith.score.evaluate import Evaluation, evaluate
+from vitfaith.score.fills import resolve_fill
+from vitfaith.score.metrics.base import ScoreContext
+from vitfaith.score.metrics.common import CurveMetric, CurveParameters
+from vitfaith.score.metrics.saco import SacoParameters
+from vitfaith.score.plan import Clean, Curve, EqualSteps, Features, Full, Groups, Stride
+from vitfaith.score.registry import METRICS
+from vitfaith.score.segments import ImageSegment, MaskSegment
+
+OURS = ("saco", "curves", "eraser", "chefer", "diffmask", "region", "road", "irof")
+MODULES = {f"vitfaith.score.metrics.{name}" for name in OURS}
+NAMES = [entry.name for entry in METRICS if entry.module in MODULES]
+MEAN = resolve_fill("image_mean")
+
+
+shared_vit = functools.cache(tiny_vit)
+
+
+class Recorder(Classifier):
+    """The tiny ViT, noting the size of every batch and refusing batches above ``limit``."""
+
+    def __init__(self, limit: int = 10**9) -> None:
+        inner = shared_vit()
+        super().__init__(inner.backbone, [0.5] * 3, [0.25] * 3)
+        self.eval()
+        self.sizes: list[int] = []
+        self.limit = limit
+        self.message = "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.limit:
+            raise RuntimeError(self.message)
+        self.sizes.append(len(images))
+        return super().forward(images)
+
+
+@pytest.fixture
+def maps() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return {name: torch.randn(5, 4, 4, generator=generator) for name in ("a", "b", "c")}
+
+
+@pytest.fixture
+def context(vit, images, targets, image_ids, maps) -> ScoreContext:
+    stacked = torch.stack(list(maps.values()), 1)
+    return ScoreContext(vit, images, targets, image_ids, tuple(maps), stacked, torch.ones(5, 3, dtype=torch.bool), 7)
+
+
+def default(name: str) -> tuple[str, object]:
+    return name, METRICS[name].parameters()
+
+
+def table(evaluation: Evaluation) -> dict[tuple[str, str, str, str], float]:
+    return {(r["image_id"], r["method"], r["metric"], r["variant"]): r["value"] for r in evaluation.scores.to_pylist()}
+
+
+# ---- costs ----------------------------------------------------------------------------------------------------------
+
+STEPS = 8  # divides the 16 patches, so that grids of different metrics coincide
+IMAGES, METHODS = 5, 3
+CURVE_METRICS = [
+    name
+    for name in NAMES
+    if METRICS[name].parameters is CurveParameters and issubclass(METRICS[name].implementation, CurveMetric)
+]
+
+
+def forwards(vit, images, targets, image_ids, maps, metrics) -> int:
+    recorder = Recorder()
+    result = evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=64)
+    assert result.forwards == sum(recorder.sizes)
+    return result.forwards
+
+
+def test_saco_costs_k_forwards_a_map_and_one_an_image(vit, images, targets, image_ids, maps):
+    metrics = {"saco": ("saco", SacoParameters(groups=(10,)))}
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 10 + 1)
+
+
+def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images, targets, image_ids, maps):
+    metrics = {name: (name, CurveParameters(steps=STEPS)) for name in CURVE_METRICS}
+    assert len(metrics) >= 10
+    one = {"a": maps["a"]}
+    assert forwards(vit, images, targets, image_ids, one, metrics) == IMAGES * (2 * STEPS - 1 + 1)  # + the clean pass
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 2 * (STEPS - 1) + 2)
+
+
+def test_saco_shares_its_first_and_last_group_with_the_curves(vit, images, targets, image_ids, maps):
+    metrics = {"saco": ("saco", SacoParameters(groups=(8,))), "abpc": ("abpc", CurveParameters(steps=8))}
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * (14 + 8 - 2) + 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "a_map", "an_image"),
+    [
+        ("saco", 10, 1),
+        ("saco_rank", 10, 1),
+        ("deletion_auc", 9, 2),
+        ("insertion_auc", 9, 2),
+        ("abpc", 18, 2),
+        ("accuracy_auc", 9, 2),
+        ("comprehensiveness", 4, 1),  # 1 % and 5 % are both one of 16 patches
+        ("sufficiency", 4, 1),
+        ("chefer_positive", 9, 1),
+        ("chefer_negative", 9, 1),
+        ("diffmask_positive_nll", 27, 2),
+        ("pixel_flipping", 15, 2),
+        ("region_perturbation", 3, 2),  # 2 × 2 regions of at most 9 pixels
+        ("road_morf", 7, 1),
+        ("road_combined", 14, 1),
+    ],
+)
+def test_cost_of_each_metric(vit, images, targets, image_ids, maps, name, a_map, an_image):
+    metrics = {name: default(name)}
+    expected = IMAGES * (METHODS * a_map + an_image)
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == expected
+
+
+def test_equal_requests_under_different_ids_cost_nothing(vit, images, targets, image_ids, maps):
+    once = {"x": default("deletion_auc")}
+    twice = once | {"y": default("deletion_auc"), "z": default("log_odds")}
+    assert forwards(vit, images, targets, image_ids, maps, twice) == forwards(
+        vit, images, targets, image_ids, maps, once
+    )
+
+
+def test_unusable_maps_cost_nothing(vit, images, targets, image_ids, maps):
+    metrics = {"saco": default("saco")}
+    more = maps | {"flat": torch.zeros(5, 4, 4), "bad": torch.full((5, 4, 4), torch.nan)}
+    assert forwards(vit, images, targets, image_ids, more, metrics) == forwards(
+        vit, images, targets, image_ids, maps, metrics
+    )
+
+
+def test_only_the_last_batch_is_not_full(images, targets, image_ids, maps):
+    recorder = Recorder()
+    metrics = {name: default(name) for name in ("saco", "abpc", "chefer_positive", "road_morf", "irof")}
+    evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=32)
+    assert len(recorder.sizes) > 5
+    assert set(recorder.sizes[:-1]) == {32}
+
+
+# ---- out of memory --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory. Tried", "DefaultCPUAllocator: can't allocate memory: you"])
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing(images, targets, image_ids, maps, message):
+    metrics = {name: default(name) for name in ("saco", "insertion_auc", "irof")}
+    whole = evaluate(Recorder(), images, targets, image_ids, maps, metrics, batch_size=64)
+    scarce = Recorder(limit=20)
+    scarce.message = message
+    result = evaluate(scarce, images, targets, image_ids, maps, metrics, batch_size=64)
+    assert result.batch_size == 16
+    assert result.forwards == whole.forwards
+    assert set(scarce.sizes[:-1]) == {16}
+    close(table(result), table(whole))
+
+
+def test_one_image_too_many_is_raised_and_other_errors_are_not_swallowed(images, targets, image_ids, maps):
+    with pytest.raises(RuntimeError, match="out of memory"):
+        evaluate(Recorder(limit=0), images, targets, image_ids, maps, {"saco": default("saco")})
+    broken = Recorder(limit=0)
+    broken.message = "shapes cannot be multiplied"
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        evaluate(broken, images, targets, image_ids, maps, {"saco": default("saco")})
+    assert is_out_of_memory(torch.OutOfMemoryError("anything"))
+
+
+# ---- laws -----------------------------------------------------------------------------------------------------------
+
+
+def close(one: dict, other: dict, tolerance: float = 1e-5) -> None:
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        if np.isnan(value):
+            assert np.isnan(other[key]), key
+        else:
+            assert other[key] == pytest.approx(value, rel=tolerance, abs=tolerance), key
+
+
+@pytest.fixture(scope="module")
+def everything(vit, images, targets, image_ids) -> tuple[dict, dict, dict]:
+    generator = torch.Generator().manual_seed(3)
+    maps = {name: torch.randn(5, 4, 4, generator=generator) for name in ("a", "b")}
+    maps["b"][1] = 0.5
+    maps["b"][2, 0, 0] = torch.inf
+    metrics = {name: default(name) for name in NAMES}
+    whole = evaluate(vit, images, targets, image_ids, maps, metrics, labels=targets, seed=7, batch_size=100)
+    return maps, metrics, table(whole)
+
+
+def test_every_image_method_metric_and_variant_has_a_row_also_when_flagged(everything, image_ids):
+    maps, metrics, scores = everything
+    assert {key[:3] for key in scores} == {(i, m, n) for i in image_ids for m in maps for n in metrics}
+    assert len(scores) == len(image_ids) * len(maps) * len(metrics)
+
+
+def test_a_batch_is_a_stack_of_singles(vit, images, targets, image_ids, everything):
+    maps, metrics, whole = everything
+    singles = {}
+    for index in range(5):
+        part = slice(index, index + 1)
+        one = {name: values[part] for name, values in maps.items()}
+        result = evaluate(
+            vit, images[part], targets[part], image_ids[part], one, metrics, labels=targets[part], seed=7, batch_size=9
+        )
+        singles |= table(result)
+    close(singles, whole)
+
+
+def test_order_of_images_and_methods_does_not_matter(vit, images, targets, image_ids, everything):
+    maps, metrics, whole = everything
+    order = torch.tensor([3, 0, 4, 2, 1])
+    turned = {name: maps[name][order] for name in reversed(maps)}
+    ids = [image_ids[i] for i in order]
+    result = evaluate(
+        vit, images[order], targets[order], ids, turned, metrics, labels=targets[order], seed=7, batch_size=64
+    )
+    close(table(result), whole)
+
+
+def test_metrics_do_not_change_each_other(vit, images, targets, image_ids, everything):
+    maps, metrics, whole = everything
+    for name in ("saco", "sufficiency", "road_lerf"):
+        alone = evaluate(
+            vit, images, targets, image_ids, maps, {name: metrics[name]}, labels=targets, seed=7, batch_size=64
+        )
+        close(table(alone), {key: value for key, value in whole.items() if key[2] == name})
+
+
+def test_only_the_order_of_the_map_matters_to_curves(vit, images, targets, image_ids):
+    """A positive affine change keeps all ranks, so every metric that looks at ranks alone, and SaCo, must not move."""
+    generator = torch.Generator().manual_seed(4)
+    maps = {"a": torch.randint(-512, 512, (5, 4, 4), generator=generator) / 64}
+    metrics = {name: default(name) for name in NAMES}
+    before = evaluate(vit, images, targets, image_ids, maps, metrics, labels=targets)
+    after = evaluate(vit, images, targets, image_ids, {"a": 4 * maps["a"] + 16}, metrics, labels=targets)
+    close(table(after), table(before))
+
+
+def test_least_relevant_first_at_k_is_insertion_at_p_minus_k(context):
+    grid, features = Stride(1), Features("patch")
+    lerf = Curve("lerf", features, MEAN, grid)
+    reversed_context = ScoreContext(**{**context.__dict__, "maps": -context.maps})
+    removed = Engine(context, 64).answer([lerf])[lerf].log_probability
+    # Deleting what the negated map ranks first leaves the same features in place.
+    morf = Curve("morf", features, MEAN, grid)
+    deleted = Engine(reversed_context, 64).answer([morf])[morf].log_probability
+    assert torch.allclose(removed, deleted, atol=1e-6)
+    # Insertion by hand: start from the filled image and put the k best patches back.
+    ranks = context.maps.flatten(2).argsort(dim=2, descending=True, stable=True).argsort(2)
+    for k in (0, 3, 11, 16):
+        keep = (ranks < k).reshape(5, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        grey = context.images.mean((1, 2, 3), keepdim=True)
+        inserted = torch.where(keep[:, 1, None], context.images, grey)
+        with torch.no_grad():
+            expected = context.classifier(inserted).log_softmax(1).gather(1, context.targets[:, None])[:, 0]
+        assert torch.allclose(removed[:, 1, 16 - k].float(), expected, atol=1e-5)
+
+
+def test_ties_are_removed_lower_index_first(vit, images, targets, image_ids):
+    flat_but_one = torch.zeros(5, 4, 4)
+    flat_but_one[:, 3, 3] = 1
+    rising = torch.arange(16.0, 0, -1).reshape(1, 4, 4).repeat(5, 1, 1)
+    rising[:, 3, 3] = 99
+    result = evaluate(
+        vit, images, targets, image_ids, {"ties": flat_but_one, "none": rising}, {"m": default("pixel_flipping")}
+    )
+    scores = table(result)
+    for image_id in image_ids:
+        assert scores[image_id, "ties", "m", ""] == pytest.approx(scores[image_id, "none", "m", ""], abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_works_inside_any_gradient_mode_and_leaves_the_model_alone(vit, images, targets, image_ids, maps, mode):
+    before = {name: value.clone() for name, value in vit.state_dict().items()}
+    with mode():
+        result = evaluate(vit, images.clone(), targets.clone(), image_ids, maps, {"saco": default("saco")})
+    assert np.isfinite(result.scores.column("value").to_numpy()).all()
+    assert all(torch.equal(before[name], value) for name, value in vit.state_dict().items())
+    assert not vit.training
+    assert not any(p.requires_grad for p in vit.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in vit.modules())
+
+
+def test_bfloat16_model(images, targets, image_ids, maps):
+    half = tiny_vit().to(torch.bfloat16)
+    metrics = {"auc": default("deletion_auc"), "saco": default("saco")}
+    low = table(evaluate(half, images, targets, image_ids, maps, metrics))
+    high = table(evaluate(tiny_vit(), images, targets, image_ids, maps, metrics))
+    for key, value in high.items():
+        if key[2] == "auc":
+            assert low[key] == pytest.approx(value, rel=0.05)
+        assert np.isfinite(low[key])
+
+
+# ---- flags ----------------------------------------------------------------------------------------------------------
+
+
+def test_flags(vit, images, targets, image_ids, maps):
+    maps["a"][0] = 0.25
+    maps["a"][1, 2, 2] = torch.nan
+    maps["a"][2, 2, 2] = -torch.inf
+    result = evaluate(vit, images, targets, image_ids, maps, {"auc": default("deletion_auc")})
+    rows = {(r["image_id"], r["method"]): r for r in result.scores.to_pylist()}
+    assert [rows[i, "a"]["flag"] for i in image_ids] == ["constant", "nan", "nan", "", ""]
+    assert [np.isnan(rows[i, "a"]["value"]) for i in image_ids] == [True, True, True, False, False]
+    assert all(rows[i, "b"]["flag"] == "" for i in image_ids)
+    curves = [r for r in result.curves.to_pylist() if (r["image_id"], r["method"]) == (image_ids[1], "a")]
+    assert len(curves) == 11
+    assert all(np.isnan(r["probability"]) and r["prediction"] == -1 for r in curves)
+
+
+def test_a_model_that_answers_nan_is_flagged_undefined(images, targets, image_ids, maps):
+    class Broken(Recorder):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images) * torch.nan
+
+    metrics = {name: default(name) for name in ("saco", "deletion_auc", "accuracy_auc")}
+    result = evaluate(Broken(), images, targets, image_ids, maps, metrics, labels=targets)
+    assert set(result.scores.column("flag").to_pylist()) == {"undefined"}
+    assert np.isnan(result.scores.column("value").to_numpy()).all()
+
+
+def test_infinite_logits_of_other_classes_do_not_spoil_the_divergence(images, targets, image_ids, maps):
+    class Certain(Recorder):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(images)
+            logits[:, 2] = -torch.inf
+            return logits
+
+    result = evaluate(Certain(), images, targets, image_ids, maps, {"kl": default("kl_auc_morf")})
+    assert np.isfinite(result.scores.column("value").to_numpy()).all()
+
+
+# ---- the curve table ------------------------------------------------------------------------------------------------
+
+
+def test_curve_table(vit, images, targets, image_ids, maps):
+    metrics = {"auc": default("abpc"), "saco": default("saco")}
+    result = evaluate(vit, images, targets, image_ids, maps, metrics)
+    frame = result.curves.to_pandas()
+    assert set(frame.curve) == {"morf", "lerf", "groups"}
+    assert set(frame.variant) == {"patch image_mean steps=10", "patch image_mean k=10"}
+    assert len(frame) == 5 * 3 * (11 + 11 + 10)
+    one = frame[(frame.image_id == "image-2") & (frame.method == "b") & (frame.curve == "morf")]
+    assert one.step.tolist() == list(range(11))
+    assert one.fraction.tolist() == pytest.approx([i * 16 // 10 / 16 for i in range(11)])
+    with torch.no_grad():
+        clean = vit(images).softmax(1)
+    assert one.probability.iloc[0] == pytest.approx(float(clean[2, targets[2]]), abs=1e-6)
+    assert one.prediction.iloc[0] == int(clean[2].argmax())
+    assert one.kl.iloc[0] == 0
+    assert np.allclose(np.log(frame.probability), frame.log_probability, atol=1e-4)
+    assert (frame.kl >= 0).all()
+    groups = frame[(frame.image_id == "image-2") & (frame.method == "b") & (frame.curve == "groups")]
+    assert groups.fraction.sum() == pytest.approx(1)
+    ends = frame[(frame.curve != "groups") & (frame.fraction == 1)]
+    assert ends.groupby("image_id").probability.nunique().tolist() == [1] * 5, "the full end is one image for all"
+
+
+def test_empty_batch_gives_empty_tables(vit, image_ids):
+    nothing = torch.zeros(0, 3, 16, 16)
+    result = evaluate(
+        vit, nothing, torch.zeros(0, dtype=torch.int64), [], {"a": torch.zeros(0, 4, 4)}, {"s": default("saco")}
+    )
+    assert (result.scores.num_rows, result.curves.num_rows, result.forwards) == (0, 0, 0)
+
+
+# ---- requests of other shapes ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SinglePatches:
+    """Each patch removed alone, for every image."""
+
+    def segment(self, context: ScoreContext) -> MaskSegment:
+        shared = Preparation(context)
+        masks = torch.eye(16, dtype=torch.bool).repeat(len(context.images), 1)
+        image = torch.arange(len(context.images)).repeat_interleave(16)
+        return MaskSegment(context, shared.ranking(Features("patch")), shared.filling(MEAN), masks, image)
+
+
+@dataclass(frozen=True)
+class Brightened:
+    """Images times a factor."""
+
+    factor: float
+
+    def segment(self, context: ScoreContext) -> ImageSegment:
+        index = torch.arange(len(context.images))
+        return ImageSegment(index, lambda start, stop: context.images[start:stop] * self.factor)
+
+
+def test_requests_without_a_ranking_join_the_same_stream(context):
+    engine = Engine(context, 16)
+    groups = Groups(16, Features("patch"), MEAN)
+    answers = engine.answer([SinglePatches(), Brightened(0.5), Clean(), Full(MEAN), groups, SinglePatches()])
+    assert engine.forwards == 5 * (16 + 1 + 1 + 1 + 3 * 16)
+    single = answers[SinglePatches()].probability.reshape(5, 16)
+    order = context.maps[:, 0].flatten(1).argsort(1, descending=True)
+    assert torch.allclose(single.gather(1, order), answers[groups].probability[:, 0], atol=1e-6)
+    with torch.no_grad():
+        dark = context.classifier(context.images * 0.5).double().softmax(1)
+    assert torch.allclose(
+        answers[Brightened(0.5)].probability, dark.gather(1, context.targets[:, None])[:, 0], atol=1e-6
+    )
+    assert answers[Clean()].kl.abs().max() == 0
+
+
+def test_merge_recognises_equal_intervals():
+    features = Features("patch")
+    morf, lerf = (Curve(order, features, MEAN, EqualSteps(4)) for order in ("morf", "lerf"))
+    merged = merge([morf, lerf, Groups(4, features, MEAN)], [16, 16])
+    pairs = set(zip(merged.image.tolist(), merged.low.tolist(), merged.high.tolist(), strict=True))
+    expected = {(0, 0), (0, 4), (0, 8), (0, 12), (0, 16), (4, 16), (8, 16), (12, 16), (4, 8), (8, 12)}
+    assert pairs == {(image, *pair) for image in (0, 1) for pair in expected}
+    assert merged.is_clean.sum() == 2
+    assert merged.is_full.sum() == 2
+
+
+def test_images_with_different_numbers_of_features_are_padded():
+    merged = merge([Curve("lerf", Features("superpixel", 9), MEAN, Stride(1))], [2, 4])
+    (rows,) = merged.row.values()
+    assert (rows < 0).tolist() == [[False] * 3 + [True] * 2, [False] * 5]
+
+
+# ---- wrong arguments ------------------------------------------------------------------------------------------------
+
+
+def test_errors_name_the_argument(vit, images, targets, image_ids, maps):
+    saco = {"s": default("saco")}
+    with pytest.raises(InputError, match=r"maps\['a'\].*\(5, rows, columns\)"):
+        evaluate(vit, images, targets, image_ids, {"a": torch.rand(4, 4, 4)}, saco)
+    with pytest.raises(InputError, match="share a grid"):
+        evaluate(vit, images, targets, image_ids, maps | {"z": torch.rand(5, 2, 2)}, saco)
+    with pytest.raises(InputError, match="targets lie in"):
+        evaluate(vit, images, targets + 3, image_ids, maps, saco)
+    with pytest.raises(InputError, match="targets must be integers"):
+        evaluate(vit, images, targets.float(), image_ids, maps, saco)
+    with pytest.raises(InputError, match="different names"):
+        evaluate(vit, images, targets, ["x"] * 5, maps, saco)
+    with pytest.raises(InputError, match="not in \\[0, 1\\]"):
+        evaluate(vit, images * 2, targets, image_ids, maps, saco)
+    with pytest.raises(InputError, match="truth has shape"):
+        evaluate(vit, images, targets, image_ids, maps, saco, truth=torch.zeros(5, 4, 4))
+    with pytest.raises(InputError, match="batch_size=0"):
+        evaluate(vit, images, targets, image_ids, maps, saco, batch_size=0)
+    with pytest.raises(InputError, match=r"steps=17.*at most 16"):
+        evaluate(vit, images, targets, image_ids, maps, {"a": ("aopc", CurveParameters(steps=17))})
+    with pytest.raises(ConfigError, match=r"unknown metric 'sacco'.*did you mean 'saco'"):
+        evaluate(vit, images, targets, image_ids, maps, {"s": ("sacco", SacoParameters())})
+    with pytest.raises(ConfigError, match="'s': parameters are CurveParameters, but 'saco' takes SacoParameters"):
+        evaluate(vit, images, targets, image_ids, maps, {"s": ("saco", CurveParameters())})
+    with pytest.raises(ConfigError, match="needs labels"):
+        evaluate(vit, images, targets, image_ids, maps, {"c": default("chefer_positive")})
+
+
+def test_a_model_in_training_mode_is_refused(images, targets, image_ids, maps):
+    training = tiny_vit()
+    training.train()
+    with pytest.raises(InputError, match="training mode"):
+        evaluate(training, images, targets, image_ids, maps, {"s": default("saco")})

@@ -1,0 +1,86 @@
+"""Slow re-implementations of the definitions: one image, one step, one forward at a time; float64 outside the model."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from vitfaith.models.classifier import Classifier
+
+
+def distribution(classifier: Classifier, image: torch.Tensor) -> np.ndarray:
+    """Log-probabilities (K,) of one image (C, H, W)."""
+    with torch.no_grad():
+        logits = classifier(image[None])[0].double().numpy()
+    shifted = logits - logits.max()
+    return shifted - math.log(sum(math.exp(value) for value in shifted))
+
+
+def order_of(scores: np.ndarray) -> list[int]:
+    """Feature indices by decreasing score; equal scores by index."""
+    flat = [float(value) for value in scores.ravel()]
+    return sorted(range(len(flat)), key=lambda i: (-flat[i], i))
+
+
+def bilinear(cells: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Half-pixel bilinear upsampling with clamped edges."""
+    rows, columns = cells.shape
+    result = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            v = min(max((y + 0.5) * rows / height - 0.5, 0), rows - 1)
+            u = min(max((x + 0.5) * columns / width - 0.5, 0), columns - 1)
+            top, left = int(v), int(u)
+            bottom, right = min(top + 1, rows - 1), min(left + 1, columns - 1)
+            a, b = v - top, u - left
+            result[y, x] = (1 - a) * ((1 - b) * cells[top, left] + b * cells[top, right]) + a * (
+                (1 - b) * cells[bottom, left] + b * cells[bottom, right]
+            )
+    return result
+
+
+def without(
+    image: torch.Tensor, features: list[int], filling: torch.Tensor, cells: tuple[int, int] | None
+) -> torch.Tensor:
+    """``image`` with cells (or, with ``cells`` None, pixels) replaced by ``filling`` of the image's shape."""
+    _, height, width = image.shape
+    rows, columns = cells or (height, width)
+    result = image.clone()
+    for feature in features:
+        row, column = divmod(feature, columns)
+        for y in range(row * height // rows, (row + 1) * height // rows):
+            for x in range(column * width // columns, (column + 1) * width // columns):
+                result[:, y, x] = filling[:, y, x]
+    return result
+
+
+def saco(salience: list[float], drops: list[float], weighted: bool = True) -> float:
+    """Algorithm 1 of the paper: the loop over pairs."""
+    faithfulness = total = 0.0
+    for i in range(len(salience) - 1):
+        for j in range(i + 1, len(salience)):
+            weight = salience[i] - salience[j] if weighted else float(np.sign(salience[i] - salience[j]))
+            if drops[i] < drops[j]:
+                weight = -weight
+            faithfulness += weight
+            total += abs(weight)
+    return faithfulness / total
+
+
+def trapezoid(values: list[float], places: list[float]) -> float:
+    """Area under straight lines between the points."""
+    return sum((places[i + 1] - places[i]) * (values[i] + values[i + 1]) / 2 for i in range(len(values) - 1))
+
+
+def curve(
+    classifier: Classifier,
+    image: torch.Tensor,
+    order: list[int],
+    counts: list[int],
+    filling: torch.Tensor,
+    cells: tuple[int, int] | None,
+) -> list[np.ndarray]:
+    """Log-probabilities after removing the first ``count`` features of ``order``, for every count."""
+    return [distribution(classifier, without(image, order[:count], filling, cells)) for count in counts]
