@@ -1,0 +1,310 @@
+"""One-pass explainers against textbook loops, outside packages and golden arrays."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.attribute import textbook
+from tests.attribute.autograd import close, reference
+from tests.attribute.bridge import twin
+from tests.attribute.zoo import batch, model, tiny
+from vitfaith.attribute.explain import explain
+from vitfaith.attribute.readout import readout_rows
+from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.errors import ConfigError, InputError
+from vitfaith.models.classifier import Classifier, freeze
+
+MODELS = ["class_token", "registers", "average_pool", "distilled", "layer_scale", "oblong", "class_token_unread"]
+GOLDEN = Path(__file__).parents[1] / "data" / "relevance.safetensors"
+
+
+def maps(classifier: Classifier, name: str, **parameters: Any) -> Tensor:
+    """Maps (4, rows, columns) of one explainer on the model's batch."""
+    images, targets, ids = batch(classifier)
+    methods = {"it": (name, EXPLAINERS[name].parameters(**parameters))}
+    return explain(classifier, images, targets, ids, methods, seed=0, batch_size=4)["it"]
+
+
+@cache
+def arrays(name: str) -> tuple[list[dict[str, Any]], list[int]]:
+    """What the textbook reads, for each image of the model's batch in float64, and the tokens that the head reads."""
+    classifier = copy.deepcopy(model(name)).double()
+    images, targets, _ = batch(classifier)
+    kept = reference(classifier, images.double(), targets)
+    found = []
+    for i in range(len(images)):
+        one: dict[str, Any] = {
+            key: [t[i].detach().numpy() for t in tensors] for key, tensors in kept.items() if key != "input_gradient"
+        }
+        one["value"], one["scores"] = _values_and_scores(classifier, kept["hidden"], i)
+        blocks = classifier.backbone.blocks
+        one["weight"] = [block.attn.proj.weight.numpy() for block in blocks]
+        one["bias"] = [block.attn.proj.bias.numpy() for block in blocks]
+        one["scale"] = [b.ls1.gamma.numpy() if hasattr(b.ls1, "gamma") else np.ones(24) for b in blocks]
+        one["features"] = one["norm1"][0][classifier.prefix_tokens :]
+        one["features_gradient"] = one["norm1_gradient"][0][classifier.prefix_tokens :]
+        found.append(one)
+    tokens = kept["hidden"][0].shape[1]
+    return found, list(range(tokens))[readout_rows(classifier.backbone)]
+
+
+def _values_and_scores(classifier: Classifier, hidden: list[Tensor], image: int) -> tuple[list[Any], list[Any]]:
+    values, scores = [], []
+    for block, state in zip(classifier.backbone.blocks, hidden, strict=False):
+        attn = block.attn
+        q, k, v = (
+            attn.qkv(block.norm1(state.detach()))[image].unflatten(-1, (3, attn.num_heads, -1)).permute(1, 2, 0, 3)
+        )
+        values.append(v.numpy())
+        scores.append((q @ k.transpose(1, 2) / attn.head_dim**0.5).numpy())
+    return values, scores
+
+
+def check(name: str, found: Tensor, loops: Any, tolerance: float = 2e-5) -> None:
+    """``found`` equals ``loops(arrays, rows)`` on the patches of every image."""
+    classifier = model(name)
+    images, rows = arrays(name)
+    rows_, columns = classifier.grid
+    expected = [np.asarray(loops(image, rows))[-rows_ * columns :].reshape(rows_, columns) for image in images]
+    close(found, torch.from_numpy(np.stack(expected)), tolerance)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_attention_methods_equal_their_textbook_loops(name: str) -> None:
+    classifier = model(name)
+    prefix = classifier.prefix_tokens
+    check(name, maps(classifier, "raw_attention"), textbook.raw_attention)
+    check(name, maps(classifier, "attention_rollout"), textbook.rollout)
+    check(name, maps(classifier, "grad_attention_rollout"), textbook.grad_rollout)
+    check(name, maps(classifier, "transformer_mm"), textbook.transformer_mm)
+    gradcam = maps(classifier, "attention_gradcam")
+    check(name, gradcam, lambda a, rows: textbook.attention_gradcam(a, rows, prefix=prefix))
+    check(name, maps(classifier, "attcat"), textbook.attcat)
+    check(name, maps(classifier, "agcam"), textbook.agcam)
+    check(name, maps(classifier, "tokentm"), textbook.tokentm)
+
+
+FUSIONS = {"mean": np.mean, "max": np.max, "min": np.min}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize(("ratio", "start"), [(0.0, 1), (0.3, 0), (0.9, 0)])
+def test_rollout_parameters(fusion: str, ratio: float, start: int) -> None:
+    found = maps(model("class_token"), "attention_rollout", head_fusion=fusion, discard_ratio=ratio, start_layer=start)
+    fuse = FUSIONS[fusion]
+    check("class_token", found, lambda a, rows: textbook.rollout(a, rows, fuse=fuse, ratio=ratio, start=start))
+    layer = maps(model("class_token"), "raw_attention", head_fusion=fusion, layer=start)
+    check("class_token", layer, lambda a, rows: textbook.raw_attention(a, rows, layer=start, fuse=fuse))
+
+
+def test_discarding_everything_leaves_the_class_tokens_column_and_the_residual() -> None:
+    """With nearly all entries gone, patches keep themselves, so the class token's row holds nothing of them."""
+    assert maps(model("class_token"), "attention_rollout", discard_ratio=0.999).abs().max() <= 0.05
+    assert maps(model("class_token"), "attention_rollout", discard_ratio=0.0).min() > 0.01
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("ratio", [0.0, 0.3])
+def test_gradient_rollout_parameters(before: bool, ratio: float) -> None:
+    clamp = "before_mean" if before else "after_mean"
+    found = maps(model("class_token"), "grad_attention_rollout", clamp=clamp, discard_ratio=ratio)
+    check("class_token", found, lambda a, rows: textbook.grad_rollout(a, rows, before=before, ratio=ratio))
+
+
+def test_start_layer_and_states() -> None:
+    found = maps(model("class_token"), "transformer_mm", start_layer=1)
+    check("class_token", found, lambda a, rows: textbook.transformer_mm(a, rows, start=1))
+    found = maps(model("class_token"), "attcat", states="output")
+    check("class_token", found, lambda a, rows: textbook.attcat(a, rows, shift=1))
+
+
+@pytest.mark.parametrize("method", ["attention_rollout", "transformer_mm", "grad_attention_rollout", "legrad"])
+def test_a_start_layer_past_the_end_names_the_depth(method: str) -> None:
+    with pytest.raises(ConfigError, match=f"{method}: start_layer is 3, but the model has 3 blocks"):
+        maps(model("class_token"), method, start_layer=3)
+
+
+CAMS = ["token_gradcam", "token_hirescam", "token_layercam", "token_xgradcam", "token_eigencam"]
+
+
+@pytest.mark.parametrize("method", CAMS)
+@pytest.mark.parametrize("name", ["class_token", "registers", "average_pool", "oblong"])
+def test_token_cams_equal_their_textbook_loops(name: str, method: str) -> None:
+    def loops(a: Any, _rows: list[int]) -> NDArray[np.float64]:
+        return textbook.token_cam(a["features"], a["features_gradient"], method)
+
+    signed = maps(model(name), method, clamp=False)
+    # XGrad-CAM divides by sums that cancel, which amplifies the rounding of a float32 model.
+    check(name, signed, loops, 5e-4 if method == "token_xgradcam" else 2e-5)
+    assert torch.equal(maps(model(name), method), signed.clamp_min(0))
+
+
+@pytest.mark.parametrize("name", ["class_token", "registers_average_pool", "distilled", "attention_pool"])
+@pytest.mark.parametrize("start", [0, 2])
+def test_legrad_equals_one_backward_for_each_layer(name: str, start: int) -> None:
+    """Each layer's score by a forward of its own, with everything before the layer's attention cut off."""
+    classifier = copy.deepcopy(model(name)).double()
+    images, targets, _ = batch(classifier)
+    states = reference(classifier, images.double(), targets)["hidden"]
+    total = torch.zeros(len(images), states[0].shape[1], dtype=torch.float64)
+    backbone = classifier.backbone
+    for block, state in list(zip(backbone.blocks, states, strict=False))[start:]:
+        kept: list[Tensor] = []
+
+        def keep(_module: Any, inputs: tuple[Tensor], kept: list[Tensor] = kept) -> tuple[Tensor]:
+            kept.append(inputs[0].detach().requires_grad_())
+            return (kept[-1],)
+
+        block.attn.fused_attn = False
+        handle = block.attn.attn_drop.register_forward_pre_hook(keep)
+        after = block(state.detach())
+        handle.remove()
+        pooled = backbone.norm(after.mean(1)) if name != "attention_pool" else backbone.attn_pool(backbone.norm(after))
+        logits = backbone.head(backbone.fc_norm(pooled))
+        if name == "distilled":
+            logits = (logits + backbone.head_dist(pooled)) / 2
+        logits[torch.arange(len(images)), targets].sum().backward()
+        total += kept[0].grad.clamp_min(0).mean((1, 2)) / (3 - start)
+    expected = total[:, classifier.prefix_tokens :].unflatten(1, classifier.grid)
+    close(maps(model(name), "legrad", start_layer=start), expected)
+
+
+@pytest.mark.parametrize("name", ["class_token", "oblong"])
+def test_pixel_methods_equal_loops_over_patches_and_pixels(name: str) -> None:
+    classifier = copy.deepcopy(model(name)).double()
+    images, targets, _ = batch(classifier)
+    gradient = reference(classifier, images.double(), targets)["input_gradient"][0].numpy()
+    pixels = images.double().numpy()
+    rows, columns = classifier.grid
+    expected = {key: np.zeros((4, rows, columns)) for key in ("max", "mean", "black", "model_mean")}
+    for b in range(4):
+        for y in range(4 * rows):
+            for x in range(4 * columns):
+                cell = (b, y // 4, x // 4)
+                g, p = gradient[b, :, y, x], pixels[b, :, y, x]
+                expected["max"][cell] += max(abs(g)) / 16
+                expected["mean"][cell] += sum(abs(g)) / 3 / 16
+                expected["black"][cell] += sum(p * g)
+                expected["model_mean"][cell] += sum((p - 0.5) * g)
+    for channels in ("max", "mean"):
+        close(maps(model(name), "saliency", channels=channels), torch.from_numpy(expected[channels]))
+    for zero in ("black", "model_mean"):
+        close(maps(model(name), "input_x_gradient", zero=zero), torch.from_numpy(expected[zero]))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_rollout_equals_fast_vit_rollout(fusion: str) -> None:
+    from fast_vit_rollout import ViTAttentionRollout
+
+    classifier = copy.deepcopy(model("class_token"))
+    images, _, _ = batch(classifier)
+    for block in classifier.backbone.blocks:
+        block.attn.fused_attn = False
+    oracle = ViTAttentionRollout(classifier, head_fusion=fusion, discard_ratio=0.0)
+    classifier(images)
+    matrix = oracle._compute_rollout()
+    found = maps(model("class_token"), "attention_rollout", head_fusion=fusion)
+    close(found, matrix[:, 0, 1:].unflatten(1, (4, 4)), 1e-6)
+
+
+def test_pixel_methods_equal_captum() -> None:
+    from captum.attr import InputXGradient, Saliency
+
+    classifier = model("class_token")
+    images, targets, _ = batch(classifier)
+    saliency = Saliency(classifier).attribute(images.clone(), target=targets, abs=True).detach()
+    product = InputXGradient(classifier).attribute(images.clone(), target=targets).detach()
+    patches = torch.nn.functional.avg_pool2d(saliency.amax(1), 4)
+    close(maps(classifier, "saliency"), patches, 1e-6)
+    close(maps(classifier, "input_x_gradient"), 16 * torch.nn.functional.avg_pool2d(product.sum(1), 4), 1e-5)
+
+
+@pytest.mark.parametrize("method", CAMS)
+def test_token_cams_equal_pytorch_grad_cam(method: str) -> None:
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_with_sign_correction
+
+    classes = {
+        "token_gradcam": "GradCAM", "token_hirescam": "HiResCAM", "token_layercam": "LayerCAM",
+        "token_xgradcam": "XGradCAM", "token_eigencam": "EigenCAM",
+    }  # fmt: skip
+    classifier = copy.deepcopy(model("class_token"))
+    images, targets, _ = batch(classifier)
+
+    def to_channels(tokens: Tensor) -> Tensor:
+        return tokens[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+
+    layer = classifier.backbone.blocks[-1].norm1
+    with getattr(pytorch_grad_cam, classes[method])(classifier, [layer], reshape_transform=to_channels) as cam:
+        cam.get_target_width_height = lambda _: (4, 4)  # their resize, by another library, is not under test
+        if method == "token_eigencam":  # their EigenCAM has a random sign; their Seg-EigenCAM corrects it
+            cam.get_cam_image = lambda *a, **k: get_2d_projection_with_sign_correction(a[3])
+        expected = cam(images.clone().requires_grad_(), [ClassifierOutputTarget(int(t)) for t in targets])
+    found = maps(model("class_token"), method).flatten(1)
+    found = found - found.amin(1, keepdim=True)
+    scaled = found / found.amax(1, keepdim=True).clamp_min(1e-12)
+    close(scaled.unflatten(1, (4, 4)), torch.from_numpy(expected), 2e-5)
+
+
+def test_legrad_equals_torchcam_through_the_torchvision_twin() -> None:
+    from torchcam.methods import LeGrad
+
+    classifier = model("class_token")
+    images, targets, _ = batch(classifier)
+    other = twin(classifier)
+    with LeGrad(other.vit, list(other.vit.encoder.layers)) as oracle:
+        scores = other(images.clone().requires_grad_())
+        expected = oracle.compute_cams(targets.tolist(), scores, normalized=False)[0]
+    close(maps(classifier, "legrad"), expected)
+
+
+def test_raw_attention_equals_the_golden_map() -> None:
+    golden = load_file(GOLDEN)
+    classifier = tiny(
+        "vit_base_patch16_224", img_size=32, patch_size=8, embed_dim=48, depth=4, num_heads=4, num_classes=10
+    )
+    state = {key.removeprefix("weights."): v for key, v in golden.items() if key.startswith("weights.")}
+    classifier.backbone.load_state_dict(state)
+    low, high = golden["images"].min(), golden["images"].max()
+    images = (golden["images"] - low) / (high - low)  # stored as they were fed; the wrapper maps [0, 1] back to that
+    wrapped = freeze(Classifier(classifier.backbone, [-float(low / (high - low))] * 3, [1 / float(high - low)] * 3))
+    with torch.no_grad():
+        torch.testing.assert_close(wrapped(images).double(), golden["logits"], atol=2e-5, rtol=1e-5)
+    methods = {"raw": ("raw_attention", EXPLAINERS["raw_attention"].parameters())}
+    found = explain(wrapped, images, golden["target"], list("abcd"), methods, seed=0, batch_size=2)["raw"]
+    close(found, golden["map.raw_attention"])
+
+
+def test_random_levels() -> None:
+    """Patches are uniform; the mean over 16 pixels of a patch gathers around one half with σ = 1/√(12·16)."""
+    ids = [f"image-{i}" for i in range(300)]
+    classifier = model("class_token")
+    images, targets = torch.rand(300, 3, 16, 16), torch.zeros(300, dtype=torch.int64)
+    parameters = EXPLAINERS["random"].parameters
+    methods = {level: ("random", parameters(level=level)) for level in ("patch", "pixel")}
+    found = explain(classifier, images, targets, ids, methods, seed=1, batch_size=128)
+    assert found["patch"].min() >= 0
+    assert found["patch"].max() < 1
+    assert abs(float(found["patch"].mean()) - 0.5) < 0.02
+    assert abs(float(found["patch"].std()) - 12**-0.5) < 0.02
+    assert abs(float(found["pixel"].std()) - (12 * 16) ** -0.5) < 0.005
+    again = explain(classifier, images, targets, ids, methods, seed=1, batch_size=7, sample=0)
+    other = explain(classifier, images, targets, ids, methods, seed=1, batch_size=7, sample=1)
+    assert torch.equal(again["patch"], found["patch"])
+    assert not torch.equal(other["patch"], found["patch"])
+
+
+def test_tokentm_refuses_blocks_whose_heads_do_not_add_up() -> None:
+    with pytest.raises(InputError, match="tokentm needs blocks whose attention ends in a plain projection"):
+        maps(model("norm_before_projection"), "tokentm")
