@@ -1,0 +1,137 @@
+"""Confidence intervals of means, for many groups at once.
+
+Groups of equal size n share their resamples, which depend on (seed, n, resamples) alone. So a group's interval does not
+depend on the other groups, and intervals of methods scored on the same images vary together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vitfaith.errors import InputError
+
+Method = Literal["bca", "percentile", "t"]
+Floats = NDArray[np.float64]
+
+CHUNK = 4_000_000
+"""Most entries of a block of resamples: bounds the memory, not the result."""
+
+
+def confidence_interval(
+    values: ArrayLike, *, confidence: float = 0.95, method: Method = "bca", resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean and two-sided confidence interval of the mean of ``values`` (n,).
+
+    Args:
+        values: (n,) finite numbers.
+        confidence: level in (0, 1).
+        method: "bca" (bias-corrected and accelerated bootstrap, Efron 1987), "percentile" bootstrap, or Student's "t".
+        resamples: bootstrap resamples.
+        seed: key of the resamples.
+
+    Returns:
+        (mean, low, high); all NaN for n = 0, bounds NaN for n = 1, both bounds the mean where all values are equal.
+
+    Raises:
+        InputError: a value is not finite, or an argument is out of range.
+    """
+    column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
+    mean, low, high = mean_intervals(column, confidence=confidence, method=method, resamples=resamples, seed=seed)
+    return float(mean[0]), float(low[0]), float(high[0])
+
+
+def mean_intervals(
+    values: Floats, *, confidence: float, method: Method, resamples: int, seed: int
+) -> tuple[Floats, Floats, Floats]:
+    """:func:`confidence_interval` of each column of ``values`` (n, G); returns three arrays (G,)."""
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence={confidence} must lie between 0 and 1")
+    if method not in ("bca", "percentile", "t"):
+        raise InputError(f"method='{method}' is none of bca, percentile, t")
+    if resamples < 1:
+        raise InputError(f"resamples={resamples} must be at least 1")
+    if not np.isfinite(values).all():
+        raise InputError("values hold NaN or infinite numbers; take them out and report how many there were")
+    n, groups = values.shape
+    if n == 0:
+        return np.full(groups, np.nan), np.full(groups, np.nan), np.full(groups, np.nan)
+    constant = values.max(axis=0) == values.min(axis=0)
+    mean = np.where(constant, values[0], values.mean(axis=0))
+    if n == 1:
+        return mean, np.full(groups, np.nan), np.full(groups, np.nan)
+    centred = values - mean
+    if method == "t":
+        low, high = _student(centred, confidence)
+    else:
+        # scaled, so that the tolerance of ties below means the same for scores of any magnitude
+        scale = np.where(constant, 1.0, np.abs(centred).max(axis=0))
+        deviations = resampled_means(centred / scale, resamples, seed)
+        low, high = bootstrap_bounds(deviations, centred / scale, confidence, corrected=method == "bca")
+        low, high = low * scale, high * scale
+    return mean, np.where(constant, mean, mean + low), np.where(constant, mean, mean + high)
+
+
+def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
+    """Means (resamples, G) of the columns of ``values`` (n, G) over rows drawn with replacement."""
+    return np.concatenate([weights @ values for weights in _weights(len(values), resamples, seed)])
+
+
+def bootstrap_bounds(means: Floats, centred: Floats, confidence: float, *, corrected: bool) -> tuple[Floats, Floats]:
+    """Bounds (G,) of the deviation from the mean.
+
+    Args:
+        means: (resamples, G) means of resamples of ``centred``.
+        centred: (n, G) values minus their mean, at most 1 in magnitude.
+        confidence: level.
+        corrected: BCa instead of plain percentiles; where every resample lies on one side of the mean, the correction
+            is infinite and the plain percentiles stand.
+    """
+    from scipy.special import ndtr, ndtri
+
+    tail = (1 - confidence) / 2
+    levels = np.repeat([[tail], [1 - tail]], means.shape[1], axis=1)
+    if corrected:
+        # a resample can have the very mean of the sample (0/1 scores); rounding must not decide on which side it is
+        tolerance = 1e-12
+        below = (means < -tolerance).mean(axis=0) + 0.5 * (np.abs(means) <= tolerance).mean(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # for a mean, the jackknife's influence values are the centred values themselves
+            acceleration = (centred**3).sum(axis=0) / (6 * (centred**2).sum(axis=0) ** 1.5)
+            bias = ndtri(below)
+            shifted = bias + ndtri(levels)
+            adjusted = ndtr(bias + shifted / (1 - acceleration * shifted))
+        levels = np.where(np.isfinite(bias) & np.isfinite(adjusted), adjusted, levels)
+    low, high = _quantiles(np.sort(means, axis=0), levels)
+    return low, high
+
+
+def _quantiles(ordered: Floats, levels: Floats) -> Floats:
+    """Linearly interpolated quantiles (Q, G) of the sorted columns (R, G) at ``levels`` (Q, G)."""
+    place = levels * (len(ordered) - 1)
+    lower = np.clip(np.floor(place).astype(np.int64), 0, len(ordered) - 1)
+    upper = np.minimum(lower + 1, len(ordered) - 1)
+    part = place - lower
+    return np.take_along_axis(ordered, lower, 0) * (1 - part) + np.take_along_axis(ordered, upper, 0) * part
+
+
+def _student(centred: Floats, confidence: float) -> tuple[Floats, Floats]:
+    from scipy.special import stdtrit
+
+    n = len(centred)
+    error = np.sqrt((centred**2).sum(axis=0) / (n - 1) / n)
+    half = stdtrit(n - 1, (1 + confidence) / 2) * error
+    return -half, half
+
+
+def _weights(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Blocks (r, n) of the shares with which each of n rows occurs in a resample."""
+    source = np.random.default_rng([seed, n, resamples])
+    block = max(1, CHUNK // n)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        draws = source.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n) / n

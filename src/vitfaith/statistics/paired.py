@@ -1,0 +1,116 @@
+"""Tests of one method against another on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from vitfaith.errors import InputError
+from vitfaith.statistics.intervals import Method, confidence_interval
+
+COLUMNS = ["method", "opponent", "n", "difference", "low", "high", "statistic", "p", "p_adjusted"]
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values adjusted for their number by Holm's step-down method (1979); NaN stays NaN and does not count."""
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full_like(p, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return adjusted
+
+
+def paired_tests(
+    table: pd.DataFrame,
+    *,
+    confidence: float = 0.95,
+    method: Method = "bca",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Wilcoxon signed-rank test of every pair of methods, Holm-adjusted over the pairs.
+
+    Images on which one of the two has no finite value are left out of that pair, and ``n`` says how many remain.
+    Differences of zero are dropped by the test, as Wilcoxon (1945) did; if all are zero, p is 1.
+
+    Args:
+        table: one row a method, one column an image.
+        confidence, method, resamples, seed: of the interval of the mean difference, see
+            :func:`~vitfaith.statistics.intervals.confidence_interval`.
+
+    Returns:
+        One row for each pair in the order of the rows of ``table``: method, opponent, n, difference (mean of method −
+        opponent), low, high, statistic, p (two-sided) and p_adjusted; NaN where n = 0.
+    """
+    from scipy.stats import wilcoxon
+
+    values = table.to_numpy(dtype=np.float64)
+    rows = []
+    for first, second in combinations(range(len(table)), 2):
+        difference = values[first] - values[second]
+        difference = difference[np.isfinite(difference)]
+        interval = confidence_interval(difference, confidence=confidence, method=method, resamples=resamples, seed=seed)
+        if not len(difference):
+            statistic = p = np.nan
+        elif not difference.any():
+            statistic, p = 0.0, 1.0
+        else:
+            result = wilcoxon(difference)
+            statistic, p = float(result.statistic), float(result.pvalue)
+        rows.append((table.index[first], table.index[second], len(difference), *interval, statistic, p))
+    frame = pd.DataFrame(rows, columns=COLUMNS[:-1])
+    return frame.assign(p_adjusted=holm(frame["p"]))
+
+
+def paired_comparisons(
+    scores: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    method: Method = "bca",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """:func:`paired_tests` within every combination of the columns ``by``, both ways round.
+
+    Args:
+        scores: one row per (``by``, method, image_id) with ``value``.
+        by: columns that make a family of tests (condition, metric, variant …): Holm's method counts the pairs in it.
+        confidence, method, resamples, seed: see :func:`paired_tests`.
+
+    Returns:
+        Columns ``by`` and those of :func:`paired_tests`, one row for each ordered pair of methods; swapping a pair
+        changes the sign of the difference and swaps its bounds.
+
+    Raises:
+        InputError: a method has two values for one image in a group; the text names them.
+    """
+    by = list(by)
+    repeated = scores.duplicated([*by, "method", "image_id"])
+    if repeated.any():
+        row = scores[repeated].iloc[0]
+        raise InputError(
+            f"scores have two rows for method '{row.method}' and image '{row.image_id}' in one group of {by}"
+        )
+    parts = []
+    for key, group in scores.groupby(by, sort=True, observed=True, dropna=False):
+        table = group.pivot(index="method", columns="image_id", values="value").sort_index().sort_index(axis=1)
+        tests = paired_tests(table, confidence=confidence, method=method, resamples=resamples, seed=seed)
+        mirrored = tests.assign(
+            method=tests.opponent,
+            opponent=tests.method,
+            difference=-tests.difference,
+            low=-tests.high,
+            high=-tests.low,
+        )
+        both = pd.concat([tests, mirrored], ignore_index=True).sort_values(["method", "opponent"], ignore_index=True)
+        names: dict[str, Any] = dict(zip(by, key, strict=True))
+        parts.append(both.assign(**names)[[*by, *COLUMNS]])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*by, *COLUMNS])

@@ -1,0 +1,77 @@
+"""Mean, interval and number of images of every group of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from vitfaith.errors import InputError
+from vitfaith.statistics.intervals import Method, mean_intervals
+
+BLOCK = 1024
+"""Most groups whose resampled means are in memory at once."""
+
+
+def summarise(
+    scores: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    method: Method = "bca",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Summary of the column ``value`` for every combination of the columns ``by`` that occurs, sorted by them.
+
+    Within a group the rows are ordered by ``image_id`` where there is such a column, so the order of ``scores`` does
+    not matter.
+
+    Args:
+        scores: one row an image, with ``value`` (not finite where the image is flagged).
+        by: columns that make a group.
+        confidence, method, resamples, seed: see :func:`~vitfaith.statistics.intervals.confidence_interval`.
+
+    Returns:
+        Columns ``by``, ``n`` (images with a finite value), ``flagged`` (images without), ``mean``, ``low``, ``high``,
+        ``sd`` (n − 1 in the denominator) and ``confidence``. Means are NaN for n = 0; bounds and sd for n ≤ 1.
+
+    Raises:
+        InputError: a column is missing, or an argument is out of range.
+    """
+    by = list(by)
+    missing = [name for name in [*by, "value"] if name not in scores.columns]
+    if missing or not by:
+        raise InputError(f"scores lack the column '{missing[0]}'" if missing else "by must name at least one column")
+    groups = scores.groupby(by, sort=True, observed=True, dropna=False)
+    number = groups.ngroup().to_numpy()
+    keys = scores.assign(_group=number).drop_duplicates("_group").sort_values("_group")[by].reset_index(drop=True)
+    order = [scores["image_id"].astype(str).to_numpy()] if "image_id" in scores.columns else []
+    place = np.lexsort([*order, number])
+    number, values = number[place], scores["value"].to_numpy(dtype=np.float64)[place]
+    finite = np.isfinite(values)
+    count = len(keys)
+    n = np.bincount(number[finite], minlength=count)
+    flagged = np.bincount(number[~finite], minlength=count)
+    number, values = number[finite], values[finite]
+    start = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64) if count else np.zeros(0, dtype=np.int64)
+    mean, low, high, sd = (np.full(count, np.nan) for _ in range(4))
+    for size in np.unique(n):
+        chosen = np.flatnonzero(n == size)
+        block = values[start[chosen] + np.arange(size)[:, None]] if size else np.zeros((0, len(chosen)))
+        for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // BLOCK)):
+            mean[chosen[part]], low[chosen[part]], high[chosen[part]] = mean_intervals(
+                block[:, part], confidence=confidence, method=method, resamples=resamples, seed=seed
+            )
+        if size > 1:
+            sd[chosen] = block.std(axis=0, ddof=1)
+    return keys.assign(
+        n=n.astype(np.int64),
+        flagged=flagged.astype(np.int64),
+        mean=mean,
+        low=low,
+        high=high,
+        sd=sd,
+        confidence=float(confidence),
+    )
