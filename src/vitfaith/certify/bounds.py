@@ -11,8 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import rel_entr
-from scipy.stats import beta as beta_law
+from scipy.special import betainccinv, betaincinv, rel_entr
 
 from vitfaith.certify.top_k import Floats, Integers
 from vitfaith.errors import InputError
@@ -45,9 +44,9 @@ def clopper_pearson(counts: ArrayLike, trials: ArrayLike, failure: float) -> Bou
     successes, total = np.broadcast_arrays(np.asarray(counts, dtype=np.float64), np.asarray(trials, dtype=np.float64))
     if np.any(total < 1) or np.any(successes < 0) or np.any(successes > total):
         raise InputError("counts must lie in 0…trials, and trials must be at least 1")
-    with np.errstate(invalid="ignore"):
-        lower = np.where(successes > 0, beta_law.ppf(failure, successes, total - successes + 1), 0.0)
-        upper = np.where(successes < total, beta_law.isf(failure, successes + 1, total - successes), 1.0)
+    # Quantiles of the beta law; a second parameter of 0 is replaced where its result is not used.
+    lower = np.where(successes > 0, betaincinv(np.maximum(successes, 1), total - successes + 1, failure), 0.0)
+    upper = np.where(successes < total, betainccinv(successes + 1, np.maximum(total - successes, 1), failure), 1.0)
     return Bounds(lower, upper)
 
 
@@ -107,7 +106,7 @@ def round_to_counts(samples: ArrayLike, seed: int) -> Integers:
 
 
 def simultaneous_bounds(samples: ArrayLike, alpha: float, bound: Bound, *, seed: int | None = None) -> Bounds:
-    """Bounds of the n expected entries of one map from m samples; the n one-sided statements fail with at most ``alpha``.
+    """Bounds of the n expected entries of one map from m samples; the n one-sided statements fail with at most alpha.
 
     For a set T fixed without these samples: with probability 1 - alpha, ``lower`` holds for every entry of T and
     ``upper`` for every entry outside T.

@@ -21,7 +21,7 @@ fixed sum; ``sound``, whether the radius is a guarantee for every k0."""
 class CertificateParameters(Parameters):
     """What every certificate is told.
 
-    ``k``, ``beta``: the top-k overlap to keep. ``sigma``: noise in input units. ``alpha``: failure probability an image.
+    ``k``, ``beta``: the top-k overlap to keep. ``sigma``: noise in input units. ``alpha``: probability of failure.
     ``bound``: confidence bound, or "none" to treat the sample mean as the expectation, which guarantees nothing.
     ``base``: what the sampled maps become before averaging.
     """

@@ -173,9 +173,9 @@ def paper_closed_form(swap: Swap, orders: ArrayLike = ORDERS, direction: Directi
     ``α/(α-1) ln(2 k0 (mean_S p^α)^(1/α) + Σ_{i∉S} p)`` for ``to_broken`` and
     ``-ln(2 k0 (mean_S p^(1-α))^(1/(1-α)) + Σ_{i∉S} p)`` for ``from_broken``, the two forms in which the theorem of FViT
     (arXiv 2311.17983) is quoted. A vector can break the overlap without making all of S equal, and be nearer: the value
-    is then too large (by up to a factor 2.7 on small random vectors) and a radius made from it certifies what is not
-    true. It exists for comparison with such numbers; :func:`broken_divergence` is the exact value. For k0 = 1 the two
-    agree and ``sound`` is true.
+    is then too large, by up to a factor 1.8 on small random vectors. For the ``from_broken`` form there are maps whose
+    overlap breaks inside the radius made from it. It exists for comparison with such numbers;
+    :func:`broken_divergence` is the exact value. For k0 = 1 the two agree and ``sound`` is true.
 
     Args:
         swap: entries of probability vectors, known exactly.
@@ -187,7 +187,7 @@ def paper_closed_form(swap: Swap, orders: ArrayLike = ORDERS, direction: Directi
     total = entries.sum(axis=-1)[..., None]
 
     def change(exponents: Floats) -> Floats:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # zero entries, NaN maps
             log_sum = np.logaddexp.reduce(exponents[:, None] * np.log(entries)[..., None, :], axis=-1)
         mean = np.exp((log_sum - np.log(entries.shape[-1])) / exponents)
         return np.maximum(np.sign(exponents) * (entries.shape[-1] * mean - total), 0.0)
