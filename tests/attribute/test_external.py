@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from torch import Tensor
 
-from conftest import tiny_vit
+from tests.conftest import tiny_vit
 from vitfaith.attribute.context import Context
 from vitfaith.attribute.explainers.external import ExternalParameters, external
 from vitfaith.errors import ArtifactError, ConfigError

@@ -13,28 +13,34 @@ import torch
 from captum.attr import KernelShap, Occlusion, ShapleyValues
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import AgglomerativeClustering, KMeans
 from torch import Tensor
 
-from conftest import tiny_vit
+from tests.conftest import tiny_vit
 from vitfaith.attribute import masking
 from vitfaith.attribute.context import Context
 from vitfaith.attribute.explainers.kernel_shap import KernelShapParameters, kernel_shap
 from vitfaith.attribute.explainers.occlusion import OcclusionParameters, occlusion
 from vitfaith.attribute.explainers.rise import RiseParameters, rise, soft_masks
+from vitfaith.attribute.explainers.tis import TisParameters, k_means, tis
+from vitfaith.attribute.explainers.vit_cx import VitCxParameters, channel_masks, merge_masks, vit_cx
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.passes import PassCounter
 from vitfaith.rng import generator
 
 METHODS: list[tuple[Any, Any]] = [
     (occlusion, OcclusionParameters(window=2, stride=1, fill="image_mean")),
     (rise, RiseParameters(masks=12, cells=3)),
     (kernel_shap, KernelShapParameters(samples=40, fill="channel_mean", score="logit")),
+    (vit_cx, VitCxParameters(noise=0.3, distance=0.2)),
+    (tis, TisParameters(masks=12)),
 ]
 NAMES = [method.__name__ for method, _ in METHODS]
 
 
 def make(classifier: Classifier, images: Tensor, targets: Tensor, ids: list[str], **settings: Any) -> Context:
-    return Context(classifier, images, targets, ids, **settings)
+    return Context(classifier, images, targets, ids, needs=frozenset({"hidden"}), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +269,148 @@ def test_kernel_shap_is_efficient(samples: int, seed: int) -> None:
     assert torch.allclose(maps.sum((1, 2)), gap, atol=1e-5)
 
 
+def test_masks_of_channels_are_enlarged_and_normalised() -> None:
+    channels = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    channels[1] = 0.7  # a constant channel shows nothing
+    masks = channel_masks(channels, (16, 16))
+    assert masks.shape == (2, 16, 16)
+    for mask, channel in zip(masks, channels[[0, 2]], strict=True):
+        large = torch.nn.functional.interpolate(channel[None, None], size=(16, 16), mode="bilinear")[0, 0]
+        assert torch.allclose(mask, (large - large.min()) / (large.max() - large.min()), atol=1e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(count=st.integers(2, 20), distance=st.floats(0.02, 0.6), seed=st.integers(0, 1000))
+def test_merged_masks_are_scikit_learns_clusters(count: int, distance: float, seed: int) -> None:
+    masks = torch.rand(count, 6, 6, generator=torch.Generator().manual_seed(seed)) ** 3
+    flat = masks.flatten(1).double()
+    cosine = torch.nn.functional.cosine_similarity(flat[:, None], flat[None], dim=-1)
+    labels = AgglomerativeClustering(
+        n_clusters=None, distance_threshold=distance, metric="precomputed", linkage="complete"
+    ).fit_predict((1 - cosine).clamp_min(0).numpy())
+    expected = []
+    for label in dict.fromkeys(labels.tolist()):  # order of the first member
+        total = sum(mask for mask, own in zip(masks, labels, strict=True) if own == label)
+        expected.append((total - total.min()) / (total.max() - total.min()))
+    assert torch.allclose(merge_masks(masks, distance), torch.stack(expected), atol=1e-5)
+
+
+def test_vit_cx_equals_the_textbook_loop(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
+) -> None:
+    """Xie et al.: c(M) = f(x⊙M + Z⊙(1-M)) - f(x + Z⊙(1-M)) + f(x), on normalised pixels as in the authors' code."""
+    parameters = VitCxParameters(noise=0.4, distance=0.2)
+    ours = vit_cx(make(vit, images, targets, image_ids, seed=2, batch_size=5), parameters)
+
+    def answer(normalised: Tensor, target: int) -> float:
+        with torch.no_grad():
+            return float(vit.backbone(normalised[None]).softmax(-1)[0, target])
+
+    for i in range(2):
+        normalised, target = (images[i] - 0.5) / 0.25, int(targets[i])
+        seen: list[Tensor] = []
+        handle = vit.backbone.blocks[-1].norm1.register_forward_hook(
+            lambda _m, _i, output, seen=seen: seen.append(output)
+        )
+        whole = answer(normalised, target)
+        handle.remove()
+        masks = merge_masks(channel_masks(seen[0][0, 1:].T.reshape(-1, 4, 4), (16, 16)), 0.2)
+        assert 1 < len(masks) < 24
+        total, cover = torch.zeros(16, 16), torch.zeros(16, 16)
+        for k, mask in enumerate(masks):
+            noise = 0.4 * torch.randn(3, 16, 16, generator=generator(2, image_ids[i], f"vit_cx-{k}"))
+            impact = (
+                answer(normalised * mask + noise * (1 - mask), target)
+                - answer(normalised + noise * (1 - mask), target)
+                + whole
+            )
+            total += impact * mask
+            cover += mask
+        expected = (total / cover).view(4, 4, 4, 4).mean((1, 3))
+        assert torch.allclose(ours[i], expected, atol=2e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(4, 40), st.integers(1, 4), st.integers(0, 1000))
+def test_k_means_is_scikit_learns(count: int, clusters: int, seed: int) -> None:
+    points = torch.randn(count, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    start = points[torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:clusters]]
+    ours = k_means(points, clusters, 100, torch.Generator().manual_seed(seed))
+    theirs = KMeans(clusters, init=start.numpy(), n_init=1, max_iter=100, tol=0).fit(points.numpy())
+    # Where a cluster runs empty the two differ on purpose: scikit-learn moves it, ours keeps its centroid.
+    if len(set(theirs.labels_)) == clusters and len(torch.cdist(points, ours).argmin(1).unique()) == clusters:
+        assert torch.allclose(ours, torch.from_numpy(theirs.cluster_centers_), atol=1e-8)
+
+
+def test_k_means_keeps_the_centroid_of_an_empty_cluster() -> None:
+    points = torch.tensor([[0.0], [0.0], [0.0], [4.0]])
+    source = torch.Generator().manual_seed(0)
+    centroids = k_means(points, 3, 50, source)
+    assert sorted(centroids.flatten().tolist()) in ([0.0, 0.0, 0.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.0])
+    assert bool(torch.isfinite(centroids).all())
+
+
+def tokens_dropped(classifier: Classifier, image: Tensor, kept: Tensor, target: int) -> float:
+    """The backbone's own parts, called one after the other on the kept tokens."""
+    backbone: Any = classifier.backbone
+    with torch.no_grad():
+        tokens = backbone._pos_embed(backbone.patch_embed(((image - 0.5) / 0.25)[None]))
+        prefix = backbone.num_prefix_tokens
+        chosen = torch.cat([tokens[:, :prefix], tokens[:, prefix:][:, kept]], 1)
+        features = backbone.norm(backbone.blocks(backbone.norm_pre(chosen)))
+        return float(backbone.forward_head(features).softmax(-1)[0, target])
+
+
+@pytest.mark.parametrize("layers", ["all", "last"])
+@pytest.mark.parametrize("registers", [0, 2])
+def test_tis_equals_the_textbook_loop(
+    images: Tensor, targets: Tensor, image_ids: list[str], layers: Any, registers: int
+) -> None:
+    classifier = tiny_vit(6, reg_tokens=registers)
+    parameters = TisParameters(masks=7, keep=0.3, layers=layers)
+    ours = tis(make(classifier, images, targets, image_ids, seed=4, batch_size=5), parameters)
+    for i in range(2):
+        outputs: list[Tensor] = []
+        handles = [
+            block.register_forward_hook(lambda _m, _i, output, outputs=outputs: outputs.append(output[0]))
+            for block in classifier.backbone.blocks
+        ]
+        with torch.no_grad():
+            classifier(images[[i]])
+        for handle in handles:
+            handle.remove()
+        chosen = outputs if layers == "all" else outputs[-1:]
+        points = torch.cat([output[1 + registers :].T for output in chosen])
+        assert points.shape == ((72 if layers == "all" else 24), 16)
+        centroids = k_means(points, 7, 100, generator(4, image_ids[i], "tis"))
+        total, cover = torch.zeros(16), torch.zeros(16)
+        scores = []
+        for centroid in centroids:
+            kept = centroid.topk(4).indices  # int(0.3 · 16)
+            scores.append(tokens_dropped(classifier, images[i], kept, int(targets[i])))
+            total[kept] += scores[-1]
+            cover[kept] += 1
+        expected = torch.where(cover > 0, total / cover.clamp_min(1), torch.tensor(scores).mean())
+        assert torch.allclose(ours[i].flatten(), expected, atol=1e-6)
+
+
+def test_tis_with_all_tokens_is_the_clean_answer(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
+) -> None:
+    maps = tis(make(vit, images, targets, image_ids), TisParameters(masks=3, keep=1, score="logit"))
+    with torch.no_grad():
+        clean = vit(images).gather(1, targets[:, None])
+    assert torch.allclose(maps.flatten(1), clean.expand(-1, 16), atol=1e-5)
+
+
+def test_tis_refuses_models_that_cannot_drop_tokens(targets: Tensor, image_ids: list[str]) -> None:
+    arguments = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+    backbone = build_backbone("eva02_tiny_patch14_224", arguments)
+    classifier = freeze(Classifier(backbone, [0.5] * 3, [0.25] * 3))
+    with pytest.raises(InputError, match="rotary"):
+        tis(make(classifier, torch.rand(5, 3, 16, 16), targets, image_ids), TisParameters(masks=2))
+
+
 # ---------------------------------------------------------------- laws
 
 
@@ -329,8 +477,10 @@ def test_random_draws_are_keyed(
         (occlusion, OcclusionParameters(window=2, stride=2), 5),
         (rise, RiseParameters(masks=11), 11),
         (kernel_shap, KernelShapParameters(samples=20), 22),
+        (tis, TisParameters(masks=9), 10),
+        (tis, TisParameters(masks=1024), 73),  # as many masks as channels: 3 blocks of 24
     ],
-    ids=["occlusion", "occlusion_2", "rise", "kernel_shap"],
+    ids=["occlusion", "occlusion_2", "rise", "kernel_shap", "tis", "tis_all"],
 )
 def test_cost(
     vit: Classifier,
@@ -349,12 +499,30 @@ def test_cost(
     assert len(sizes) <= 5 * passes // 16 + 2
 
 
+def test_cost_of_vit_cx_is_two_passes_for_each_mask(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
+) -> None:
+    context = make(vit, images, targets, image_ids)
+    features = context.capture.features
+    masks = [merge_masks(channel_masks(f.T.reshape(-1, 4, 4), (16, 16)), 0.1) for f in features]
+    with PassCounter(vit.backbone) as passes:
+        vit_cx(make(vit, images, targets, image_ids), VitCxParameters())
+    assert passes.forwards == 5 + 2 * sum(map(len, masks))
+    assert passes.backwards == 0
+
+
 def test_clean_pass_is_shared(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
     context = make(vit, images, targets, image_ids)
     with count_rows(vit) as sizes:
         occlusion(context, OcclusionParameters())
         kernel_shap(context, KernelShapParameters(samples=20))
     assert sum(sizes) == 5 * (1 + 16 + 21)
+    context = make(vit, images, targets, image_ids)
+    with count_rows(vit) as sizes:
+        tis(context, TisParameters(masks=4))  # runs the shared pass, whose answers the others read
+        occlusion(context, OcclusionParameters())
+        kernel_shap(context, KernelShapParameters(samples=20))
+    assert sum(sizes) == 5 * (1 + 4 + 16 + 21)
 
 
 def test_all_coalitions_cost_their_number(small: Classifier, small_images: Tensor) -> None:

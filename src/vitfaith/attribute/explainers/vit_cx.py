@@ -96,6 +96,8 @@ def vit_cx(context: Context, parameters: VitCxParameters) -> Tensor:
 
 def channel_masks(channels: Tensor, size: tuple[int, int]) -> Tensor:
     """Feature channels (D, rows, columns) as masks (D', H, W) in [0, 1]: bilinear, then min-max; D' ≤ D vary."""
+    # Constant channels go before they are enlarged, which rounds: min-max would blow that up to a random mask.
+    channels = channels[channels.amax((1, 2)) > channels.amin((1, 2))]
     large = torch.nn.functional.interpolate(channels[:, None].float(), size=size, mode="bilinear", align_corners=False)
     return _normalise(large[:, 0])
 
