@@ -87,8 +87,21 @@ class Ranking:
 
 
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """``maps`` (N, rows, columns) → (N, H, W), bilinear with align_corners=False."""
-    return torch.nn.functional.interpolate(maps[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
+    """``maps`` (N, rows, columns) → (N, H, W), bilinear with align_corners=False.
+
+    Written as a + t·(b − a), where ``torch.nn.functional.interpolate`` computes (1 − t)·a + t·b: the former keeps equal
+    values exactly equal, so that plateaus of a map (and its clamped border) are ties that break by index on every
+    device, not by rounding.
+    """
+    for axis, length in zip((-2, -1), size, strict=True):
+        cells = maps.shape[axis]
+        place = (torch.arange(length, device=maps.device, dtype=maps.dtype) + 0.5) * (cells / length) - 0.5
+        place = place.clamp(0, cells - 1)
+        lower = place.long()
+        share = (place - lower).unsqueeze(-1) if axis == -2 else place - lower
+        start = maps.index_select(axis, lower)
+        maps = start + share * (maps.index_select(axis, (lower + 1).clamp(max=cells - 1)) - start)
+    return maps
 
 
 def segment_superpixels(images: Tensor, segments: int) -> Tensor:

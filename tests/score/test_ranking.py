@@ -1,0 +1,98 @@
+"""Features, ranks and the pixels that they cover."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.score import textbook
+from vitfaith.score.plan import Features, KeptShares, Shares, Stride
+from vitfaith.score.ranking import Ranking, segment_superpixels, upsample
+
+
+@pytest.mark.parametrize("size", [(16, 16), (14, 9), (4, 4), (2, 3)])
+def test_upsampling_is_bilinear_with_half_pixel_centres(size):
+    maps = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    ours = upsample(maps, size)
+    torchs = torch.nn.functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    assert torch.allclose(ours, torchs, atol=1e-6)
+    assert ours[1].numpy() == pytest.approx(textbook.bilinear(maps[1].numpy(), *size), abs=1e-6)
+
+
+def test_upsampling_keeps_plateaus_exactly_flat():
+    maps = torch.full((1, 7, 7), 0.1)
+    maps[0, 0, 0] = 0.9
+    pixels = upsample(maps, (224, 224))
+    assert (pixels[0, 48:] == maps[0, 1, 1]).all()
+    assert (pixels[0, :16, :16] == maps[0, 0, 0]).all()
+
+
+def test_ranks_are_stable_and_descending():
+    maps = torch.tensor([[[0.0, -0.0], [2.0, 0.0]]])
+    ranking = Ranking(Features("patch"), torch.zeros(1, 3, 8, 8), (2, 2))
+    assert ranking.ranks(maps, torch.tensor([0])).tolist() == [[1, 2, 0, 3]]
+    many = torch.randint(0, 3, (4, 14, 14), generator=torch.Generator().manual_seed(0)).float()
+    ranks = Ranking(Features("patch"), torch.zeros(4, 3, 28, 28), (14, 14)).ranks(many, torch.arange(4))
+    for one, rank in zip(many, ranks, strict=True):
+        order = textbook.order_of(one.numpy())
+        assert [order.index(feature) for feature in range(196)] == rank.tolist()
+
+
+@pytest.mark.parametrize(
+    "features", [Features("patch"), Features("pixel"), Features("region", 5), Features("superpixel", 9)]
+)
+def test_features_cover_the_image_once(images, features):
+    ranking = Ranking(features, images, (4, 4))
+    everyone = torch.arange(5)
+    widest = max(ranking.totals)
+    covered = torch.zeros(5, 16, 16)
+    for feature in range(widest):
+        removed = torch.zeros(5, widest, dtype=torch.bool)
+        removed[:, feature] = True
+        pixels = ranking.pixels(removed, everyone)
+        covered += pixels
+        for index, total in enumerate(ranking.totals):
+            assert bool(pixels[index].any()) == (feature < total)
+    assert (covered == 1).all()
+
+
+def test_patches_of_a_grid_that_does_not_divide_the_image():
+    ranking = Ranking(Features("patch"), torch.zeros(1, 3, 7, 8), (3, 4))
+    removed = torch.zeros(1, 12, dtype=torch.bool)
+    removed[0, 4] = True
+    assert ranking.pixels(removed, torch.tensor([0]))[0].nonzero().tolist() == [[3, 0], [3, 1], [4, 0], [4, 1]]
+
+
+def test_missing_superpixels_rank_last(images):
+    flat = images.clone()
+    flat[0] = 0.5
+    flat[0, :, :, 8:] = 0.1
+    ranking = Ranking(Features("superpixel", 20), flat, (4, 4))
+    assert len(set(ranking.totals)) > 1
+    maps = -torch.rand(5, 4, 4, generator=torch.Generator().manual_seed(0))
+    scores = ranking.scores(maps, torch.arange(5))
+    ranks = ranking.ranks(maps, torch.arange(5))
+    labels = segment_superpixels(flat, 20)
+    for index, total in enumerate(ranking.totals):
+        assert sorted(ranks[index, :total].tolist()) == list(range(total))
+        pixels = upsample(maps[index : index + 1], (16, 16))[0]
+        for feature in range(total):
+            expected = pixels[labels[index] == feature].double().mean()
+            assert float(scores[index, feature]) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_superpixels_of_grey_images():
+    grey = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    labels = segment_superpixels(grey, 12)
+    assert labels.shape == (2, 16, 16)
+    assert labels.flatten(1).min(1).values.tolist() == [0, 0]
+    assert labels.max() > 3
+
+
+def test_counts_of_the_grids():
+    assert Shares((0.01, 0.07, 0.5)).counts(100) == [0, 1, 7, 50]
+    assert Shares((0.01,)).counts(16) == [0, 1]
+    assert KeptShares((0.01, 0.2)).counts(16) == [0, 15, 12]
+    assert Stride(6).counts(16) == [0, 6, 12, 16]
+    assert Stride(1, 100).counts(4) == [0, 1, 2, 3, 4]
+    assert Stride(2, 3).counts(100) == [0, 2, 4, 6]
