@@ -23,7 +23,7 @@ from vitfaith.attribute.explainers.kernel_shap import KernelShapParameters, kern
 from vitfaith.attribute.explainers.occlusion import OcclusionParameters, occlusion
 from vitfaith.attribute.explainers.rise import RiseParameters, rise, soft_masks
 from vitfaith.attribute.explainers.tis import TisParameters, k_means, tis
-from vitfaith.attribute.explainers.vit_cx import VitCxParameters, channel_masks, merge_masks, vit_cx
+from vitfaith.attribute.explainers.vit_cx import VitCxParameters, enlarge, mask_seeds, vit_cx
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.passes import PassCounter
@@ -128,6 +128,8 @@ def test_soft_masks_are_bilinear_crops(side: int, height: int, width: int, seed:
     for k in range(2):
         expected = textbook_mask(cells[k], int(shifts[k, 0]), int(shifts[k, 1]), height, width)
         assert torch.allclose(masks[k], expected, atol=1e-5)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(expected[None], (2, 3))[0]
+        assert torch.allclose(soft_masks(cells, shifts, (height, width), (2, 3))[k], pooled, atol=1e-5)
 
 
 def test_soft_masks_show_each_pixel_equally_often() -> None:
@@ -269,30 +271,38 @@ def test_kernel_shap_is_efficient(samples: int, seed: int) -> None:
     assert torch.allclose(maps.sum((1, 2)), gap, atol=1e-5)
 
 
-def test_masks_of_channels_are_enlarged_and_normalised() -> None:
-    channels = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
-    channels[1] = 0.7  # a constant channel shows nothing
-    masks = channel_masks(channels, (16, 16))
-    assert masks.shape == (2, 16, 16)
-    for mask, channel in zip(masks, channels[[0, 2]], strict=True):
-        large = torch.nn.functional.interpolate(channel[None, None], size=(16, 16), mode="bilinear")[0, 0]
-        assert torch.allclose(mask, (large - large.min()) / (large.max() - large.min()), atol=1e-6)
+def textbook_masks(channels: Tensor, size: tuple[int, int], distance: float) -> Tensor:
+    """Xie et al.: enlarge, min-max, merge what is nearer than ``distance``, min-max again; pixels throughout."""
 
+    def normalised(masks: Tensor) -> Tensor:
+        return torch.stack([(m - m.min()) / (m.max() - m.min()) for m in masks])
 
-@settings(max_examples=15, deadline=None)
-@given(count=st.integers(2, 20), distance=st.floats(0.02, 0.6), seed=st.integers(0, 1000))
-def test_merged_masks_are_scikit_learns_clusters(count: int, distance: float, seed: int) -> None:
-    masks = torch.rand(count, 6, 6, generator=torch.Generator().manual_seed(seed)) ** 3
+    masks = normalised(
+        torch.nn.functional.interpolate(channels[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    )
     flat = masks.flatten(1).double()
     cosine = torch.nn.functional.cosine_similarity(flat[:, None], flat[None], dim=-1)
     labels = AgglomerativeClustering(
         n_clusters=None, distance_threshold=distance, metric="precomputed", linkage="complete"
     ).fit_predict((1 - cosine).clamp_min(0).numpy())
-    expected = []
-    for label in dict.fromkeys(labels.tolist()):  # order of the first member
-        total = sum(mask for mask, own in zip(masks, labels, strict=True) if own == label)
-        expected.append((total - total.min()) / (total.max() - total.min()))
-    assert torch.allclose(merge_masks(masks, distance), torch.stack(expected), atol=1e-5)
+    order = dict.fromkeys(labels.tolist())  # clusters by their first member
+    return normalised(torch.stack([masks[labels == label].sum(0) for label in order]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(count=st.integers(2, 20), distance=st.floats(0.02, 0.6), seed=st.integers(0, 1000))
+def test_merged_masks_are_scikit_learns_clusters(count: int, distance: float, seed: int) -> None:
+    channels = torch.rand(count, 4, 5, generator=torch.Generator().manual_seed(seed)) ** 3 - 0.4
+    ours = enlarge(mask_seeds(channels, (16, 20), distance), (16, 20))
+    assert torch.allclose(ours, textbook_masks(channels, (16, 20), distance), atol=1e-5)
+
+
+def test_constant_channels_make_no_mask() -> None:
+    channels = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    channels[1] = 0.7
+    assert torch.equal(mask_seeds(channels, (16, 16), 1e-6), mask_seeds(channels[[0, 2]], (16, 16), 1e-6))
+    assert mask_seeds(channels[[1]], (16, 16), 0.1).shape == (0, 4, 4)
+    assert mask_seeds(channels[[0]], (16, 16), 0.1).shape == (1, 4, 4)
 
 
 def test_vit_cx_equals_the_textbook_loop(
@@ -314,7 +324,7 @@ def test_vit_cx_equals_the_textbook_loop(
         )
         whole = answer(normalised, target)
         handle.remove()
-        masks = merge_masks(channel_masks(seen[0][0, 1:].T.reshape(-1, 4, 4), (16, 16)), 0.2)
+        masks = textbook_masks(seen[0][0, 1:].T.reshape(-1, 4, 4), (16, 16), 0.2)
         assert 1 < len(masks) < 24
         total, cover = torch.zeros(16, 16), torch.zeros(16, 16)
         for k, mask in enumerate(masks):
@@ -504,7 +514,7 @@ def test_cost_of_vit_cx_is_two_passes_for_each_mask(
 ) -> None:
     context = make(vit, images, targets, image_ids)
     features = context.capture.features
-    masks = [merge_masks(channel_masks(f.T.reshape(-1, 4, 4), (16, 16)), 0.1) for f in features]
+    masks = [textbook_masks(f.T.reshape(-1, 4, 4), (16, 16), 0.1) for f in features]
     with PassCounter(vit.backbone) as passes:
         vit_cx(make(vit, images, targets, image_ids), VitCxParameters())
     assert passes.forwards == 5 + 2 * sum(map(len, masks))

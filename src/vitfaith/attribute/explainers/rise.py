@@ -56,27 +56,21 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
     images, grid = context.images, context.classifier.grid
     height, width = images.shape[-2:]
     fill = masking.fill_values(context.classifier, images, parameters.fill)
-    draws = [
-        _draw(context.seed, image_id, context.sample, parameters, (height, width)) for image_id in context.image_ids
-    ]
-
-    def pixel_masks(image: int, start: int, stop: int) -> Tensor:
-        cells, shifts = draws[image]
-        return soft_masks(cells[start:stop], shifts[start:stop], (height, width)).to(images.device)
+    draws = []
+    for image_id in context.image_ids:
+        cells, shifts = _draw(context.seed, image_id, context.sample, parameters, (height, width))
+        draws.append((cells.to(images.device), shifts.to(images.device)))
 
     def build(image: int, start: int, stop: int) -> Tensor:
-        return masking.blend(images[image], pixel_masks(image, start, stop), fill[image])
+        cells, shifts = draws[image]
+        keep = soft_masks(cells[start:stop], shifts[start:stop], (height, width))
+        return masking.blend(images[image], keep, fill[image])
 
     scores = masking.answers(context, [parameters.masks] * len(images), build, parameters.score)
     maps = []
-    for image, values in enumerate(scores):
-        # Averaging over patches commutes with the weighted sum, so that no map of pixel size is kept.
-        visible = torch.cat(
-            [
-                masking.pixels_to_patches(pixel_masks(image, *span), grid)
-                for span in _spans(parameters.masks, context.batch_size)
-            ]
-        )
+    for values, (cells, shifts) in zip(scores, draws, strict=True):
+        # Averaging over patches commutes with the weighted sum, so that no masks of pixel size are kept.
+        visible = soft_masks(cells, shifts, (height, width), grid)
         if parameters.normalisation == "coverage":
             maps.append(masking.weighted_coverage(values, visible))
         else:
@@ -84,25 +78,28 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
     return torch.stack(maps)
 
 
-def soft_masks(cells: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:
+def soft_masks(cells: Tensor, shifts: Tensor, size: tuple[int, int], grid: tuple[int, int] | None = None) -> Tensor:
     """Coarse grids enlarged bilinearly and cropped: (k, H, W) float32 in [0, 1].
 
     Args:
         cells: (k, s, s) values in [0, 1]; they cover s + 1 cells of ceil(H/s) × ceil(W/s) pixels.
         shifts: (k, 2) top and left corner of the crop, in pixels.
         size: height and width of the image.
+        grid: where given, the masks are averaged over the area of each patch, (k, *grid).
     """
-    rows = _weights(shifts[:, 0], cells.shape[-1], size[0])
-    columns = _weights(shifts[:, 1], cells.shape[-1], size[1])
-    return rows @ cells @ columns.transpose(1, 2)
+    rows, columns = grid or size
+    down = _weights(shifts[:, 0], cells.shape[-1], size[0], rows)
+    across = _weights(shifts[:, 1], cells.shape[-1], size[1], columns)
+    return down @ cells @ across.transpose(1, 2)
 
 
-def _weights(shifts: Tensor, cells: int, length: int) -> Tensor:
-    """Linear interpolation (k, length, cells) from cell centres (half-pixel convention, edges repeated)."""
+def _weights(shifts: Tensor, cells: int, length: int, bins: int) -> Tensor:
+    """Linear interpolation (k, bins, cells) from cell centres (half-pixel convention, edges repeated)."""
     enlarged = (cells + 1) * math.ceil(length / cells)
-    pixels = torch.arange(length)[None, :] + shifts[:, None]
+    pixels = torch.arange(length, device=shifts.device) + shifts[:, None]
     position = ((pixels + 0.5) * (cells / enlarged) - 0.5).clamp(0, cells - 1)
-    return (1 - (position[:, :, None] - torch.arange(cells)).abs()).clamp_min(0)
+    weights = (1 - (position[:, None, :] - torch.arange(cells, device=shifts.device)[:, None]).abs()).clamp_min(0)
+    return torch.nn.functional.adaptive_avg_pool1d(weights, bins).transpose(1, 2)
 
 
 def _draw(
@@ -115,7 +112,3 @@ def _draw(
     reach = torch.tensor([math.ceil(length / side) for length in size])
     shifts = (torch.rand(parameters.masks, 2, generator=source) * reach).long()
     return cells, shifts
-
-
-def _spans(count: int, step: int) -> list[tuple[int, int]]:
-    return [(start, min(count, start + step)) for start in range(0, count, step)]

@@ -68,47 +68,63 @@ def vit_cx(context: Context, parameters: VitCxParameters) -> Tensor:
     if context.capture.features_state is None:
         raise InputError("vit_cx needs transformer blocks with a first norm (norm1), whose output makes the masks")
     features = context.capture.features
-    masks = [
-        merge_masks(channel_masks(features[image].T.reshape(-1, rows, columns), size), parameters.distance)
-        for image in range(len(images))
-    ]
+    seeds = [mask_seeds(tokens.T.reshape(-1, rows, columns), size, parameters.distance) for tokens in features]
 
     def build(image: int, start: int, stop: int) -> Tensor:
         # Copies 2k and 2k + 1 are the two noisy images of mask k, so that both see the same noise.
         copies = []
         for copy in range(start, stop):
-            mask = masks[image][copy // 2]
+            mask = enlarge(seeds[image][copy // 2][None], size)
             source = generator(context.seed, context.image_ids[image], f"vit_cx-{copy // 2}", context.sample)
             noise = deviation * torch.randn(images.shape[1:], generator=source).to(images)
-            shown = masking.blend(images[image], mask[None], fill[image])[0] if copy % 2 == 0 else images[image]
+            shown = masking.blend(images[image], mask, fill[image])[0] if copy % 2 == 0 else images[image]
             copies.append(shown + (1 - mask) * noise)
         return torch.stack(copies)
 
-    scores = masking.answers(context, [2 * len(found) for found in masks], build, parameters.score)
+    scores = masking.answers(context, [2 * len(found) for found in seeds], build, parameters.score)
     clean = masking.target_scores(masking.clean_logits(context), context.targets, parameters.score)
     maps = []
-    for found, values, whole in zip(masks, scores, clean, strict=True):
+    for found, values, whole in zip(seeds, scores, clean, strict=True):
         impacts = values[0::2] - values[1::2] + whole
-        field = masking.weighted_coverage(impacts, found) if len(found) else whole.expand(size)
+        field = masking.weighted_coverage(impacts, enlarge(found, size)) if len(found) else whole.expand(size)
         maps.append(masking.pixels_to_patches(field[None], (rows, columns))[0])
     return torch.stack(maps)
 
 
-def channel_masks(channels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Feature channels (D, rows, columns) as masks (D', H, W) in [0, 1]: bilinear, then min-max; D' ≤ D vary."""
-    # Constant channels go before they are enlarged, which rounds: min-max would blow that up to a random mask.
-    channels = channels[channels.amax((1, 2)) > channels.amin((1, 2))]
-    large = torch.nn.functional.interpolate(channels[:, None].float(), size=size, mode="bilinear", align_corners=False)
-    return _normalise(large[:, 0])
+def enlarge(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+    """Grid fields (k, rows, columns) enlarged bilinearly to (k, H, W) float32."""
+    return torch.nn.functional.interpolate(seeds[:, None].float(), size=size, mode="bilinear", align_corners=False)[
+        :, 0
+    ]
 
 
-def merge_masks(masks: Tensor, distance: float) -> Tensor:
-    """Sums of the masks (D, H, W) that complete linkage joins below ``distance``, min-max normalised.
+def mask_seeds(channels: Tensor, size: tuple[int, int], distance: float) -> Tensor:
+    """Grid fields (k, rows, columns) which, enlarged, are the merged masks of ``channels`` (D, rows, columns).
 
-    Clusters come in the order of their first member.
+    Enlarging commutes with scaling, shifting and summing, so masks need no pixels until they are used. Clusters come
+    in the order of their first channel; constant channels are left out.
     """
-    if len(masks) < 2:
-        return masks
+    # Before enlarging, which rounds: min-max would blow a constant channel up to a random mask.
+    seeds = channels[channels.amax((1, 2)) > channels.amin((1, 2))]
+    if len(seeds) == 0:
+        return seeds
+    seeds = _normalise(seeds, size)
+    clusters = _cluster(enlarge(seeds, size), distance)
+    member = torch.nn.functional.one_hot(clusters).to(seeds)
+    return _normalise(torch.einsum("dk,dij->kij", member, seeds), size)
+
+
+def _normalise(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scale and shift each field so that its enlarged form fills [0, 1]."""
+    large = enlarge(seeds, size)
+    low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
+    return (seeds - low) / (high - low)
+
+
+def _cluster(masks: Tensor, distance: float) -> Tensor:
+    """Cluster number (D,) int64 of each mask (D, H, W): complete linkage below ``distance``, cosine distance."""
+    if len(masks) == 1:
+        return torch.zeros(1, dtype=torch.int64)
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -121,12 +137,4 @@ def merge_masks(masks: Tensor, distance: float) -> Tensor:
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
-    member = torch.nn.functional.one_hot(torch.from_numpy(rank[inverse]), len(first)).to(masks)
-    return _normalise(torch.einsum("dk,dij->kij", member, masks))
-
-
-def _normalise(masks: Tensor) -> Tensor:
-    """Each mask to [0, 1]; constant ones are left out, because they show nothing in particular."""
-    low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
-    span = high - low
-    return ((masks - low) / span)[span[:, 0, 0] > 0]
+    return torch.from_numpy(rank[inverse])
