@@ -322,7 +322,7 @@ def test_pixel_rule_is_zennits() -> None:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 3))
 def test_rules_conserve_each_image(seed: int, batch: int) -> None:
-    """Sums per image go in and come out; the two operands of a product get half of it each."""
+    """Without the ε, sums per image go in and come out; the two operands of a product get half of it each."""
     g = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -332,21 +332,19 @@ def test_rules_conserve_each_image(seed: int, batch: int) -> None:
         return x.flatten(1).sum(1)
 
     weight = torch.randn(5, 9, generator=g, dtype=torch.float64)
-    relevance = draw(4, 5)
-    close = {"rtol": 1e-5, "atol": 1e-5}
-    inputs = draw(4, 9)
-    alive = ((inputs[..., None, :] * weight).amax(-1) > 0).double()  # without a positive contribution: absorbed
-    torch.testing.assert_close(total(rules.linear(inputs, weight, relevance)), total(relevance * alive), **close)
-    left, right = rules.product(draw(4, 6), draw(6, 5), relevance)
-    for part in (left, right):
-        torch.testing.assert_close(total(part), total(relevance) / 2, **close)
-    first, second = rules.residual(draw(4, 5), draw(4, 5), relevance)
-    torch.testing.assert_close(total(first) + total(second), total(relevance), **close)
     filters = torch.randn(5, 2, 2, 2, generator=g, dtype=torch.float64)
-    grid = draw(5, 2, 2)
-    torch.testing.assert_close(total(rules.pixels(draw(2, 4, 4), filters, (2, 2), grid)), total(grid), **close)
-    pooled = draw(5)
-    assert bool((rules.pooled_mean(draw(9, 5).abs(), pooled).sum((1, 2)) - pooled.sum(1)).abs().max() < 1e-5)
+    relevance, inputs, grid, pooled = draw(4, 5), draw(4, 9), draw(5, 2, 2), draw(5)
+    alive = ((inputs[..., None, :] * weight).amax(-1) > 0).double()  # without a positive contribution: absorbed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "EPSILON", 0.0)
+        pairs = [(total(rules.linear(inputs, weight, relevance)), total(relevance * alive))]
+        pairs += [(total(part), total(relevance) / 2) for part in rules.product(draw(4, 6), draw(6, 5), relevance)]
+        first, second = rules.residual(draw(4, 5), draw(4, 5), relevance)
+        pairs += [(total(first) + total(second), total(relevance))]
+        pairs += [(total(rules.pixels(draw(2, 4, 4), filters, (2, 2), grid)), total(grid))]
+        pairs += [(total(rules.pooled_mean(draw(9, 5).abs(), pooled)), total(pooled))]
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
 
 
 def test_division_by_nothing_is_zero() -> None:
