@@ -9,9 +9,10 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from vitfaith.attribute.readout import readout_rows
 from vitfaith.attribute.relevance import rules
 from vitfaith.attribute.relevance.record import BlockRecord, Record, join_heads, record, split_heads
-from vitfaith.attribute.relevance.support import check_relprop, pooled_rows
+from vitfaith.attribute.relevance.support import check_relprop
 from vitfaith.models.classifier import Classifier
 
 MEMORY = 2**32
@@ -86,9 +87,9 @@ def _propagate(
     kept = record(classifier, backbone, images, targets, dtype)
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         relevance = _through_head(backbone, kept, targets)
-        rows = pooled_rows(backbone, relevance.shape[1])
-        start = relevance.new_zeros(relevance.shape[:2])
-        start[:, rows] = 1 / len(rows)
+        start = torch.zeros_like(relevance[..., 0])
+        read = start[:, readout_rows(backbone)]
+        read.fill_(1 / read.shape[1])
         weighted, positive, tokens = [start], [start], []
         for block in reversed(backbone.blocks):
             relevance, attention, gradient = _through_block(block, kept.blocks.pop(), relevance)
@@ -127,7 +128,7 @@ def _through_head(backbone: VisionTransformer, kept: Record, targets: Tensor) ->
     for (head, inputs, _), share in zip(kept.heads, shares, strict=True):
         start = torch.zeros(len(targets), head.out_features, dtype=share.dtype, device=share.device)
         pooled.append(_linear(head, inputs, start.scatter(1, targets[:, None], share)))
-    rows = pooled_rows(backbone, kept.final.shape[1])
+    rows = readout_rows(backbone)
     relevance = torch.zeros_like(kept.final)
     if backbone.global_pool == "avg":
         relevance[:, rows] = rules.pooled_mean(kept.final[:, rows], pooled[0])

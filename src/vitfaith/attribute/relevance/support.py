@@ -59,15 +59,6 @@ def check_gradient_rules(network: nn.Module) -> VisionTransformer:
     return _check(network, _GRADIENT, "the modified backward pass")
 
 
-def pooled_rows(backbone: VisionTransformer, tokens: int) -> list[int]:
-    """Positions of the final tokens that the head reads: class token, class and distillation token, or the pool's."""
-    if isinstance(backbone, VisionTransformerDistilled):
-        return [0, 1]
-    if backbone.global_pool == "token":
-        return [0]
-    return list(range(0 if backbone.pool_include_prefix else backbone.num_prefix_tokens, tokens))
-
-
 def _check(network: nn.Module, known: tuple[type[nn.Module], ...], job: str) -> VisionTransformer:
     if type(network) not in (VisionTransformer, VisionTransformerDistilled):
         raise InputError(f"{job} has no rules for {type(network).__name__}; use a timm VisionTransformer")
