@@ -26,13 +26,10 @@ rule train_denoiser:
     message:
         "Train denoiser {wildcards.name}"
     output:
-        multiext(
-            "results/train/denoiser/{name}/",
-            config="unet/config.json",
-            weights="unet/diffusion_pytorch_model.safetensors",
-            scheduler="scheduler/scheduler_config.json",
-            log="log.parquet",
-        ),
+        config="results/train/denoiser/{name}/unet/config.json",
+        weights="results/train/denoiser/{name}/unet/diffusion_pytorch_model.safetensors",
+        scheduler="results/train/denoiser/{name}/scheduler/scheduler_config.json",
+        log="results/train/denoiser/{name}/log.parquet",
     log:
         "logs/train/denoiser/{name}.log",
     benchmark:

@@ -269,6 +269,9 @@ class Plan:
             "explainers": sorted(asked.explainers),
             "metrics": sorted(asked.metrics),
             "stability": sorted(asked.stability),
+            "directions": {
+                m: REGISTRIES["metrics"][self.study.metrics[m].name].traits["direction"] for m in sorted(asked.metrics)
+            },
         }
 
     def _figures_spec(self, experiment: str, figure: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from vitfaith.artifacts.schemas import CURVES, PREDICTIONS, SCORES, STABILITY
 from vitfaith.artifacts.store import atomic_path
-from vitfaith.statistics import summarise
+from vitfaith.statistics import metric_agreement, paired_comparisons, summarise
 from vitfaith.tables.collect import CONDITION, collect
+from vitfaith.tables.costs import cost_table
 from vitfaith.tables.gallery import gallery_table
 
 
@@ -26,11 +27,25 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
             pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary, compression="zstd")
 
 
-def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> None:
-    """Write ``scores``, ``stability``, ``curves``, ``predictions``, ``summary`` and ``gallery`` below ``out``.
+def agreement_table(scores: pd.DataFrame, directions: Mapping[str, Any]) -> pd.DataFrame:
+    """Rank correlations between every two metrics (with their variants) in every condition."""
+    named = scores.assign(
+        metric=[f"{m} {v}" if v else m for m, v in zip(scores.metric.astype(str), scores.variant, strict=True)]
+    )
+    turned = {n: directions.get(m, "higher") for m, n in zip(scores.metric.astype(str), named.metric, strict=True)}
+    parts = [
+        metric_agreement(group, turned).assign(**dict(zip(CONDITION, map(str, key), strict=True)))
+        for key, group in named.groupby(CONDITION, observed=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
-    ``scores``, ``stability`` and ``predictions`` keep one row an image; ``curves`` is averaged over images, and
-    ``summary`` has mean, interval and number of images of every score.
+
+def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> None:
+    """Write the tables of an experiment below ``out``.
+
+    ``scores``, ``stability`` and ``predictions`` keep one row an image; ``curves`` is averaged over images; ``summary``
+    has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
+    the rank correlations between metrics, ``costs`` the counted passes, ``gallery`` the maps of chosen images.
     """
     by = ["method", "metric", "variant", "image_id"]
     scores = collect(spec, results, "scores", SCORES, by=by)
@@ -51,6 +66,11 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     for value in ("probability", "kl"):
         long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value"]].assign(flag="")
         means.append(summarise(long, by=steps, **statistics).assign(quantity=value))
+    conditions = [*CONDITION, "metric", "variant", "reference"]
+    comparisons = paired_comparisons(scores.assign(reference=""), by=conditions, **statistics)
+    write_frame(comparisons, out / "statistics.parquet")
+    write_frame(agreement_table(scores, spec["directions"]), out / "agreement.parquet")
+    write_frame(cost_table(spec, results), out / "costs.parquet")
     write_frame(scores.reset_index(drop=True), out / "scores.parquet")
     write_frame(stability.reset_index(drop=True), out / "stability.parquet")
     write_frame(predictions.reset_index(drop=True), out / "predictions.parquet")
