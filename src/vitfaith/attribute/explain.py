@@ -82,7 +82,8 @@ def explain(
                         f"explainer '{entry.name}' returned shape {tuple(found.shape)} instead of {expected}"
                     )
                 maps[id_].append(found.detach().float().cpu())
-    return {id_: torch.cat(parts) for id_, parts in maps.items()}
+    with torch.inference_mode(False):
+        return {id_: torch.cat(parts) for id_, parts in maps.items()}
 
 
 def families(methods: Methods) -> dict[Family, list[str]]:
