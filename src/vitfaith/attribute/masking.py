@@ -73,8 +73,11 @@ def sum_in_patches(fields: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def target_scores(logits: Tensor, targets: Tensor, score: Score) -> Tensor:
-    """The explained number (N,) float32 from ``logits`` (N, K) for the classes ``targets`` (N,) int64."""
-    logits = logits.float()
+    """The explained number (N,) float64 from ``logits`` (N, K) for the classes ``targets`` (N,) int64.
+
+    In double precision, because explainers subtract answers that hardly differ.
+    """
+    logits = logits.double()
     values = logits.softmax(-1) if score == "probability" else logits
     return values.gather(1, targets[:, None])[:, 0]
 
@@ -101,7 +104,7 @@ def clean_logits(context: Context) -> Tensor:
 
 
 def answers(context: Context, counts: Sequence[int], build: Build, score: Score) -> list[Tensor]:
-    """Target scores of perturbed copies: for each image i a tensor (counts[i],) float32.
+    """Target scores of perturbed copies: for each image i a tensor (counts[i],) float64.
 
     Copies of different images share batches of at most ``context.batch_size``, and only one batch of them exists at
     a time. Costs ``counts[i]`` forward passes for image i.
@@ -116,7 +119,7 @@ def answers(context: Context, counts: Sequence[int], build: Build, score: Score)
         scores = target_scores(forward(context.classifier, copies), targets, score)
         for (image, _, _), part in zip(batch, scores.split(sizes), strict=True):
             found[image].append(part)
-    return [torch.cat(parts) if parts else context.images.new_zeros(0) for parts in found]
+    return [torch.cat(parts) if parts else context.images.new_zeros(0, dtype=torch.float64) for parts in found]
 
 
 def batches(counts: Sequence[int], limit: int) -> Iterator[list[Piece]]:
@@ -148,5 +151,6 @@ def weighted_coverage(scores: Tensor, masks: Tensor) -> Tensor:
         (...) float32. A cell that no mask covers gets the mean of all scores, which neither favours nor punishes it.
     """
     cover = masks.sum(0)
+    scores = scores.to(masks)
     total = torch.einsum("k,k...->...", scores, masks)
     return torch.where(cover > 0, total / cover.clamp_min(torch.finfo(cover.dtype).tiny), scores.mean())

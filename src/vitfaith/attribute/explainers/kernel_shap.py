@@ -73,10 +73,10 @@ def kernel_shap(context: Context, parameters: KernelShapParameters) -> Tensor:
         return masking.blend(images[image], keep, fill[image])
 
     scores = masking.answers(context, [len(masks) for masks in asked], build, parameters.score)
-    clean = masking.target_scores(masking.clean_logits(context), context.targets, parameters.score).double().cpu()
+    clean = masking.target_scores(masking.clean_logits(context), context.targets, parameters.score).cpu()
     maps = []
     for masks, values, full in zip(drawn, scores, clean, strict=True):
-        answers = values.double().cpu()
+        answers = values.cpu()
         maps.append(_solve(masks.double(), answers[1:] - answers[0], weights, full - answers[0]).view(grid))
     return torch.stack(maps).float().to(images.device)
 

@@ -64,7 +64,7 @@ def occlusion(context: Context, parameters: OcclusionParameters) -> Tensor:
 
     hidden = torch.stack(masking.answers(context, [len(windows)] * len(images), build, parameters.score))
     clean = masking.target_scores(masking.clean_logits(context), context.targets, parameters.score)
-    drops = torch.einsum("bk,kij->bij", clean[:, None] - hidden, windows)
+    drops = torch.einsum("bk,kij->bij", (clean[:, None] - hidden).float(), windows)
     return drops / windows.sum(0)
 
 

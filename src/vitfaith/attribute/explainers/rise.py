@@ -74,7 +74,7 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
         if parameters.normalisation == "coverage":
             maps.append(masking.weighted_coverage(values, visible))
         else:
-            maps.append(torch.einsum("k,kij->ij", values, visible) / (parameters.masks * parameters.keep))
+            maps.append(torch.einsum("k,kij->ij", values.float(), visible) / (parameters.masks * parameters.keep))
     return torch.stack(maps)
 
 

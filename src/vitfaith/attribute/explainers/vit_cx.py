@@ -86,7 +86,7 @@ def vit_cx(context: Context, parameters: VitCxParameters) -> Tensor:
     maps = []
     for found, values, whole in zip(seeds, scores, clean, strict=True):
         impacts = values[0::2] - values[1::2] + whole
-        field = masking.weighted_coverage(impacts, enlarge(found, size)) if len(found) else whole.expand(size)
+        field = masking.weighted_coverage(impacts, enlarge(found, size)) if len(found) else whole.float().expand(size)
         maps.append(masking.pixels_to_patches(field[None], (rows, columns))[0])
     return torch.stack(maps)
 
