@@ -7,6 +7,8 @@ import torch
 
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 
+torch.set_num_threads(1)  # tests run side by side, on networks too small to share between threads
+
 
 def tiny_vit(seed: int = 0, **overrides: object) -> Classifier:
     """A random ViT: 16 px, patch 4 (4×4 grid), width 24, depth 3, 3 heads, 5 classes; ``overrides`` go to timm."""

@@ -213,7 +213,7 @@ class Plan:
             raise ConfigError(f"{kind} '{name}' has no training recipe")
         recipe = section.training
         sources = {part: self.study.datasets[getattr(recipe, part)][0].spec() for part in ("train_on", "test_on")}
-        spec = {"seed": self.study.seed, "recipe": recipe.model_dump(mode="json"), **sources}
+        spec = {"recipe": recipe.model_dump(mode="json"), **sources}
         return spec | ({"model": self._model_spec(name)} if kind == "classifier" else {})
 
     def _attack_spec(self, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:

@@ -23,7 +23,10 @@ def test_a_repeated_run_does_nothing(study: Workflow) -> None:
 
 
 def reorder(config: Config) -> Config:
-    return {key: dict(reversed(value.items())) if isinstance(value, dict) else value for key, value in reversed(config.items())}
+    return {
+        key: dict(reversed(value.items())) if isinstance(value, dict) else value
+        for key, value in reversed(config.items())
+    }
 
 
 def compute(config: Config) -> Config:
@@ -76,11 +79,35 @@ def resamples(config: Config) -> Config:
         (compute, {}),
         (figure_parameter_style, FIGURES),
         (resamples, {"tables": 1, **FIGURES}),
-        (swap, {"attack": 1, "denoise": 1, "predict": 1, "attribute": 2, "score": 2, "stability": 2, "tables": 1, **FIGURES}),
+        (
+            swap,
+            {
+                "attack": 1,
+                "denoise": 1,
+                "predict": 1,
+                "attribute": 2,
+                "score": 2,
+                "stability": 2,
+                "tables": 1,
+                **FIGURES,
+            },
+        ),
         (sigma, {"denoise": 2, "predict": 2, "attribute": 2, "score": 2, "stability": 3, "tables": 1, **FIGURES}),
         (new_method, {"attribute": 4, **AFTER_MAPS}),
         (new_metric, {"score": 4, "tables": 1, **FIGURES}),
-        (new_attack, {"attack": 1, "denoise": 1, "predict": 1, "attribute": 2, "score": 2, "stability": 2, "tables": 1, **FIGURES}),
+        (
+            new_attack,
+            {
+                "attack": 1,
+                "denoise": 1,
+                "predict": 1,
+                "attribute": 2,
+                "score": 2,
+                "stability": 2,
+                "tables": 1,
+                **FIGURES,
+            },
+        ),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

@@ -42,7 +42,9 @@ def test_the_library_does_not_know_snakemake() -> None:
 
 def test_a_wrong_key_stops_the_run_at_once_with_one_clear_line(tmp_path: Path) -> None:
     config = tmp_path / "study.yaml"
-    config.write_text((ROOT / "config" / "tiny.yaml").read_text().replace("stability: [top_k_overlap]", "stabilty: [x]"))
+    config.write_text(
+        (ROOT / "config" / "tiny.yaml").read_text().replace("stability: [top_k_overlap]", "stabilty: [x]")
+    )
     done = snakemake("-n", "--configfile", str(config))
     assert done.returncode != 0
     assert "experiments.tiny.stabilty: unknown key (did you mean 'stability'?)" in done.stderr + done.stdout

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from vitfaith.attribute.capture import Capture
     from vitfaith.attribute.registry import Need
     from vitfaith.models.classifier import Classifier
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Context:
         seed: the study's seed.
         needs: what :attr:`capture` must keep, the union over the explainers of this batch.
         batch_size: most images that go through the classifier at once, for explainers that build masked copies.
+        shared: what :meth:`once` has computed.
         sample: index of the noise sample that ``images`` shows (0 without smoothing); part of random keys.
     """
 
@@ -38,6 +41,7 @@ class Context:
     needs: frozenset[Need] = frozenset()
     batch_size: int = 256
     sample: int = 0
+    shared: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def capture(self) -> Capture:
@@ -45,3 +49,9 @@ class Context:
         from vitfaith.attribute.capture import run_capture
 
         return run_capture(self.classifier, self.images, self.targets, self.needs)
+
+    def once(self, name: str, make: Callable[[], Result]) -> Result:
+        """What ``make`` returned for this batch at first use: explainers that read one pass run it once."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        return cast("Result", self.shared[name])

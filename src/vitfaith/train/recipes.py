@@ -12,6 +12,7 @@ class ClassifierRecipe(Parameters):
 
     train_on: str = Field("", description="dataset with the training images")
     test_on: str = Field("", description="dataset that the accuracy is measured on after each epoch")
+    seed: int = Field(0, description="of the initial weights, the order of images and the augmentation")
     epochs: int = Field(30, ge=1, description="passes over the training images")
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(2e-3, gt=0, description="peak of the cosine schedule (AdamW)")
@@ -29,6 +30,7 @@ class DenoiserRecipe(Parameters):
     test_on: str = Field("", description="dataset that the loss is measured on after each epoch")
     channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the resolution levels")
     layers_per_block: int = Field(1, ge=1)
+    seed: int = Field(0, description="of the initial weights, the order of images and the noise")
     epochs: int = Field(4, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1.5e-3, gt=0)

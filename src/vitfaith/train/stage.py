@@ -34,7 +34,7 @@ def run_train_classifier(spec: Mapping[str, Any], out: Path, log: Path, device: 
     model, recipe = spec["model"], ClassifierRecipe(**spec["recipe"])
     train, test = _arrays(spec["train_on"]), _arrays(spec["test_on"])
     classifier, rows = train_classifier(
-        model["timm"], model["arguments"], train, test, recipe, seed=spec["seed"], device=device
+        model["timm"], model["arguments"], train, test, recipe, seed=recipe.seed, device=device
     )
     description = {
         "timm": model["timm"],
@@ -51,8 +51,7 @@ def run_train_denoiser(spec: Mapping[str, Any], out: Path, log: Path, device: st
     from vitfaith.train.denoiser import save_denoiser, train_denoiser
 
     (train, _), (test, _) = _arrays(spec["train_on"]), _arrays(spec["test_on"])
-    network, scheduler, rows = train_denoiser(
-        train, test, DenoiserRecipe(**spec["recipe"]), seed=spec["seed"], device=device
-    )
+    recipe = DenoiserRecipe(**spec["recipe"])
+    network, scheduler, rows = train_denoiser(train, test, recipe, seed=recipe.seed, device=device)
     save_denoiser(network, scheduler, out)
     _write_log(rows, log)

@@ -48,7 +48,7 @@ LIBRAGRAD = "Mehri, Soleymani Baghshah and Pilehvar, LibraGrad: Balancing Gradie
 def cp_lrp(context: Context, parameters: PixelParameters) -> Tensor:
     """Gradient × input with attention matrices, norm scales and activation gates held constant.
 
-    Cost per image: 1 forward, 1 backward, shared with the two ``libragrad`` maps.
+    Cost per image: 1 forward, 1 backward with the two ``libragrad`` maps.
 
     Returns:
         (B, rows, columns) float32, signed; sums over channels and patch.
@@ -128,12 +128,11 @@ def _input_map(context: Context, attention: AttentionRule, at: At) -> Tensor:
 def _full_gradient(context: Context, attention: AttentionRule) -> FullGradient:
     """The modified pass of this batch, run once for all maps of one attention rule."""
     from vitfaith.attribute.relevance.full_gradient import full_gradient
-    from vitfaith.attribute.relevance.graph import shared
 
     def run() -> FullGradient:
         return full_gradient(context.classifier, context.images, context.targets, attention)
 
-    return shared(context, f"full gradient {attention}", run)
+    return context.once(f"full gradient {attention}", run)
 
 
 def _on_grid(context: Context, tokens: Tensor) -> Tensor:

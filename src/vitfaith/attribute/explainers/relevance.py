@@ -51,7 +51,7 @@ CHEFER = "Chefer, Gur and Wolf, Transformer Interpretability Beyond Attention Vi
 def lrp(context: Context, parameters: RelevanceParameters) -> Tensor:
     """Relevance of the logit carried back to the pixels (α = 1), summed over channels and patch.
 
-    Cost per image, shared by all four relevance maps: 1 forward, 1 backward, and rules worth about 5 forwards.
+    Cost per image by all four relevance maps: 1 forward, 1 backward, and rules worth about 5 forwards.
 
     Returns:
         (B, rows, columns) float32, signed, in units of the logit's starting relevance 1.
@@ -124,7 +124,6 @@ def lrp_rollout(context: Context, parameters: RolloutParameters) -> Tensor:
 
 def _relevance(context: Context, parameters: RelevanceParameters) -> Relevance:
     """The propagation of this batch, run once for all maps of one precision."""
-    from vitfaith.attribute.relevance.graph import shared
     from vitfaith.attribute.relevance.relprop import propagate
 
     def run() -> Relevance:
@@ -136,7 +135,7 @@ def _relevance(context: Context, parameters: RelevanceParameters) -> Relevance:
             batch_size=context.batch_size,
         )
 
-    return shared(context, f"lrp {parameters.precision}", run)
+    return context.once(f"lrp {parameters.precision}", run)
 
 
 def _from_layer(rollouts: Tensor, parameters: RolloutParameters) -> Tensor:

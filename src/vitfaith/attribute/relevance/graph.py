@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,6 @@ from torch.func import functional_call
 
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
-
-if TYPE_CHECKING:
-    from vitfaith.attribute.context import Context
-
-Result = TypeVar("Result")
 
 
 @contextmanager
@@ -67,14 +62,3 @@ def logits_in(dtype: torch.dtype, classifier: Classifier, images: Tensor) -> Ten
     logits = functional_call(classifier, copies, (images.to(dtype),))
     assert isinstance(logits, Tensor)
     return logits
-
-
-def shared(context: Context, name: str, make: Callable[[], Result]) -> Result:
-    """What ``make`` returned for this batch at first use: explainers that read one pass run it once.
-
-    The result lives as long as the context, like its cached properties.
-    """
-    store: dict[str, Result] = context.__dict__.setdefault("_shared_passes", {})
-    if name not in store:
-        store[name] = make()
-    return store[name]
