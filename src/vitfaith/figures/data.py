@@ -1,0 +1,167 @@
+"""What figures read: tidy tables with the condition as columns, checked, filtered and put in an order of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+CONDITION = ("dataset", "model", "attack", "smoothing")
+INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence")
+SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
+SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """The tables of an experiment; those that a figure does not read may be None.
+
+    Attributes:
+        summary: one row per (condition, method, reference, metric, variant) with n, flagged, mean, low, high, sd,
+            confidence; ``reference`` is empty for scores.
+        scores: one row per (condition, image, method, metric, variant) with value (NaN when flagged) and flag.
+        curves: means over images per (condition, method, curve, variant, step, quantity) with fraction in [0, 1] and
+            the columns of an interval as in ``summary``; quantity is "probability" or "kl".
+        stability: like ``scores`` with a column reference.
+        predictions: one row per (condition, image) with label, target, prediction, target_probability.
+        gallery: one row per (condition, image, method) of the chosen images: role, rows, columns, map, channels,
+            height, width, pixels (uint8, channel-first), label, target, prediction, prediction_probability, saco.
+        statistics: paired comparisons, one row per (condition, metric, variant, reference, method, opponent) with the
+            mean paired difference (method − opponent), low, high, p_adjusted and n.
+        costs: one row per (model, method) with forwards and backwards, counted passes an image.
+    """
+
+    summary: DataFrame | None = None
+    scores: DataFrame | None = None
+    curves: DataFrame | None = None
+    stability: DataFrame | None = None
+    predictions: DataFrame | None = None
+    gallery: DataFrame | None = None
+    statistics: DataFrame | None = None
+    costs: DataFrame | None = None
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all tables."""
+        return [field.name for field in fields(cls)]
+
+    def table(self, name: str, columns: Iterable[str]) -> DataFrame:
+        """The table ``name`` with at least ``columns``; categories become strings.
+
+        Raises:
+            ArtifactError: the table was not given, is empty, or lacks a column.
+        """
+        frame: DataFrame | None = getattr(self, name)
+        if frame is None:
+            raise ArtifactError(f"the table '{name}' was not given; run the tables stage and pass {name}.parquet")
+        missing = [c for c in columns if c not in frame.columns]
+        if missing:
+            raise ArtifactError(
+                f"table '{name}' has no column '{missing[0]}'; it is not of this version: run the tables stage again"
+            )
+        if frame.empty:
+            raise ArtifactError(f"table '{name}' is empty; the experiment asks for nothing that fills it")
+        categories = [c for c in frame.columns if frame[c].dtype.name == "category"]
+        return frame.astype(dict.fromkeys(categories, "str")) if categories else frame
+
+
+class Selection(Parameters):
+    """Which conditions and methods a figure shows; empty means all."""
+
+    datasets: tuple[str, ...] = Field((), description="datasets to show; empty: all")
+    models: tuple[str, ...] = Field((), description="models to show; empty: all")
+    attacks: tuple[str, ...] = Field((), description="attacks to show; empty: all")
+    smoothings: tuple[str, ...] = Field((), description="smoothings to show; empty: all")
+    methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
+
+    def wanted(self) -> dict[str, Sequence[str]]:
+        """Column → wanted values, for :func:`select`."""
+        return {
+            "dataset": self.datasets,
+            "model": self.models,
+            "attack": self.attacks,
+            "smoothing": self.smoothings,
+            "method": self.methods,
+        }
+
+
+def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -> DataFrame:
+    """Rows whose columns have the ``wanted`` values; None or an empty sequence leaves a column free.
+
+    Raises:
+        ConfigError: a wanted value does not occur; the text names the column and what there is.
+    """
+    for column, values in wanted.items():
+        if values is None or (not isinstance(values, str) and not values):
+            continue
+        asked = [values] if isinstance(values, str) else list(values)
+        present = sorted({str(v) for v in frame[column].unique()})
+        for value in asked:
+            if value not in present:
+                shown = ", ".join(repr(p) for p in present)
+                raise ConfigError(
+                    f"table '{table}' has no {column} '{value}'{did_you_mean(value, present)}; there is {shown}"
+                )
+        frame = frame[frame[column].isin(asked)]
+    return frame
+
+
+def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: str = "k=10") -> str:
+    """The variant to show: the one asked for, the only one, or ``preferred`` where there are several.
+
+    Raises:
+        ConfigError: the variant does not occur, or there are several and none is asked for.
+    """
+    if variant is not None:
+        select(frame, table, variant=variant)
+        return variant
+    present = sorted(str(v) for v in frame["variant"].unique())
+    if len(present) == 1:
+        return present[0]
+    if preferred in present:
+        return preferred
+    raise ConfigError(
+        f"table '{table}' has several variants ({', '.join(map(repr, present))}); set the parameter variant to one"
+    )
+
+
+def tidy(frame: DataFrame, table: str, keys: Sequence[str]) -> DataFrame:
+    """Rows sorted by ``keys``, so that the order in the file has no influence.
+
+    Raises:
+        ArtifactError: two rows share all ``keys``.
+    """
+    repeated = frame.duplicated(list(keys))
+    if repeated.any():
+        row = frame[repeated].iloc[0]
+        where = ", ".join(f"{k}={row[k]}" for k in keys)
+        raise ArtifactError(f"table '{table}' has two rows for {where}; run the tables stage again")
+    return frame.sort_values(list(keys), kind="stable", ignore_index=True)
+
+
+def metric_rows(
+    data: FigureData,
+    metric: str,
+    variant: str | None,
+    reference: str = "",
+    preferred: str = "k=10",
+    wanted: Mapping[str, str | Sequence[str]] | None = None,
+) -> DataFrame:
+    """Rows of the table ``summary`` for one metric and variant, one per (condition, method), sorted.
+
+    Raises:
+        ArtifactError: the table is missing, empty or incomplete.
+        ConfigError: it has no such metric, variant, condition or method.
+    """
+    frame = select(data.table("summary", SUMMARY), "summary", metric=metric)
+    frame = select(frame, "summary", reference=reference)
+    frame = select(frame, "summary", variant=pick_variant(frame, "summary", variant, preferred))
+    return tidy(select(frame, "summary", **(wanted or {})), "summary", [*CONDITION, "method"])

@@ -1,0 +1,31 @@
+"""Whether larger values of a metric are better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from vitfaith.errors import ConfigError
+from vitfaith.score.registry import METRICS
+from vitfaith.stability.registry import STABILITY_MEASURES
+
+Direction = Literal["higher", "lower", "none"]
+
+ARROWS: dict[str, str] = {"higher": " ↑", "lower": " ↓", "none": ""}
+
+
+def direction_of(metric: str, given: Mapping[str, Direction]) -> Direction:
+    """Direction of a metric id: the given one, or that of the registered metric whose name it has or begins with.
+
+    Raises:
+        ConfigError: nothing says what is better.
+    """
+    if metric in given:
+        return given[metric]
+    known = {entry.name: entry.traits["direction"] for registry in (STABILITY_MEASURES, METRICS) for entry in registry}
+    named = [name for name in known if metric == name or metric.startswith(f"{name}_")]
+    if not named:
+        raise ConfigError(
+            f"directions: nothing says whether larger '{metric}' is better; set directions.{metric} to higher or lower"
+        )
+    return known[max(named, key=len)]

@@ -1,0 +1,172 @@
+"""Maps to look at: for a few images, every method in every condition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vitfaith.errors import ArtifactError, ConfigError
+from vitfaith.figures.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.names import order_conditions
+from vitfaith.figures.registry import figure
+from vitfaith.figures.sheet import Sheet
+from vitfaith.figures.style import Style
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame, Series
+
+ROLES = ("best", "median", "worst", "first")
+KEYS = (*CONDITION, "role", "image_id", "method")
+PICTURE = ("rows", "columns", "map", "channels", "height", "width", "pixels")
+COLUMNS = (*KEYS, *PICTURE, "target", "prediction", "prediction_probability", "saco")
+
+
+class Gallery(Parameters):
+    """Which model, attack and smoothing."""
+
+    dataset: str | None = Field(None, description="dataset; without it the first one")
+    model: str | None = Field(None, description="model; without it the first one")
+    attack: str | None = Field(
+        None, description="attack of the second and third column; without it pgd or the first one"
+    )
+    smoothing: str | None = Field(None, description="smoothing of the third column; without it the first one")
+    methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
+    roles: tuple[str, ...] = Field((), description="best, median, worst; empty: all that the table has")
+    classes: tuple[str, ...] = Field((), description="class names; empty: numbers")
+    overlay: float = Field(0.0, ge=0, lt=1, description="weight of the grey image under the map; 0 shows the map alone")
+
+
+def rows(data: FigureData, parameters: Gallery) -> DataFrame:
+    """One row per (image, condition, method) of one dataset and model: clean, attacked, attacked and smoothed."""
+    frame = data.table("gallery", COLUMNS)
+    frame = select(frame, "gallery", method=parameters.methods, role=parameters.roles)
+    frame = select(frame, "gallery", dataset=parameters.dataset or order_conditions(frame["dataset"])[0])
+    frame = select(frame, "gallery", model=parameters.model or order_conditions(frame["model"])[0])
+    select(frame, "gallery", attack=parameters.attack, smoothing=parameters.smoothing)
+    attacks = [a for a in order_conditions(frame["attack"]) if a != "clean"]
+    smoothings = [s for s in order_conditions(frame["smoothing"]) if s != "none"]
+    attack = parameters.attack or ("pgd" if "pgd" in attacks else (attacks or ["clean"])[0])
+    smoothing = parameters.smoothing or (smoothings or ["none"])[0]
+    wanted = {("clean", "none"): 0, (attack, "none"): 1, (attack, smoothing): 2}
+    column = [wanted.get(pair, -1) for pair in zip(frame["attack"], frame["smoothing"], strict=True)]
+    frame = frame.assign(column=column)
+    frame = frame[frame["column"] >= 0]
+    if frame.empty:
+        raise ConfigError(
+            f"table 'gallery' has no maps for attack '{attack}' without smoothing or behind '{smoothing}'"
+        )
+    return tidy(frame, "gallery", ["column", *KEYS])
+
+
+def decode_pixels(row: Series) -> NDArray[np.float64]:
+    """(H, W) or (H, W, 3) in [0, 1] from a row's uint8, channel-first pixels.
+
+    Raises:
+        ArtifactError: the number of bytes does not fit the size.
+    """
+    shape = tuple(int(row[c]) for c in ("channels", "height", "width"))
+    flat = np.frombuffer(row["pixels"], np.uint8)
+    if flat.size != np.prod(shape) or shape[0] not in (1, 3):
+        raise ArtifactError(
+            f"table 'gallery', column 'pixels': image {row['image_id']} has {flat.size} bytes for {shape[0]}×{shape[1]}"
+            f"×{shape[2]} (1 or 3 channels can be shown); run the tables stage again"
+        )
+    image = flat.reshape(shape) / 255.0
+    return image[0] if shape[0] == 1 else np.moveaxis(image, 0, -1)
+
+
+def decode_map(row: Series) -> NDArray[np.float64] | None:
+    """(rows, columns) scaled to [0, 1]; None for a constant map or one that is not finite.
+
+    Raises:
+        ArtifactError: the number of values does not fit the grid.
+    """
+    flat = np.asarray(row["map"], dtype=np.float64)
+    shape = int(row["rows"]), int(row["columns"])
+    if flat.size != shape[0] * shape[1]:
+        raise ArtifactError(
+            f"table 'gallery', column 'map': {row['method']} on image {row['image_id']} has {flat.size} values for a"
+            f" grid of {shape[0]}×{shape[1]}; run the tables stage again"
+        )
+    if not np.isfinite(flat).all() or flat.max() == flat.min():
+        return None
+    return ((flat - flat.min()) / (flat.max() - flat.min())).reshape(shape)
+
+
+@figure(
+    "gallery",
+    needs=("gallery",),
+    rows=rows,
+    title="Examples",
+    caption=(
+        "Maps of the images with the best, median and worst faithfulness (SaCo averaged over methods and conditions; "
+        "the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
+        "the image that is explained, with the predicted class and its probability (red where it is not the explained "
+        "class). Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo."
+    ),
+    category="examples",
+    parameters=Gallery,
+)
+def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
+    """Best, median and worst image with the maps of all methods in all conditions."""
+    table = rows(data, parameters)
+    methods = style.order(table["method"])
+    conditions = list(dict.fromkeys(zip(table["attack"], table["smoothing"], strict=True)))
+    known = {role: i for i, role in enumerate(ROLES)}
+    images = sorted(
+        {(str(r), str(i)) for r, i in zip(table["role"], table["image_id"], strict=True)},
+        key=lambda pair: (known.get(pair[0], len(ROLES)), pair),
+    )
+    keyed = {(r["image_id"], r["attack"], r["smoothing"], r["method"]): r for _, r in table.iterrows()}
+    names = [f"explained image\n({style.label(str(table['model'].iloc[0]))})", *map(style.label, methods)]
+    sheet = Sheet(style, names, images=len(images), conditions=len(conditions))
+    for index, (role, image_id) in enumerate(images):
+        sheet.heading(index, f"{role}: {image_id}")
+        for j, condition in enumerate(conditions):
+            shown = [keyed[image_id, *condition, m] for m in methods if (image_id, *condition, m) in keyed]
+            if not shown:
+                continue
+            top = sheet.panel(index, 0, j)
+            top.set_title("\n".join(map(style.label, condition)), fontsize=sheet.tiny, loc="center", pad=2)
+            _show_image(top, shown[0], parameters.classes, sheet.tiny)
+            for row in shown:
+                panel = sheet.panel(index, 1 + methods.index(row["method"]), j)
+                _show_map(panel, row, style, parameters.overlay, sheet.tiny)
+    return sheet.figure
+
+
+def _show_image(panel: Axes, row: Series, classes: tuple[str, ...], size: float) -> None:
+    image = decode_pixels(row)
+    panel.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
+    number = int(row["prediction"])
+    name = classes[number] if number < len(classes) else f"class {number}"
+    probability = row["prediction_probability"]
+    panel.set_xlabel(
+        f"{name}\n{probability:.2f}",
+        fontsize=size,
+        labelpad=1.5,
+        color="black" if number == row["target"] else "#B2182B",
+    )
+
+
+def _show_map(panel: Axes, row: Series, style: Style, overlay: float, size: float) -> None:
+    heat = decode_map(row)
+    extent = (-0.5, row["width"] - 0.5, row["height"] - 0.5, -0.5)
+    if heat is None:
+        panel.imshow(np.full((1, 1), 0.8), cmap="gray", vmin=0, vmax=1, extent=extent)
+        panel.text(0.5, 0.5, "no map", transform=panel.transAxes, ha="center", va="center", fontsize=size)
+    else:
+        if overlay:
+            image = decode_pixels(row)
+            panel.imshow(image if image.ndim == 2 else image.mean(-1), cmap="gray", vmin=0, vmax=1, extent=extent)
+        panel.imshow(
+            heat, cmap=style.sequential, vmin=0, vmax=1, alpha=1 - overlay, extent=extent, interpolation="nearest"
+        )
+    value = f"SaCo {row['saco']:.2f}".replace("-", "−") if np.isfinite(row["saco"]) else "no SaCo"
+    panel.set_xlabel(value, fontsize=size, labelpad=1.5)

@@ -1,0 +1,56 @@
+"""The registry of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from vitfaith.registry import Parameters, Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from vitfaith.figures.data import FigureData
+    from vitfaith.figures.style import Style
+
+Table = Literal["summary", "scores", "curves", "stability", "predictions", "gallery", "statistics", "costs"]
+"""What a figure may read; each is one file ``{table}.parquet`` of an experiment."""
+
+Draw = TypeVar("Draw", bound="Callable[[FigureData, Any, Style], Figure]")
+
+FIGURES: Registry = Registry("figure")
+"""Entries are ``draw(data, parameters, style) -> Figure`` with the traits of :func:`figure`."""
+
+
+def figure(
+    name: str,
+    *,
+    needs: tuple[Table, ...],
+    rows: Callable[[FigureData, Any], DataFrame],
+    title: str,
+    caption: str,
+    category: str,
+    parameters: type[Parameters] = Parameters,
+    citation: str = "",
+) -> Callable[[Draw], Draw]:
+    """Register ``draw(data, parameters, style) -> matplotlib.figure.Figure`` under ``name``.
+
+    Args:
+        needs: tables it reads.
+        rows: ``rows(data, parameters)`` gives exactly the values that are plotted; captions count on it.
+        title: one line for reports.
+        caption: reStructuredText that says what is shown and how to read it; counts are appended by
+            :func:`vitfaith.figures.caption.caption`, and ``{name}`` stands for the parameter ``name``.
+        category: where a report files it: faithfulness, robustness, examples, metrics or cost.
+    """
+    return FIGURES.register(
+        name,
+        parameters=parameters,
+        citation=citation,
+        needs=needs,
+        rows=rows,
+        title=title,
+        caption=caption,
+        category=category,
+    )

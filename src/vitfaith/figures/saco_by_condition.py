@@ -1,0 +1,64 @@
+"""One metric for all methods in all conditions, as points with intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vitfaith.figures.data import FigureData, Selection, metric_rows
+from vitfaith.figures.directions import ARROWS, Direction, direction_of
+from vitfaith.figures.dodged import dodged_points
+from vitfaith.figures.draw import ZERO_LINE, metric_text
+from vitfaith.figures.registry import figure
+from vitfaith.figures.style import Style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+class ByCondition(Selection):
+    """Which metric; all conditions unless some are named."""
+
+    metric: str = Field("saco", description="metric to show")
+    variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
+    directions: dict[str, Direction] = Field(
+        default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
+    )
+
+
+def rows(data: FigureData, parameters: ByCondition) -> DataFrame:
+    """One row per (condition, method)."""
+    return metric_rows(data, parameters.metric, parameters.variant, wanted=parameters.wanted())
+
+
+@figure(
+    "saco_by_condition",
+    needs=("summary",),
+    rows=rows,
+    title="Faithfulness in every condition",
+    caption=(
+        "Mean of ``{metric}`` over images for every method, one panel a model and attack, one colour a smoothing. "
+        "Bars are confidence intervals of the mean. Methods stand in the order of their overall mean. A smoothing "
+        "helps a method where its point lies on the better side and the intervals are apart; as the same images are "
+        "behind both points, a paired test can separate them even where the intervals overlap."
+    ),
+    category="faithfulness",
+    parameters=ByCondition,
+    citation="Wu et al. 2024 (arXiv 2404.01415); Hu et al. 2024 (arXiv 2311.17983)",
+)
+def saco_by_condition(data: FigureData, parameters: ByCondition, style: Style) -> Figure:
+    """Mean of a metric with intervals for every method, attack and smoothing."""
+    table = rows(data, parameters)
+    direction = direction_of(parameters.metric, parameters.directions)
+    text = metric_text(style, parameters.metric, str(table["variant"].iloc[0]))
+
+    def zero(panel: Axes, part: DataFrame) -> None:
+        if table["low"].min() < 0.25 * table["high"].max():  # a zero far outside the values would squeeze them
+            panel.axvline(0, **ZERO_LINE)
+
+    return dodged_points(
+        table, style, f"{text}{ARROWS[direction]}, mean over images", zero, descending=direction != "lower"
+    )

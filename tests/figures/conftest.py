@@ -1,0 +1,236 @@
+"""Synthetic tables with realistic numbers: 2 models × 3 attacks × 2 smoothings × 6 methods × 64 images."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vitfaith.figures.data import FigureData
+
+MODELS = ("vit_patch4", "vit_patch2")
+ATTACKS = ("clean", "pgd", "fgsm")
+SMOOTHINGS = ("none", "dds")
+METHODS = {
+    "random": 0.0,
+    "raw_attention": 0.18,
+    "rollout": 0.25,
+    "transformer_mm": 0.46,
+    "attention_gradcam": 0.38,
+    "input_x_gradient": 0.12,
+}
+IMAGES = 64
+KEYS = ["dataset", "model", "attack", "smoothing", "method"]
+
+
+def condition_effect(model: str, attack: str, smoothing: str) -> float:
+    """Share of a method's faithfulness that a condition leaves."""
+    left = {"clean": 1.0, "fgsm": 0.75, "pgd": 0.55}[attack]
+    return (left if smoothing == "none" else 0.5 * (0.9 + left)) * (1.0 if model == "vit_patch4" else 0.85)
+
+
+def cells() -> list[tuple[str, str, str, str]]:
+    return list(itertools.product(MODELS, ATTACKS, SMOOTHINGS, METHODS))
+
+
+def summarise(frame: pd.DataFrame, by: list[str], column: str = "value") -> pd.DataFrame:
+    """Mean and normal interval, with the columns of the schema."""
+    grouped = frame.groupby(by, sort=True)[column]
+    table = grouped.agg(n="count", mean="mean", sd="std", rows="size").reset_index()
+    half = 1.96 * table.sd / np.sqrt(table.n)
+    table["flagged"] = table.rows - table.n
+    return table.assign(low=table["mean"] - half, high=table["mean"] + half, confidence=0.95).drop(columns="rows")
+
+
+def make_scores() -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    parts = []
+    ease = draw.normal(0, 0.12, IMAGES)
+    metrics = {
+        ("saco", "k=5"): (1.15, 0.0),
+        ("saco", "k=10"): (1.0, 0.0),
+        ("saco", "k=20"): (0.8, 0.0),
+        ("aopc", ""): (0.5, 0.30),
+        ("deletion_auc", ""): (-0.45, 0.55),
+        ("insertion_auc", ""): (0.4, 0.50),
+        ("log_odds", ""): (-3.0, -1.5),
+    }
+    for model, attack, smoothing, method in cells():
+        skill = METHODS[method] * condition_effect(model, attack, smoothing)
+        for (metric, variant), (slope, start) in metrics.items():
+            value = start + slope * (skill + (ease if method != "random" else 0) + draw.normal(0, 0.25, IMAGES))
+            if method == "attention_gradcam" and metric == "saco":
+                value[:3] = np.nan  # constant maps
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "dataset": "fashion_mnist",
+                        "model": model,
+                        "attack": attack,
+                        "smoothing": smoothing,
+                        "method": method,
+                        "image_id": [f"image-{i:03d}" for i in range(IMAGES)],
+                        "metric": metric,
+                        "variant": variant,
+                        "value": value,
+                        "flag": np.where(np.isnan(value), "constant", ""),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_stability() -> pd.DataFrame:
+    draw = np.random.default_rng(1)
+    parts = []
+    for model, attack, smoothing, method in cells():
+        for reference in ("clean", "undefended"):
+            if attack == "clean" and (reference == "clean" or smoothing == "none"):
+                continue
+            for share in (0.1, 0.2):
+                base = (
+                    share
+                    if method == "random"
+                    else 0.55 + 0.3 * share + 0.2 * (smoothing == "dds") - 0.15 * (attack == "pgd")
+                )
+                value = np.clip(base + draw.normal(0, 0.12, IMAGES), 0, 1)
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "dataset": "fashion_mnist",
+                            "model": model,
+                            "attack": attack,
+                            "smoothing": smoothing,
+                            "method": method,
+                            "reference": reference,
+                            "image_id": [f"image-{i:03d}" for i in range(IMAGES)],
+                            "metric": "top_k_overlap",
+                            "variant": f"k={share}",
+                            "value": value,
+                            "flag": "",
+                        }
+                    )
+                )
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_curves() -> pd.DataFrame:
+    parts = []
+    fraction = np.linspace(0, 1, 11)
+    for model, attack, smoothing, method in cells():
+        skill = METHODS[method] * condition_effect(model, attack, smoothing)
+        for curve, sign in (("morf", 1), ("lerf", -1)):
+            power = np.exp(-sign * 2.2 * skill)
+            mean = 0.1 + 0.8 * (1 - fraction**power)
+            half = 0.02 + 0.06 * np.sqrt(fraction * (1 - fraction))
+            for quantity, factor in (("probability", 1.0), ("kl", -1.0)):
+                value = mean if factor > 0 else -np.log(mean)
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "dataset": "fashion_mnist",
+                            "model": model,
+                            "attack": attack,
+                            "smoothing": smoothing,
+                            "method": method,
+                            "curve": curve,
+                            "variant": "steps=10",
+                            "step": np.arange(11),
+                            "fraction": fraction.astype(np.float32),
+                            "n": IMAGES,
+                            "flagged": 3 if method == "attention_gradcam" else 0,
+                            "mean": value,
+                            "low": value - half,
+                            "high": value + half,
+                            "sd": half,
+                            "confidence": 0.95,
+                            "quantity": quantity,
+                        }
+                    )
+                )
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_predictions() -> pd.DataFrame:
+    draw = np.random.default_rng(2)
+    parts = []
+    for model, attack, smoothing in itertools.product(MODELS, ATTACKS, SMOOTHINGS):
+        right = 0.9 * condition_effect(model, attack, smoothing)
+        label = draw.integers(0, 10, IMAGES)
+        hit = draw.random(IMAGES) < right
+        parts.append(
+            pd.DataFrame(
+                {
+                    "dataset": "fashion_mnist",
+                    "model": model,
+                    "attack": attack,
+                    "smoothing": smoothing,
+                    "image_id": [f"image-{i:03d}" for i in range(IMAGES)],
+                    "label": label,
+                    "target": label,
+                    "prediction": np.where(hit, label, (label + 1) % 10),
+                    "target_probability": np.where(hit, 0.9, 0.15) * draw.uniform(0.7, 1, IMAGES),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_gallery(side: int = 28) -> pd.DataFrame:
+    draw = np.random.default_rng(3)
+    grid = {"vit_patch4": 7, "vit_patch2": 14}
+    rows = []
+    y, x = np.mgrid[:side, :side]
+    for role, image in (("best", "image-007"), ("median", "image-033"), ("worst", "image-052")):
+        picture = 255 * np.exp(-((y - draw.integers(9, 19)) ** 2 + (x - draw.integers(9, 19)) ** 2) / 60)
+        for model, attack, smoothing, method in cells():
+            size = grid[model]
+            shown = picture + (draw.normal(0, 18, picture.shape) if attack != "clean" else 0)
+            small = picture.reshape(size, side // size, size, side // size).mean((1, 3))
+            heat = small * METHODS[method] / 100 + draw.random((size, size))
+            if (role, method) == ("worst", "attention_gradcam"):
+                heat = np.zeros((size, size))
+            rows.append(
+                {
+                    "role": role,
+                    "dataset": "fashion_mnist",
+                    "model": model,
+                    "attack": attack,
+                    "smoothing": smoothing,
+                    "image_id": image,
+                    "method": method,
+                    "rows": size,
+                    "columns": size,
+                    "map": heat.astype(np.float32).ravel(),
+                    "channels": 1,
+                    "height": side,
+                    "width": side,
+                    "pixels": np.clip(shown, 0, 255).astype(np.uint8).tobytes(),
+                    "label": 6,
+                    "target": 6,
+                    "prediction": 6 if attack == "clean" or smoothing == "dds" else 9,
+                    "prediction_probability": 0.87,
+                    "saco": np.nan if not heat.any() else METHODS[method] + draw.normal(0, 0.1),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def make_data() -> FigureData:
+    scores, stability = make_scores(), make_stability()
+    both = pd.concat([scores.assign(reference=""), stability], ignore_index=True)
+    return FigureData(
+        summary=summarise(both, [*KEYS, "reference", "metric", "variant"]),
+        scores=scores,
+        curves=make_curves(),
+        stability=stability,
+        predictions=make_predictions(),
+        gallery=make_gallery(),
+    )
+
+
+@pytest.fixture(scope="session")
+def data() -> FigureData:
+    return make_data()

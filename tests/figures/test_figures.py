@@ -1,0 +1,146 @@
+"""Laws of every figure: it draws, it is deterministic, it ignores row order, it says what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import vitfaith.figures.all
+import vitfaith.score.metrics
+import vitfaith.stability.measures  # noqa: F401
+from vitfaith.errors import ArtifactError
+from vitfaith.figures.caption import caption
+from vitfaith.figures.data import FigureData
+from vitfaith.figures.registry import FIGURES
+from vitfaith.figures.save import FORMATS, save_figure
+from vitfaith.figures.style import Style
+
+NAMES = FIGURES.names
+STYLE = Style(dpi=60)  # small, so that tests are fast
+
+
+def draw(name: str, data: FigureData, style: Style = STYLE, **parameters: object) -> Figure:
+    entry = FIGURES[name]
+    with style.context_of_drawing():
+        return entry.implementation(data, entry.parameters(**parameters), style)
+
+
+def files(name: str, data: FigureData, folder: Path, style: Style = STYLE) -> dict[str, bytes]:
+    paths = save_figure(draw(name, data, style), folder / name)
+    return {path.suffix: path.read_bytes() for path in paths}
+
+
+def shuffled(data: FigureData) -> FigureData:
+    changed = {}
+    for field in dataclasses.fields(data):
+        frame = getattr(data, field.name)
+        if frame is not None:
+            frame = frame.sample(frac=1, random_state=7)
+            changed[field.name] = frame.astype({c: "category" for c in ("dataset", "model") if c in frame})
+    return FigureData(**changed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_bytes_whatever_the_row_order(name: str, data: FigureData, tmp_path: Path) -> None:
+    first = files(name, data, tmp_path / "a")
+    second = files(name, shuffled(data), tmp_path / "b")
+    assert set(first) == {f".{kind}" for kind in FORMATS}
+    for kind, content in first.items():
+        assert content == second[kind], f"{kind} differs"
+    assert first[".png"].startswith(b"\x89PNG")
+    assert first[".pdf"].startswith(b"%PDF")
+    assert b"<svg" in first[".svg"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_needs_are_exactly_what_is_read(name: str, data: FigureData) -> None:
+    needs = FIGURES[name].traits["needs"]
+    assert set(needs) <= set(FigureData.names())
+    only = FigureData(**{need: getattr(data, need) for need in needs})
+    draw(name, only)
+    for need in needs:
+        with pytest.raises(ArtifactError, match=f"'{need}' was not given"):
+            draw(name, dataclasses.replace(only, **{need: None}))
+        with pytest.raises(ArtifactError, match=f"'{need}' is empty"):
+            draw(name, dataclasses.replace(only, **{need: getattr(data, need).iloc[:0]}))
+        missing = getattr(data, need).drop(columns="model")
+        with pytest.raises(ArtifactError, match=f"'{need}' has no column 'model'"):
+            draw(name, dataclasses.replace(only, **{need: missing}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_is_inside_the_figure_and_panels_do_not_overlap(name: str, data: FigureData) -> None:
+    for columns in ("one", "two"):
+        picture = draw(name, data, Style(dpi=60, columns=columns))
+        picture.draw_without_rendering()
+        assert picture.get_figwidth() == pytest.approx(Style(columns=columns).width)
+        frame = picture.bbox.padded(1.5)
+        boxes = [axes.get_tightbbox() for axes in picture.axes if axes.get_visible() and axes.axison]
+        for box in [*boxes, *(t.get_window_extent() for t in [*picture.texts, *picture.legends])]:
+            assert box.x0 >= frame.x0, (columns, box)
+            assert box.x1 <= frame.x1, (columns, box)
+            assert box.y0 >= frame.y0, (columns, box)
+            assert box.y1 <= frame.y1, (columns, box)
+        inner = [axes.bbox for axes in picture.axes if axes.get_visible() and axes.axison]
+        for i, a in enumerate(inner):
+            for b in inner[:i]:
+                both = max(0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0, min(a.y1, b.y1) - max(a.y0, b.y0))
+                assert both < 0.5 * a.width or "inset" in picture.get_label()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_duplicate_rows_are_refused(name: str, data: FigureData) -> None:
+    need = FIGURES[name].traits["needs"][0]
+    frame = getattr(data, need)
+    with pytest.raises(ArtifactError, match=f"'{need}' has two rows for"):
+        draw(name, dataclasses.replace(data, **{need: pd.concat([frame, frame])}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_style_changes_the_file(name: str, data: FigureData, tmp_path: Path) -> None:
+    plain = save_figure(draw(name, data), tmp_path / "plain")[-1].read_bytes()
+    larger = save_figure(draw(name, data, Style(dpi=60, font_size=9)), tmp_path / "larger")[-1].read_bytes()
+    assert plain != larger
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_caption_counts(name: str, data: FigureData) -> None:
+    entry = FIGURES[name]
+    text = caption(name, data, entry.parameters(), seed=2024)
+    assert entry.traits["title"] in text
+    assert "Seed 2024." in text
+    assert "{" not in text
+    if "n" in entry.traits["rows"](data, entry.parameters()):
+        assert "n = " in text
+
+
+def test_rows_of_the_captions_are_plotted_values(data: FigureData) -> None:
+    """Every mean in ``rows`` is the position of some artist's point."""
+    for name in ("saco_leaderboard", "saco_by_condition", "top_k_overlap"):
+        entry = FIGURES[name]
+        rows = entry.traits["rows"](data, entry.parameters())
+        found = np.concatenate(
+            [
+                c.lines[0].get_xdata()
+                for axes in draw(name, data).axes
+                for c in axes.containers
+                if c.lines[0] is not None
+            ]
+        )
+        np.testing.assert_allclose(np.sort(found), np.sort(rows["mean"].to_numpy()), rtol=0, atol=0)
+        bars = np.concatenate(
+            [
+                np.asarray(segment)[:, 0]
+                for axes in draw(name, data).axes
+                for c in axes.containers
+                for bar in c.lines[2]
+                for segment in bar.get_segments()
+            ]
+        )
+        expected = np.sort(np.concatenate([rows["low"], rows["high"]]))
+        np.testing.assert_allclose(np.sort(bars), expected, rtol=1e-12, atol=1e-15)
