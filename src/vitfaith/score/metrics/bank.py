@@ -1,0 +1,271 @@
+"""Metrics that read the response bank: one set of masked images serves every map.
+
+They ask the engine for the masks of :mod:`vitfaith.score.bank`, once a batch for all methods, or take the answers from
+``extras["bank"]`` (a :class:`~vitfaith.score.bank.Bank`) when it holds them. Metrics with equal ``size``, ``count``,
+``side`` and ``fill`` share their masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, field_validator
+
+from vitfaith.errors import InputError
+from vitfaith.score.bank import Bank, BankRequest, Cells, Singles, Subsets, by_image
+from vitfaith.score.fills import FillChoice, resolve_fill
+from vitfaith.score.metrics.base import Answers, Metric, Response, ScoreContext, metric
+from vitfaith.score.metrics.common import FillParameters
+from vitfaith.score.plan import Clean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Size = Annotated[int, Field(strict=True, ge=1)] | Annotated[float, Field(gt=0, lt=1)]
+"""A number of patches (integer), or a share of them (between 0 and 1)."""
+
+
+class BankParameters(FillParameters):
+    """Replacement of removed patches, and the model output whose drop counts: "probability" or "log_probability"."""
+
+    output: Literal["probability", "log_probability"] = "probability"
+
+
+class SubsetParameters(BankParameters):
+    """Random sets of ``size`` patches, ``count`` of them an image; with ``side``, of cells of a side × side grid."""
+
+    size: Size = 0.2
+    count: int = Field(100, ge=3)
+    side: int | None = Field(None, ge=2)
+
+
+class SensitivityParameters(BankParameters):
+    """Sizes n of the sets, each a variant "n=…", and the number of sets of each size."""
+
+    sizes: tuple[Size, ...] = Field((0.1, 0.2, 0.4), min_length=1)
+    count: int = Field(100, ge=3)
+
+    @field_validator("sizes")
+    @classmethod
+    def _different(cls, sizes: tuple[int | float, ...]) -> tuple[int | float, ...]:
+        if len(set(sizes)) != len(sizes):
+            raise ValueError(f"sizes {sizes} repeat a number")
+        return sizes
+
+
+class InfidelityParameters(SubsetParameters):
+    """As for the other random sets; ``scaled`` fits one factor to each map before the error is taken."""
+
+    scaled: bool = True
+
+
+class CellParameters(BankParameters):
+    """Cells on each side of the coarse grid."""
+
+    cells: int = Field(4, ge=2)
+
+
+class MonotonicityParameters(BankParameters):
+    """``draws``: with fill "noise", how many independent draws the squared response is averaged over."""
+
+    draws: int = Field(1, ge=1)
+
+    @property
+    def fills(self) -> list[FillChoice]:
+        """One fill a draw."""
+        if self.draws == 1:
+            return [self.fill]
+        settings = {"name": self.fill} if isinstance(self.fill, str) else dict(self.fill)
+        if settings["name"] != "noise":
+            raise InputError(f"draws={self.draws} needs the fill 'noise'; fill '{settings['name']}' has one value")
+        return [{**settings, "draw": draw} for draw in range(self.draws)]
+
+
+P = TypeVar("P", bound=BankParameters)
+
+
+class BankMetric(Metric[P]):
+    """Base: subclasses say which mask sets they need, and read them with :meth:`drops`."""
+
+    def banked(self) -> Sequence[BankRequest]:
+        """The mask sets."""
+        raise NotImplementedError
+
+    def requests(self, context: ScoreContext) -> Sequence[Clean | BankRequest]:
+        """Those that no stored bank answers."""
+        wanted: list[Clean | BankRequest] = [Clean(), *self.banked()]
+        return [request for request in wanted if _stored(request, context) is None]
+
+    def drops(self, context: ScoreContext, responses: Answers, request: BankRequest) -> Tensor:
+        """f(x) − f(x without S) for each mask, (B, S) float64."""
+        clean, masked = _stored(Clean(), context), _stored(request, context)
+        clean = responses[Clean()] if clean is None else clean
+        masked = by_image(responses[request], len(context.images)) if masked is None else masked
+        return getattr(clean, self.parameters.output)[:, None] - getattr(masked, self.parameters.output)
+
+
+def _stored(request: BankRequest | Clean, context: ScoreContext) -> Response | None:
+    bank: Any = context.extras.get("bank")
+    if bank is None:
+        return None
+    if not isinstance(bank, Bank):
+        raise InputError(f"extras['bank'] must be a vitfaith.score.bank.Bank, not {type(bank).__name__}")
+    return bank.find(request, context)
+
+
+class _Subsets(BankMetric[SubsetParameters]):
+    def banked(self) -> Sequence[BankRequest]:
+        """One set of masks."""
+        p = self.parameters
+        return [BankRequest(Subsets(p.size, p.count, p.side), p.filling)]
+
+    def _sums_and_drops(self, context: ScoreContext, responses: Answers) -> tuple[Tensor, Tensor]:
+        from vitfaith.score.bank_metrics import subset_sums
+
+        (request,) = self.banked()
+        return subset_sums(context.maps.flatten(2), request.chosen(context)), self.drops(context, responses, request)
+
+
+@metric(
+    "faithfulness_correlation",
+    direction="higher",
+    citation="Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020",
+    parameters=SubsetParameters,
+)
+class FaithfulnessCorrelation(_Subsets):
+    """Pearson correlation between the attribution of random sets of patches and the drop when they are removed."""
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.bank_metrics import pearson
+
+        sums, drops = self._sums_and_drops(context, responses)
+        return {"": pearson(sums, drops[:, None])}
+
+
+@metric(
+    "mu_fidelity",
+    direction="higher",
+    citation="Fel et al., How Good is your Explanation?, WACV 2022",
+    parameters=SubsetParameters,
+)
+class MuFidelity(_Subsets):
+    """Spearman correlation between the attribution of random sets of patches or cells and the drop without them."""
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.bank_metrics import spearman
+
+        sums, drops = self._sums_and_drops(context, responses)
+        return {"": spearman(sums, drops[:, None])}
+
+
+@metric(
+    "infidelity",
+    direction="lower",
+    citation="Yeh et al., On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019",
+    parameters=InfidelityParameters,
+)
+class Infidelity(_Subsets):
+    """Mean squared error of the map's prediction of how much the removal of random sets of patches costs."""
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.bank_metrics import infidelity
+
+        assert isinstance(self.parameters, InfidelityParameters)
+        return {"": infidelity(*self._sums_and_drops(context, responses), scaled=self.parameters.scaled)}
+
+
+@metric(
+    "sensitivity_n",
+    direction="higher",
+    citation="Ancona et al., Towards Better Understanding of Gradient-based Attribution Methods, ICLR 2018",
+    parameters=SensitivityParameters,
+)
+class SensitivityN(BankMetric[SensitivityParameters]):
+    """Pearson correlation between attribution and drop over random sets of n patches, for several n."""
+
+    def banked(self) -> Sequence[BankRequest]:
+        """A set of masks for each size."""
+        p = self.parameters
+        return [BankRequest(Subsets(size, p.count), p.filling) for size in p.sizes]
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.bank_metrics import pearson, subset_sums
+
+        values = {}
+        for size, request in zip(self.parameters.sizes, self.banked(), strict=True):
+            sums = subset_sums(context.maps.flatten(2), request.chosen(context))
+            values[f"n={size}"] = pearson(sums, self.drops(context, responses, request)[:, None])
+        return values
+
+
+@metric(
+    "faithfulness_estimate",
+    direction="higher",
+    citation="Alvarez-Melis & Jaakkola, Towards Robust Interpretability, NeurIPS 2018",
+    parameters=BankParameters,
+)
+class FaithfulnessEstimate(BankMetric[BankParameters]):
+    """Pearson correlation between each patch's attribution and the drop when it alone is removed."""
+
+    def banked(self) -> Sequence[BankRequest]:
+        """Every patch."""
+        return [BankRequest(Singles(), self.parameters.filling)]
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.bank_metrics import pearson
+
+        (request,) = self.banked()
+        return {"": pearson(context.maps.flatten(2), self.drops(context, responses, request)[:, None])}
+
+
+@metric(
+    "single_deletion_score",
+    direction="higher",
+    citation="Hesse et al., Benchmarking the Attribution Quality of Vision Models (IDSDS), NeurIPS 2024",
+    parameters=CellParameters,
+)
+class SingleDeletionScore(BankMetric[CellParameters]):
+    """Spearman correlation between the attribution of each cell of a coarse grid and the drop without it.
+
+    The paper fine-tunes the model on images with removed cells, so that they are in its domain; train it so.
+    """
+
+    def banked(self) -> Sequence[BankRequest]:
+        """Every cell."""
+        return [BankRequest(Cells(self.parameters.cells), self.parameters.filling)]
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.bank_metrics import spearman, subset_sums
+
+        (request,) = self.banked()
+        sums = subset_sums(context.maps.flatten(2), request.chosen(context))
+        return {"": spearman(sums, self.drops(context, responses, request)[:, None])}
+
+
+@metric(
+    "monotonicity_correlation",
+    direction="higher",
+    citation="Nguyen & Martínez, On Quantitative Aspects of Model Interpretability, 2020",
+    parameters=MonotonicityParameters,
+)
+class MonotonicityCorrelation(BankMetric[MonotonicityParameters]):
+    """Spearman correlation between |attribution| of each patch and the mean squared response to replacing it."""
+
+    def banked(self) -> Sequence[BankRequest]:
+        """Every patch, once a draw."""
+        return [BankRequest(Singles(), resolve_fill(choice)) for choice in self.parameters.fills]
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.score.bank_metrics import spearman
+
+        squares = [self.drops(context, responses, request) ** 2 for request in self.banked()]
+        mean = sum(squares[1:], squares[0]) / len(squares)
+        return {"": spearman(context.maps.flatten(2).abs(), mean[:, None])}
