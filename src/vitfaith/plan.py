@@ -10,7 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from vitfaith.config.load import Experiment, Study
+from vitfaith.config.load import Study
+from vitfaith.config.sections import Experiment
 from vitfaith.errors import ConfigError
 from vitfaith.fingerprint import fingerprint
 from vitfaith.registries import REGISTRIES

@@ -13,7 +13,7 @@ import vitfaith.denoise.smoothings
 import vitfaith.figures
 import vitfaith.score.metrics
 import vitfaith.shard.readers
-import vitfaith.stability.measures  # noqa: F401  (these modules register what they define)
+import vitfaith.stability.measures
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.registry import SMOOTHINGS

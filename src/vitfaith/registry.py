@@ -106,7 +106,8 @@ def load_plugin(path: str | Path) -> str:
         raise ConfigError(f"plugins: file '{path}' does not exist; give a path relative to the working directory")
     name = f"vitfaith_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

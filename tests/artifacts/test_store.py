@@ -40,9 +40,14 @@ def test_round_trip_provenance_and_equal_bytes(tmp_path: Path) -> None:
 def test_failed_write_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_table(scores(value=1.0), path, SCORES, {})
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert read_table(path, SCORES).column("value").to_pylist() == [1.0]
     assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
 
@@ -99,7 +104,13 @@ def test_wrong_pixel_count_names_file_and_image() -> None:
 
 def test_null_in_a_required_column_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    table = pa.table({"image_id": ["a", None], "label": pa.array([1, 2], pa.int32()), **encode_images(np.zeros((2, 1, 2, 2), np.uint8))})
+    table = pa.table(
+        {
+            "image_id": ["a", None],
+            "label": pa.array([1, 2], pa.int32()),
+            **encode_images(np.zeros((2, 1, 2, 2), np.uint8)),
+        }
+    )
     pq.write_table(table, path)
     with pytest.raises(ArtifactError, match="column 'image_id': 1 missing"):
         read_table(path, SHARDS)

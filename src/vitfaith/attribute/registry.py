@@ -18,7 +18,14 @@ noise or interpolation; ``relevance`` runs modified backward rules; ``perturbati
 ``learned`` needs a trained explainer; ``external`` reads maps from files."""
 
 Need = Literal[
-    "attention", "attention_gradient", "attention_scores", "value", "hidden", "hidden_gradient", "input_gradient", "logits"
+    "attention",
+    "attention_gradient",
+    "attention_scores",
+    "value",
+    "hidden",
+    "hidden_gradient",
+    "input_gradient",
+    "logits",
 ]
 
 Explain = TypeVar("Explain", bound="Callable[[Context, Parameters], Tensor] | Callable[..., Tensor]")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -205,9 +205,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
         datasets={id_: _dataset(id_, value) for id_, value in _section(raw, "datasets").items()},
         figures={id_: instance("figures", id_, value) for id_, value in figures.items()},
         style=style,
-        **registered,
-        **named,  # type: ignore[arg-type]
-        **fixed,  # type: ignore[arg-type]
+        **cast("dict[str, Any]", {**registered, **named, **fixed}),
     )
     _check_references(study)
     return study

@@ -66,7 +66,7 @@ class ComputeSection(Section):
 class FiguresSection(Section):
     """Looks of the figures."""
 
-    style: Style = Field(default_factory=Style, description="shared by all figures")
+    style: Style = Field(Style(), description="shared by all figures")
 
 
 class Experiment(Section):

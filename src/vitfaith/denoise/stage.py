@@ -17,6 +17,7 @@ from vitfaith.artifacts.schemas import DENOISED, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.smooth import denoise_images
+from vitfaith.denoise.smoothings import DdsParameters
 from vitfaith.errors import ArtifactError
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entry_of
@@ -31,7 +32,8 @@ def run_denoise(
     ids = table.column("image_id").to_pylist()
     _, parameters = entry_of(spec["smoothing"], "smoothings")
     network = Denoiser.load(denoiser, device=device)
-    samples: int = parameters.samples  # type: ignore[attr-defined]
+    assert isinstance(parameters, DdsParameters)  # the only smoothing that reads a denoiser
+    samples = parameters.samples
     with PassCounter(network.network) as passes:
         denoised = denoise_images(
             network, clean, ids, parameters, range(samples), seed=spec["seed"], batch_size=batch_size

@@ -115,7 +115,7 @@ def load_weights(backbone: nn.Module, path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(str(path), framework="pt") as handle:
-            state = {key: handle.get_tensor(key) for key in handle.keys()}
+            state = {key: handle.get_tensor(key) for key in handle}
             description = json.loads((handle.metadata() or {}).get("vitfaith", "{}"))
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"weights '{path}' cannot be read: {error}") from error

@@ -1,0 +1,1 @@
+"""The shard stage: datasets read, chosen from and dealt into Parquet files."""

@@ -43,7 +43,7 @@ def train_denoiser(
         source = torch.Generator().manual_seed(derive_seed(seed, key, "noise", step))
         noise = torch.randn(clean.shape, generator=source).to(device)
         timesteps = torch.randint(0, recipe.max_timestep, (len(clean),), generator=source).to(device)
-        noisy = scheduler.add_noise(clean, noise, timesteps)  # type: ignore[arg-type]
+        noisy = scheduler.add_noise(clean, noise, timesteps)
         return functional.mse_loss(net(noisy, timesteps).sample, noise)
 
     @torch.inference_mode()
