@@ -36,7 +36,7 @@ class KeyedRandom(TorchFunctionMode):
             the batch: such an attack has to run image by image.
     """
 
-    def __init__(self, seed: int, image_ids: Sequence[str], purpose: str = "attack") -> None:  # noqa: D107
+    def __init__(self, seed: int, image_ids: Sequence[str], purpose: str = "attack") -> None:
         super().__init__()
         self.seed, self.image_ids, self.purpose = seed, list(image_ids), purpose
         self.draws = 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Norm = Literal["linf", "l2"]
+Aim = Literal["prediction", "smoothed_prediction", "explanation"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,16 @@ Craft = TypeVar("Craft", bound="Callable[..., Tensor]")
 ATTACKS: Registry = Registry("attack")
 
 
+def linf_bound(parameters: Any) -> Bound:
+    """l∞ ball of radius ``parameters.eps``."""
+    return Bound("linf", parameters.eps)
+
+
+def needs_denoiser(parameters: Any) -> bool:
+    """Whether an attack with these parameters sees through a smoothing."""
+    return getattr(parameters, "denoiser", None) is not None
+
+
 def no_bound(_parameters: Any) -> Bound | None:
     """The bound of an attack that promises none."""
     return None
@@ -55,8 +66,7 @@ def attack(
     parameters: type[Parameters] = Parameters,
     bound: Callable[[Any], Bound | None] = no_bound,
     batched: Callable[[Any], bool] = lambda _parameters: True,
-    aims_at: Literal["prediction", "explanation"] = "prediction",
-    needs_denoiser: bool = False,
+    aims_at: Aim = "prediction",
 ) -> Callable[[Craft], Craft]:
     """Register ``function(classifier, images, targets, parameters) -> Tensor`` under ``name``.
 
@@ -68,7 +78,9 @@ def attack(
         bound: from the parameters to what the attack promises; every stored image is checked against it.
         batched: whether it treats the rows of a batch independently; if not, it is called with one image at a time.
         aims_at: what it tries to change; one that aims at the explanation keeps the prediction.
-        needs_denoiser: whether the function takes ``denoiser=``, a :class:`vitfaith.denoise.denoiser.Denoiser`.
+
+    An attack whose parameters have a field ``denoiser`` that is set sees through that smoothing: the function is then
+    called with ``denoiser=``, a :class:`vitfaith.denoise.denoiser.Denoiser`.
     """
     return ATTACKS.register(
         name,
@@ -77,5 +89,4 @@ def attack(
         bound=bound,
         batched=batched,
         aims_at=aims_at,
-        needs_denoiser=needs_denoiser,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import vitfaith.attack.attacks  # noqa: F401  (registers)
 from vitfaith.attack.keyed import KeyedRandom, forked_random
-from vitfaith.attack.registry import ATTACKS, Bound
+from vitfaith.attack.registry import ATTACKS, Bound, needs_denoiser
 from vitfaith.attack.storage import distances, pixel_lattice, to_lattice
 from vitfaith.attack.victim import Logits, undisturbed
 from vitfaith.errors import ConfigError, InputError
@@ -31,7 +31,7 @@ class AttackResult:
     Attributes:
         images: (B, C, H, W) uint8, the stored images.
         linf, l2: (B,) float32, distance of the stored image to the clean one, in [0, 1] pixel units.
-        prediction: (B,) int64, class predicted for the stored image.
+        prediction: (B,) int64, class that the model without any smoothing predicts for the stored image.
         success: (B,) bool, whether that differs from the target.
     """
 
@@ -64,7 +64,7 @@ def attack_images(
             on the explanation keep them.
         image_ids: B names; with ``seed`` they key every random number.
         batch_size: most images attacked at once; attacks that mix a batch get one image at a time.
-        denoiser: for attacks that see through a smoothing.
+        denoiser: for attacks whose parameters name one: they see through a smoothing.
 
     Raises:
         ConfigError: unknown attack, wrong parameters, missing denoiser, or an l2 radius larger than the image space.
@@ -115,9 +115,9 @@ def _craft(
     denoiser: Denoiser | None,
 ) -> Tensor:
     extra: dict[str, Any] = {}
-    if entry.traits["needs_denoiser"]:
+    if needs_denoiser(settings):
         if denoiser is None:
-            raise ConfigError(f"attack '{entry.name}' sees through a smoothing and needs a denoiser; set 'denoiser'")
+            raise ConfigError(f"attack '{entry.name}' sees through a smoothing; give attack_images its denoiser")
         extra["denoiser"] = denoiser
     pixels = (clean.clone().float() / 255).to(device)
     with (

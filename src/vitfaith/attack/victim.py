@@ -19,9 +19,10 @@ class Logits(nn.Module):
         classifier: the model that is attacked.
     """
 
-    def __init__(self, classifier: Classifier) -> None:  # noqa: D107
+    def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
+        self.training = classifier.training  # torchattacks restores the mode that it reads here, in all children
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) float32 for ``images`` (B, C, H, W) in [0, 1]."""

@@ -1,0 +1,131 @@
+"""Attacks on the explanation that keep the prediction. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from vitfaith.attack.registry import Epsilon, Step, Steps, attack, linf_bound
+from vitfaith.attack.smoothed import SmoothedParameters
+from vitfaith.errors import ConfigError
+from vitfaith.registry import Entry, Parameters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.denoise.denoiser import Denoiser
+    from vitfaith.models.classifier import Classifier
+
+UNSUPPORTED_NEEDS = frozenset({"layer_scores"})
+
+
+class ExplanationParameters(SmoothedParameters):
+    """Which explanation is attacked, and how far the image may move."""
+
+    explainer: str = Field("attention_rollout", description="registered explainer of the family one_pass")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="the explainer's parameters")
+    eps: Epsilon = 8 / 255
+    alpha: Step | None = Field(None, description="step size, in [0, 1] pixel units; without it eps / 5")
+    steps: Steps = 30
+    random_start: bool = Field(True, description="start at a uniformly random point of the ball")
+    margin: float = Field(
+        0.1, ge=0, description="lead in logits below which steps also defend the predicted class; 0 only checks it"
+    )
+
+    @model_validator(mode="after")
+    def _check_explainer(self) -> ExplanationParameters:
+        self.resolve()
+        return self
+
+    def resolve(self) -> tuple[Entry, Parameters]:
+        """The explainer's registration and typed parameters; raises :class:`ConfigError` if it cannot be attacked."""
+        import vitfaith.attribute.explainers  # noqa: F401  (registers)
+        from vitfaith.attribute.registry import EXPLAINERS
+
+        entry = EXPLAINERS[self.explainer]
+        needs = entry.traits["needs"]
+        if entry.traits["family"] != "one_pass" or entry.traits["stochastic"] or not needs or needs & UNSUPPORTED_NEEDS:
+            raise ConfigError(
+                f"explainer '{self.explainer}' has no gradient in the image here; attack a deterministic one of the "
+                "family one_pass such as attention_rollout, raw_attention or transformer_mm"
+            )
+        return entry, entry.parameters.model_validate(self.arguments)
+
+
+class TopKParameters(ExplanationParameters):
+    """Attack on the leading patches."""
+
+    k: int | float = Field(0.2, gt=0, description="number of leading patches, or their share when below 1")
+
+
+Pattern = Literal["mirror", "invert", "centre", "corner"]
+
+
+class ManipulationParameters(ExplanationParameters):
+    """Attack towards a given map."""
+
+    pattern: Pattern = Field(
+        "mirror", description="target: the map mirrored left-right or inverted, or a bump at the centre or a corner"
+    )
+    output_weight: float = Field(0.1, ge=0, description="weight of keeping all class probabilities as they were")
+
+
+_GHORBANI = "Ghorbani et al. 2019, arXiv 1710.10547"
+
+
+@attack("top_k_attack", parameters=TopKParameters, bound=linf_bound, aims_at="explanation", citation=_GHORBANI)
+def top_k_attack(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    parameters: TopKParameters,
+    *,
+    denoiser: Denoiser | None = None,
+) -> Tensor:
+    """Takes relevance away from the k leading patches, keeping the prediction."""
+    from vitfaith.attack.explanation_attacks import TopKAttack
+
+    return TopKAttack(classifier, parameters, denoiser)(images, targets)
+
+
+@attack(
+    "mass_centre_attack",
+    parameters=ExplanationParameters,
+    bound=linf_bound,
+    aims_at="explanation",
+    citation=_GHORBANI,
+)
+def mass_centre_attack(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    parameters: ExplanationParameters,
+    *,
+    denoiser: Denoiser | None = None,
+) -> Tensor:
+    """Moves the map's centre of mass as far as possible, keeping the prediction."""
+    from vitfaith.attack.explanation_attacks import MassCentreAttack
+
+    return MassCentreAttack(classifier, parameters, denoiser)(images, targets)
+
+
+@attack(
+    "manipulation",
+    parameters=ManipulationParameters,
+    bound=linf_bound,
+    aims_at="explanation",
+    citation="Dombrowski et al. 2019, arXiv 1906.07983",
+)
+def manipulation(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    parameters: ManipulationParameters,
+    *,
+    denoiser: Denoiser | None = None,
+) -> Tensor:
+    """Moves the map towards a target pattern, keeping the prediction and the class probabilities."""
+    from vitfaith.attack.explanation_attacks import ManipulationAttack
+
+    return ManipulationAttack(classifier, parameters, denoiser)(images, targets)

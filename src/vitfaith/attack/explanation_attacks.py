@@ -1,0 +1,208 @@
+"""Iterative attacks on explanations (Ghorbani et al. 2019; Dombrowski et al. 2019) as torchattacks attacks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchattacks.attack import Attack
+
+from vitfaith.attack.differentiable import DifferentiableExplainer
+from vitfaith.attack.explanation import ExplanationParameters, ManipulationParameters, TopKParameters
+from vitfaith.attack.smoothed import smoothed_copies
+from vitfaith.attack.smoothed_pgd import smoothed_log_probability
+from vitfaith.attack.victim import Logits
+from vitfaith.denoise.aggregate import normalise_maps
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.models.classifier import Classifier
+
+
+@dataclass
+class View:
+    """What an attacker sees of one image batch.
+
+    Attributes:
+        maps: (B, P), |·| summing to 1 in each row.
+        log_probability: (B, K), of the smoothed classifier when there is a smoothing.
+    """
+
+    maps: Tensor
+    log_probability: Tensor
+
+
+class ExplanationAttack(Attack):
+    """Iterative feature importance attack (Ghorbani et al. 2019, algorithm 1), for any differentiable explainer.
+
+    Steps along the sign of the gradient of a dissimilarity D between the map and the clean image's map; of all iterates
+    with the clean image's prediction, the one with the largest D is returned, the clean image if there is none. Beyond
+    the paper: iterates are stored pixels (k/255, reached by a float shadow that gradients move), so that what was
+    judged is what is stored; and where the predicted class leads by less than ``margin``, the gradient of its lead
+    joins, each gradient scaled to unit l1 norm, instead of running on outside the class.
+
+    Through a smoothing, the map is the mean of the min–max normalised maps of ``eot`` fresh noise draws and the
+    prediction that of their mean probability; an iterate must keep that one and the one without smoothing.
+    """
+
+    def __init__(self, model: Classifier, parameters: ExplanationParameters, denoiser: Denoiser | None = None) -> None:
+        """Take the classifier, the settings, and the denoiser that a smoothed attack sees through."""
+        super().__init__(type(self).__name__, model)
+        self.parameters, self.denoiser = parameters, denoiser
+        self.explain = DifferentiableExplainer(model, *parameters.resolve())
+
+    @abstractmethod
+    def prepare(self, clean: View) -> None:
+        """Remember what the dissimilarity needs of the clean images."""
+
+    @abstractmethod
+    def dissimilarity(self, view: View) -> Tensor:
+        """D (B,) of each image: what the attack raises; of the clean image the least interesting value."""
+
+    def view(self, images: Tensor, labels: Tensor) -> View:
+        """The maps and predictions of ``images``, with their graph."""
+        if self.denoiser is None:
+            maps, logits = self.explain(images, labels)
+            return View(_unit_mass(maps.flatten(1)), logits.log_softmax(1))
+        draws = self.parameters.eot
+        maps, logits = self.explain(smoothed_copies(self.denoiser, images, self.parameters), labels.repeat(draws))
+        mean = normalise_maps(maps).unflatten(0, (draws, -1)).mean(0)
+        return View(_unit_mass(mean.flatten(1)), smoothed_log_probability(logits, draws))
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Attacked images for ``inputs`` (B, C, H, W), pixels k/255, and the classes (B,) to explain and to keep."""
+        settings = self.parameters
+        eps, alpha = settings.eps, settings.eps / 5 if settings.alpha is None else settings.alpha
+        clean = inputs.detach()
+        view = _detached(self.view(clean.clone().requires_grad_(), labels))
+        self.prepare(view)
+        kept_class = view.log_probability.argmax(1)
+        best, best_value = clean.clone(), self.dissimilarity(view)
+        shift = torch.zeros_like(clean)
+        if settings.random_start:
+            shift = (clean + shift.uniform_(-eps, eps)).clamp(0, 1) - clean
+        for step in range(settings.steps + 1):
+            current = _stored(clean, shift).requires_grad_()
+            view = self.view(current, labels)
+            value = self.dissimilarity(view)
+            valid = (view.log_probability.argmax(1) == kept_class) & self._unsmoothed_valid(current, view, labels)
+            better = valid & (value.detach() > best_value)
+            best[better], best_value[better] = current.detach()[better], value.detach()[better]
+            if step == settings.steps:
+                break
+            direction = self._direction(current, view, value, kept_class)
+            shift = (shift + alpha * direction.sign()).clamp(-eps, eps)
+            shift = (clean + shift).clamp(0, 1) - clean
+        return best
+
+    def _direction(self, images: Tensor, view: View, value: Tensor, kept_class: Tensor) -> Tensor:
+        lead = _lead(view.log_probability, kept_class)
+        threatened = (lead < self.parameters.margin).detach()
+        (gradient,) = torch.autograd.grad(value.sum(), images, retain_graph=bool(threatened.any()))
+        direction = _unit_l1(gradient)
+        if bool(threatened.any()):
+            (defence,) = torch.autograd.grad(lead.sum(), images)
+            direction = direction + threatened[:, None, None, None] * _unit_l1(defence)
+        return direction
+
+    @torch.no_grad()
+    def _unsmoothed_valid(self, images: Tensor, view: View, labels: Tensor) -> Tensor:
+        if self.denoiser is None:
+            return torch.ones_like(labels, dtype=torch.bool)
+        return Logits(self.explain.classifier)(images).argmax(1) == labels
+
+
+class TopKAttack(ExplanationAttack):
+    """Top-k attack: D = −Σ over the clean map's k leading patches of the normalised map (Ghorbani et al., §3)."""
+
+    parameters: TopKParameters
+
+    def prepare(self, clean: View) -> None:
+        """Remember which patches lead; ties go to the first."""
+        patches = clean.maps.shape[1]
+        k = self.parameters.k
+        count = int(k) if k >= 1 else max(1, int(k * patches + 0.5))
+        order = clean.maps.argsort(dim=1, descending=True, stable=True)
+        self.leading = order[:, : min(count, patches)]
+
+    def dissimilarity(self, view: View) -> Tensor:
+        """Relevance missing from the patches that led."""
+        return -view.maps.gather(1, self.leading).sum(1)
+
+
+class MassCentreAttack(ExplanationAttack):
+    """Mass-centre attack: D = squared distance between the centres of mass of |map|, in patches² (Ghorbani et al.)."""
+
+    def prepare(self, clean: View) -> None:
+        """Remember the clean map's centre."""
+        rows, columns = self.explain.classifier.grid
+        row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        self.positions = torch.stack([row.flatten(), column.flatten()], 1).to(clean.maps)
+        self.centre = clean.maps.abs() @ self.positions
+
+    def dissimilarity(self, view: View) -> Tensor:
+        """Squared distance of the centres."""
+        return (view.maps.abs() @ self.positions - self.centre).square().sum(1)
+
+
+class ManipulationAttack(ExplanationAttack):
+    """Targeted manipulation (Dombrowski et al. 2019, eq. 3): D = −(‖h − h*‖² / ‖h₀ − h*‖² + γ‖p − p₀‖²).
+
+    h are the unit-mass maps, h₀ the clean one, h* the target; p the class probabilities. The first term starts at 1,
+    which makes γ comparable between images.
+    """
+
+    parameters: ManipulationParameters
+
+    def prepare(self, clean: View) -> None:
+        """Build the target and remember the clean output."""
+        rows, columns = self.explain.classifier.grid
+        grid = clean.maps.unflatten(1, (rows, columns))
+        self.target = _unit_mass(target_pattern(grid, self.parameters.pattern).flatten(1))
+        self.probability = clean.log_probability.exp()
+        self.start = (clean.maps - self.target).square().sum(1).clamp_min(1e-20)
+
+    def dissimilarity(self, view: View) -> Tensor:
+        """Closeness to the target, less what the class probabilities moved."""
+        distance = (view.maps - self.target).square().sum(1) / self.start
+        moved = (view.log_probability.exp() - self.probability).square().sum(1)
+        return -(distance + self.parameters.output_weight * moved)
+
+
+def target_pattern(maps: Tensor, pattern: str) -> Tensor:
+    """The map that a manipulation aims at, (B, rows, columns), from the clean ``maps`` of that shape."""
+    if pattern == "mirror":
+        return maps.flip(-1)
+    if pattern == "invert":
+        return maps.amax((-2, -1), keepdim=True) + maps.amin((-2, -1), keepdim=True) - maps
+    rows, columns = maps.shape[-2:]
+    row = torch.arange(rows, device=maps.device)[:, None]
+    column = torch.arange(columns, device=maps.device)[None]
+    at_row, at_column = ((rows - 1) / 2, (columns - 1) / 2) if pattern == "centre" else (0.0, 0.0)
+    squared = (row - at_row).square() + (column - at_column).square()
+    return torch.exp(-squared / (2 * (max(rows, columns) / 4) ** 2)).expand_as(maps).to(maps)
+
+
+def _unit_mass(maps: Tensor) -> Tensor:
+    return maps / maps.abs().sum(1, keepdim=True).clamp_min(1e-20)
+
+
+def _unit_l1(gradient: Tensor) -> Tensor:
+    gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
+    return gradient / gradient.abs().sum((1, 2, 3), keepdim=True).clamp_min(1e-30)
+
+
+def _lead(log_probability: Tensor, kept_class: Tensor) -> Tensor:
+    """How far the kept class leads the best other one (B,), in log-probability, which is in logits."""
+    kept = log_probability.gather(1, kept_class[:, None])[:, 0]
+    return kept - log_probability.scatter(1, kept_class[:, None], float("-inf")).amax(1)
+
+
+def _stored(clean: Tensor, shift: Tensor) -> Tensor:
+    """The pixels k/255 that ``clean + shift`` is stored as: rounded towards the clean pixel."""
+    levels = (shift.double() * 255).add(shift.sign() * 1e-4).trunc()
+    return (((clean.double() * 255).round() + levels).clamp(0, 255) / 255).float()
+
+
+def _detached(view: View) -> View:
+    return View(view.maps.detach(), view.log_probability.detach())

@@ -1,0 +1,45 @@
+"""PGD on the classifier behind Denoised Diffusion Smoothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchattacks.attack import Attack
+
+from vitfaith.attack.adaptive import AdaptivePgdParameters
+from vitfaith.attack.smoothed import smoothed_copies
+from vitfaith.attack.victim import Logits
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.models.classifier import Classifier
+
+
+def smoothed_log_probability(logits: Tensor, draws: int) -> Tensor:
+    """log of the mean softmax over draws: logits (draws·B, K), draw by draw, to (B, K)."""
+    per_draw = logits.log_softmax(1).unflatten(0, (draws, -1))
+    return per_draw.logsumexp(0) - torch.log(torch.tensor(float(draws)))
+
+
+class SmoothedPGD(Attack):
+    """l∞ PGD on −log E_z p_y(denoise(x + z)) (Salman et al. 2019, eq. 6), the expectation over ``eot`` draws a step."""
+
+    def __init__(self, model: Classifier, denoiser: Denoiser, parameters: AdaptivePgdParameters) -> None:
+        """Take the classifier, the denoiser in front of it, and the attack's settings."""
+        super().__init__("SmoothedPGD", Logits(model))
+        self.denoiser, self.parameters = denoiser, parameters
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Attacked images for ``inputs`` (B, C, H, W) in [0, 1] and the classes (B,) to move away from."""
+        settings = self.parameters
+        alpha = settings.eps / 5 if settings.alpha is None else settings.alpha
+        clean = inputs.detach()
+        attacked = clean.clone()
+        if settings.random_start:
+            attacked = (attacked + torch.empty_like(attacked).uniform_(-settings.eps, settings.eps)).clamp(0, 1)
+        for _ in range(settings.steps):
+            attacked.requires_grad_()
+            logits = self.get_logits(smoothed_copies(self.denoiser, attacked, settings))
+            loss = -smoothed_log_probability(logits, settings.eot).gather(1, labels[:, None]).sum()
+            (gradient,) = torch.autograd.grad(loss, attacked)
+            moved = attacked.detach() + alpha * gradient.sign()
+            attacked = (clean + (moved - clean).clamp(-settings.eps, settings.eps)).clamp(0, 1)
+        return attacked.detach()
