@@ -1,11 +1,13 @@
 rule attack:
-    message:
-        "Attack {wildcards.attack} on {wildcards.model}, {wildcards.dataset} {wildcards.shard}"
     input:
         images="results/shard/dataset={dataset}/{shard}.parquet",
         weights=weights_of,
+        denoiser=attacked_denoiser_of,
     output:
-        images=ensure("results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet", non_empty=True),
+        images=ensure(
+            "results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
+            non_empty=True,
+        ),
         predictions=ensure(
             "results/predictions/dataset={dataset}/model={model}/attack={attack}/smoothing=none/{shard}.parquet",
             non_empty=True,
@@ -14,16 +16,19 @@ rule attack:
         "logs/attack/{dataset}/{model}/{attack}/{shard}.log",
     benchmark:
         "results/benchmarks/attack/{dataset}/{model}/{attack}/{shard}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
+        batch_size=batch_size_of,
     params:
         spec=spec_of("attack"),
         code=code_of("attack"),
         weights=weights_option,
-    resources:
-        gpu=1,
-        batch_size=batch_size_of,
-    conda:
-        "../envs/vitfaith.yaml"
+        denoiser=attacked_denoiser_option,
+    message:
+        "Attack {wildcards.attack} on {wildcards.model}, {wildcards.dataset} {wildcards.shard}"
     shell:
         "python -m vitfaith attack --spec {params.spec:q} --code {params.code} --images {input.images} {params.weights}"
-        " --out {output.images} --predictions {output.predictions} --gpus {resources.gpu}"
+        " {params.denoiser} --out {output.images} --predictions {output.predictions} --gpus {resources.gpu}"
         " --batch-size {resources.batch_size} > {log} 2>&1"

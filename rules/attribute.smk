@@ -1,6 +1,4 @@
 rule attribute:
-    message:
-        "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         denoised=denoised_of,
@@ -14,16 +12,18 @@ rule attribute:
         "logs/attribute/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
     benchmark:
         "results/benchmarks/attribute/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
+        batch_size=batch_size_of,
     params:
         spec=spec_of("attribute"),
         code=code_of("attribute"),
         weights=weights_option,
         denoised=denoised_option,
-    resources:
-        gpu=1,
-        batch_size=batch_size_of,
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith attribute --spec {params.spec:q} --code {params.code} --images {input.images}"
         " {params.denoised} {params.weights} --out {output} --gpus {resources.gpu}"

@@ -63,7 +63,9 @@ def batch_size_of(wildcards):
 
 
 def condition_of(wildcards):
-    return Condition(wildcards.dataset, wildcards.model, wildcards.attack, wildcards.smoothing)
+    return Condition(
+        wildcards.dataset, wildcards.model, wildcards.attack, wildcards.smoothing
+    )
 
 
 def weights_of(wildcards):
@@ -82,11 +84,21 @@ def images_to_denoise(wildcards):
 
 
 def denoiser_of(wildcards):
-    return PLAN.denoiser_files(wildcards.smoothing)
+    return PLAN.denoiser_files("smoothings", wildcards.smoothing)
 
 
 def denoiser_folder(wildcards):
-    return PLAN.denoiser(wildcards.smoothing)
+    return PLAN.denoiser("smoothings", wildcards.smoothing)
+
+
+def attacked_denoiser_of(wildcards):
+    """The denoiser that an attack sees through, nothing for most attacks."""
+    return PLAN.denoiser_files("attacks", wildcards.attack)
+
+
+def attacked_denoiser_option(wildcards):
+    folder = PLAN.denoiser("attacks", wildcards.attack)
+    return f"--denoiser {folder}" if folder else ""
 
 
 def denoised_of(wildcards):
@@ -94,7 +106,9 @@ def denoised_of(wildcards):
     if not PLAN.smooths(wildcards.smoothing):
         return []
     model = SHARED if wildcards.attack == "clean" else wildcards.model
-    return PLAN.denoised(wildcards.dataset, model, wildcards.attack, wildcards.smoothing, wildcards.shard)
+    return PLAN.denoised(
+        wildcards.dataset, model, wildcards.attack, wildcards.smoothing, wildcards.shard
+    )
 
 
 def denoised_option(wildcards, input):
@@ -103,7 +117,9 @@ def denoised_option(wildcards, input):
 
 def reference_maps(wildcards):
     """The maps that a condition's maps are compared with."""
-    return PLAN.reference_files(condition_of(wildcards), wildcards.family, wildcards.shard)
+    return PLAN.reference_files(
+        condition_of(wildcards), wildcards.family, wildcards.shard
+    )
 
 
 def reference_options(wildcards):
@@ -121,11 +137,17 @@ def tables_folder(wildcards):
 
 
 def figure_tables(wildcards):
-    return [f"{tables_folder(wildcards)}/{need}.parquet" for need in sorted(PLAN.figure_needs(wildcards.figure))]
+    return [
+        f"{tables_folder(wildcards)}/{need}.parquet"
+        for need in sorted(PLAN.figure_needs(wildcards.figure))
+    ]
 
 
 def all_tables(wildcards):
-    return [f"results/tables/experiment={name}/summary.parquet" for name in STUDY.experiments]
+    return [
+        f"results/tables/experiment={name}/summary.parquet"
+        for name in STUDY.experiments
+    ]
 
 
 def all_figures(wildcards):
@@ -137,6 +159,14 @@ def all_figures(wildcards):
 
 
 def trained_networks(wildcards):
-    classifiers = [f"results/train/classifier/{name}.safetensors" for name, m in STUDY.models.items() if m.training]
-    denoisers = [f"results/train/denoiser/{name}/unet/config.json" for name, d in STUDY.denoisers.items() if d.training]
+    classifiers = [
+        f"results/train/classifier/{name}.safetensors"
+        for name, m in STUDY.models.items()
+        if m.training
+    ]
+    denoisers = [
+        f"results/train/denoiser/{name}/unet/config.json"
+        for name, d in STUDY.denoisers.items()
+        if d.training
+    ]
     return classifiers + denoisers

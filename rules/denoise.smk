@@ -1,6 +1,4 @@
 rule denoise:
-    message:
-        "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     input:
         images=images_to_denoise,
         denoiser=denoiser_of,
@@ -13,15 +11,17 @@ rule denoise:
         "logs/denoise/{dataset}/{model}/{attack}/{smoothing}/{shard}.log",
     benchmark:
         "results/benchmarks/denoise/{dataset}/{model}/{attack}/{smoothing}/{shard}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
+        batch_size=batch_size_of,
     params:
         spec=spec_of("denoise"),
         code=code_of("denoise"),
         folder=denoiser_folder,
-    resources:
-        gpu=1,
-        batch_size=batch_size_of,
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     shell:
         "python -m vitfaith denoise --spec {params.spec:q} --code {params.code} --images {input.images}"
         " --denoiser {params.folder} --out {output} --gpus {resources.gpu}"

@@ -1,6 +1,4 @@
 rule figures:
-    message:
-        "Figure {wildcards.figure} of experiment {wildcards.experiment}"
     input:
         figure_tables,
     output:
@@ -16,13 +14,15 @@ rule figures:
         "logs/figures/{experiment}/{figure}.log",
     benchmark:
         "results/benchmarks/figures/{experiment}/{figure}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
     params:
         spec=spec_of("figures"),
         code=code_of("figures"),
         tables=tables_folder,
         stem=subpath(output.png, strip_suffix=".png"),
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Figure {wildcards.figure} of experiment {wildcards.experiment}"
     shell:
         "python -m vitfaith figures --spec {params.spec:q} --code {params.code} --tables {params.tables}"
         " --out {params.stem} > {log} 2>&1"

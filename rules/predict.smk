@@ -1,6 +1,4 @@
 rule predict:
-    message:
-        "Predict {wildcards.dataset} {wildcards.shard} by {wildcards.model} behind {wildcards.smoothing}, attack {wildcards.attack}"
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         denoised=denoised_of,
@@ -16,15 +14,17 @@ rule predict:
         "results/benchmarks/predict/{dataset}/{model}/{attack}/{smoothing}/{shard}.jsonl"
     wildcard_constraints:
         smoothing=one_of(PLAN.smoothings),
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
+        batch_size=batch_size_of,
     params:
         spec=spec_of("predict"),
         code=code_of("predict"),
         weights=weights_option,
-    resources:
-        gpu=1,
-        batch_size=batch_size_of,
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Predict {wildcards.dataset} {wildcards.shard} by {wildcards.model} behind {wildcards.smoothing}, attack {wildcards.attack}"
     shell:
         "python -m vitfaith predict --spec {params.spec:q} --code {params.code} --images {input.images}"
         " --denoised {input.denoised} {params.weights} --out {output} --gpus {resources.gpu}"

@@ -1,6 +1,4 @@
 rule score:
-    message:
-        "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
@@ -15,15 +13,17 @@ rule score:
         "logs/score/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
     benchmark:
         "results/benchmarks/score/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
+        batch_size=batch_size_of,
     params:
         spec=spec_of("score"),
         code=code_of("score"),
         weights=weights_option,
-    resources:
-        gpu=1,
-        batch_size=batch_size_of,
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith score --spec {params.spec:q} --code {params.code} --images {input.images} --maps {input.maps}"
         " {params.weights} --scores {output.scores} --curves {output.curves} --gpus {resources.gpu}"

@@ -1,16 +1,16 @@
 rule shard:
-    message:
-        "Shard {wildcards.shard} of {wildcards.dataset}"
     output:
         ensure("results/shard/dataset={dataset}/{shard}.parquet", non_empty=True),
     log:
         "logs/shard/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/shard/{dataset}/{shard}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
     params:
         spec=spec_of("shard"),
         code=code_of("shard"),
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Shard {wildcards.shard} of {wildcards.dataset}"
     shell:
         "python -m vitfaith shard --spec {params.spec:q} --code {params.code} --out {output} > {log} 2>&1"

@@ -1,6 +1,4 @@
 rule stability:
-    message:
-        "Stability of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     input:
         maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
         references=reference_maps,
@@ -13,12 +11,14 @@ rule stability:
         "logs/stability/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
     benchmark:
         "results/benchmarks/stability/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
     params:
         spec=spec_of("stability"),
         code=code_of("stability"),
         references=reference_options,
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Stability of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith stability --spec {params.spec:q} --code {params.code} --maps {input.maps} {params.references}"
         " --out {output} > {log} 2>&1"

@@ -1,6 +1,4 @@
 rule tables:
-    message:
-        "Tables of experiment {wildcards.experiment}"
     input:
         experiment_results,
     output:
@@ -21,11 +19,13 @@ rule tables:
         "logs/tables/{experiment}.log",
     benchmark:
         "results/benchmarks/tables/{experiment}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
     params:
         spec=spec_of("tables"),
         code=code_of("tables"),
         folder=subpath(output[0], parent=True),
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Tables of experiment {wildcards.experiment}"
     shell:
         "python -m vitfaith tables --spec {params.spec:q} --code {params.code} --out {params.folder} > {log} 2>&1"

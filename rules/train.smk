@@ -1,6 +1,4 @@
 rule train_classifier:
-    message:
-        "Train classifier {wildcards.name}"
     output:
         weights=ensure("results/train/classifier/{name}.safetensors", non_empty=True),
         log="results/train/classifier/{name}.log.parquet",
@@ -10,21 +8,21 @@ rule train_classifier:
         "results/benchmarks/train/classifier/{name}.jsonl"
     wildcard_constraints:
         name=one_of(STUDY.models),
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
     params:
         spec=train_spec_of("classifier"),
         code=code_of("train"),
-    resources:
-        gpu=1,
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Train classifier {wildcards.name}"
     shell:
         "python -m vitfaith train classifier --spec {params.spec:q} --out {output.weights} --log {output.log}"
         " --gpus {resources.gpu} > {log} 2>&1"
 
 
 rule train_denoiser:
-    message:
-        "Train denoiser {wildcards.name}"
     output:
         config="results/train/denoiser/{name}/unet/config.json",
         weights="results/train/denoiser/{name}/unet/diffusion_pytorch_model.safetensors",
@@ -36,14 +34,16 @@ rule train_denoiser:
         "results/benchmarks/train/denoiser/{name}.jsonl"
     wildcard_constraints:
         name=one_of(STUDY.denoisers),
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
     params:
         spec=train_spec_of("denoiser"),
         code=code_of("train"),
         folder=subpath(output.log, parent=True),
-    resources:
-        gpu=1,
-    conda:
-        "../envs/vitfaith.yaml"
+    message:
+        "Train denoiser {wildcards.name}"
     shell:
         "python -m vitfaith train denoiser --spec {params.spec:q} --out {params.folder} --log {output.log}"
         " --gpus {resources.gpu} > {log} 2>&1"

@@ -30,7 +30,10 @@ JOB = textwrap.dedent(
 
 
 def test_six_jobs_on_two_gpus_never_share_one(tmp_path: Path) -> None:
-    jobs = [subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
     answers = [job.communicate(timeout=60)[0].strip() for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 6
     assert set(answers) == {"0", "1"}

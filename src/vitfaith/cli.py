@@ -67,6 +67,7 @@ def attack(
     out: Out,
     predictions: Out,
     weights: Weights = None,
+    denoiser: Annotated[Path | None, typer.Option(help="denoiser folder, for attacks that see through one")] = None,
     code: Code = "",
     gpus: Gpus = 0,
     batch_size: BatchSize = 256,
@@ -75,7 +76,17 @@ def attack(
     from vitfaith.attack.stage import run_attack
 
     with job_device(gpus) as device:
-        run_attack(_spec(spec), code, images, weights, out, predictions, device=device, batch_size=batch_size)
+        run_attack(
+            _spec(spec),
+            code,
+            images,
+            weights,
+            out,
+            predictions,
+            denoiser=denoiser,
+            device=device,
+            batch_size=batch_size,
+        )
 
 
 @app.command()

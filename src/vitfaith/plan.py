@@ -144,7 +144,7 @@ class Plan:
 
     def smooths(self, smoothing: str) -> bool:
         """Whether a smoothing reads denoised samples (``none`` does not)."""
-        return getattr(self.study.smoothings[smoothing].parameters, "denoiser", None) is not None
+        return self.denoiser("smoothings", smoothing) is not None
 
     @property
     def smoothings(self) -> list[str]:
@@ -162,17 +162,19 @@ class Plan:
             return []
         return [f"{self.results}/train/classifier/{model}.safetensors"] if weights == "trained" else [str(weights)]
 
-    def denoiser(self, smoothing: str) -> str:
-        """The denoiser folder that a smoothing uses."""
-        id_ = getattr(self.study.smoothings[smoothing].parameters, "denoiser", None)
-        if id_ is None:
-            raise ConfigError(f"smoothings.{smoothing} uses no denoiser")
-        path = self.study.denoisers[id_].path
-        return f"{self.results}/train/denoiser/{id_}" if path == "trained" else str(path)
+    def denoiser(self, section: str, id_: str) -> str | None:
+        """The denoiser folder that a smoothing or attack uses, None where it uses none."""
+        name = getattr(getattr(self.study, section)[id_].parameters, "denoiser", None)
+        if name is None:
+            return None
+        path = self.study.denoisers[name].path
+        return f"{self.results}/train/denoiser/{name}" if path == "trained" else str(path)
 
-    def denoiser_files(self, smoothing: str) -> list[str]:
-        """The files of the denoiser that count as input."""
-        folder = self.denoiser(smoothing)
+    def denoiser_files(self, section: str, id_: str) -> list[str]:
+        """The files of that denoiser that count as input."""
+        folder = self.denoiser(section, id_)
+        if folder is None:
+            return []
         return [
             f"{folder}/unet/config.json",
             f"{folder}/unet/diffusion_pytorch_model.safetensors",

@@ -34,7 +34,10 @@ def test_the_default_config_loads(raw: dict[str, Any]) -> None:
 
 
 def test_fractions_at_any_depth() -> None:
-    assert parse_fractions({"a": ["8/255", {"b": " 1 / 4 "}], "path": "a/b"}) == {"a": [8 / 255, {"b": 0.25}], "path": "a/b"}
+    assert parse_fractions({"a": ["8/255", {"b": " 1 / 4 "}], "path": "a/b"}) == {
+        "a": [8 / 255, {"b": 0.25}],
+        "path": "a/b",
+    }
     with pytest.raises(ConfigError, match="divides by zero"):
         parse_fractions("1/0")
 
@@ -52,23 +55,40 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ("change", "message"),
     [
         (_set("explaners", value={}), r"explaners: unknown section \(did you mean 'explainers'\?\)"),
-        (_set("explainers", "rollout", value={"explainer": "attention_rolout"}), r"explainers\.rollout: unknown explainer 'attention_rolout' \(did you mean 'attention_rollout'\?\)"),
-        (_set("explainers", "rollout", "head_fusoin", value="max"), r"explainers\.rollout\.head_fusoin: unknown key \(did you mean 'head_fusion'\?\)"),
+        (
+            _set("explainers", "rollout", value={"explainer": "attention_rolout"}),
+            r"explainers\.rollout: unknown explainer 'attention_rolout' \(did you mean 'attention_rollout'\?\)",
+        ),
+        (
+            _set("explainers", "rollout", "head_fusoin", value="max"),
+            r"explainers\.rollout\.head_fusoin: unknown key \(did you mean 'head_fusion'\?\)",
+        ),
         (_set("attacks", "pgd", "eps", value=8), r"attacks\.pgd.*8/255"),
         (_set("smoothings", "dds", "sigma", value=-1), r"smoothings\.dds\.sigma"),
-        (_set("smoothings", "dds", "denoiser", value="fashion_mnits"), r"smoothings\.dds\.denoiser: 'fashion_mnits' is not in section denoisers \(did you mean 'fashion_mnist'\?\)"),
-        (_set("experiments", "fashion_mnist", "metrics", value=["sacco"]), r"experiments\.fashion_mnist\.metrics: 'sacco' is not in section metrics \(did you mean 'saco'\?\)"),
+        (
+            _set("smoothings", "dds", "denoiser", value="fashion_mnits"),
+            r"smoothings\.dds\.denoiser: 'fashion_mnits' is not in section denoisers \(did you mean 'fashion_mnist'\?\)",
+        ),
+        (
+            _set("experiments", "fashion_mnist", "metrics", value=["sacco"]),
+            r"experiments\.fashion_mnist\.metrics: 'sacco' is not in section metrics \(did you mean 'saco'\?\)",
+        ),
         (_set("experiments", "fashion_mnist", "models", value=[]), r"experiments\.fashion_mnist\.models"),
         (_set("experiments", "fashion_mnist", "shards", value=3), r"experiments\.fashion_mnist\.shards: unknown key"),
         (_set("models", "vit_patch4", value={"timm": "x"}), r"models\.vit_patch4\.weights: missing; safetensors file"),
-        (_set("models", "vit_patch4", "training", value={"train_on": "nowhere", "test_on": "fashion_mnist_test"}), r"models\.vit_patch4\.training: 'nowhere' is not in section datasets"),
+        (
+            _set("models", "vit_patch4", "training", value={"train_on": "nowhere", "test_on": "fashion_mnist_test"}),
+            r"models\.vit_patch4\.training: 'nowhere' is not in section datasets",
+        ),
         (_set("datasets", "fashion_mnist", "images", value=0), r"datasets\.fashion_mnist\.images"),
         (_set("seed", value="one"), "seed: expected an integer"),
         (_set("attacks", value={"pgd": {}}), r"experiments\.fashion_mnist\.attacks: 'clean' is not in section attacks"),
         (_set("explainers", "Big Name", value={}), r"explainers\.Big Name: ids become folder names"),
     ],
 )
-def test_mistakes_name_the_key_and_the_way_out(raw: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str) -> None:
+def test_mistakes_name_the_key_and_the_way_out(
+    raw: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str
+) -> None:
     change(raw)
     with pytest.raises(ConfigError) as error:
         load_study(raw)
@@ -112,8 +132,8 @@ def test_shipped_configs_satisfy_the_schema_too() -> None:
 
 def test_reading_a_config_imports_no_heavy_library() -> None:
     code = (
-        "import sys; from vitfaith.config.load import load_study, read_yaml; from vitfaith.plan import Plan; "
-        "Plan(load_study(read_yaml('config/config.yaml'))); "
+        "import sys; from pathlib import Path; from vitfaith.config.load import load_study, read_yaml; from vitfaith.plan import Plan; "
+        "Plan(load_study(read_yaml(Path('config/config.yaml')))); "
         "print([m for m in ('torch', 'timm', 'diffusers', 'torchattacks', 'seaborn', 'matplotlib') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -22,7 +22,9 @@ def folder_with(tmp_path: Path, images: int = 6, labels: int = 6) -> Path:
     for stem in ("train", "t10k"):
         pixels = rng.integers(0, 255, (images, 28, 28), dtype=np.uint8)
         (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(pixels)))
-        (tmp_path / f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.arange(labels, dtype=np.uint8))))
+        (tmp_path / f"{stem}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(idx_bytes(np.arange(labels, dtype=np.uint8)))
+        )
     return tmp_path
 
 

@@ -14,7 +14,15 @@ from vitfaith.train.loop import batches, fit, learning_rate_factor
 from vitfaith.train.recipes import ClassifierRecipe
 
 ARCHITECTURE = "vit_tiny_patch16_224"
-ARGUMENTS = {"img_size": 8, "patch_size": 4, "in_chans": 1, "num_classes": 2, "embed_dim": 16, "depth": 2, "num_heads": 2}
+ARGUMENTS = {
+    "img_size": 8,
+    "patch_size": 4,
+    "in_chans": 1,
+    "num_classes": 2,
+    "embed_dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+}
 
 
 def two_classes(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +45,9 @@ def test_a_tiny_vit_learns_and_repeats_bit_for_bit() -> None:
 
 
 def test_every_epoch_is_a_permutation_keyed_by_the_seed() -> None:
-    first, again, other = (np.concatenate(list(batches(20, 5, epoch, seed))) for epoch, seed in ((0, 1), (0, 1), (1, 1)))
+    first, again, other = (
+        np.concatenate(list(batches(20, 5, epoch, seed))) for epoch, seed in ((0, 1), (0, 1), (1, 1))
+    )
     assert sorted(first) == list(range(20))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

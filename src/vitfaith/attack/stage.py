@@ -16,6 +16,7 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attack.run import attack_images
+from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
@@ -31,6 +32,7 @@ def run_attack(
     out: Path,
     predictions: Path,
     *,
+    denoiser: Path | None = None,
     device: str,
     batch_size: int,
 ) -> None:
@@ -56,7 +58,15 @@ def run_attack(
     with PassCounter(classifier) as passes:
         targets = forward_in_batches(classifier, clean, batch_size).argmax(1)
         result = attack_images(
-            classifier, clean, targets, ids, name, parameters, seed=spec["seed"], batch_size=batch_size
+            classifier,
+            clean,
+            targets,
+            ids,
+            name,
+            parameters,
+            denoiser=None if denoiser is None else Denoiser.load(denoiser, device=device),
+            seed=spec["seed"],
+            batch_size=batch_size,
         )
         stored = torch.from_numpy(result.images).to(device).float() / 255
         probabilities = forward_in_batches(classifier, stored, batch_size).softmax(1)[:, None].cpu()

@@ -94,13 +94,10 @@ def clean_logits(context: Context) -> Tensor:
     They cost one forward pass per image and context: every explainer of the batch shares them, and they cost nothing
     where the shared capture has already run.
     """
-    store = vars(context)
-    if "capture" in store and store["capture"].logits is not None:
-        return store["capture"].logits.detach().float()
-    if "clean_logits" not in store:
-        parts = [forward(context.classifier, part) for part in context.images.split(context.batch_size)]
-        store["clean_logits"] = torch.cat(parts)
-    return store["clean_logits"]
+    if "capture" in vars(context):  # a cached property: there once it has run
+        return context.capture.logits.detach().float()
+    parts = context.images.split(context.batch_size)
+    return context.once("clean logits", lambda: torch.cat([forward(context.classifier, part) for part in parts]))
 
 
 def answers(context: Context, counts: Sequence[int], build: Build, score: Score) -> list[Tensor]:

@@ -82,13 +82,9 @@ def path_pass(context: Context, parameters: PathParameters, *, attention: bool =
     are by default. Attention gradients are kept where ``attention`` asks for them or where any explainer of the
     batch reads attention (``context.needs``), so that the order of the explainers does not matter.
     """
-    store: dict[tuple, PathAverages] = vars(context).setdefault("path_passes", {})
-    key = (parameters.rule, parameters.steps, parameters.baseline, parameters.value)
-    known = store.get(key)
-    if known is None or (attention and known.attention_gradient is None):
-        known = _integrate(context, parameters, attention or "attention" in context.needs)
-        store[key] = known
-    return known
+    attention = attention or "attention" in context.needs
+    points = (parameters.rule, parameters.steps, parameters.baseline, parameters.value)
+    return context.once(f"path {points} {attention}", lambda: _integrate(context, parameters, attention))
 
 
 def _integrate(context: Context, parameters: PathParameters, attention: bool) -> PathAverages:

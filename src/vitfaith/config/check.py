@@ -28,7 +28,7 @@ def check_study(config: Path) -> list[str]:
         if id_ is not None and study.denoisers[id_].path != "trained":
             missing += [
                 f"denoisers.{id_}.path: '{p}' does not exist"
-                for p in plan.denoiser_files(smoothing)
+                for p in plan.denoiser_files("smoothings", smoothing)
                 if not Path(p).is_file()
             ]
     if missing:

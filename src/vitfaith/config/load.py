@@ -145,10 +145,11 @@ def _check_references(study: Study) -> None:
     for id_, experiment in study.experiments.items():
         for section in ("datasets", "models", "attacks", "smoothings", "explainers", "metrics", "stability", "figures"):
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
-    for id_, smoothing in study.smoothings.items():
-        denoiser = getattr(smoothing.parameters, "denoiser", None)
-        if denoiser is not None:
-            known([denoiser], "denoisers", f"smoothings.{id_}.denoiser")
+    for section in ("smoothings", "attacks"):
+        for id_, item in getattr(study, section).items():
+            denoiser = getattr(item.parameters, "denoiser", None)
+            if denoiser is not None:
+                known([denoiser], "denoisers", f"{section}.{id_}.denoiser")
     for section in ("models", "denoisers"):
         for id_, item in getattr(study, section).items():
             recipe = item.training
