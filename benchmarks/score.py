@@ -1,0 +1,217 @@
+"""Scoring against the forwards it cannot avoid, a naive loop, and the packages for the same metrics.
+
+    python benchmarks/score.py [--device cuda] [--images 2] [--methods 2] [--minimum 0.9]
+
+A random ViT-Ti/16 on one-channel 224-pixel images (quantus 0.6 perturbs the values of a colour pixel one by one, so
+only one channel gives the same metric). On a CPU the clock is the process's own time on one thread, which other load
+does not change much. Every line runs after a warm-up, the lines take turns, and the best of ``--repeats`` counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+
+from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.passes import PassCounter
+from vitfaith.registry import Parameters
+from vitfaith.score.evaluate import evaluate
+from vitfaith.score.metrics.common import CurveParameters
+from vitfaith.score.metrics.region import FlippingParameters, RegionParameters
+from vitfaith.score.metrics.saco import SacoParameters
+from vitfaith.score.plan import group_edges
+from vitfaith.score.ranking import upsample
+
+STEPS = 16
+BARE_SACO, BARE_CURVES = "SaCo K=10, bare forwards", "four curve metrics, bare forwards"
+CURVES: dict[str, tuple[str, Parameters]] = {
+    "deletion": ("deletion_auc", CurveParameters(level="pixel", fill="black", steps=STEPS)),
+    "insertion": ("insertion_auc", CurveParameters(level="pixel", fill="black", steps=STEPS)),
+    "flipping": ("pixel_flipping", FlippingParameters(level="pixel", features_in_step=224 * 224 // STEPS)),
+    "regions": ("region_perturbation", RegionParameters(fill="black", region=16, regions=STEPS)),
+}
+
+
+class Work:
+    """A model, images, and maps of several methods."""
+
+    def __init__(self, device: str, images: int, methods: int, batch_size: int) -> None:
+        """Random weights: the time of a forward pass does not depend on them."""
+        generator = torch.Generator().manual_seed(0)
+        backbone = build_backbone("vit_tiny_patch16_224", {"in_chans": 1})
+        self.classifier = freeze(Classifier(backbone, [0.5], [0.5])).to(device)
+        self.images = torch.rand(images, 1, 224, 224, generator=generator).to(device)
+        self.targets = torch.arange(images, device=device)
+        self.ids = [str(index) for index in range(images)]
+        self.maps = {f"m{i}": torch.rand(images, 14, 14, generator=generator).to(device) for i in range(methods)}
+        self.batch_size = batch_size
+        self.device = device
+
+    def score(self, metrics: dict[str, tuple[str, Parameters]]) -> int:
+        """Run the engine; returns the number of forwards."""
+        result = evaluate(
+            self.classifier, self.images, self.targets, self.ids, self.maps, metrics, batch_size=self.batch_size
+        )
+        return result.forwards
+
+    def bare(self, forwards: int) -> int:
+        """The same number of forwards in full batches, of images that already exist."""
+        batch = torch.rand(self.batch_size, 1, 224, 224, device=self.device)
+        with torch.inference_mode():
+            for start in range(0, forwards, self.batch_size):
+                self.classifier(batch[: min(self.batch_size, forwards - start)])
+        return forwards
+
+    def naive_saco(self, groups: int = 10) -> int:
+        """As the papers' code is usually written: for every image and method, one forward a group."""
+        with PassCounter(self.classifier) as passes, torch.no_grad():
+            for maps in self.maps.values():
+                for image, target, cells in zip(self.images, self.targets, maps, strict=True):
+                    clean = self.classifier(image[None]).softmax(1)[0, target]
+                    order = cells.flatten().argsort(descending=True)
+                    edges = group_edges(len(order), groups)
+                    drops = []
+                    for low, high in itertools.pairwise(edges):
+                        chosen = torch.zeros(196, dtype=torch.bool, device=self.device)
+                        chosen[order[low:high]] = True
+                        pixels = chosen.reshape(14, 14).repeat_interleave(16, 0).repeat_interleave(16, 1)
+                        changed = torch.where(pixels, image.mean(), image)
+                        drops.append(float(clean - self.classifier(changed[None]).softmax(1)[0, target]))
+                    salience = [float(cells.flatten()[order[a:b]].sum()) for a, b in itertools.pairwise(edges)]
+                    pairs = [(i, j) for i in range(groups) for j in range(i + 1, groups)]
+                    weights = [salience[i] - salience[j] for i, j in pairs]
+                    signs = [1 if drops[i] >= drops[j] else -1 for i, j in pairs]
+                    sum(w * s for w, s in zip(weights, signs, strict=True)) / sum(map(abs, weights))
+        return passes.forwards
+
+    def packages(self) -> int:
+        """Torchcam for deletion and insertion, quantus for the others, method by method."""
+        import quantus
+        from torchcam.metrics import DeletionInsertionMetric
+
+        options = {"normalise": False, "abs": False, "disable_warnings": True, "perturb_baseline": 0.0}
+        with PassCounter(self.classifier) as passes:
+            for maps in self.maps.values():
+                metric = DeletionInsertionMetric(
+                    FixedMap(self.classifier, maps),
+                    partial(torch.softmax, dim=-1),
+                    steps=STEPS,
+                    batch_size=self.batch_size,
+                )
+                metric.update(self.images, class_idx=self.targets.tolist())
+                arrays = {
+                    "model": self.classifier,
+                    "x_batch": self.images.cpu().numpy(),
+                    "y_batch": self.targets.cpu().numpy(),
+                    "a_batch": upsample(maps, (224, 224))[:, None].cpu().numpy(),
+                    "device": self.device,
+                    "softmax": True,
+                    "batch_size": self.batch_size,
+                }
+                quantus.PixelFlipping(features_in_step=224 * 224 // STEPS, **options)(**arrays)
+                quantus.RegionPerturbation(patch_size=16, regions_evaluation=STEPS, **options)(**arrays)
+        return passes.forwards
+
+
+class FixedMap:
+    """What torchcam asks of an extractor."""
+
+    def __init__(self, model: Classifier, maps: torch.Tensor) -> None:
+        """``maps`` (B, rows, columns) are returned as they are."""
+        self.model, self.maps = model, maps
+
+    def __call__(self, *_arguments: object, **_options: object) -> list[torch.Tensor]:
+        """The maps, as a list of one layer."""
+        return [self.maps]
+
+    def fuse_cams(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """The only layer."""
+        return maps[0]
+
+    def _hooks_off(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def clock(run: Callable[[], int], device: str) -> tuple[float, int]:
+    """Seconds and forwards of one run."""
+    if device == "cpu":
+        start = time.process_time()
+        forwards = run()
+        return time.process_time() - start, forwards
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    forwards = run()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start, forwards
+
+
+def measure(lines: dict[str, Callable[[], int]], device: str, repeats: int) -> dict[str, tuple[float, int]]:
+    """Best time of each line over ``repeats`` rounds in which the lines take turns."""
+    best: dict[str, tuple[float, int]] = {}
+    for _ in range(repeats):
+        for name, run in lines.items():
+            seconds, forwards = clock(run, device)
+            if name not in best or seconds < best[name][0]:
+                best[name] = (seconds, forwards)
+    return best
+
+
+def main() -> int:
+    """Print the table; exit status 1 when SaCo runs below ``--minimum`` of the bare throughput."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--methods", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--minimum", type=float, default=0.0)
+    options = parser.parse_args()
+    if options.device == "cpu":
+        torch.set_num_threads(1)
+    np.random.seed(0)
+    work = Work(options.device, options.images, options.methods, options.batch_size)
+    patch = {"saco": ("saco", SacoParameters())}
+    pixel = {"saco": ("saco", SacoParameters(level="pixel"))}
+    work.bare(options.batch_size)
+    saco_forwards, curve_forwards = work.score(patch), work.score(CURVES)
+    best = measure(
+        {
+            BARE_SACO: lambda: work.bare(saco_forwards),
+            "SaCo K=10, patches": lambda: work.score(patch),
+            "SaCo K=10, pixels": lambda: work.score(pixel),
+            "SaCo K=10, naive loop": work.naive_saco,
+            BARE_CURVES: lambda: work.bare(curve_forwards),
+            "four curve metrics": lambda: work.score(CURVES),
+            "four curve metrics, torchcam + quantus": work.packages,
+        },
+        options.device,
+        options.repeats,
+    )
+    maps = options.images * options.methods
+    print(f"{maps} maps ({options.images} images × {options.methods} methods), ViT-Ti/16 at 224, {options.device}")
+    print(f"{'':42}{'seconds':>9}{'forwards':>10}{'images/s':>10}{'maps/s':>8}{'× bare time':>13}")
+    for name, (seconds, forwards) in best.items():
+        bare = best[BARE_SACO if name.startswith("SaCo") else BARE_CURVES][0]
+        rates = f"{forwards / seconds:10.1f}{maps / seconds:8.2f}{seconds / bare:13.2f}"
+        print(f"{name:42}{seconds:9.2f}{forwards:10d}{rates}")
+    share = best[BARE_SACO][0] / best["SaCo K=10, patches"][0]
+    print(f"SaCo runs at {100 * share:.1f} % of the throughput of its forwards alone")
+    loop = best["SaCo K=10, naive loop"][0] / best["SaCo K=10, patches"][0]
+    others = best["four curve metrics, torchcam + quantus"][0] / best["four curve metrics"][0]
+    print(f"{loop:.2f} times as fast as the naive loop; curve metrics {others:.2f} times as fast as the packages")
+    if share < options.minimum:
+        print(f"below the minimum of {100 * options.minimum:.0f} %", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
