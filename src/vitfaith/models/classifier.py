@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
@@ -115,8 +115,8 @@ def load_weights(backbone: nn.Module, path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(str(path), framework="pt") as handle:
-            state = {key: handle.get_tensor(key) for key in handle}
             description = json.loads((handle.metadata() or {}).get("vitfaith", "{}"))
+        state = load_file(str(path))
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"weights '{path}' cannot be read: {error}") from error
     try:
