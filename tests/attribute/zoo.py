@@ -45,7 +45,7 @@ BUILDERS = {
     ),
     "position_bias": lambda: tiny("beit_base_patch16_224", **TINY, use_rel_pos_bias=True, use_abs_pos_emb=False),
 }
-UNSUPPORTED = {"tokentm": {"norm_before_projection"}, "legrad": set[str]()}
+UNSUPPORTED = {"tokentm": {"norm_before_projection"}}
 """Explainer → models on which it says so with an InputError."""
 
 

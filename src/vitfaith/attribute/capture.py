@@ -2,14 +2,14 @@
 
 Fused attention stays on. Attention is rebuilt as A = softmax(s·QKᵀ + bias) from the queries and keys that the fused
 call received, its gradient as ∂y/∂A = G·Vᵀ, where G is the gradient of the class logit y at the output of that call:
-no N×N matrix enters the autograd graph, and only the layer that is asked for exists at a time. Rotary embeddings,
+no N×N matrix enters the autograd graph, and with large models only the layer that is asked for exists at a time. Rotary embeddings,
 position biases, query and key norms, gates and norms before the projection are all exact, because they act before or
 after the call itself. Models with unfused attention are read at their softmax instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -25,6 +25,9 @@ ATTENTION_NEEDS = frozenset({"attention", "attention_gradient", "attention_score
 BLOCK_NEEDS = ATTENTION_NEEDS | {"hidden", "hidden_gradient"}
 GRADIENT_NEEDS = frozenset({"attention_gradient", "hidden_gradient", "input_gradient"})
 ALL_ROWS = slice(None)
+
+MEMORY = 2**28
+"""Bytes up to which full matrices of all layers together stay in memory, for the next explainer that asks."""
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Capture:
     hidden_states: list[Tensor] = field(default_factory=list)
     features_state: Tensor | None = None
     gradients: dict[str, list[Tensor]] = field(default_factory=dict)
+    matrices: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     @property
     def depth(self) -> int:
@@ -67,7 +71,8 @@ class Capture:
     def attention(self, layer: int, rows: slice = ALL_ROWS) -> Tensor:
         """Post-softmax attention A_l, (B, H, N, N) or (B, H, len(rows), N); rows sum to 1."""
         self._require("attention")
-        return self._call(layer).softmax(rows)
+        call = self._call(layer)
+        return self._matrix("attention", layer, rows, call.softmax)
 
     def attention_scores(self, layer: int, rows: slice = ALL_ROWS) -> Tensor:
         """Scaled, biased scores before the softmax, (B, H, N, N) or (B, H, len(rows), N)."""
@@ -150,7 +155,18 @@ class Capture:
 
     def _through_values(self, name: str, layer: int, rows: slice) -> Tensor:
         call = self._call(layer)  # checks the layer
-        return self.gradients[name][layer][:, :, rows].float() @ call.value.float().transpose(-2, -1)
+        outputs, values = self.gradients[name][layer], call.value.float().transpose(-2, -1)
+        return self._matrix(name, layer, rows, lambda rows: outputs[:, :, rows].float() @ values)
+
+    def _matrix(self, name: str, layer: int, rows: slice, make: Callable[[slice], Tensor]) -> Tensor:
+        """``make(rows)``, or the kept full matrix; small models keep theirs, because several explainers read them."""
+        key = (name, layer % self.depth)
+        if key in self.matrices:
+            return self.matrices[key][:, :, rows]
+        found = make(rows)
+        if rows == ALL_ROWS and 2 * self.depth * found.nbytes <= MEMORY and name != "layer_scores":
+            self.matrices[key] = found
+        return found
 
 
 def run_capture(classifier: Classifier, images: Tensor, targets: Tensor, needs: Iterable[Need]) -> Capture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.attribute.chain import chain, times
+from vitfaith.attribute.chain import chain
 from vitfaith.attribute.registry import explainer
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
@@ -43,39 +43,41 @@ def tokentm(context: Context, parameters: Parameters) -> Tensor:
 
     def step(row: Tensor, layer: int) -> Tensor:
         state, after = capture.hidden(layer), capture.hidden(layer + 1)
-        attention = capture.attention(layer)
-        moved = _transformed_values(capture.blocks[layer], capture.value(layer))
-        middle = state + (attention @ moved).sum(1) + _projection_bias(capture.blocks[layer], state)
-        row = row + row * transformation_weights(middle, after - middle)
+        attention, values = capture.attention(layer), capture.value(layer)
+        weight, bias = _projection(capture.blocks[layer])
+        middle = state + torch.einsum("bhnd,ohd->bno", attention @ values, weight) + bias
+        mlp = after - middle
+        row = row + row * transformation_weights(_length(middle), _length(mlp), (middle * mlp).sum(-1))
+        # Lengths and products of V_h·W_proj,h through d×d and N×d matrices: the N×D tokens of each head are not formed.
+        gram = torch.einsum("ohd,ohe->hde", weight, weight)
+        lengths = (values @ gram * values).sum(-1).clamp_min(0).sqrt()
+        products = (torch.einsum("bno,ohd->bhnd", state, weight) * values).sum(-1)
+        weights = transformation_weights(_length(state)[:, None], lengths, products)
         positive = (attention * capture.attention_gradient(layer)).clamp_min(0)
-        weights = transformation_weights(state[:, None], moved)
-        row = row + times(row, (positive * weights[:, :, None]).mean(1))
-        return row * state.norm(dim=-1) if layer == 0 else row
+        row = row + (times_heads(row, positive) * weights).mean(1)
+        return row * _length(state) if layer == 0 else row
 
     return chain(capture, step, method="tokentm")
 
 
-def transformation_weights(before: Tensor, after: Tensor) -> Tensor:
-    """W (…, N) ≥ 0 of tokens (…, N, D) before and after a transformation: length ratio times NECC."""
-    ratio = after.norm(dim=-1) / before.norm(dim=-1).clamp_min(torch.finfo(before.dtype).tiny)
-    correlation = torch.nn.functional.cosine_similarity(before, after, dim=-1).exp()
-    return ratio * correlation / correlation.mean(-1, keepdim=True)
+def transformation_weights(before: Tensor, after: Tensor, product: Tensor) -> Tensor:
+    """W (…, N) ≥ 0 from the lengths of N tokens before and after a transformation and their scalar products."""
+    tiny = torch.finfo(before.dtype).tiny
+    correlation = (product / (before * after).clamp_min(tiny)).exp()
+    return after / before.clamp_min(tiny) * correlation / correlation.mean(-1, keepdim=True)
 
 
-def _transformed_values(block: nn.Module, values: Tensor) -> Tensor:
-    """(B, H, N, d) values to (B, H, N, D): what each head would add to the residual stream by attending to a token."""
-    projection = _projection(block)
-    heads, width = values.shape[1], values.shape[3]
-    weight = projection.weight.float().unflatten(1, (heads, width))
-    return torch.einsum("bhnd,ohd->bhno", values, weight) * _layer_scale(block, values)
+def times_heads(row: Tensor, matrices: Tensor) -> Tensor:
+    """row·matrix for each head: (B, N) by (B, H, N, N) to (B, H, N)."""
+    return (row[:, None, None] @ matrices)[:, :, 0]
 
 
-def _projection_bias(block: nn.Module, like: Tensor) -> Tensor:
-    bias = _projection(block).bias
-    return torch.zeros_like(like[0, 0]) if bias is None else bias.float() * _layer_scale(block, like)
+def _length(tokens: Tensor) -> Tensor:
+    return tokens.norm(dim=-1)
 
 
-def _projection(block: nn.Module) -> nn.Linear:
+def _projection(block: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight (D, H, d) and bias (D,) with which heads add to the residual stream, layer scale included."""
     attention = getattr(block, "attn", None)
     projection = getattr(attention, "proj", None)
     plain = isinstance(getattr(attention, "norm", None), torch.nn.Identity | None)
@@ -83,11 +85,9 @@ def _projection(block: nn.Module) -> nn.Linear:
         raise InputError(
             f"tokentm needs blocks whose attention ends in a plain projection, not {type(block).__name__}; leave it out"
         )
-    return projection
-
-
-def _layer_scale(block: nn.Module, like: Tensor) -> Tensor:
-    """Factor (D,) or scalar on the attention's output: timm's LayerScale or BEiT's gamma_1."""
-    gamma = getattr(getattr(block, "ls1", None), "gamma", None)
-    gamma = getattr(block, "gamma_1", None) if gamma is None else gamma
-    return torch.ones((), device=like.device) if gamma is None else gamma.float()
+    heads = int(attention.num_heads)  # type: ignore[union-attr]
+    weight = projection.weight.float().unflatten(1, (heads, -1))
+    bias = torch.zeros_like(weight[:, 0, 0]) if projection.bias is None else projection.bias.float()
+    # timm's LayerScale, or the gamma_1 of BEiT and EVA.
+    gamma = getattr(getattr(block, "ls1", None), "gamma", getattr(block, "gamma_1", None))
+    return (weight, bias) if gamma is None else (gamma.float()[:, None, None] * weight, gamma.float() * bias)
