@@ -17,6 +17,8 @@ from tests.workflow.conftest import ROOT, Workflow
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.plan import Plan
 
+pytestmark = pytest.mark.xdist_group("workflow")
+
 CELL = {"dataset": "tiny", "model": "vit_patch4", "attack": "pgd", "smoothing": "dds", "shard": "shard-000"}
 WEIGHTS = "resources/models/vit_patch4.safetensors"
 

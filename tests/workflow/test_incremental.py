@@ -12,6 +12,8 @@ import pytest
 
 from tests.workflow.conftest import Workflow
 
+pytestmark = pytest.mark.xdist_group("workflow")
+
 Config = dict[str, Any]
 FIGURES = {"figures": 3}
 AFTER_MAPS = {"score": 4, "stability": 3, "tables": 1, **FIGURES}

@@ -1,0 +1,44 @@
+"""Accuracy of the shipped classifiers behind the shipped denoiser on Fashion-MNIST's test set.
+
+Run:  uv run python benchmarks/denoised_accuracy.py [images] [samples]      (needs the full set, see docs/training.md)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from vitfaith.config.load import load_study, read_yaml
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.smooth import denoise_images
+from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.models.forward import forward_in_batches
+from vitfaith.models.load import load_classifier
+from vitfaith.shard.idx import read_fashion_mnist
+
+
+def main(count: int = 10000, samples: int = 1) -> None:
+    """Print clean accuracy and the accuracy of the mean probability over ``samples`` denoised draws, σ = 0.25."""
+    study = load_study(read_yaml(Path("config/config.yaml")))
+    pixels, labels = read_fashion_mnist("test")
+    images = torch.from_numpy(pixels[:count].copy()).float() / 255
+    truth = torch.from_numpy(labels[:count].copy())
+    denoiser = Denoiser.load(Path("resources/denoisers/fashion_mnist"))
+    parameters = DdsParameters(sigma=0.25, samples=samples, denoiser="fashion_mnist")
+    ids = [f"test-{i:05d}" for i in range(len(images))]
+    denoised = denoise_images(denoiser, images, ids, parameters, range(samples), seed=study.seed, batch_size=250)
+    print(f"{len(images)} images, {samples} samples\n{'model':12} {'clean':>8} {'denoised':>9} {'one draw':>9}")
+    for name in ("vit_patch4", "vit_patch2"):
+        model = study.models[name]
+        classifier = load_classifier(model.model_dump(), Path(str(model.weights)))
+        clean = forward_in_batches(classifier, images, 250).argmax(1)
+        logits = forward_in_batches(classifier, denoised.flatten(0, 1), 250).unflatten(0, denoised.shape[:2])
+        smoothed, single = logits.softmax(-1).mean(1).argmax(1), logits[:, 0].argmax(1)
+        rates = [float((p == truth).float().mean()) for p in (clean, smoothed, single)]
+        print(f"{name:12} {rates[0]:8.4f} {rates[1]:9.4f} {rates[2]:9.4f}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
