@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from vitfaith.figures.data import FigureData
+from vitfaith.statistics import metric_agreement, paired_comparisons
 
 MODELS = ("vit_patch4", "vit_patch2")
 ATTACKS = ("clean", "pgd", "fgsm")
@@ -218,6 +220,42 @@ def make_gallery(side: int = 28) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def make_costs() -> pd.DataFrame:
+    passes = {"random": (1, 1), "rise": (4000, 0)}
+    return pd.DataFrame(
+        [
+            {
+                "model": model,
+                "family": "one_pass" if i < 4 else "path",
+                "method": method,
+                "sharing": 4 if i < 4 else 2,
+                "forwards": passes.get(method, (1, 1) if i < 4 else (20, 20))[0],
+                "backwards": passes.get(method, (1, 1) if i < 4 else (20, 20))[1],
+            }
+            for model in MODELS
+            for i, method in enumerate(METHODS)
+        ]
+    )
+
+
+def make_statistics(scores: pd.DataFrame) -> pd.DataFrame:
+    clean = scores[(scores.attack == "clean") & (scores.smoothing == "none")].assign(reference="")
+    return paired_comparisons(clean, by=[*KEYS[:4], "metric", "variant", "reference"], method="t")
+
+
+def make_agreement(scores: pd.DataFrame) -> pd.DataFrame:
+    clean = scores[(scores.attack == "clean") & (scores.smoothing == "none") & scores.variant.isin(["", "k=10"])]
+    named = clean.assign(metric=(clean.metric + " " + clean.variant).str.strip())
+    lower: dict[str, Literal["higher", "lower"]] = {"deletion_auc": "lower", "log_odds": "lower"}
+    return pd.concat(
+        [
+            metric_agreement(part, lower).assign(**dict(zip(KEYS[:4], key, strict=True)))
+            for key, part in named.groupby(KEYS[:4])
+        ],
+        ignore_index=True,
+    )
+
+
 def make_data() -> FigureData:
     scores, stability = make_scores(), make_stability()
     both = pd.concat([scores.assign(reference=""), stability], ignore_index=True)
@@ -228,6 +266,9 @@ def make_data() -> FigureData:
         stability=stability,
         predictions=make_predictions(),
         gallery=make_gallery(),
+        statistics=make_statistics(scores),
+        agreement=make_agreement(scores),
+        costs=make_costs(),
     )
 
 

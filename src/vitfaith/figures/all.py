@@ -1,10 +1,19 @@
 """Imports every figure module, which registers it."""
 
+from __future__ import annotations
+
 from vitfaith.figures import (  # noqa: F401
+    ablation_gradient_layers,
+    accuracy_by_condition,
+    beats_random,
+    cost_faithfulness,
+    critical_difference,
     gallery,
+    metric_agreement,
     perturbation_curves,
     saco_by_condition,
     saco_by_condition_heatmap,
+    saco_by_groups,
     saco_leaderboard,
     top_k_overlap,
 )

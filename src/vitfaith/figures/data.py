@@ -34,9 +34,12 @@ class FigureData:
         predictions: one row per (condition, image) with label, target, prediction, target_probability.
         gallery: one row per (condition, image, method) of the chosen images: role, rows, columns, map, channels,
             height, width, pixels (uint8, channel-first), label, target, prediction, prediction_probability, saco.
-        statistics: paired comparisons, one row per (condition, metric, variant, reference, method, opponent) with the
-            mean paired difference (method − opponent), low, high, p_adjusted and n.
-        costs: one row per (model, method) with forwards and backwards, counted passes an image.
+        statistics: paired comparisons, one row per (condition, metric, variant, reference, method, opponent), both ways
+            round, with the mean paired difference (method − opponent), low, high, p, p_adjusted (Holm) and n.
+        agreement: rank correlations between metrics, one row per (condition, metric, other, level) with kendall,
+            spearman and n; metric and other carry their variant after a space.
+        costs: one row per (model, method) with family, sharing, and the forwards and backwards an image that the
+            family as a whole cost; ``sharing`` methods share them.
     """
 
     summary: DataFrame | None = None
@@ -46,6 +49,7 @@ class FigureData:
     predictions: DataFrame | None = None
     gallery: DataFrame | None = None
     statistics: DataFrame | None = None
+    agreement: DataFrame | None = None
     costs: DataFrame | None = None
 
     @classmethod

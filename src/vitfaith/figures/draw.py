@@ -132,7 +132,7 @@ def legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
 def wrap_titles(figure: Figure) -> None:
     """Break titles that are wider than their panel, and axis labels that are longer than the figure.
 
-    Titles break at `` · ``, ``: `` and `` (``, labels at any space.
+    Titles break at `` · ``, ``: `` and `` (`` first, then at spaces, as labels do.
     """
     figure.draw_without_rendering()
     for panel in figure.axes:
@@ -155,7 +155,8 @@ def _wrap(artist: Any, breaks: str, room: float, upright: bool) -> None:
 
     whole = artist.get_text()
     lines: list[str] = []
-    for piece in re.split(breaks, whole):
+    pieces = [p for part in re.split(breaks, whole) for p in ([part] if fits(part) else re.split(r"(?<= )", part))]
+    for piece in pieces:
         if lines and fits((lines[-1] + piece).strip()):
             lines[-1] += piece
         else:

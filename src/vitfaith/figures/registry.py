@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from vitfaith.figures.data import FigureData
     from vitfaith.figures.style import Style
 
-Table = Literal["summary", "scores", "curves", "stability", "predictions", "gallery", "statistics", "costs"]
+Table = Literal[
+    "summary", "scores", "curves", "stability", "predictions", "gallery", "statistics", "agreement", "costs"
+]
 """What a figure may read; each is one file ``{table}.parquet`` of an experiment."""
 
 Draw = TypeVar("Draw", bound="Callable[[FigureData, Any, Style], Figure]")

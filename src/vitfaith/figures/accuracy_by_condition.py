@@ -1,0 +1,109 @@
+"""What attacks and smoothings do to the classifier itself."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from vitfaith.figures.data import CONDITION, FigureData, Selection, select, tidy
+from vitfaith.figures.draw import canvas, count_text, facets, legend_above, points, wrap_titles
+from vitfaith.figures.names import order_conditions
+from vitfaith.figures.registry import figure
+from vitfaith.figures.style import MARKERS, Look, Style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+COLUMNS = (*CONDITION, "image_id", "label", "target", "prediction", "target_probability")
+
+
+class Accuracy(Selection):
+    """Which conditions and what counts as correct."""
+
+    reference: Literal["label", "target"] = Field(
+        "label", description="correct means the ground-truth label, or the explained class"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
+
+
+def wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927); stays inside [0, 1] and is not empty at 0 or n successes."""
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + confidence / 2))
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def rows(data: FigureData, parameters: Accuracy) -> DataFrame:
+    """One row per (condition, quantity), quantity being "accuracy" or "probability"."""
+    import pandas as pd
+
+    from vitfaith.statistics import confidence_interval
+
+    wanted = {k: v for k, v in parameters.wanted().items() if k != "method"}
+    frame = select(data.table("predictions", COLUMNS), "predictions", **wanted)
+    frame = tidy(frame, "predictions", [*CONDITION, "image_id"])
+    found = []
+    for key, part in frame.groupby(list(CONDITION), sort=True):
+        condition = dict(zip(CONDITION, key, strict=True))
+        n = len(part)
+        hits = int((part["prediction"] == part[parameters.reference]).sum())
+        low, high = wilson(hits, n, parameters.confidence)
+        shared = {**condition, "n": n, "flagged": 0, "confidence": parameters.confidence}
+        found.append({**shared, "quantity": "accuracy", "mean": hits / n, "low": low, "high": high})
+        values = part["target_probability"].to_numpy(float)
+        mean, low, high = confidence_interval(values, confidence=parameters.confidence)
+        found.append({**shared, "quantity": "probability", "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(found)
+
+
+@figure(
+    "accuracy_by_condition",
+    needs=("predictions",),
+    rows=rows,
+    title="The classifier under attack and behind smoothing",
+    caption=(
+        "Share of images classified as their ``{reference}`` (Wilson intervals) and mean probability of the "
+        "explained class (bootstrap intervals), by attack and smoothing, one row of panels a model. Where accuracy "
+        "falls, maps explain a class that the model no longer predicts."
+    ),
+    category="robustness",
+    parameters=Accuracy,
+    citation="Wilson 1927",
+)
+def accuracy_by_condition(data: FigureData, parameters: Accuracy, style: Style) -> Figure:
+    """Accuracy and mean probability of the explained class by attack and smoothing."""
+    table = rows(data, parameters)
+    panels = facets(table, ("dataset", "model"), style)
+    attacks, smoothings = order_conditions(table["attack"]), order_conditions(table["smoothing"])
+    colours = style.colours(smoothings)
+    picture, axes = canvas(style, len(panels), 2, panel_mm=46, extra_mm=10, sharey=True, sharex=True)
+    texts = {
+        "accuracy": "accuracy" if parameters.reference == "label" else "share predicted as the explained class",
+        "probability": "mean probability of the explained class",
+    }
+    for line, (title, part) in zip(axes, panels, strict=True):
+        for panel, (quantity, text) in zip(line, texts.items(), strict=True):
+            for i, smoothing in enumerate(smoothings):
+                chosen = part[(part["quantity"] == quantity) & (part["smoothing"] == smoothing)]
+                shift = 0.0 if len(smoothings) == 1 else (i / (len(smoothings) - 1) - 0.5) * 0.36
+                at = np.array([attacks.index(a) for a in chosen["attack"]]) + shift
+                look = Look(colour=colours[smoothing], marker=MARKERS[i % len(MARKERS)], line="solid")
+                points(panel, chosen, at, look, vertical=True, label=style.label(smoothing))
+            panel.set_xticks(range(len(attacks)), [style.label(a) for a in attacks])
+            panel.set_xlim(-0.5, len(attacks) - 0.5)
+            panel.set_ylim(0, 1.02)
+            panel.grid(visible=False, axis="x")
+            panel.set_title(f"{title}: {text} ({count_text(part['n'])})")
+    picture.supxlabel("attack", fontsize=style.font_size)
+    picture.supylabel("share or probability", fontsize=style.font_size)
+    legend_above(picture, axes.flat)
+    wrap_titles(picture)
+    return picture

@@ -1,0 +1,151 @@
+"""Which methods say more than random maps, by which metric?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from vitfaith.errors import ConfigError
+from vitfaith.figures.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.directions import ARROWS, Direction, direction_of
+from vitfaith.figures.draw import canvas, count_text, facets, text_on, wrap_titles
+from vitfaith.figures.names import natural
+from vitfaith.figures.registry import figure
+from vitfaith.figures.style import Style
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+KEYS = (*CONDITION, "reference", "metric", "variant", "method", "opponent")
+COLUMNS = (*KEYS, "n", "difference", "low", "high", "p_adjusted")
+
+STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+"""Level of the adjusted p-value → mark."""
+
+
+def stars(p: float) -> str:
+    """``***``, ``**``, ``*`` for p < 0.001, 0.01, 0.05, else nothing (also for NaN)."""
+    return next((mark for level, mark in STARS if p < level), "")
+
+
+class BeatsRandom(Parameters):
+    """Which condition, metrics and opponent."""
+
+    opponent: str = Field("random", description="method to compare with")
+    attack: str = Field("clean", description="attack whose images are explained")
+    smoothing: str = Field("none", description="smoothing behind which they are explained")
+    datasets: tuple[str, ...] = Field((), description="datasets to show; empty: all")
+    models: tuple[str, ...] = Field((), description="models to show; empty: all")
+    methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
+    metrics: tuple[str, ...] = Field((), description="metrics to show; empty: all that have a better direction")
+    variants: dict[str, str] = Field(
+        default_factory=dict, description="metric → its variant; without it the only one, or k=10"
+    )
+    directions: dict[str, Direction] = Field(
+        default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
+    )
+
+
+def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
+    """One row per (dataset, model, metric, method) with ``gain``: the mean paired difference, positive if better."""
+    import pandas as pd
+
+    frame = data.table("statistics", COLUMNS)
+    frame = select(
+        frame,
+        "statistics",
+        reference="",
+        opponent=parameters.opponent,
+        attack=parameters.attack,
+        smoothing=parameters.smoothing,
+        dataset=parameters.datasets,
+        model=parameters.models,
+        metric=parameters.metrics,
+        method=parameters.methods,
+    )
+    parts = []
+    for metric in sorted(frame["metric"].unique(), key=natural):
+        direction = direction_of(metric, parameters.directions)
+        if direction == "none":
+            continue
+        part = frame[frame["metric"] == metric]
+        variants = sorted(part["variant"].unique(), key=natural)
+        asked = parameters.variants.get(metric)
+        if asked is None:
+            asked = "k=10" if "k=10" in variants else variants[0]
+        part = select(part, "statistics", variant=asked)
+        sign = 1.0 if direction == "higher" else -1.0
+        parts.append(part.assign(gain=sign * part["difference"]))
+    if not parts:
+        raise ConfigError("metrics: none of those in table 'statistics' has a better direction; set directions")
+    return tidy(pd.concat(parts, ignore_index=True), "statistics", KEYS)
+
+
+@figure(
+    "beats_random",
+    needs=("statistics",),
+    rows=rows,
+    title="Who beats random maps",
+    caption=(
+        "Mean difference between a method and ``{opponent}`` on the same images, in units of the metric, turned so "
+        "that positive is better; colours are relative to the largest difference of the metric in a panel. Stars: "
+        "Wilcoxon signed-rank test, p-values adjusted by Holm over all pairs of methods (\\* p < 0.05, \\*\\* p < "
+        "0.01, \\*\\*\\* p < 0.001). Without a star a method is not shown to differ."
+    ),
+    category="metrics",
+    parameters=BeatsRandom,
+    citation="Wilcoxon 1945; Holm 1979",
+)
+def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Figure:
+    """Paired differences from random maps by method and metric, with Holm-adjusted significance."""
+    import matplotlib
+    from matplotlib.colors import Normalize
+
+    table = rows(data, parameters)
+    metrics = list(dict.fromkeys(sorted(table["metric"], key=natural)))
+    methods = style.order(table["method"])
+    panels = facets(table, ("dataset", "model"), style)
+    norm, colours = Normalize(-1, 1), matplotlib.colormaps[style.diverging].with_extremes(bad="#DDDDDD")
+    two = style.columns == "two" and len(metrics) <= 5 and len(panels) > 1
+    shape = (-(-len(panels) // 2), 2) if two else (len(panels), 1)
+    picture, axes = canvas(style, *shape, panel_mm=26 + len(methods) * 0.95 * style.font_size)
+    for panel, (title, part) in zip(axes.flat, panels, strict=False):
+        keyed = {(r["method"], r["metric"]): r for _, r in part.iterrows()}
+        largest = part.groupby("metric")["gain"].apply(lambda gain: gain.abs().max())
+        grid = np.full((len(methods), len(metrics)), np.nan)
+        for (method, metric), row in keyed.items():
+            i, j = methods.index(method), metrics.index(metric)
+            grid[i, j] = row["gain"] / largest[metric] if largest[metric] > 0 else 0.0
+            shown = f"{row['gain']:+.2g}".replace("-", "−") if np.isfinite(row["gain"]) else "–"
+            ink = text_on(colours(norm(grid[i, j]))) if np.isfinite(grid[i, j]) else "black"
+            mark = stars(row["p_adjusted"])
+            panel.text(
+                j,
+                i,
+                f"{shown}\n{mark or 'n.s.'}",
+                ha="center",
+                va="center",
+                fontsize=0.8 * style.font_size,
+                color=ink,
+                linespacing=0.95,
+            )
+        panel.imshow(np.ma.masked_invalid(grid), cmap=colours, norm=norm, aspect="auto")
+        labels = [style.label(m) + ARROWS[direction_of(m, parameters.directions)] for m in metrics]
+        panel.set_xticks(range(len(metrics)), labels, rotation=30, ha="right", rotation_mode="anchor")
+        panel.set_yticks(range(len(methods)), [style.label(m) for m in methods])
+        panel.tick_params(length=0)
+        panel.grid(visible=False)
+        panel.spines[:].set_visible(False)
+        panel.set_title(f"{title} ({count_text(part['n'])})")
+    for panel in list(axes.flat)[len(panels) :]:
+        panel.set_axis_off()
+    picture.supxlabel(
+        f"metric: mean paired difference from {style.label(parameters.opponent)}, positive is better",
+        fontsize=style.font_size,
+    )
+    wrap_titles(picture)
+    return picture

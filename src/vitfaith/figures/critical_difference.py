@@ -1,0 +1,152 @@
+"""Mean ranks of the methods and which of them cannot be told apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vitfaith.figures.data import CONDITION, SCORES, FigureData, pick_variant, select, tidy
+from vitfaith.figures.directions import direction_of
+from vitfaith.figures.draw import canvas, facets, metric_text, wrap_titles
+from vitfaith.figures.registry import figure
+from vitfaith.figures.saco_leaderboard import Leaderboard
+from vitfaith.figures.style import Style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from vitfaith.statistics import MeanRanks
+
+
+class CriticalDifference(Leaderboard):
+    """Which metric, condition and level."""
+
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="family-wise error of Nemenyi's test")
+
+
+def chosen(data: FigureData, parameters: CriticalDifference) -> DataFrame:
+    """The scores that are ranked, one row per (dataset, model, method, image)."""
+    frame = select(data.table("scores", SCORES), "scores", metric=parameters.metric)
+    frame = select(frame, "scores", variant=pick_variant(frame, "scores", parameters.variant))
+    frame = select(
+        frame,
+        "scores",
+        attack=parameters.attack,
+        smoothing=parameters.smoothing,
+        dataset=parameters.datasets,
+        model=parameters.models,
+        method=parameters.methods,
+    )
+    return tidy(frame, "scores", [*CONDITION, "method", "image_id"])
+
+
+def ranking(part: DataFrame, parameters: CriticalDifference) -> MeanRanks:
+    """Mean ranks of the methods of one panel."""
+    from vitfaith.statistics import friedman_nemenyi
+
+    table = part.pivot(index="method", columns="image_id", values="value").sort_index().sort_index(axis=1)
+    lower = direction_of(parameters.metric, parameters.directions) == "lower"
+    return friedman_nemenyi(table, direction="lower" if lower else "higher", alpha=parameters.alpha)
+
+
+def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
+    """One row per (dataset, model, method) with its mean ``rank``, ``critical_difference``, n and dropped images."""
+    import pandas as pd
+
+    found = []
+    for (dataset, model), part in chosen(data, parameters).groupby(["dataset", "model"], sort=True):
+        ranks = ranking(part, parameters)
+        for method, rank in ranks.ranks.items():
+            found.append(
+                {
+                    "dataset": dataset,
+                    "model": model,
+                    "method": method,
+                    "rank": rank,
+                    "critical_difference": ranks.critical_difference,
+                    "p": ranks.p,
+                    "n": ranks.n,
+                    "flagged": ranks.dropped,
+                }
+            )
+    return pd.DataFrame(found)
+
+
+@figure(
+    "critical_difference",
+    needs=("scores",),
+    rows=rows,
+    title="Critical differences",
+    caption=(
+        "Mean rank of each method over images by ``{metric}`` (1 is best), for attack ``{attack}`` and smoothing "
+        "``{smoothing}``. Methods joined by a bar differ by less than the critical difference (CD) of Nemenyi's test at "
+        "level {alpha}, so their order is not established. Images on which a method has no score are left out for all."
+    ),
+    category="faithfulness",
+    parameters=CriticalDifference,
+    citation="Demšar 2006, JMLR 7; Nemenyi 1963",
+)
+def critical_difference(data: FigureData, parameters: CriticalDifference, style: Style) -> Figure:
+    """Mean ranks with groups of methods that Nemenyi's test cannot tell apart."""
+    table = chosen(data, parameters)
+    panels = facets(table, ("dataset", "model"), style)
+    most = max(part["method"].nunique() for _, part in panels)
+    picture, axes = canvas(style, len(panels), 1, panel_mm=25 + (most + 1) // 2 * 0.62 * style.font_size)
+    for panel, (title, part) in zip(axes[:, 0], panels, strict=True):
+        result = ranking(part, parameters)
+        _diagram(panel, result, style)
+        dropped = f", {result.dropped} left out" if result.dropped else ""
+        friedman = "p < 0.001" if result.p < 0.001 else f"p = {result.p:.3f}"
+        panel.set_title(f"{title} (n = {result.n}{dropped}; Friedman {friedman})")
+    variant = str(table["variant"].iloc[0])
+    picture.supxlabel(
+        f"mean rank by {metric_text(style, parameters.metric, variant)}, 1 is best", fontsize=style.font_size
+    )
+    wrap_titles(picture)
+    return picture
+
+
+def _diagram(panel: Axes, result: MeanRanks, style: Style) -> None:
+    names, ranks = list(result.ranks.index), result.ranks.to_numpy()
+    k = len(names)
+    looks = style.looks(names)
+    groups = result.groups()
+    half = (k + 1) // 2
+    bars = 0.45 * len(groups)
+    panel.set_xlim(1 - 0.12 * (k - 1) - 0.05, k + 0.12 * (k - 1) + 0.05)
+    panel.set_ylim(-(bars + half + 0.7), 2.6)
+    panel.plot([1, k], [0, 0], color="black", linewidth=0.9)
+    for tick in range(1, k + 1):
+        panel.plot([tick, tick], [0, 0.22], color="black", linewidth=0.9)
+        panel.text(tick, 0.32, str(tick), ha="center", va="bottom", fontsize=style.small)
+    left, right = panel.get_xlim()
+    for i, (name, rank) in enumerate(zip(names, ranks, strict=True)):
+        first = i < half
+        y = -(bars + 0.7 + (i if first else k - 1 - i))
+        edge = left + 0.01 * (right - left) if first else right - 0.01 * (right - left)
+        panel.plot([rank, rank, edge], [0, y, y], color=looks[name].colour, linewidth=0.9, solid_joinstyle="miter")
+        panel.plot(
+            rank, 0, marker=looks[name].marker, color=looks[name].colour, markersize=3.5, linestyle="none", zorder=4
+        )
+        text = f"{style.label(name)}  {rank:.2f}" if first else f"{rank:.2f}  {style.label(name)}"
+        panel.annotate(
+            text, (edge, y), xytext=(-3 if first else 3, 0), textcoords="offset points",
+            ha="right" if first else "left", va="center", fontsize=style.small,
+        )  # fmt: skip
+    for i, group in enumerate(groups):
+        y = -0.4 - 0.45 * i
+        spread = [ranks[names.index(group[0])], ranks[names.index(group[-1])]]
+        panel.plot(
+            [spread[0] - 0.03, spread[1] + 0.03], [y, y], color="black", linewidth=2.6, solid_capstyle="butt", zorder=3
+        )
+    cd = min(result.critical_difference, k - 1)
+    panel.plot([1, 1 + cd], [2.1, 2.1], color="#444444", linewidth=1.1, marker="|", markersize=5)
+    panel.text(
+        1 + cd + 0.05, 2.1, f"CD = {result.critical_difference:.2f}", ha="left", va="center", fontsize=style.small
+    )
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+    panel.grid(visible=False)

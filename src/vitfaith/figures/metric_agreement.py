@@ -1,0 +1,133 @@
+"""Do the metrics agree on which methods are good?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from vitfaith.figures.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.draw import canvas, facets, text_on, wrap_titles
+from vitfaith.figures.names import natural
+from vitfaith.figures.registry import figure
+from vitfaith.figures.style import Style
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Level = Literal["methods", "methods_per_image", "images"]
+KEYS = (*CONDITION, "metric", "other", "level")
+
+TITLES: dict[Level, str] = {
+    "methods": "order of the methods' means",
+    "methods_per_image": "order of the methods on one image",
+    "images": "order of the images for one method",
+}
+
+
+class Agreement(Parameters):
+    """Which condition and level."""
+
+    attack: str = Field("clean", description="attack whose images are explained")
+    smoothing: str = Field("none", description="smoothing behind which they are explained")
+    datasets: tuple[str, ...] = Field((), description="datasets to show; empty: all")
+    models: tuple[str, ...] = Field((), description="models to show; empty: all")
+    metrics: tuple[str, ...] = Field(
+        (), description="metrics to show, with their variant as in the table ('saco k=10'); empty: all"
+    )
+    levels: tuple[Level, ...] = Field(
+        ("methods", "methods_per_image"), min_length=1, description="over what the correlation is taken"
+    )
+
+
+def rows(data: FigureData, parameters: Agreement) -> DataFrame:
+    """One row per (dataset, model, level, pair of metrics); ``n`` correlations were averaged."""
+    frame = data.table("agreement", (*KEYS, "kendall", "spearman", "n"))
+    frame = select(
+        frame,
+        "agreement",
+        attack=parameters.attack,
+        smoothing=parameters.smoothing,
+        dataset=parameters.datasets,
+        model=parameters.models,
+        level=parameters.levels,
+    )
+    if parameters.metrics:
+        known = sorted({*frame["metric"], *frame["other"]})
+        asked = frame.iloc[:0].reindex(range(len(known))).assign(metric=known)
+        select(asked, "agreement", metric=parameters.metrics)
+        frame = frame[frame["metric"].isin(parameters.metrics) & frame["other"].isin(parameters.metrics)]
+    return tidy(frame, "agreement", KEYS).rename(columns={"n": "correlations"})
+
+
+def metric_label(style: Style, name: str) -> str:
+    """``SaCo k=10`` for ``saco k=10``."""
+    metric, _, variant = name.partition(" ")
+    return f"{style.label(metric)} {variant}".strip()
+
+
+@figure(
+    "metric_agreement",
+    needs=("agreement",),
+    rows=rows,
+    title="Agreement of the metrics",
+    caption=(
+        "Rank correlation between every two metrics, each turned so that larger is better: Kendall's τ-b below the "
+        "diagonal, Spearman's ρ above it. 1 means that two metrics give the same order, 0 that they have nothing to do "
+        "with each other. With m methods the order of the means has m points, so single values are uncertain; the "
+        "order on one image is averaged over images. Grey cells are undefined."
+    ),
+    category="metrics",
+    parameters=Agreement,
+    citation="Wu et al. 2024 (arXiv 2404.01415); Kendall 1945",
+)
+def metric_agreement(data: FigureData, parameters: Agreement, style: Style) -> Figure:
+    """Kendall's τ and Spearman's ρ between every two metrics."""
+    import matplotlib
+    from matplotlib.colors import Normalize
+    from matplotlib.patches import Rectangle
+
+    table = rows(data, parameters)
+    names = sorted({*table["metric"], *table["other"]}, key=natural)
+    groups = facets(table, ("dataset", "model"), style)
+    side_by_side = len(parameters.levels) if style.columns == "two" else 1
+    panels = [
+        (f"{title}: {TITLES[level]}", part[part["level"] == level])
+        for title, part in groups
+        for level in parameters.levels
+    ]
+    shape = (-(-len(panels) // side_by_side), side_by_side)
+    room = (style.width * 25.4 - 22) / shape[1] - 32
+    picture, axes = canvas(style, *shape, panel_mm=min(room, 70) + 32)
+    norm, colours = Normalize(-1, 1), matplotlib.colormaps[style.diverging].with_extremes(bad="#DDDDDD")
+    size = style.font_size * min(0.85, 5.2 / len(names))
+    for panel, (title, part) in zip(axes.flat, panels, strict=True):
+        grid = np.full((len(names), len(names)), np.nan)
+        for _, row in part.iterrows():
+            i, j = sorted((names.index(row["metric"]), names.index(row["other"])))
+            grid[j, i], grid[i, j] = row["kendall"], row["spearman"]
+        for i in range(len(names)):
+            for j in range(len(names)):
+                if np.isfinite(grid[i, j]):
+                    shown = f"{grid[i, j]:.2f}".replace("-", "−")
+                    panel.text(
+                        j, i, shown, ha="center", va="center", fontsize=size, color=text_on(colours(norm(grid[i, j])))
+                    )
+        image = panel.imshow(np.ma.masked_invalid(grid), cmap=colours, norm=norm)
+        for i in range(len(names)):
+            panel.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, facecolor="white", linewidth=0))
+        labels = [metric_label(style, name) for name in names]
+        panel.set_xticks(range(len(names)), labels, rotation=40, ha="right", rotation_mode="anchor")
+        panel.set_yticks(range(len(names)), labels)
+        panel.tick_params(length=0)
+        panel.grid(visible=False)
+        panel.spines[:].set_visible(False)
+        panel.set_title(title)
+    bar = picture.colorbar(image, ax=list(axes.flat), shrink=0.6, aspect=30, pad=0.015)
+    bar.set_label("rank correlation (τ below, ρ above)")
+    bar.outline.set_visible(False)
+    wrap_titles(picture)
+    return picture
