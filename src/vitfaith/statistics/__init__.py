@@ -4,6 +4,7 @@ from vitfaith.statistics.agreement import metric_agreement
 from vitfaith.statistics.intervals import confidence_interval
 from vitfaith.statistics.paired import paired_comparisons, paired_tests
 from vitfaith.statistics.ranks import MeanRanks, friedman_nemenyi
+from vitfaith.statistics.segmentation import segmentation_scores
 from vitfaith.statistics.summary import summarise
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "metric_agreement",
     "paired_comparisons",
     "paired_tests",
+    "segmentation_scores",
     "summarise",
 ]

@@ -1,0 +1,113 @@
+"""How well pixel maps find a segmented object.
+
+Every function takes ``maps`` (M, H, W) float64 of one image and ``truth`` (H, W) with 1 object, 0 background and −1
+ignored, and returns (M,) float64. Ignored pixels take no part. Callers see to it that there are labelled pixels of the
+classes that a function needs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def unit_range(maps: Tensor) -> Tensor:
+    """Each map (M, H, W) scaled linearly onto [0, 1]; NaN where it is constant."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low)
+
+
+def segmentation_counts(maps: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Pixel counts of the map binarised at its mean (over all pixels), strictly greater = object.
+
+    Chefer et al. (CVPR 2021) sum them over a data set: pixel accuracy is correct / labelled, mIoU the mean over
+    background and object of intersection / union.
+    """
+    found = maps > maps.mean((1, 2), keepdim=True)
+    labelled = truth >= 0
+    correct = (found == (truth == 1)) & labelled
+    counts = {"correct": correct, "labelled": labelled.expand_as(found)}
+    for name, predicted, actual in (("background", ~found, truth == 0), ("object", found, truth == 1)):
+        counts[f"intersection_{name}"] = predicted & actual
+        counts[f"union_{name}"] = (predicted & labelled) | actual
+    return {name: pixels.sum((1, 2)).double() for name, pixels in counts.items()}
+
+
+def f1(maps: Tensor, truth: Tensor) -> Tensor:
+    """F1 of the object for the map binarised at its mean; 0 where neither map nor truth has an object pixel."""
+    counts = segmentation_counts(maps, truth)
+    both = counts["intersection_object"]
+    return torch.where(both > 0, 2 * both / (counts["union_object"] + both), 0.0)
+
+
+def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
+    """Average precision (M,) of ``scores`` (M, N) for the entries ``positive`` (N,) bool; ties share one threshold."""
+    hits, places, last = _thresholds(scores, positive)
+    precision = (hits / places).gather(1, last)
+    step = hits.diff(dim=1, prepend=torch.zeros_like(hits[:, :1]))
+    return (step * precision).sum(1) / positive.sum()
+
+
+def two_channel_average_precision(maps: Tensor, truth: Tensor) -> Tensor:
+    """Average precision of the pair (1 − map, map) against the pair (background, object), flattened together.
+
+    ``maps`` lie in [0, 1]. Chefer et al. (CVPR 2021) average it over images and call it mAP.
+    """
+    labelled = truth >= 0
+    scores, actual = maps[:, labelled], truth[labelled] == 1
+    return average_precision(torch.cat([1 - scores, scores], 1), torch.cat([~actual, actual]))
+
+
+def auroc(scores: Tensor, positive: Tensor) -> Tensor:
+    """Area under the ROC curve (M,): the chance that a positive entry scores above a negative one, ties counting half."""
+    hits, places, last = _thresholds(scores, positive)
+    misses = places - hits
+    # straight lines between the ends of runs of equal scores
+    ends = torch.cat([torch.ones_like(last[:, :1], dtype=torch.bool), last[:, 1:] != last[:, :-1]], 1)
+    areas = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
+    for row in range(len(scores)):
+        run = last[row, ends[row]]
+        y = torch.nn.functional.pad(hits[row, run], (1, 0))
+        x = torch.nn.functional.pad(misses[row, run], (1, 0))
+        areas[row] = torch.trapezoid(y, x)
+    return areas / (positive.sum() * (~positive).sum())
+
+
+def best_iou(scores: Tensor, positive: Tensor) -> Tensor:
+    """Highest IoU (M,) between the positive entries and those that score at least some threshold."""
+    hits, places, last = _thresholds(scores, positive)
+    return (hits / (positive.sum() + places - hits)).gather(1, last).amax(1)
+
+
+def rank_accuracy(scores: Tensor, positive: Tensor) -> Tensor:
+    """Share (M,) of positive entries among as many leading ones; of equal scores the earlier leads."""
+    count = int(positive.sum())
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :count]
+    return positive[order].double().mean(1)
+
+
+def mass_accuracy(maps: Tensor, truth: Tensor) -> Tensor:
+    """Share (M,) of the positive part's mass that lies on the object; NaN where no labelled pixel is positive."""
+    mass = maps.clamp(min=0) * (truth >= 0)
+    return (mass * (truth == 1)).sum((1, 2)) / mass.sum((1, 2))
+
+
+def pointing_hit(maps: Tensor, truth: Tensor, tolerance: float) -> Tensor:
+    """1 where an object pixel lies within ``tolerance`` pixels (Euclidean) of the map's first maximum, else 0."""
+    place = maps.flatten(1).argmax(1)
+    row, column = place // maps.shape[2], place % maps.shape[2]
+    objects = (truth == 1).nonzero()
+    distance = (objects[None] - torch.stack([row, column], 1)[:, None]).double().norm(dim=2)
+    return (distance.amin(1) <= tolerance).double()
+
+
+def _thresholds(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """By falling score: positives so far (M, N), entries so far (N,), and each entry's last one of equal score (M, N)."""
+    ordered, order = scores.sort(dim=1, descending=True, stable=True)
+    hits = positive[order].double().cumsum(1)
+    number = scores.shape[1]
+    places = torch.arange(1, number + 1, device=scores.device, dtype=torch.float64)
+    ends = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (0, 1), value=True)
+    last = torch.where(ends, torch.arange(number, device=scores.device), number - 1)
+    last = last.flip(1).cummin(1).values.flip(1)
+    return hits, places.expand_as(hits), last
