@@ -45,13 +45,15 @@ def tokentm(context: Context, parameters: Parameters) -> Tensor:
         state, after = capture.hidden(layer), capture.hidden(layer + 1)
         attention, values = capture.attention(layer), capture.value(layer)
         weight, bias = _projection(capture.blocks[layer])
-        middle = state + torch.einsum("bhnd,ohd->bno", attention @ values, weight) + bias
+        heads, width = values.shape[1], values.shape[3]
+        middle = state + (attention @ values).transpose(1, 2).flatten(2) @ weight.T + bias
         mlp = after - middle
         row = row + row * transformation_weights(_length(middle), _length(mlp), (middle * mlp).sum(-1))
         # Lengths and products of V_h·W_proj,h through d×d and N×d matrices: the N×D tokens of each head are not formed.
-        gram = torch.einsum("ohd,ohe->hde", weight, weight)
+        blocks = weight.unflatten(1, (heads, width)).transpose(0, 1)
+        gram = blocks.transpose(1, 2) @ blocks
         lengths = (values @ gram * values).sum(-1).clamp_min(0).sqrt()
-        products = (torch.einsum("bno,ohd->bhnd", state, weight) * values).sum(-1)
+        products = ((state @ weight).unflatten(-1, (heads, width)).transpose(1, 2) * values).sum(-1)
         weights = transformation_weights(_length(state)[:, None], lengths, products)
         positive = (attention * capture.attention_gradient(layer)).clamp_min(0)
         row = row + (times_heads(row, positive) * weights).mean(1)
@@ -77,7 +79,7 @@ def _length(tokens: Tensor) -> Tensor:
 
 
 def _projection(block: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight (D, H, d) and bias (D,) with which heads add to the residual stream, layer scale included."""
+    """Weight (D, H·d) and bias (D,) with which heads add to the residual stream, layer scale included."""
     attention = getattr(block, "attn", None)
     projection = getattr(attention, "proj", None)
     plain = isinstance(getattr(attention, "norm", None), torch.nn.Identity | None)
@@ -85,9 +87,8 @@ def _projection(block: nn.Module) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"tokentm needs blocks whose attention ends in a plain projection, not {type(block).__name__}; leave it out"
         )
-    heads = int(attention.num_heads)  # type: ignore[union-attr]
-    weight = projection.weight.float().unflatten(1, (heads, -1))
-    bias = torch.zeros_like(weight[:, 0, 0]) if projection.bias is None else projection.bias.float()
+    weight = projection.weight.float()
+    bias = torch.zeros_like(weight[:, 0]) if projection.bias is None else projection.bias.float()
     # timm's LayerScale, or the gamma_1 of BEiT and EVA.
     gamma = getattr(getattr(block, "ls1", None), "gamma", getattr(block, "gamma_1", None))
-    return (weight, bias) if gamma is None else (gamma.float()[:, None, None] * weight, gamma.float() * bias)
+    return (weight, bias) if gamma is None else (gamma.float()[:, None] * weight, gamma.float() * bias)
