@@ -97,7 +97,7 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
     return (
         "## Attacks and smoothing\n\nAccuracy on "
         f"{accuracy['count'].min()} images (behind `dds`: arg-max of the mean probability):\n\n{markdown(table)}\n\n"
-        "Overlap of the top 20 % of patches with the map of the clean image behind the same smoothing. The attacks are "
+        "Overlap of the top 20 % of patches with the map of the clean image behind the same smoothing (random maps are keyed by the image and do not look at it, so theirs is 1 by construction). The attacks are "
         "aimed at the undefended classifier's prediction, neither at the explanation nor through the smoothing, and "
         "their l2 length is far beyond any certified radius: what follows is empirical.\n\n" + markdown(overlap) + "\n"
     )
