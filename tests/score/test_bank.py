@@ -21,7 +21,8 @@ from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import uniform
 from vitfaith.score import bank_metrics
-from vitfaith.score.bank import Bank, BankRequest, Cells, Singles, Subsets, build_bank
+from vitfaith.score.bank import BankRequest, Cells, Singles, Subsets
+from vitfaith.score.bank_store import Bank, build_bank
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.fills import resolve_fill
 from vitfaith.score.registry import METRICS

@@ -1,7 +1,7 @@
 """Metrics that read the response bank: one set of masked images serves every map.
 
 They ask the engine for the masks of :mod:`vitfaith.score.bank`, once a batch for all methods, or take the answers from
-``extras["bank"]`` (a :class:`~vitfaith.score.bank.Bank`) when it holds them. Metrics with equal ``size``, ``count``,
+``extras["bank"]`` (a :class:`~vitfaith.score.bank_store.Bank`) when it holds them. Metrics with equal ``size``, ``count``,
 ``side`` and ``fill`` share their masks.
 """
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
-from vitfaith.score.bank import Bank, BankRequest, Cells, Singles, Subsets, by_image
+from vitfaith.score.bank import BankRequest, Cells, Singles, Subsets, by_image
+from vitfaith.score.bank_store import Bank
 from vitfaith.score.fills import FillChoice, resolve_fill
 from vitfaith.score.metrics.base import Answers, Metric, Response, ScoreContext, metric
 from vitfaith.score.metrics.common import FillParameters
@@ -110,7 +111,7 @@ def _stored(request: BankRequest | Clean, context: ScoreContext) -> Response | N
     if bank is None:
         return None
     if not isinstance(bank, Bank):
-        raise InputError(f"extras['bank'] must be a vitfaith.score.bank.Bank, not {type(bank).__name__}")
+        raise InputError(f"extras['bank'] must be a vitfaith.score.bank_store.Bank, not {type(bank).__name__}")
     return bank.find(request, context)
 
 
