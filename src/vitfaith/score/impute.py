@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 _DIRECT, _DIAGONAL = 1 / 6, 1 / 12
+CHECK_EVERY = 8
+"""Iterations between two looks at which systems still run: asking the device stalls it."""
 
 
 def impute_linear(images: Tensor, removed: Tensor, tolerance: float = 1e-5, max_steps: int = 5000) -> Tensor:
@@ -44,28 +46,39 @@ def _neighbour_sum(values: Tensor) -> Tensor:
 def _conjugate_gradient(
     right: Tensor, start: Tensor, mask: Tensor, degree: Tensor, tolerance: float, max_steps: int
 ) -> Tensor:
-    def apply(values: Tensor) -> Tensor:
-        return mask * (degree * values - _neighbour_sum(values))
+    """Solution (N, C, H, W); every system stops by itself, and images whose channels all have are set aside."""
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum((2, 3), keepdim=True)
 
+    def apply(values: Tensor) -> Tensor:
+        return mask * (degree * values - _neighbour_sum(values))
+
+    finished = torch.empty_like(right)
+    place = torch.arange(len(right), device=right.device)
     solution = start
     residual = right - apply(start)
     direction = residual
-    norm = dot(residual, residual)
-    goal = tolerance**2 * dot(right, right)
+    norm, goal = dot(residual, residual), tolerance**2 * dot(right, right)
     for step in range(max_steps):
         active = norm > goal
-        if step % 8 == 0 and not bool(active.any()):  # asking the device stalls it, so ask seldom
-            break
+        if step % CHECK_EVERY == 0:
+            running = active.flatten(1).any(1)
+            left = int(running.sum())
+            if left == 0:
+                break
+            if left <= len(place) // 2:
+                finished[place[~running]] = solution[~running]
+                state = (place, solution, residual, direction, norm, goal, active, mask, degree)
+                place, solution, residual, direction, norm, goal, active, mask, degree = (x[running] for x in state)
         image = apply(direction)
         curvature = dot(direction, image)
-        # A finished system takes steps of length zero; its neighbours in the batch must not change it.
+        # A finished system takes steps of length zero until it is set aside.
         length = torch.where(active & (curvature > 0), norm / curvature, 0.0)
         solution = solution + length * direction
         residual = residual - length * image
         new_norm = dot(residual, residual)
         direction = torch.where(active, residual + new_norm / norm.clamp(min=1e-38) * direction, direction)
         norm = torch.where(active, new_norm, norm)
-    return solution
+    finished[place] = solution
+    return finished
