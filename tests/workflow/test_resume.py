@@ -26,11 +26,10 @@ def tables_of(folder: Path) -> dict[str, bytes]:
 def test_kill_in_the_middle_then_the_same_command(finished_study: Workflow, tmp_path: Path) -> None:
     workflow = copy_of_the_workflow(tmp_path / "repository")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/tiny.yaml"]
-    environment = {**os.environ, "PYTHONPATH": str(workflow.folder / "src"), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command,
         cwd=workflow.folder,
-        env=environment,
+        env=workflow.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
