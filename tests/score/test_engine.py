@@ -477,3 +477,17 @@ def test_a_model_in_training_mode_is_refused(images, targets, image_ids, maps):
     training.train()
     with pytest.raises(InputError, match="training mode"):
         evaluate(training, images, targets, image_ids, maps, {"s": default("saco")})
+
+
+def test_curve_table_leaves_padding_out(vit, images, targets, image_ids, maps):
+    plain = images.clone()
+    plain[0] = 0.5
+    plain[0, :, :, 8:] = 0.1  # fewer superpixels than noise has
+    result = evaluate(vit, plain, targets, image_ids, {"a": maps["a"]}, {"irof": default("irof")})
+    frame = result.curves.to_pandas()
+    steps = frame.groupby("image_id").step.max()
+    assert steps.nunique() > 1
+    assert (frame.groupby("image_id").size() == steps + 1).all()
+    assert frame.notna().all().all()
+    assert (frame.groupby("image_id").fraction.max() == 1).all()
+    assert np.isfinite(result.scores.column("value").to_numpy()).all()
