@@ -61,6 +61,24 @@ def test_missing_and_broken_files_are_named(folder: Path) -> None:
         Denoiser.load(folder)
 
 
+def test_a_hub_id_is_downloaded_without_pickles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[tuple[str, list[str]]] = []
+
+    def download(name: str, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        if name == "someone/nothing":
+            raise OSError("404")
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert Denoiser.load("someone/denoiser").channels == 3
+    assert asked == [("someone/denoiser", ["*.json", "*diffusion_pytorch_model.safetensors"])]
+    with pytest.raises(ArtifactError, match="hub does not give it: 404"):
+        Denoiser.load("someone/nothing")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

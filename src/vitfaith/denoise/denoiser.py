@@ -70,8 +70,9 @@ class Denoiser:
             )
         if not (unet / _WEIGHTS).is_file():
             raise ArtifactError(f"denoiser '{folder}' has no {unet / _WEIGHTS}; only safetensors weights are read")
-        network = _load_network(unet)
-        return cls(network.to(device=device, dtype=dtype), schedule, str(folder))
+        network = _load_network(unet).to(device)
+        # diffusers' own .to(dtype) warns about modules to keep in float32 even when there are none
+        return cls(nn.Module.to(network, dtype=dtype), schedule, str(folder))
 
     @property
     def device(self) -> torch.device:

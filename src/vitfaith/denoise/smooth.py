@@ -92,11 +92,18 @@ def denoise_images(
         result = torch.empty(len(images), len(samples), *images.shape[1:])
         flat = result.view(-1, *images.shape[1:])
         pairs = [(i, s) for i in range(len(images)) for s in samples]
-        for start in range(0, len(pairs), max(1, batch_size)):
-            chunk = pairs[start : start + max(1, batch_size)]
-            batch = images[[i for i, _ in chunk]].clone().to(denoiser.device, torch.float32)
+        step = max(1, batch_size)
+        finished: tuple[slice, Tensor] | None = None
+        for start in range(0, len(pairs), step):
+            chunk = pairs[start : start + step]
+            batch = _upload(images[[i for i, _ in chunk]].clone().float(), denoiser.device)
             draw = keyed_noise([generator(seed, image_ids[i], PURPOSE, s) for i, s in chunk])
-            flat[start : start + len(chunk)] = smooth_batch(denoiser, batch, parameters, draw, level).cpu()
+            smoothed = smooth_batch(denoiser, batch, parameters, draw, level)
+            if finished is not None:  # fetched late, so that a GPU works while the next noise is drawn
+                flat[finished[0]] = finished[1].cpu()
+            finished = slice(start, start + len(chunk)), smoothed
+        if finished is not None:
+            flat[finished[0]] = finished[1].cpu()
     return result
 
 
@@ -105,9 +112,16 @@ def keyed_noise(sources: Sequence[Generator]) -> Draw:
 
     def draw(like: Tensor) -> Tensor:
         shape = like.shape[1:]
-        return torch.stack([torch.randn(shape, generator=source) for source in sources]).to(like.device)
+        return _upload(torch.stack([torch.randn(shape, generator=source) for source in sources]), like.device)
 
     return draw
+
+
+def _upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``; from pinned memory to a GPU, so that the copy does not wait for the work before it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def smooth_batch(
