@@ -1,0 +1,140 @@
+"""The shared pass against the bare forward and backward it cannot avoid, and against packages one method at a time.
+
+    python -m benchmarks.attribute
+
+Random ViTs at 224 pixels, on the GPU if there is one. On a CPU the clock is the process's own time on one thread,
+which other load does not change much. Lines take turns after a warm-up and the best of five counts. The last column
+is the time divided by that of the bare forward and backward.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitfaith.attribute.explain import explain
+from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.passes import PassCounter
+
+MODELS = {"vit_tiny_patch16_224": 8, "vit_small_patch16_224": 4}
+"""timm name → images in the batch."""
+
+REPEATS = 5
+COMMON = ["saliency", "input_x_gradient", "attention_rollout", "token_gradcam", "token_hirescam", "token_layercam",
+          "token_xgradcam", "token_eigencam"]  # fmt: skip
+"""What the packages offer too."""
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BARE = "bare forward + backward"
+
+
+class Work:
+    """A model and a batch of images."""
+
+    def __init__(self, name: str, images: int) -> None:
+        """Random weights: the time of a pass does not depend on them."""
+        generator = torch.Generator().manual_seed(0)
+        self.classifier = freeze(Classifier(build_backbone(name, {}), [0.5] * 3, [0.5] * 3)).to(DEVICE)
+        self.unfused = copy.deepcopy(self.classifier)
+        for block in self.unfused.backbone.blocks:
+            block.attn.fused_attn = False
+        self.images = torch.rand(images, 3, 224, 224, generator=generator).to(DEVICE)
+        self.targets = torch.arange(images, device=DEVICE)
+
+    def bare(self) -> None:
+        """What no gradient method can avoid."""
+        images = self.images.clone().requires_grad_()
+        torch.autograd.grad(self.classifier(images).gather(1, self.targets[:, None]).sum(), images)
+
+    def ours(self, names: list[str]) -> None:
+        """All ``names`` from one shared pass."""
+        methods = {name: (name, EXPLAINERS[name].parameters()) for name in names}
+        ids = [str(i) for i in range(len(self.images))]
+        explain(self.classifier, self.images, self.targets, ids, methods, seed=0, batch_size=len(ids))
+
+    def packages(self) -> None:
+        """The common methods by captum, grad-cam and fast-vit-rollout, one after the other."""
+        import pytorch_grad_cam
+        from captum.attr import InputXGradient, Saliency
+        from fast_vit_rollout import ViTAttentionRollout
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        images = self.images.clone().requires_grad_()
+        Saliency(self.classifier).attribute(images, target=self.targets)
+        InputXGradient(self.classifier).attribute(images, target=self.targets)
+        rollout = ViTAttentionRollout(self.unfused)
+        with torch.no_grad():
+            self.unfused(self.images)
+        rollout._compute_rollout()
+        for module in self.unfused.modules():  # the package leaves its hooks, which would slow the next round
+            module._forward_hooks.clear()
+        wanted = [ClassifierOutputTarget(int(target)) for target in self.targets]
+        layer = self.classifier.backbone.blocks[-1].norm1
+        for name in ("GradCAM", "HiResCAM", "LayerCAM", "XGradCAM", "EigenCAM"):
+            method = getattr(pytorch_grad_cam, name)
+            with method(self.classifier, [layer], reshape_transform=_to_channels) as cam:
+                cam(images, wanted)
+
+    def lines(self) -> Mapping[str, Callable[[], None]]:
+        """What is timed, in the order of the table."""
+        every = [entry.name for entry in EXPLAINERS if entry.traits["family"] == "one_pass"]
+        without = [name for name in every if name not in ("legrad", "tokentm")]
+        return {
+            BARE: self.bare,
+            f"shared pass, {len(COMMON)} methods that packages offer": lambda: self.ours(COMMON),
+            f"packages, the same {len(COMMON)} one by one": self.packages,
+            f"shared pass, {len(without)} methods (no legrad, tokentm)": lambda: self.ours(without),
+            f"shared pass, all {len(every)} one-pass methods": lambda: self.ours(every),
+        }
+
+
+def _to_channels(tokens: Tensor) -> Tensor:
+    return tokens[:, 1:].unflatten(1, (14, 14)).permute(0, 3, 1, 2)
+
+
+def seconds(action: Callable[[], None]) -> float:
+    """Time of one call: of this process on a CPU, by the wall on a GPU."""
+    clock = time.perf_counter if DEVICE == "cuda" else time.process_time
+    start = clock()
+    action()
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def measure(work: Work) -> list[tuple[str, int, int, float]]:
+    """(line, forwards, backwards, best seconds) of each line; passes are counted in batches."""
+    lines = work.lines()
+    counts: dict[str, Any] = {}
+    for name, action in lines.items():
+        with PassCounter(work.classifier) as fused, PassCounter(work.unfused) as unfused:
+            action()
+        size = len(work.images)
+        counts[name] = ((fused.forwards + unfused.forwards) // size, (fused.backwards + unfused.backwards) // size)
+    times: dict[str, list[float]] = {name: [] for name in lines}
+    for _ in range(REPEATS):
+        for name, action in lines.items():
+            times[name].append(seconds(action))
+    return [(name, *counts[name], min(times[name])) for name in lines]
+
+
+def main() -> None:
+    """Print one table a model."""
+    torch.set_num_threads(1)
+    for name, images in MODELS.items():
+        rows = measure(Work(name, images))
+        bare = rows[0][3]
+        print(f"\n{name}, {images} images, {DEVICE}, torch {torch.__version__}\n")
+        print("| what | forwards | backwards | seconds | / bare |\n|---|---:|---:|---:|---:|")
+        for line, forwards, backwards, best in rows:
+            print(f"| {line} | {forwards} | {backwards} | {best:.3f} | {best / bare:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
