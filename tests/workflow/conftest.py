@@ -41,7 +41,7 @@ class Workflow:
     def planned(self, *arguments: str) -> Counter[str]:
         """Rule → number of jobs that a dry run lists (targets left out)."""
         text = self.snakemake("-n", "--quiet", "rules", *arguments).stdout
-        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n?", text + "\n\n", re.DOTALL)
+        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", text + "\n\n", re.DOTALL)
         if table is None:
             return Counter()
         rows = (line.split() for line in table.group(1).splitlines() if line.strip())
