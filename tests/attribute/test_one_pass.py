@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.attribute import textbook
 from tests.attribute.autograd import close, reference
-from tests.attribute.bridge import twin
-from tests.attribute.zoo import batch, model, tiny
+from tests.attribute.oracles import ORACLES, Oracle, maps, quiet
+from tests.attribute.zoo import batch, model
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.readout import readout_rows
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.classifier import Classifier
 
 MODELS = ["class_token", "registers", "average_pool", "distilled", "layer_scale", "oblong", "class_token_unread"]
-GOLDEN = Path(__file__).parents[1] / "data" / "relevance.safetensors"
-
-
-def maps(classifier: Classifier, name: str, **parameters: Any) -> Tensor:
-    """Maps (4, rows, columns) of one explainer on the model's batch."""
-    images, targets, ids = batch(classifier)
-    methods = {"it": (name, EXPLAINERS[name].parameters(**parameters))}
-    return explain(classifier, images, targets, ids, methods, seed=0, batch_size=4)["it"]
 
 
 @cache
@@ -202,88 +192,9 @@ def test_pixel_methods_equal_loops_over_patches_and_pixels(name: str) -> None:
         close(maps(model(name), "input_x_gradient", zero=zero), torch.from_numpy(expected[zero]))
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_rollout_equals_fast_vit_rollout(fusion: str) -> None:
-    from fast_vit_rollout import ViTAttentionRollout
-
-    classifier = copy.deepcopy(model("class_token"))
-    images, _, _ = batch(classifier)
-    for block in classifier.backbone.blocks:
-        block.attn.fused_attn = False
-    oracle = ViTAttentionRollout(classifier, head_fusion=fusion, discard_ratio=0.0)
-    classifier(images)
-    matrix = oracle._compute_rollout()
-    found = maps(model("class_token"), "attention_rollout", head_fusion=fusion)
-    close(found, matrix[:, 0, 1:].unflatten(1, (4, 4)), 1e-6)
-
-
-def test_pixel_methods_equal_captum() -> None:
-    from captum.attr import InputXGradient, Saliency
-
-    classifier = model("class_token")
-    images, targets, _ = batch(classifier)
-    saliency = Saliency(classifier).attribute(images.clone(), target=targets, abs=True).detach()
-    product = InputXGradient(classifier).attribute(images.clone(), target=targets).detach()
-    patches = torch.nn.functional.avg_pool2d(saliency.amax(1), 4)
-    close(maps(classifier, "saliency"), patches, 1e-6)
-    close(maps(classifier, "input_x_gradient"), 16 * torch.nn.functional.avg_pool2d(product.sum(1), 4), 1e-5)
-
-
-@pytest.mark.parametrize("method", CAMS)
-def test_token_cams_equal_pytorch_grad_cam(method: str) -> None:
-    import pytorch_grad_cam
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_with_sign_correction
-
-    classes = {
-        "token_gradcam": "GradCAM", "token_hirescam": "HiResCAM", "token_layercam": "LayerCAM",
-        "token_xgradcam": "XGradCAM", "token_eigencam": "EigenCAM",
-    }  # fmt: skip
-    classifier = copy.deepcopy(model("class_token"))
-    images, targets, _ = batch(classifier)
-
-    def to_channels(tokens: Tensor) -> Tensor:
-        return tokens[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
-
-    layer = classifier.backbone.blocks[-1].norm1
-    with getattr(pytorch_grad_cam, classes[method])(classifier, [layer], reshape_transform=to_channels) as cam:
-        cam.get_target_width_height = lambda _: (4, 4)  # their resize, by another library, is not under test
-        if method == "token_eigencam":  # their EigenCAM has a random sign; their Seg-EigenCAM corrects it
-            cam.get_cam_image = lambda *a, **k: get_2d_projection_with_sign_correction(a[3])
-        expected = cam(images.clone().requires_grad_(), [ClassifierOutputTarget(int(t)) for t in targets])
-    found = maps(model("class_token"), method).flatten(1)
-    found = found - found.amin(1, keepdim=True)
-    scaled = found / found.amax(1, keepdim=True).clamp_min(1e-12)
-    close(scaled.unflatten(1, (4, 4)), torch.from_numpy(expected), 2e-5)
-
-
-def test_legrad_equals_torchcam_through_the_torchvision_twin() -> None:
-    from torchcam.methods import LeGrad
-
-    classifier = model("class_token")
-    images, targets, _ = batch(classifier)
-    other = twin(classifier)
-    with LeGrad(other.vit, list(other.vit.encoder.layers)) as oracle:
-        scores = other(images.clone().requires_grad_())
-        expected = oracle.compute_cams(targets.tolist(), scores, normalized=False)[0]
-    close(maps(classifier, "legrad"), expected)
-
-
-def test_raw_attention_equals_the_golden_map() -> None:
-    golden = load_file(GOLDEN)
-    classifier = tiny(
-        "vit_base_patch16_224", img_size=32, patch_size=8, embed_dim=48, depth=4, num_heads=4, num_classes=10
-    )
-    state = {key.removeprefix("weights."): v for key, v in golden.items() if key.startswith("weights.")}
-    classifier.backbone.load_state_dict(state)
-    low, high = golden["images"].min(), golden["images"].max()
-    images = (golden["images"] - low) / (high - low)  # stored as they were fed; the wrapper maps [0, 1] back to that
-    wrapped = freeze(Classifier(classifier.backbone, [-float(low / (high - low))] * 3, [1 / float(high - low)] * 3))
-    with torch.no_grad():
-        torch.testing.assert_close(wrapped(images).double(), golden["logits"], atol=2e-5, rtol=1e-5)
-    methods = {"raw": ("raw_attention", EXPLAINERS["raw_attention"].parameters())}
-    found = explain(wrapped, images, golden["target"], list("abcd"), methods, seed=0, batch_size=2)["raw"]
-    close(found, golden["map.raw_attention"])
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: f"{oracle.subject}-{oracle.source}-{oracle.remark}")
+def test_outside_packages_and_stored_outputs_agree(oracle: Oracle) -> None:
+    assert quiet(oracle) <= oracle.tolerance
 
 
 def test_random_levels() -> None:
