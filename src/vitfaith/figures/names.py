@@ -47,6 +47,10 @@ METHODS: dict[str, str] = {
 """Known methods in the order of legends."""
 
 OTHERS: dict[str, str] = {
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
     "saco": "SaCo",
     "saco_rank": "SaCo (ranks)",
     "aopc": "AOPC",
@@ -75,7 +79,7 @@ OTHERS: dict[str, str] = {
     "none": "no smoothing",
     "dds": "DDS",
 }
-"""Known metrics, curves, attacks and smoothings."""
+"""Known datasets, metrics, curves, attacks and smoothings."""
 
 _FIRST = {"clean": 0, "none": 0}
 

@@ -45,7 +45,9 @@ def finest_variant(frame: DataFrame, curves: tuple[str, ...]) -> str:
         raise ConfigError(
             f"table 'curves' has none of the curves {', '.join(curves)}; add a metric that reads them, such as abpc"
         )
-    sizes = {str(name): (part["curve"].nunique(), int(part["step"].max())) for name, part in shown.groupby("variant")}
+    sizes = {
+        str(name): (part["curve"].nunique(), int(part["step"].nunique())) for name, part in shown.groupby("variant")
+    }
     return min(sizes, key=lambda name: (-sizes[name][0], -sizes[name][1], natural(name)))
 
 
