@@ -36,7 +36,6 @@ class ModelSection(Section):
         None, description="channel means in [0, 1] pixel units; without it those stored with the weights"
     )
     std: tuple[float, ...] | None = Field(None, description="channel standard deviations; without it as for mean")
-    classes: tuple[str, ...] = Field((), description="class names, for figures")
     training: ClassifierRecipe | None = Field(None, description="how `snakemake train` trains it")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import DENOISED, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.smooth import denoise_images
+from vitfaith.denoise.smooth import denoise_images, noise_level
 from vitfaith.denoise.smoothings import DdsParameters
 from vitfaith.errors import ArtifactError
 from vitfaith.models.passes import PassCounter
@@ -45,7 +46,14 @@ def run_denoise(
         **encode_images(flat),
     }
     facts = provenance(
-        "denoise", spec, code, device=device, dtype="float32", stored="float16", forwards=passes.forwards
+        "denoise",
+        spec,
+        code,
+        device=device,
+        dtype="float32",
+        stored="float16",
+        noise=asdict(noise_level(network.schedule, parameters)),  # t*, realised and told standard deviation, calls
+        forwards=passes.forwards,
     )
     write_table(pa.table(columns), out, DENOISED, facts)
 
