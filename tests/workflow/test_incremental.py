@@ -35,7 +35,12 @@ def compute(config: Config) -> Config:
     return {**config, "compute": {"batch_size": 3}}
 
 
-def figure_parameter_style(config: Config) -> Config:
+def one_figure(config: Config) -> Config:
+    config["figures"]["gallery"] = {"classes": ["shirt", "trouser"]}
+    return config
+
+
+def style_of_all_figures(config: Config) -> Config:
     config["figures"]["style"] = {"dpi": 120}
     return config
 
@@ -79,7 +84,8 @@ def resamples(config: Config) -> Config:
     [
         (reorder, {}),
         (compute, {}),
-        (figure_parameter_style, FIGURES),
+        (one_figure, {"figures": 1}),
+        (style_of_all_figures, FIGURES),
         (resamples, {"tables": 1, **FIGURES}),
         (
             swap,
