@@ -275,3 +275,14 @@ def make_data() -> FigureData:
 @pytest.fixture(scope="session")
 def data() -> FigureData:
     return make_data()
+
+
+@pytest.fixture(scope="session")
+def small(data: FigureData) -> FigureData:
+    """One model, two attacks: for tests that write many files."""
+
+    def cut(frame: pd.DataFrame) -> pd.DataFrame:
+        frame = frame[frame["model"] == "vit_patch4"]
+        return frame[frame["attack"].isin(["clean", "pgd"])] if "attack" in frame else frame
+
+    return FigureData(**{name: cut(getattr(data, name)) for name in FigureData.names()})

@@ -117,19 +117,30 @@ def test_palettes_are_told_apart_by_all_colour_visions() -> None:
             assert gaps.min() > 0.1, name
 
 
-def test_settings_of_the_user_do_not_matter(data: FigureData, tmp_path: Path) -> None:
+def test_settings_of_the_user_do_not_matter(small: FigureData, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    plain = [p.read_bytes() for p in save_figure(draw("saco_leaderboard", data), tmp_path / "a")]
+    plain = [p.read_bytes() for p in save_figure(draw("saco_leaderboard", small), tmp_path / "a")]
     with matplotlib.rc_context(
         {"font.size": 20, "lines.linewidth": 9, "svg.hashsalt": "x", "savefig.dpi": 33, "axes.grid": True}
     ):
-        user = [p.read_bytes() for p in save_figure(draw("saco_leaderboard", data), tmp_path / "b")]
+        user = [p.read_bytes() for p in save_figure(draw("saco_leaderboard", small), tmp_path / "b")]
     assert plain == user
     assert dict(matplotlib.rcParams) == before
 
 
-def test_saving_twice_and_dotted_names(data: FigureData, tmp_path: Path) -> None:
-    picture = draw("saco_leaderboard", data)
+def test_late_ticks_look_like_early_ones(small: FigureData, tmp_path: Path) -> None:
+    """Saving may make ticks that drawing had not made; they have the style's size, not matplotlib's."""
+    style = Style(dpi=60, font_size=5)
+    picture = draw("accuracy_by_condition", small, style)
+    for axes in picture.axes:
+        axes.set_yticks(np.linspace(0, 1, 9))
+    save_figure(picture, tmp_path / "figure")
+    sizes = {label.get_size() for axes in picture.axes for label in axes.get_yticklabels()}
+    assert sizes == {style.small}
+
+
+def test_saving_twice_and_dotted_names(small: FigureData, tmp_path: Path) -> None:
+    picture = draw("saco_leaderboard", small)
     paths = save_figure(picture, tmp_path / "new" / "k=0.1")
     assert [p.name for p in paths] == ["k=0.1.pdf", "k=0.1.svg", "k=0.1.png"]
     first = [p.read_bytes() for p in paths]
@@ -140,9 +151,9 @@ def test_saving_twice_and_dotted_names(data: FigureData, tmp_path: Path) -> None
 
 
 def test_nothing_is_written_when_a_format_fails(
-    data: FigureData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: FigureData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = draw("saco_leaderboard", data)
+    picture = draw("saco_leaderboard", small)
     whole = picture.savefig
 
     def fail(target: object, *, format: str, **kwargs: object) -> None:
@@ -156,12 +167,12 @@ def test_nothing_is_written_when_a_format_fails(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_width_follows_the_column(data: FigureData, tmp_path: Path) -> None:
+def test_width_follows_the_column(small: FigureData, tmp_path: Path) -> None:
     from PIL import Image
 
     for columns, mm in (("one", 88), ("two", 180)):
         style = Style(columns=columns, dpi=100)
-        png = save_figure(draw("saco_leaderboard", data, style), tmp_path / columns)[-1]
+        png = save_figure(draw("saco_leaderboard", small, style), tmp_path / columns)[-1]
         with Image.open(png) as image:
             assert image.width == pytest.approx(mm / 25.4 * 100, abs=1)
 

@@ -217,7 +217,7 @@ def test_beats_random_signs_and_stars(data: FigureData) -> None:
         )
         gain = sign * (scores[method] - scores["random"]).mean()
         p = pick(data.statistics, model="vit_patch4", metric=metric, method=method, opponent="random").p_adjusted.item()
-        expected = f"{gain:+.2g}".replace("-", "−") + "\n" + (stars(p) or "n.s.")
+        expected = f"{gain:+#.2g}".rstrip(".").replace("-", "−") + "\n" + (stars(p) or "n.s.")
         assert texts[metrics.index(shown), methods.index(name)] == expected
     assert [stars(p) for p in (0.0009, 0.001, 0.01, 0.049, 0.05, float("nan"))] == ["***", "**", "*", "*", "", ""]
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from vitfaith.errors import ArtifactError, InputError
-from vitfaith.tables.cells import leaderboard, mark_of, number
+from vitfaith.figures.names import decimal, number
+from vitfaith.tables.cells import leaderboard, mark_of
 from vitfaith.tables.latex import escape_latex, to_latex
 from vitfaith.tables.markdown import escape_markdown, to_markdown
 
@@ -151,6 +152,7 @@ def test_errors(summary: pd.DataFrame) -> None:
 )
 def test_numbers(value: float, digits: int, expected: str) -> None:
     assert number(value, digits) == expected
+    assert decimal(value, digits) == expected.replace("-", "−")
 
 
 def test_marks() -> None:

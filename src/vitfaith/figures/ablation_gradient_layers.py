@@ -22,6 +22,7 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
+from vitfaith.figures.names import decimal
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
 from vitfaith.figures.style import MARKERS, Look, Style
@@ -100,7 +101,7 @@ def ablation_gradient_layers(data: FigureData, parameters: Ablation, style: Styl
                 side = 1 if x else -1
                 others = part[(part["gradient"] == row["gradient"]) & (part["layers"] != layers)]["mean"]
                 upper = bool((row["mean"] > others).all())
-                text = f"{style.label(row['method'])}\n{row['mean']:.3f}".replace("-0", "−0")
+                text = f"{style.label(row['method'])}\n{decimal(row['mean'], 3)}"
                 panel.annotate(
                     text,
                     (x + side * 0.09, row["mean"]),

@@ -120,7 +120,7 @@ def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Fig
         for (method, metric), row in keyed.items():
             i, j = methods.index(method), metrics.index(metric)
             grid[i, j] = row["gain"] / largest[metric] if largest[metric] > 0 else 0.0
-            shown = f"{row['gain']:+.2g}".replace("-", "−") if np.isfinite(row["gain"]) else "–"
+            shown = f"{row['gain']:+#.2g}".rstrip(".").replace("-", "−") if np.isfinite(row["gain"]) else "–"
             ink = text_on(colours(norm(grid[i, j]))) if np.isfinite(grid[i, j]) else "black"
             mark = stars(row["p_adjusted"])
             panel.text(

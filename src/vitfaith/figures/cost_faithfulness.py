@@ -99,6 +99,7 @@ def cost_faithfulness(data: FigureData, parameters: Cost, style: Style) -> Figur
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.set_title(f"{title} ({count_text(part['n'])})")
+    axes.flat[0].set_xlim(0.5 * table["cost"].clip(lower=0.5).min(), 2.0 * table["cost"].clip(lower=0.5).max())
     arrow = ARROWS[direction_of(parameters.metric, parameters.directions)]
     text = metric_text(style, parameters.metric, str(table["variant"].iloc[0]))
     picture.supxlabel(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vitfaith.figures.names import order_conditions
+from vitfaith.figures.rc import remember
 from vitfaith.figures.style import MM_PER_INCH, Look, Style
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def canvas(
     height = (rows * panel_mm + extra_mm) / MM_PER_INCH
     figure = Figure(figsize=(style.width, height), dpi=style.dpi, layout="constrained")
     FigureCanvasAgg(figure)
+    remember(figure)
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **shared))
 
 

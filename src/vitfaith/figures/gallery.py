@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.figures.data import CONDITION, FigureData, select, tidy
-from vitfaith.figures.names import order_conditions
+from vitfaith.figures.names import decimal, order_conditions
 from vitfaith.figures.registry import figure
 from vitfaith.figures.sheet import Sheet
 from vitfaith.figures.style import Style
@@ -168,5 +168,5 @@ def _show_map(panel: Axes, row: Series, style: Style, overlay: float, size: floa
         panel.imshow(
             heat, cmap=style.sequential, vmin=0, vmax=1, alpha=1 - overlay, extent=extent, interpolation="nearest"
         )
-    value = f"SaCo {row['saco']:.2f}".replace("-", "−") if np.isfinite(row["saco"]) else "no SaCo"
+    value = f"SaCo {decimal(row['saco'], 2)}" if np.isfinite(row["saco"]) else "no SaCo"
     panel.set_xlabel(value, fontsize=size, labelpad=1.5)

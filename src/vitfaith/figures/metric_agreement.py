@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vitfaith.figures.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.draw import canvas, facets, text_on, wrap_titles
-from vitfaith.figures.names import natural
+from vitfaith.figures.names import decimal, natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
 from vitfaith.registry import Parameters
@@ -112,7 +112,7 @@ def metric_agreement(data: FigureData, parameters: Agreement, style: Style) -> F
         for i in range(len(names)):
             for j in range(len(names)):
                 if np.isfinite(grid[i, j]):
-                    shown = f"{grid[i, j]:.2f}".replace("-", "−")
+                    shown = decimal(grid[i, j], 2)
                     panel.text(
                         j, i, shown, ha="center", va="center", fontsize=size, color=text_on(colours(norm(grid[i, j])))
                     )

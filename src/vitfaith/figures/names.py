@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from math import isfinite
 
 METHODS: dict[str, str] = {
     "random": "Random",
@@ -112,6 +113,19 @@ def natural(text: str) -> tuple[tuple[int, float, str], ...]:
     """Sort key that puts ``k=5`` before ``k=10``."""
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
     return tuple((0, float(p), "") if i % 2 else (1, 0.0, p) for i, p in enumerate(parts) if p)
+
+
+def decimal(value: float, digits: int) -> str:
+    """``value`` with ``digits`` decimals and a minus sign; no negative zero; ``–`` where it is not finite."""
+    return number(value, digits).replace("-", "−")
+
+
+def number(value: float, digits: int) -> str:
+    """:func:`decimal` with a hyphen for the sign, for formats that have a minus sign of their own."""
+    if not isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def number_in(variant: str, key: str) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from vitfaith.figures.data import FigureData
 from vitfaith.figures.directions import ARROWS, direction_of
 from vitfaith.figures.draw import canvas, count_text, facets, metric_text, text_on, wrap_titles
-from vitfaith.figures.names import order_conditions
+from vitfaith.figures.names import decimal, order_conditions
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_by_condition import ByCondition, rows
 from vitfaith.figures.style import Style
@@ -65,8 +65,8 @@ def saco_by_condition_heatmap(data: FigureData, parameters: ByCondition, style: 
                 grid[i, j] = row["mean"]
                 shown = "none usable"
                 if np.isfinite(row["mean"]):
-                    bracket = f"\n[{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−") if wide else ""
-                    shown = f"{row['mean']:.2f}".replace("-", "−") + bracket
+                    bracket = f"\n[{decimal(row['low'], 2)}, {decimal(row['high'], 2)}]" if wide else ""
+                    shown = decimal(row["mean"], 2) + bracket
                 ink = text_on(colours(norm(row["mean"]))) if np.isfinite(row["mean"]) else "black"
                 panel.text(
                     j, i, shown, ha="center", va="center", fontsize=0.8 * style.font_size, color=ink, linespacing=1.1

@@ -82,6 +82,7 @@ def saco_by_groups(data: FigureData, parameters: Leaderboard, style: Style) -> F
         if table["low"].min() < 0.25 * table["high"].max():
             panel.axhline(0, **ZERO_LINE)
         panel.set_xticks(range(len(numbers)), [f"{k:g}" for k in numbers])
+        panel.set_xlim(-0.5, len(numbers) - 0.5)
         panel.set_title(f"{title} ({count_text(part['n'])})")
         panel.grid(visible=False, axis="x")
     arrow = ARROWS[direction_of(parameters.metric, parameters.directions)]

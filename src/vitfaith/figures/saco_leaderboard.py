@@ -20,6 +20,7 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
+from vitfaith.figures.names import decimal
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import BASELINE_COLOUR, Style, is_baseline
 from vitfaith.registry import Parameters
@@ -95,7 +96,7 @@ def saco_leaderboard(data: FigureData, parameters: Leaderboard, style: Style) ->
             points(panel, part[part["method"] == row["method"]], np.array([position]), looks[row["method"]])
             if is_baseline(row["method"]):
                 panel.axvspan(row["low"], row["high"], color=BASELINE_COLOUR, alpha=0.18, linewidth=0, zorder=0)
-            value = f"{row['mean']:.3f}".replace("-", "−") if np.isfinite(row["mean"]) else "no value"
+            value = decimal(row["mean"], 3) if np.isfinite(row["mean"]) else "no value"
             panel.annotate(
                 value,
                 (1.01, position),

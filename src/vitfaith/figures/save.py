@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.store import atomic_path
-from vitfaith.figures.rc import settings
+from vitfaith.figures.rc import drawn_with, settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def render_bytes(figure: Figure, kind: str) -> bytes:
         "path.simplify": True,
         "text.usetex": False,
     }
-    with settings(fixed):
+    with settings({**drawn_with(figure), **fixed}):
         figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()
 
@@ -53,7 +53,8 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """
     stem = Path(stem)
     # The layout depends on the resolution, which differs between formats: compute it once, then keep it.
-    figure.draw_without_rendering()
+    with settings(drawn_with(figure)):
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     rendered = {kind: render_bytes(figure, kind) for kind in FORMATS}
     paths = []

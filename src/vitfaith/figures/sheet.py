@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vitfaith.figures.rc import remember
 from vitfaith.figures.style import MM_PER_INCH, Style
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Sheet:
         width = style.width * MM_PER_INCH
         self.figure = Figure(figsize=(style.width, 1.0), dpi=style.dpi)
         FigureCanvasAgg(self.figure)
+        remember(self.figure)
         self.left = self._widest() + 2.5
         self.gap, self.gutter = 1.0, 4.0
         room = width - self.left - 1.0

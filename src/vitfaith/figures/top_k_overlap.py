@@ -64,8 +64,10 @@ def chance(variant: str, patches: int | None) -> float | None:
     caption=(
         "Share of a map's leading patches that it has in common with the map of the same image in the reference "
         "condition ``{reference}``, mean over images with confidence intervals; one panel a model and attack, one "
-        "colour a smoothing. 1 means that the attack moves nothing; the dashed line is the overlap of two independent "
-        "random maps (k/P), shown where the number of patches P is known."
+        "colour a smoothing. 1 means that the attack moves nothing; the dashed line is the overlap of two "
+        "independent random maps (k/P), shown where the number of patches P is known. Maps that do not look at the "
+        "image (``random`` is drawn anew for each image, whatever the attack) stay where they are: stability alone "
+        "is not faithfulness."
     ),
     category="robustness",
     parameters=TopK,

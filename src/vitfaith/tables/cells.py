@@ -166,14 +166,6 @@ def _order(
     return tuple(sorted(names, key=rank))
 
 
-def number(value: float, digits: int) -> str:
-    """``value`` with ``digits`` decimals and a hyphen as sign; no ``-0.00``; ``–`` for NaN."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
 def counts(board: Leaderboard) -> tuple[int, int, int]:
     """(smallest n, largest n, flagged values) over all cells."""
     n = [cell.n for cell in board.cells.values()]

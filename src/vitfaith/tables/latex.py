@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vitfaith.figures.names import label_of
-from vitfaith.tables.cells import Leaderboard, number
+from vitfaith.figures.names import label_of, number
+from vitfaith.tables.cells import Leaderboard
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from vitfaith.figures.names import label_of
-from vitfaith.tables.cells import Cell, Leaderboard, notes, number
+from vitfaith.figures.names import decimal, label_of
+from vitfaith.tables.cells import Cell, Leaderboard, notes
 
 
 def escape_markdown(text: str) -> str:
@@ -14,17 +14,13 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(text.split()))
 
 
-def _number(value: float, digits: int) -> str:
-    return number(value, digits).replace("-", "−")
-
-
 def _cell(cell: Cell | None, digits: int) -> str:
     if cell is None:
         return ""
-    mean = _number(cell.mean, digits)
+    mean = decimal(cell.mean, digits)
     mean = f"**{mean}**" if cell.best else mean
     mark = cell.mark.replace("*", r"\*")
-    return f"{mean}{mark} [{_number(cell.low, digits)}, {_number(cell.high, digits)}], n={cell.n}"
+    return f"{mean}{mark} [{decimal(cell.low, digits)}, {decimal(cell.high, digits)}], n={cell.n}"
 
 
 def to_markdown(
