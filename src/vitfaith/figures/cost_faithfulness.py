@@ -17,6 +17,7 @@ from vitfaith.figures.draw import (
     count_text,
     facets,
     legend_above,
+    legend_mm,
     metric_text,
     points,
     shape_of,
@@ -77,7 +78,9 @@ def cost_faithfulness(data: FigureData, parameters: Cost, style: Style) -> Figur
     panels = facets(table, ("dataset", "model"), style)
     looks, methods = style.looks(table["method"]), style.order(table["method"])
     shape = shape_of(len(panels), 2 if style.columns == "two" else 1)
-    picture, axes = canvas(style, *shape, panel_mm=60, extra_mm=12, sharex=True, sharey=True)
+    picture, axes = canvas(
+        style, *shape, panel_mm=60, extra_mm=legend_mm(style, len(methods)), sharex=True, sharey=True
+    )
     for panel, (title, part) in zip(axes.flat, panels, strict=False):
         for method in methods:
             line = part[part["method"] == method]

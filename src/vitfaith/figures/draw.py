@@ -47,9 +47,9 @@ def shape_of(count: int, most: int) -> tuple[int, int]:
 def facets(rows: DataFrame, by: Sequence[str], style: Style) -> list[tuple[str, DataFrame]]:
     """(title, part) for each combination of ``by`` that occurs, in a fixed order.
 
-    A column with one value everywhere is left out of the titles, unless all have one value: then the last one stays.
+    A column with one value everywhere is left out of the titles, unless all have one value: then the model stays.
     """
-    varying = [c for c in by if rows[c].nunique() > 1] or [by[-1]]
+    varying = [c for c in by if rows[c].nunique() > 1] or ["model"]
     ranks = {c: {v: i for i, v in enumerate(order_conditions(rows[c]))} for c in by}
     keys = sorted(
         {tuple(k) for k in rows[list(by)].itertuples(index=False)},
@@ -164,6 +164,12 @@ def _wrap(artist: Any, breaks: str, room: float, upright: bool) -> None:
         else:
             lines.append(piece)
     artist.set_text(whole if fits(whole) else "\n".join(line.strip().removesuffix(" ·") for line in lines))
+
+
+def legend_mm(style: Style, entries: int) -> float:
+    """Room for the lines of a legend with ``entries`` names of methods, mm."""
+    lines = -(-entries // (5 if style.columns == "two" else 2))
+    return 6 + 0.55 * style.font_size * lines
 
 
 def blank(axes: Iterable[Axes]) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.figures.data import CONDITION, INTERVAL, FigureData, Selection, select, tidy
-from vitfaith.figures.draw import blank, canvas, count_text, facets, legend_above, shape_of, wrap_titles
+from vitfaith.figures.draw import blank, canvas, count_text, facets, legend_above, legend_mm, shape_of, wrap_titles
 from vitfaith.figures.names import natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
@@ -88,7 +88,12 @@ def perturbation_curves(data: FigureData, parameters: Curves, style: Style) -> F
     per_row = pairs if style.columns == "one" or len(panels) <= 2 * pairs else 2 * pairs
     shape = shape_of(len(panels), 1 if style.columns == "one" else per_row)
     picture, axes = canvas(
-        style, *shape, panel_mm=150 / shape[1] if shape[1] > 2 else 52, extra_mm=12, sharex=True, sharey=True
+        style,
+        *shape,
+        panel_mm=150 / shape[1] if shape[1] > 2 else 52,
+        extra_mm=legend_mm(style, len(methods)),
+        sharex=True,
+        sharey=True,
     )
     for panel, (title, part) in zip(axes.flat, panels, strict=False):
         for method in methods:

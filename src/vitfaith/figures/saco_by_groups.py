@@ -14,6 +14,7 @@ from vitfaith.figures.draw import (
     count_text,
     facets,
     legend_above,
+    legend_mm,
     points,
     shape_of,
     wrap_titles,
@@ -71,7 +72,9 @@ def saco_by_groups(data: FigureData, parameters: Leaderboard, style: Style) -> F
     panels = facets(table, ("dataset", "model"), style)
     looks, methods = style.looks(table["method"]), style.order(table["method"])
     shape = shape_of(len(panels), 2 if style.columns == "two" else 1)
-    picture, axes = canvas(style, *shape, panel_mm=60, extra_mm=12, sharex=True, sharey=True)
+    picture, axes = canvas(
+        style, *shape, panel_mm=60, extra_mm=legend_mm(style, len(methods)), sharex=True, sharey=True
+    )
     numbers = sorted(table["groups"].unique())
     for panel, (title, part) in zip(axes.flat, panels, strict=False):
         for i, method in enumerate(methods):
