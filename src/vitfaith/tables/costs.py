@@ -22,9 +22,10 @@ def cost_table(spec: Mapping[str, Any], results: str) -> pd.DataFrame:
         parts = partition_values(path)
         if parts["attack"] != "clean" or parts["smoothing"] != "none":
             continue
-        methods = read_table(path, MAPS).column("method").unique().to_pylist()
+        table = read_table(path, MAPS)
+        methods = table.column("method").unique().to_pylist()
         facts = read_provenance(path)
-        images = len(read_table(path, MAPS)) // max(1, len(methods))
+        images = len(table) // max(1, len(methods))
         counts = {key: facts[key] / max(1, images) for key in ("forwards", "backwards")}
         rows += [
             {"model": parts["model"], "family": parts["family"], "method": m, "sharing": len(methods), **counts}
