@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vitfaith.artifacts.schemas import TRUTH
 from vitfaith.errors import ArtifactError
+
+IGNORED = -1
+"""Value of pixels that a segmentation leaves undecided (the byte 255 in the file)."""
 
 
 def encode_images(images: NDArray[Any]) -> dict[str, pa.Array]:
@@ -38,3 +43,34 @@ def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArr
         name = table.column("image_id")[wrong].as_py()
         raise ArtifactError(f"'{where}', column 'pixels': image {name} has {len(pixels[wrong])} bytes, expected {size}")
     return np.frombuffer(b"".join(pixels), dtype).reshape(-1, channels, height, width)
+
+
+def encode_truth(masks: Sequence[NDArray[Any] | None]) -> dict[str, pa.Array]:
+    """The column for segmentations (H, W) of 1 (object), 0 (background) and −1 (ignored), or bool; None has none."""
+    rows = [None if m is None else np.ascontiguousarray(m, np.int8).tobytes() for m in masks]
+    return {TRUTH.name: pa.array(rows, pa.binary())}
+
+
+def decode_truth(table: pa.Table, where: str) -> NDArray[np.int8] | None:
+    """The segmentations (N, H, W) of a table with image columns: 1 object, 0 background, −1 ignored.
+
+    An image without a segmentation is ignored everywhere; a table without any gives None. ``where`` names the file in
+    errors.
+
+    Raises:
+        ArtifactError: a segmentation has another size than its image, or another value.
+    """
+    rows = table.column(TRUTH.name).to_pylist() if TRUTH.name in table.column_names else []
+    if all(row is None for row in rows):
+        return None
+    height, width = (int(table.column(c)[0].as_py()) for c in ("height", "width"))
+    empty = np.full(height * width, IGNORED, np.int8).tobytes()
+    for name, row in zip(table.column("image_id").to_pylist(), rows, strict=True):
+        if row is not None and len(row) != len(empty):
+            raise ArtifactError(
+                f"'{where}', column 'truth': the mask of image {name} has {len(row)} bytes, its image {len(empty)} pixels"
+            )
+    masks = np.frombuffer(b"".join(empty if r is None else r for r in rows), np.int8).reshape(-1, height, width)
+    if ((masks < IGNORED) | (masks > 1)).any():
+        raise ArtifactError(f"'{where}', column 'truth': bytes other than 0, 1 and 255; write masks with encode_truth")
+    return masks

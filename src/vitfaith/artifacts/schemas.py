@@ -11,6 +11,12 @@ _IMAGE = [
     pa.field("pixels", pa.binary(), nullable=False),
 ]
 _ID = pa.field("image_id", pa.string(), nullable=False)
+TRUTH = pa.field("truth", pa.binary())
+"""Segmentation of an image: height × width bytes, row by row: 1 object, 0 background, 255 ignored; null without one."""
+
+OPTIONAL = frozenset({TRUTH.name})
+"""Columns that a file may lack (older files, images without masks); they are read as nulls."""
+
 _METHOD = pa.field("method", pa.string(), nullable=False)
 _SCORE = [
     pa.field("metric", pa.string(), nullable=False),
@@ -19,7 +25,7 @@ _SCORE = [
     pa.field("flag", pa.string(), nullable=False),  # "" or the reason why value is NaN
 ]
 
-SHARDS = pa.schema([_ID, pa.field("label", pa.int32(), nullable=False), *_IMAGE])
+SHARDS = pa.schema([_ID, pa.field("label", pa.int32(), nullable=False), *_IMAGE, TRUTH])
 """Images of a dataset; ``pixels`` is uint8, channel-first."""
 
 IMAGES = pa.schema(

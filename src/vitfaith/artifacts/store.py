@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitfaith.artifacts.schemas import OPTIONAL
 from vitfaith.errors import ArtifactError
 
 PROVENANCE_KEY = b"vitfaith"
@@ -48,17 +49,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_table(table: pa.Table, path: Path, schema: pa.Schema, provenance: Mapping[str, Any]) -> None:
     """Write ``table`` cast to ``schema`` as zstd Parquet, atomically; ``provenance`` (JSON) goes into the metadata.
 
-    Equal tables and provenance give equal bytes.
+    Equal tables and provenance give equal bytes. Optional columns that ``table`` lacks are written as nulls.
     """
     metadata = {PROVENANCE_KEY: json.dumps(provenance, sort_keys=True).encode()}
-    ordered = table.select(schema.names).cast(schema).replace_schema_metadata(metadata)
+    ordered = _with_optional(table, schema).select(schema.names).cast(schema).replace_schema_metadata(metadata)
     with atomic_path(path) as temporary:
         pq.write_table(ordered, temporary, compression="zstd", row_group_size=4096)
+
+
+def _with_optional(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    for field in schema:
+        if field.name in OPTIONAL and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def _check(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
     for field in expected:
         index = found.get_field_index(field.name)
+        if index < 0 and field.name in OPTIONAL:
+            continue
         if index < 0:
             raise ArtifactError(
                 f"'{path}' has no column '{field.name}'; it was not written by this version: delete it and run again"
@@ -85,7 +95,7 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """All rows of one file, checked against ``schema``; nulls in a required column raise :class:`ArtifactError`."""
     try:
-        table = open_parquet(path, schema).read(columns=schema.names)
+        table = _with_optional(open_parquet(path, schema).read(columns=schema.names), schema)
     except (pa.ArrowInvalid, OSError) as error:
         raise ArtifactError(f"'{path}' is damaged ({error}); delete it and run again") from error
     for field in schema:

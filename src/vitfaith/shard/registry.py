@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,13 @@ class Source:
         image_ids: N unique names.
         labels: (N,) int64.
         read: maps an index array to images uint8 (n, C, H, W); called for one shard at a time.
+        masks: maps an index array to n segmentations (H, W) of the same geometry as the images: bool, or int8 with
+            1 object, 0 background, −1 ignored; None for an image without one. None when the dataset has none.
+        classes: names of the classes in the order of the labels; empty when the dataset does not tell.
     """
 
     image_ids: list[str]
     labels: NDArray[np.int64]
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    masks: Callable[[NDArray[np.int64]], Sequence[NDArray[Any] | None]] | None = None
+    classes: Sequence[str] = ()

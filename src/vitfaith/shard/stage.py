@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vitfaith.artifacts.images import encode_images
+from vitfaith.artifacts.images import encode_images, encode_truth
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
@@ -44,5 +44,7 @@ def run_shard(spec: Mapping[str, Any], code: str, out: Path) -> None:
         "image_id": pa.array([source.image_ids[i] for i in part]),
         "label": pa.array(source.labels[part], pa.int32()),
         **encode_images(source.read(part)),
+        **({} if source.masks is None else encode_truth(source.masks(part))),
     }
-    write_table(pa.table(columns), out, SHARDS, provenance("shard", spec, code, images=len(part)))
+    facts = {"classes": list(source.classes)} if source.classes else {}
+    write_table(pa.table(columns), out, SHARDS, provenance("shard", spec, code, images=len(part), **facts))
