@@ -6,7 +6,8 @@ from snakemake.exceptions import WorkflowError
 
 from vitfaith.config.load import load_study
 from vitfaith.errors import VitfaithError
-from vitfaith.plan import SHARED, Condition, Plan
+from vitfaith.plan.condition import SHARED, Condition
+from vitfaith.plan.plan import Plan
 
 try:
     PLAN = Plan(load_study(config))

@@ -1,6 +1,6 @@
 """``python -m vitfaith``."""
 
-from vitfaith.cli import main
+from vitfaith.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -132,7 +132,7 @@ def test_shipped_configs_satisfy_the_schema_too() -> None:
 
 def test_reading_a_config_imports_no_heavy_library() -> None:
     code = (
-        "import sys; from pathlib import Path; from vitfaith.config.load import load_study, read_yaml; from vitfaith.plan import Plan; "
+        "import sys; from pathlib import Path; from vitfaith.config.load import load_study, read_yaml; from vitfaith.plan.plan import Plan; "
         "Plan(load_study(read_yaml(Path('config/config.yaml')))); "
         "print([m for m in ('torch', 'timm', 'diffusers', 'torchattacks', 'seaborn', 'matplotlib') if m in sys.modules])"
     )

@@ -15,7 +15,7 @@ import pytest
 
 from tests.workflow.conftest import ROOT, Workflow
 from vitfaith.config.load import load_study, read_yaml
-from vitfaith.plan import Plan
+from vitfaith.plan.plan import Plan
 
 pytestmark = pytest.mark.xdist_group("workflow")
 

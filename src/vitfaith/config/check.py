@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import ConfigError
-from vitfaith.plan import Plan
+from vitfaith.plan.plan import Plan
 
 
 def check_study(config: Path) -> list[str]:

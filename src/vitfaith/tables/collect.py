@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from vitfaith.artifacts.store import read_dataset
-from vitfaith.plan import Condition, artifact
+from vitfaith.plan.condition import Condition, artifact
 
 CONDITION = ["dataset", "model", "attack", "smoothing"]
 

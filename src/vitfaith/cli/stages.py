@@ -1,37 +1,18 @@
-"""The command line: one verb a stage (what the rules call), and verbs that tell what exists and whether a config holds."""
+"""One verb a stage: what the rules call, and what repeats a job by hand."""
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from vitfaith.cli.options import BatchSize, Code, Gpus, Images, Out, Spec, Weights, parse_spec
 from vitfaith.device import job_device
-from vitfaith.errors import VitfaithError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer()
 train_app = typer.Typer(no_args_is_help=True, help="Train the networks of a study.")
 app.add_typer(train_app, name="train")
-
-Spec = Annotated[str, typer.Option(help="what the job depends on, as canonical JSON (see `vitfaith plan`)")]
-Code = Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")]
-Images = Annotated[Path, typer.Option(help="Parquet file with the images")]
-Weights = Annotated[Path | None, typer.Option(help="safetensors weights; without it timm's pretrained ones")]
-Out = Annotated[Path, typer.Option(help="file to write")]
-Gpus = Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")]
-BatchSize = Annotated[int, typer.Option(min=1, help="most images in one pass")]
-
-
-def _spec(text: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(text))
-    except ValueError as error:
-        raise VitfaithError(f"--spec is not a JSON object: {error}") from error
 
 
 @app.command()
@@ -39,7 +20,7 @@ def shard(spec: Spec, out: Out, code: Code = "") -> None:
     """Write the images of one shard of a dataset."""
     from vitfaith.shard.stage import run_shard
 
-    run_shard(_spec(spec), code, out)
+    run_shard(parse_spec(spec), code, out)
 
 
 @train_app.command()
@@ -48,7 +29,7 @@ def classifier(spec: Spec, out: Out, log: Out, gpus: Gpus = 0) -> None:
     from vitfaith.train.stage import run_train_classifier
 
     with job_device(gpus) as device:
-        run_train_classifier(_spec(spec), out, log, device)
+        run_train_classifier(parse_spec(spec), out, log, device)
 
 
 @train_app.command()
@@ -57,7 +38,7 @@ def denoiser(spec: Spec, out: Out, log: Out, gpus: Gpus = 0) -> None:
     from vitfaith.train.stage import run_train_denoiser
 
     with job_device(gpus) as device:
-        run_train_denoiser(_spec(spec), out, log, device)
+        run_train_denoiser(parse_spec(spec), out, log, device)
 
 
 @app.command()
@@ -77,7 +58,7 @@ def attack(
 
     with job_device(gpus) as device:
         run_attack(
-            _spec(spec),
+            parse_spec(spec),
             code,
             images,
             weights,
@@ -103,7 +84,7 @@ def denoise(
     from vitfaith.denoise.stage import run_denoise
 
     with job_device(gpus) as device:
-        run_denoise(_spec(spec), code, images, denoiser, out, device=device, batch_size=batch_size)
+        run_denoise(parse_spec(spec), code, images, denoiser, out, device=device, batch_size=batch_size)
 
 
 @app.command()
@@ -121,7 +102,7 @@ def predict(
     from vitfaith.predict.stage import run_predict
 
     with job_device(gpus) as device:
-        run_predict(_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
+        run_predict(parse_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
 
 
 @app.command()
@@ -139,7 +120,7 @@ def attribute(
     from vitfaith.attribute.stage import run_attribute
 
     with job_device(gpus) as device:
-        run_attribute(_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
+        run_attribute(parse_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
 
 
 @app.command()
@@ -158,7 +139,7 @@ def score(
     from vitfaith.score.stage import run_score
 
     with job_device(gpus) as device:
-        run_score(_spec(spec), code, images, maps, weights, scores, curves, device=device, batch_size=batch_size)
+        run_score(parse_spec(spec), code, images, maps, weights, scores, curves, device=device, batch_size=batch_size)
 
 
 @app.command()
@@ -174,7 +155,7 @@ def stability(
     from vitfaith.stability.stage import run_stability
 
     given = {"clean": clean, "undefended": undefended}
-    run_stability(_spec(spec), code, maps, {k: v for k, v in given.items() if v is not None}, out)
+    run_stability(parse_spec(spec), code, maps, {k: v for k, v in given.items() if v is not None}, out)
 
 
 @app.command()
@@ -187,7 +168,7 @@ def tables(
     """Collect an experiment's results into tidy tables with confidence intervals."""
     from vitfaith.tables.stage import run_tables
 
-    run_tables(_spec(spec), code, results, out)
+    run_tables(parse_spec(spec), code, results, out)
 
 
 @app.command()
@@ -200,63 +181,4 @@ def figures(
     """Draw one figure from an experiment's tables."""
     from vitfaith.figures.stage import run_figure
 
-    run_figure(_spec(spec), code, tables, out)
-
-
-class Section(StrEnum):
-    """What can be listed."""
-
-    explainers = "explainers"
-    metrics = "metrics"
-    attacks = "attacks"
-    smoothings = "smoothings"
-    datasets = "datasets"
-    stability = "stability"
-    figures = "figures"
-
-
-@app.command("list")
-def list_(section: Section, as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False) -> None:
-    """Show what exists, from the registries."""
-    from vitfaith.listing import listing, print_listing
-
-    rows = listing(section.value)
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        print_listing(section.value, rows)
-
-
-@app.command()
-def check(config: Annotated[Path, typer.Argument(help="configuration file")] = Path("config/config.yaml")) -> None:
-    """Check a configuration: keys, references, values, and that the files it names exist."""
-    from vitfaith.config.check import check_study
-
-    for line in check_study(config):
-        typer.echo(line)
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON schema of configurations."""
-    from vitfaith.config.schema import schema_text
-
-    typer.echo(schema_text(), nl=False)
-
-
-@app.command()
-def reference() -> None:
-    """Print config/README.md: every key explained."""
-    from vitfaith.config.reference import reference_text
-
-    typer.echo(reference_text(), nl=False)
-
-
-def main() -> None:
-    """Run the command line; an error made for the user is printed alone, any other with its traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        app()
-    except VitfaithError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    run_figure(parse_spec(spec), code, tables, out)

@@ -1,0 +1,61 @@
+"""Verbs that tell what exists and whether a configuration holds."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+class Section(StrEnum):
+    """What can be listed."""
+
+    explainers = "explainers"
+    metrics = "metrics"
+    attacks = "attacks"
+    smoothings = "smoothings"
+    datasets = "datasets"
+    stability = "stability"
+    figures = "figures"
+
+
+@app.command("list")
+def list_(section: Section, as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False) -> None:
+    """Show what exists, from the registries."""
+    from vitfaith.listing import listing, print_listing
+
+    rows = listing(section.value)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        print_listing(section.value, rows)
+
+
+@app.command()
+def check(config: Annotated[Path, typer.Argument(help="configuration file")] = Path("config/config.yaml")) -> None:
+    """Check a configuration: keys, references, values, and that the files it names exist."""
+    from vitfaith.config.check import check_study
+
+    for line in check_study(config):
+        typer.echo(line)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of configurations."""
+    from vitfaith.config.schema import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+@app.command()
+def reference() -> None:
+    """Print config/README.md: every key explained."""
+    from vitfaith.config.reference import reference_text
+
+    typer.echo(reference_text(), nl=False)

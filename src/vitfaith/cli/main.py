@@ -1,0 +1,26 @@
+"""The program."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+import vitfaith.cli
+from vitfaith.cli import inform, stages
+from vitfaith.errors import VitfaithError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=vitfaith.cli.__doc__)
+app.add_typer(stages.app)
+app.add_typer(inform.app)
+
+
+def main() -> None:
+    """Run the command line; an error made for the user is printed alone, any other with its traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except VitfaithError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,27 @@
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vitfaith.errors import VitfaithError
+
+Spec = Annotated[str, typer.Option(help="what the job depends on, as canonical JSON (see `vitfaith plan`)")]
+Code = Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")]
+Images = Annotated[Path, typer.Option(help="Parquet file with the images")]
+Weights = Annotated[Path | None, typer.Option(help="safetensors weights; without it timm's pretrained ones")]
+Out = Annotated[Path, typer.Option(help="file to write")]
+Gpus = Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")]
+BatchSize = Annotated[int, typer.Option(min=1, help="most images in one pass")]
+
+
+def parse_spec(text: str) -> dict[str, Any]:
+    """The JSON object of ``--spec``; raises :class:`VitfaithError` for anything else."""
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise VitfaithError(f"--spec is not a JSON object: {error}") from error

@@ -1,0 +1,29 @@
+"""A condition and the paths of its files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+SHARED = "shared"
+"""Stands for the model in the path of denoised clean images, which no model had a part in."""
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """dataset × model × attack × smoothing."""
+
+    dataset: str
+    model: str
+    attack: str
+    smoothing: str
+
+    @property
+    def folder(self) -> str:
+        """The condition as Hive partition folders; an empty part is left out."""
+        return "/".join(f"{name}={value}" for name, value in asdict(self).items() if value)
+
+
+def artifact(results: str, stage: str, condition: Condition, family: str | None, shard: str) -> str:
+    """Path of one shard of a stage's output."""
+    tail = "" if family is None else f"/family={family}"
+    return f"{results}/{stage}/{condition.folder}{tail}/{shard}.parquet"

@@ -1,0 +1,132 @@
+"""What a job of each stage depends on beside its input files: exactly the settings that reach its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.errors import ConfigError
+from vitfaith.plan.condition import Condition
+from vitfaith.plan.conditions import experiment_conditions
+from vitfaith.registries import REGISTRIES
+
+if TYPE_CHECKING:
+    from vitfaith.plan.plan import Plan
+
+
+def _instances(plan: Plan, section: str, ids: Iterable[str]) -> dict[str, Any]:
+    return {id_: getattr(plan.study, section)[id_].spec() for id_ in ids}
+
+
+def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
+    return plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"})
+
+
+def shard_spec(plan: Plan, dataset: str, shard: str) -> dict[str, Any]:
+    """Which images a shard takes, and how they are read."""
+    reader, section = plan.study.datasets[dataset]
+    return {"seed": plan.study.seed, "reader": reader.spec(), **section.model_dump(mode="json"), "shard": shard}
+
+
+def train_spec(plan: Plan, kind: str, name: str) -> dict[str, Any]:
+    """A network, its recipe and the sets it is trained and tested on."""
+    section = plan.study.models[name] if kind == "classifier" else plan.study.denoisers[name]
+    if section.training is None:
+        raise ConfigError(f"{kind} '{name}' has no training recipe")
+    recipe = section.training
+    sources = {part: plan.study.datasets[getattr(recipe, part)][0].spec() for part in ("train_on", "test_on")}
+    spec = {"recipe": recipe.model_dump(mode="json"), **sources}
+    return spec | ({"model": _model_spec(plan, name)} if kind == "classifier" else {})
+
+
+def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
+    """Model and attack."""
+    return {"seed": plan.study.seed, "model": _model_spec(plan, model), "attack": plan.study.attacks[attack].spec()}
+
+
+def denoise_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
+    """Smoothing."""
+    return {"seed": plan.study.seed, "smoothing": plan.study.smoothings[smoothing].spec()}
+
+
+def predict_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
+    """Model."""
+    return {"model": _model_spec(plan, model)}
+
+
+def attribute_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Model, smoothing and the explainers of a family."""
+    methods = plan.methods(Condition(dataset, model, attack, smoothing))[family]
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "smoothing": plan.study.smoothings[smoothing].spec(),
+        "methods": _instances(plan, "explainers", methods),
+    }
+
+
+def score_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Model and metrics."""
+    metrics = plan.metrics(Condition(dataset, model, attack, smoothing))
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "metrics": _instances(plan, "metrics", metrics),
+    }
+
+
+def stability_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Measures, and which clean conditions they compare with."""
+    condition = Condition(dataset, model, attack, smoothing)
+    return {
+        "measures": _instances(plan, "stability", plan.measures(condition)),
+        "references": sorted(plan.references(condition)),
+    }
+
+
+def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
+    """What an experiment crosses, and its statistics."""
+    asked = plan.study.experiments[experiment]
+    cells = [
+        {"condition": asdict(c), "families": sorted(plan.methods(c)), "references": sorted(plan.references(c))}
+        for c in experiment_conditions(asked)
+    ]
+    return {
+        "seed": plan.study.seed,
+        "cells": cells,
+        "shards": {d: plan.shards(d) for d in asked.datasets},
+        "statistics": plan.study.statistics.model_dump(mode="json"),
+        "explainers": sorted(asked.explainers),
+        "metrics": sorted(asked.metrics),
+        "stability": sorted(asked.stability),
+        "directions": {
+            m: REGISTRIES["metrics"][plan.study.metrics[m].name].traits["direction"] for m in sorted(asked.metrics)
+        },
+    }
+
+
+def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
+    """A figure and the style."""
+    return {"figure": plan.study.figures[figure].spec(), "style": plan.study.style.style.model_dump(mode="json")}
+
+
+SPECS: dict[str, Callable[..., dict[str, Any]]] = {
+    "shard": shard_spec,
+    "train": train_spec,
+    "attack": attack_spec,
+    "denoise": denoise_spec,
+    "predict": predict_spec,
+    "attribute": attribute_spec,
+    "score": score_spec,
+    "stability": stability_spec,
+    "tables": tables_spec,
+    "figures": figures_spec,
+}
+"""Stage → function of the plan and the job's wildcards."""
