@@ -1,8 +1,8 @@
-"""A diffusion denoiser: U-Net and schedule, from a folder in the diffusers layout."""
+"""A diffusion denoiser: U-Net and schedule, from a diffusers folder, the hub, or a checkpoint of OpenAI's networks."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitfaith.denoise.adm_settings import adm_settings
+from vitfaith.denoise.folder import folder_files, load_unet, local_folder, read_json
 from vitfaith.denoise.schedule import Schedule
-from vitfaith.errors import ArtifactError, ConfigError, InputError
-
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
+from vitfaith.errors import ConfigError, InputError
 
 
 class Denoiser:
     """Predicts the clean image behind a noisy one, at any timestep of its schedule.
+
+    A network that is told a class is told the same one, ``class_label``, for every image: the null class where it was
+    trained with one. The class that a classifier predicts is no choice: the denoised image would then carry the
+    classifier's decision, and a certificate needs a map that sees nothing but the noisy image.
 
     Attributes:
         network: maps (B, C, H, W) and timesteps (B,) to an object with ``sample`` (B, C or 2C, H, W); frozen, in
@@ -26,13 +30,23 @@ class Denoiser:
         channels: C.
         size: (height, width) that the network was trained at, or None when it does not say.
         divisor: image sides must be multiples of it.
+        timestep_scale: what the network is told, divided by the timestep.
+        class_label: class that the network is told, None for an unconditional one.
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule, name: str = "denoiser") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        name: str = "denoiser",
+        *,
+        timestep_scale: float = 1.0,
+        class_label: int | None = None,
+    ) -> None:
         """Take a network with a diffusers ``config`` (in_channels, out_channels, sample_size, block_out_channels).
 
         Raises:
-            ConfigError: it is no unconditional denoiser of images (class labels, other output channels).
+            ConfigError: it is no denoiser of images (other output channels), or the class label does not fit it.
         """
         config: Any = network.config
         self.network, self.schedule = network.eval().requires_grad_(False), schedule
@@ -43,36 +57,52 @@ class Denoiser:
                 f"'{name}' maps {self.channels} channels to {outputs}; a denoiser gives the same number, or twice with "
                 "a learned variance"
             )
-        if config.class_embed_type is not None or config.num_class_embeds is not None:
-            raise ConfigError(f"'{name}' is conditional on classes; take an unconditional denoiser")
+        _check_class(config, class_label, name)
         self.learned_variance = outputs == 2 * self.channels
         size = config.sample_size
         self.size: tuple[int, int] | None = (size, size) if isinstance(size, int) else (tuple(size) if size else None)
         self.divisor = 2 ** (len(config.block_out_channels) - 1)
+        self.timestep_scale, self.class_label = timestep_scale, class_label
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Denoiser:
-        """Load ``folder``: ``unet/`` and ``scheduler/`` or both in one folder; or a model id of the Hugging Face hub.
+    def load(
+        cls,
+        path: str | Path,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        shapes_only: bool = False,
+    ) -> Denoiser:
+        """Load what a configuration's ``denoisers`` entry names.
 
-        Weights are read from safetensors only. ``dtype`` is the network's; the schedule's arithmetic stays float32.
+        Args:
+            path: folder in the diffusers layout (``unet/`` and ``scheduler/``, or both in one), a model id of the
+                Hugging Face hub, or with ``format: adm`` a checkpoint file.
+            settings: keys ``format`` (diffusers or adm), ``preset``, ``arguments``, ``class_label`` of the entry.
+            dtype: of the network; the schedule's arithmetic stays float32.
+            shapes_only: check that everything fits, from the files' headers; the network has no weights.
 
         Raises:
             ArtifactError: a file is missing or broken, or the weights do not fit; the text names the file.
             ConfigError: the scheduler or the network is of a kind that cannot be used.
         """
-        folder = _local_folder(folder)
-        unet, scheduler = (folder / s if (folder / s).is_dir() else folder for s in ("unet", "scheduler"))
-        schedule = Schedule.from_config(_read_json(scheduler / "scheduler_config.json"))
-        kind = _read_json(unet / "config.json").get("_class_name", "UNet2DModel")
-        if kind != "UNet2DModel":
-            raise ConfigError(
-                f"denoiser '{folder}' is a {kind}; only UNet2DModel (unconditional, pixel space) is supported"
-            )
-        if not (unet / _WEIGHTS).is_file():
-            raise ArtifactError(f"denoiser '{folder}' has no {unet / _WEIGHTS}; only safetensors weights are read")
-        network = _load_network(unet).to(device)
-        # diffusers' own .to(dtype) warns about modules to keep in float32 even when there are none
-        return cls(nn.Module.to(network, dtype=dtype), schedule, str(folder))
+        given = dict(settings or {})
+        label = given.get("class_label")
+        if given.get("format", "diffusers") == "adm":
+            from vitfaith.denoise.adm import load_adm
+
+            flags = adm_settings(given.get("preset"), given.get("arguments") or {})
+            network = load_adm(Path(path), flags, shapes_only=shapes_only)
+            schedule, scale, name = Schedule.from_config(flags.scheduler), flags.timestep_scale, str(path)
+        else:
+            folder = local_folder(path, download=not shapes_only)
+            schedule = Schedule.from_config(read_json(folder_files(folder)[2]))
+            network, scale, name = load_unet(folder, shapes_only=shapes_only), 1.0, str(folder)
+        if not shapes_only:
+            # diffusers' own .to(dtype) warns about modules to keep in float32 even when there are none
+            network = nn.Module.to(network.to(device), dtype=dtype)
+        return cls(network, schedule, name, timestep_scale=scale, class_label=label)
 
     @property
     def device(self) -> torch.device:
@@ -107,8 +137,10 @@ class Denoiser:
             x̂₀ (B, C, H, W) float32, and the raw variance output (same shape) or None.
         """
         steps = torch.full((len(noisy),), timestep, dtype=torch.long, device=noisy.device)
+        told = steps if self.timestep_scale == 1 else steps * self.timestep_scale
+        label = {} if self.class_label is None else {"class_labels": torch.full_like(steps, self.class_label)}
         dtype = next(self.network.parameters()).dtype
-        output: Tensor = self.network(noisy.to(dtype), steps).sample.float()
+        output: Tensor = self.network(noisy.to(dtype), told, **label).sample.float()
         variance = None
         if self.learned_variance:
             output, variance = output.split(self.channels, dim=1)
@@ -126,52 +158,14 @@ class Denoiser:
         return (clean.clamp(-1, 1) if clip else clean), variance
 
 
-def _local_folder(folder: str | Path) -> Path:
-    path = Path(folder)
-    if path.is_dir():
-        return path
-    name = str(folder)
-    if path.is_absolute() or name.count("/") != 1 or name.startswith("."):
-        raise ArtifactError(f"denoiser folder '{folder}' does not exist; give a folder with unet/ and scheduler/")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", f"*{_WEIGHTS}"]))
-    except Exception as error:
-        raise ArtifactError(
-            f"denoiser '{folder}' is no folder, and the Hugging Face hub does not give it: {error}"
-        ) from error
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"denoiser: '{file}' cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"denoiser: '{file}' is no JSON object")
-    return content
-
-
-def _load_network(unet: Path) -> nn.Module:
-    from diffusers.models.unets.unet_2d import UNet2DModel
-    from diffusers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # else a notice about accelerate in every job's log
-    try:
-        network, report = UNet2DModel.from_pretrained(
-            unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+def _check_class(config: Any, class_label: int | None, name: str) -> None:
+    if config.class_embed_type is not None:
+        raise ConfigError(f"'{name}' is conditional on a {config.class_embed_type}; take an unconditional denoiser")
+    classes = config.num_class_embeds
+    if classes is None and class_label is not None:
+        raise ConfigError(f"'{name}' is unconditional; remove class_label")
+    if classes is not None and (class_label is None or not 0 <= class_label < classes):
+        raise ConfigError(
+            f"'{name}' is conditional on {classes} classes; set class_label to one of 0 … {classes - 1}, the null class "
+            "where the network has one, or take an unconditional denoiser"
         )
-    except Exception as error:  # safetensors, os and shape errors; diffusers wraps them in several ways
-        reason = " ".join(str(error).split("\n")[:2]).replace("\t", "")
-        raise ArtifactError(f"denoiser: weights in '{unet}' cannot be loaded: {reason}") from error
-    finally:
-        logging.set_verbosity(level)
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report.get(problem):
-            raise ArtifactError(
-                f"denoiser: weights in '{unet}' do not fit config.json: {problem.replace('_', ' ')} "
-                f"{', '.join(map(str, list(report[problem])[:3]))}"
-            )
-    return network

@@ -1,0 +1,114 @@
+"""Denoisers in the diffusers layout: a folder with ``unet/`` and ``scheduler/``, a flat one, or a hub id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitfaith.errors import ArtifactError, ConfigError
+from vitfaith.models.checkpoint import misfit, read_checkpoint
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def local_folder(folder: str | Path, *, download: bool = True) -> Path:
+    """``folder`` if it is one, else the local copy of the hub's model of that id (``owner/name``).
+
+    Raises:
+        ArtifactError: there is neither; without ``download``, when the hub's model has not been fetched yet.
+    """
+    path = Path(folder)
+    if path.is_dir():
+        return path
+    name = str(folder)
+    if not is_hub_id(name):
+        raise ArtifactError(f"denoiser folder '{folder}' does not exist; give a folder with unet/ and scheduler/")
+    from huggingface_hub import snapshot_download
+
+    options: dict[str, Any] = {} if download else {"local_files_only": True}
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", f"*{WEIGHTS}"], **options))
+    except Exception as error:
+        raise ArtifactError(
+            f"denoiser '{folder}' is no folder, and the Hugging Face hub does not give it: {error}"
+        ) from error
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether ``name`` may be a model of the Hugging Face hub: ``owner/name``, and nothing on this disk."""
+    path = Path(name)
+    return not path.exists() and not path.is_absolute() and name.count("/") == 1 and not name.startswith(".")
+
+
+def folder_files(folder: Path) -> tuple[Path, Path, Path]:
+    """The network's config, its weights and the scheduler's config in a folder of either layout."""
+    unet, scheduler = (folder / s if (folder / s).is_dir() else folder for s in ("unet", "scheduler"))
+    return unet / "config.json", unet / WEIGHTS, scheduler / "scheduler_config.json"
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises :class:`ArtifactError` naming the file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"denoiser: '{file}' cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"denoiser: '{file}' is no JSON object")
+    return content
+
+
+def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
+    """The ``UNet2DModel`` of a folder; with ``shapes_only`` on the device ``meta``, its weights' header checked.
+
+    Raises:
+        ArtifactError: a file is missing or broken, or the weights do not fit.
+        ConfigError: it is another kind of network.
+    """
+    config_file, weights, _ = folder_files(folder)
+    config = read_json(config_file)
+    kind = config.get("_class_name", "UNet2DModel")
+    if kind != "UNet2DModel":
+        raise ConfigError(
+            f"denoiser '{folder}' is a {kind}; only UNet2DModel (unconditional, pixel space) is supported"
+        )
+    if not weights.is_file():
+        raise ArtifactError(f"denoiser '{folder}' has no {weights}; only safetensors weights are read")
+    if not shapes_only:
+        return _load_network(weights.parent)
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    state = read_checkpoint(weights, shapes_only=True).state
+    with torch.device("meta"):
+        network: nn.Module = UNet2DModel.from_config(config)
+    problem = misfit(network.state_dict(), state)
+    if problem is not None:
+        raise ArtifactError(f"denoiser: weights in '{weights.parent}' do not fit config.json: {problem}")
+    return network
+
+
+def _load_network(unet: Path) -> nn.Module:
+    from diffusers.models.unets.unet_2d import UNet2DModel
+    from diffusers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # else a notice about accelerate in every job's log
+    try:
+        network, report = UNet2DModel.from_pretrained(
+            unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+        )
+    except Exception as error:  # safetensors, os and shape errors; diffusers wraps them in several ways
+        reason = " ".join(str(error).split("\n")[:2]).replace("\t", "")
+        raise ArtifactError(f"denoiser: weights in '{unet}' cannot be loaded: {reason}") from error
+    finally:
+        logging.set_verbosity(level)
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report.get(problem):
+            raise ArtifactError(
+                f"denoiser: weights in '{unet}' do not fit config.json: {problem.replace('_', ' ')} "
+                f"{', '.join(map(str, list(report[problem])[:3]))}"
+            )
+    return network
