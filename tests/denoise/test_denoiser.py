@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -174,3 +175,59 @@ def test_no_image_left_to_predict() -> None:
     schedule = Schedule.from_config({"rescale_betas_zero_snr": True, "num_train_timesteps": 10})
     with pytest.raises(ConfigError, match="timestep 9 holds no image"), torch.no_grad():
         Denoiser(tiny_unet(), schedule).predict_clean(torch.zeros(1, 3, 16, 16), 9)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("timestep", [1, 145, 700])
+def test_what_the_network_predicts_in_closed_form(prediction: str, timestep: int) -> None:
+    """A network that is right gives back the image: x_t = √ᾱ x + √(1−ᾱ) ε and v = √ᾱ ε − √(1−ᾱ) x, in float64."""
+    source = torch.Generator().manual_seed(timestep)
+    clean = torch.rand(2, 3, 16, 16, generator=source, dtype=torch.float64) * 1.9 - 0.95
+    noise = torch.randn(clean.shape, generator=source, dtype=torch.float64)
+    bar = 1.0
+    for i in range(timestep + 1):
+        bar *= 1 - (1e-4 + (0.02 - 1e-4) * i / 999)
+    outputs = {"epsilon": noise, "v_prediction": bar**0.5 * noise - (1 - bar) ** 0.5 * clean, "sample": clean}
+    network = Stub(outputs[prediction].float())
+    denoiser = Denoiser(network, Schedule.from_config({"prediction_type": prediction}))
+    noisy = (bar**0.5 * clean + (1 - bar) ** 0.5 * noise).float()
+    found, _ = denoiser.predict_clean(noisy, timestep)
+    assert float((found - clean).abs().max()) <= 1e-6 / bar**0.5
+    assert network.told == [timestep] * 2
+
+
+class Stub(torch.nn.Module):
+    """Answers what it was given, and remembers what it is told."""
+
+    def __init__(self, answer: Tensor) -> None:
+        super().__init__()
+        self.answer = torch.nn.Parameter(answer)
+        self.config = SimpleNamespace(
+            in_channels=3,
+            out_channels=3,
+            class_embed_type=None,
+            num_class_embeds=None,
+            sample_size=16,
+            block_out_channels=(8, 16),
+        )
+        self.told: list[int] = []
+
+    def forward(self, noisy: Tensor, timesteps: Tensor) -> SimpleNamespace:
+        self.told = timesteps.tolist()
+        return SimpleNamespace(sample=self.answer)
+
+
+def test_shapes_alone_can_be_checked(folder: Path) -> None:
+    """What `vitfaith check` does: no weights are read, and the same errors come."""
+    found = Denoiser.load(folder, shapes_only=True)
+    assert all(p.is_meta for p in found.network.parameters())
+    assert (found.size, found.divisor, found.channels) == ((16, 16), 2, 3)
+    file = folder / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"block_out_channels": [8, 32]}))
+    with pytest.raises(ArtifactError, match=r"do not fit config\.json: .* of another shape"):
+        Denoiser.load(folder, shapes_only=True)
+
+
+def test_unconditional_denoisers_take_no_class(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="is unconditional; remove class_label"):
+        Denoiser.load(folder, {"format": "diffusers", "class_label": 3})

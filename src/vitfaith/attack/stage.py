@@ -64,7 +64,7 @@ def run_attack(
             ids,
             name,
             parameters,
-            denoiser=None if denoiser is None else Denoiser.load(denoiser, device=device),
+            denoiser=None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device),
             seed=spec["seed"],
             batch_size=batch_size,
         )

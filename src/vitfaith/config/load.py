@@ -20,6 +20,7 @@ from vitfaith.config.sections import (
     ModelSection,
     StatisticsSection,
 )
+from vitfaith.denoise.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Parameters, load_plugin
@@ -160,6 +161,8 @@ def _check_references(study: Study) -> None:
                 )
             if recipe is not None:
                 known([recipe.train_on, recipe.test_on], "datasets", f"{section}.{id_}.training")
+    for id_, denoiser in study.denoisers.items():
+        _check_denoiser(f"denoisers.{id_}", denoiser)
     for id_, model in study.models.items():
         if len(model.mean or ()) != len(model.std or ()):
             raise ConfigError(f"models.{id_}: give mean and std together, with one value a channel")
@@ -167,6 +170,26 @@ def _check_references(study: Study) -> None:
             raise ConfigError(f"models.{id_}.std: values must be above 0")
     if study.experiments and "clean" not in study.attacks:
         raise ConfigError("attacks: add 'clean: {}'; the explained class is predicted on the clean image")
+
+
+def _check_denoiser(where: str, section: DenoiserSection) -> None:
+    if section.format == "diffusers":
+        if section.preset is not None or section.arguments:
+            raise ConfigError(f"{where}: preset and arguments belong to format adm; add it or remove them")
+        return
+    if section.path == "trained":
+        raise ConfigError(f"{where}.format: what is trained here has the diffusers layout; remove format: adm")
+    if section.preset is None and not section.arguments:
+        raise ConfigError(f"{where}: format adm needs the flags of its training; add a preset ({', '.join(PRESETS)})")
+    if section.preset is not None and section.preset not in PRESETS:
+        raise ConfigError(
+            f"{where}.preset: unknown '{section.preset}'{did_you_mean(section.preset, PRESETS)}; known: {', '.join(PRESETS)}"
+        )
+    try:
+        validate(AdmSettings, {**PRESETS.get(section.preset or "", {}), **section.arguments}, f"{where}.arguments")
+    except ConfigError as error:
+        text = str(error)
+        raise (error if text.startswith(where) else ConfigError(f"{where}.arguments: {text}")) from error
 
 
 def load_study(raw: Mapping[str, Any]) -> Study:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vitfaith.denoise.adm_settings import PRESETS
 from vitfaith.figures.style import Style
 from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
 
@@ -40,12 +41,36 @@ class ModelSection(Section):
 
 
 class DenoiserSection(Section):
-    """A diffusion denoiser in the diffusers layout."""
+    """A diffusion denoiser: in the diffusers layout, or a checkpoint of OpenAI's networks."""
 
-    path: Path | Literal["trained"] = Field(
-        description="folder with unet/ and scheduler/; 'trained' trains by the recipe below"
+    path: str = Field(
+        description="folder with unet/ and scheduler/, or an id of the Hugging Face hub (owner/name); with format adm a "
+        "checkpoint file; 'trained' trains by the recipe below"
+    )
+    format: Literal["diffusers", "adm"] = Field(
+        "diffusers", description="adm: guided-diffusion and improved-diffusion checkpoints (.pt or safetensors)"
+    )
+    preset: str | None = Field(
+        None,
+        description=f"flags of a published adm checkpoint: {', '.join(PRESETS)}",
+        json_schema_extra={"enum": [*PRESETS, None]},
+    )
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="flags that an adm checkpoint was trained with, over those of the preset, named as in its training "
+        "script: image_size, num_channels, num_res_blocks, noise_schedule …",
+    )
+    class_label: int | None = Field(
+        None,
+        ge=0,
+        description="what a class-conditional network is told for every image (its null class where it has one); never "
+        "the predicted class, which would carry the classifier's decision into the denoised image",
     )
     training: DenoiserRecipe | None = Field(None, description="how `snakemake train` trains it")
+
+    def spec(self) -> dict[str, Any]:
+        """The settings that decide what the network computes, beside its files."""
+        return self.model_dump(mode="json", include={"format", "preset", "arguments", "class_label"})
 
 
 class StatisticsSection(Section):

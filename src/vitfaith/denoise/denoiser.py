@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from vitfaith.denoise.adm_settings import adm_settings
-from vitfaith.denoise.folder import folder_files, load_unet, local_folder, read_json
+from vitfaith.denoise.folder import load_unet, local_folder, read_json
+from vitfaith.denoise.layout import folder_files
 from vitfaith.denoise.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
 

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from vitfaith.denoise.layout import WEIGHTS, folder_files, is_hub_id
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import misfit, read_checkpoint
-
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def local_folder(folder: str | Path, *, download: bool = True) -> Path:
@@ -36,18 +35,6 @@ def local_folder(folder: str | Path, *, download: bool = True) -> Path:
         raise ArtifactError(
             f"denoiser '{folder}' is no folder, and the Hugging Face hub does not give it: {error}"
         ) from error
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether ``name`` may be a model of the Hugging Face hub: ``owner/name``, and nothing on this disk."""
-    path = Path(name)
-    return not path.exists() and not path.is_absolute() and name.count("/") == 1 and not name.startswith(".")
-
-
-def folder_files(folder: Path) -> tuple[Path, Path, Path]:
-    """The network's config, its weights and the scheduler's config in a folder of either layout."""
-    unet, scheduler = (folder / s if (folder / s).is_dir() else folder for s in ("unet", "scheduler"))
-    return unet / "config.json", unet / WEIGHTS, scheduler / "scheduler_config.json"
 
 
 def read_json(file: Path) -> dict[str, Any]:

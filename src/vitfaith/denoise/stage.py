@@ -32,7 +32,7 @@ def run_denoise(
     clean = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
     ids = table.column("image_id").to_pylist()
     _, parameters = entry_of(spec["smoothing"], "smoothings")
-    network = Denoiser.load(denoiser, device=device)
+    network = Denoiser.load(denoiser, spec.get("denoiser"), device=device)
     assert isinstance(parameters, DdsParameters)  # the only smoothing that reads a denoiser
     samples = parameters.samples
     with PassCounter(network.network) as passes:

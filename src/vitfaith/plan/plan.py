@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitfaith.config.load import Study
+from vitfaith.denoise.layout import folder_files, is_hub_id
 from vitfaith.fingerprint import fingerprint
 from vitfaith.plan.condition import Condition, artifact
 from vitfaith.plan.conditions import asked_in, conditions, experiment_conditions
@@ -119,24 +120,27 @@ class Plan:
             return []
         return [f"{self.results}/train/classifier/{model}.safetensors"] if weights == "trained" else [str(weights)]
 
+    def denoiser_id(self, section: str, id_: str) -> str | None:
+        """Id of the denoiser that a smoothing or attack uses, None where it uses none."""
+        name: str | None = getattr(getattr(self.study, section)[id_].parameters, "denoiser", None)
+        return name
+
     def denoiser(self, section: str, id_: str) -> str | None:
-        """The denoiser folder that a smoothing or attack uses, None where it uses none."""
-        name = getattr(getattr(self.study, section)[id_].parameters, "denoiser", None)
+        """The denoiser folder, checkpoint or hub id that a smoothing or attack uses, None where it uses none."""
+        name = self.denoiser_id(section, id_)
         if name is None:
             return None
         path = self.study.denoisers[name].path
         return f"{self.results}/train/denoiser/{name}" if path == "trained" else str(path)
 
     def denoiser_files(self, section: str, id_: str) -> list[str]:
-        """The files of that denoiser that count as input."""
-        folder = self.denoiser(section, id_)
-        if folder is None:
+        """The files of that denoiser that count as input; none of a model of the hub."""
+        name, path = self.denoiser_id(section, id_), self.denoiser(section, id_)
+        if name is None or path is None:
             return []
-        return [
-            f"{folder}/unet/config.json",
-            f"{folder}/unet/diffusion_pytorch_model.safetensors",
-            f"{folder}/scheduler/scheduler_config.json",
-        ]
+        if self.study.denoisers[name].format == "adm":
+            return [path]
+        return [] if is_hub_id(path) else [str(file) for file in folder_files(Path(path))]
 
     def spec(self, stage: str, wildcards: Mapping[str, str]) -> str:
         """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON."""

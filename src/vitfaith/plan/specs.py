@@ -23,6 +23,11 @@ def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
     return plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"})
 
 
+def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
+    name = plan.denoiser_id(section, id_)
+    return {} if name is None else {"denoiser": plan.study.denoisers[name].spec()}
+
+
 def shard_spec(plan: Plan, dataset: str, shard: str) -> dict[str, Any]:
     """Which images a shard takes, and how they are read."""
     reader, section = plan.study.datasets[dataset]
@@ -41,13 +46,22 @@ def train_spec(plan: Plan, kind: str, name: str) -> dict[str, Any]:
 
 
 def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
-    """Model and attack."""
-    return {"seed": plan.study.seed, "model": _model_spec(plan, model), "attack": plan.study.attacks[attack].spec()}
+    """Model and attack, and the denoiser that it sees through."""
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "attack": plan.study.attacks[attack].spec(),
+        **_denoiser_spec(plan, "attacks", attack),
+    }
 
 
 def denoise_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
-    """Smoothing."""
-    return {"seed": plan.study.seed, "smoothing": plan.study.smoothings[smoothing].spec()}
+    """Smoothing and its denoiser."""
+    return {
+        "seed": plan.study.seed,
+        "smoothing": plan.study.smoothings[smoothing].spec(),
+        **_denoiser_spec(plan, "smoothings", smoothing),
+    }
 
 
 def predict_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
