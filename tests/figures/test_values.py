@@ -93,7 +93,7 @@ def test_conditions_have_their_panel_and_colour(data: FigureData) -> None:
 
 def test_heat_map_cells(data: FigureData) -> None:
     axes = next(a for t, a in panels("saco_by_condition_heatmap", data).items() if t.startswith("vit_patch2"))
-    grid = axes.images[0].get_array()
+    grid = axes.collections[0].get_array()
     methods = [t.get_text() for t in axes.get_yticklabels()]
     conditions = [t.get_text() for t in axes.get_xticklabels()]
     row = pick(
@@ -101,7 +101,7 @@ def test_heat_map_cells(data: FigureData) -> None:
     ).iloc[0]
     i, j = methods.index("Rollout"), conditions.index("PGD\nDDS")
     assert grid[i, j] == row["mean"]
-    shown = next(t.get_text() for t in axes.texts if t.get_position() == (j, i))
+    shown = next(t.get_text() for t in axes.texts if t.get_position() == (j + 0.5, i + 0.5))
     assert shown == f"{row['mean']:.2f}\n[{row.low:.2f}, {row.high:.2f}]".replace("-", "−")
 
 
@@ -193,7 +193,7 @@ def test_agreement_cells(data: FigureData) -> None:
     names = [t.get_text() for t in axes.get_yticklabels()]
     i, j = names.index("AOPC"), names.index("Log-odds")
     row = pick(data.agreement, model="vit_patch4", metric="aopc", other="log_odds", level="methods").iloc[0]
-    grid = axes.images[0].get_array()
+    grid = axes.collections[0].get_array()
     assert (grid[j, i], grid[i, j]) == (row.kendall, row.spearman)
     assert np.ma.is_masked(grid[i, i])
     fewer = next(iter(panels("metric_agreement", data, metrics=("aopc", "saco k=10")).values()))
@@ -218,7 +218,7 @@ def test_beats_random_signs_and_stars(data: FigureData) -> None:
         gain = sign * (scores[method] - scores["random"]).mean()
         p = pick(data.statistics, model="vit_patch4", metric=metric, method=method, opponent="random").p_adjusted.item()
         expected = f"{gain:+#.2g}".rstrip(".").replace("-", "−") + "\n" + (stars(p) or "n.s.")
-        assert texts[metrics.index(shown), methods.index(name)] == expected
+        assert texts[metrics.index(shown) + 0.5, methods.index(name) + 0.5] == expected
     assert [stars(p) for p in (0.0009, 0.001, 0.01, 0.049, 0.05, float("nan"))] == ["***", "**", "*", "*", "", ""]
 
 

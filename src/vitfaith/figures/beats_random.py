@@ -10,7 +10,8 @@ from pydantic import Field
 from vitfaith.errors import ConfigError
 from vitfaith.figures.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.directions import ARROWS, Direction, direction_of
-from vitfaith.figures.draw import canvas, count_text, facets, text_on, wrap_titles
+from vitfaith.figures.draw import canvas, count_text, facets, wrap_titles
+from vitfaith.figures.heat import heat_panel
 from vitfaith.figures.names import natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
@@ -102,14 +103,10 @@ def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
 )
 def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Figure:
     """Paired differences from random maps by method and metric, with Holm-adjusted significance."""
-    import matplotlib
-    from matplotlib.colors import Normalize
-
     table = rows(data, parameters)
     metrics = list(dict.fromkeys(sorted(table["metric"], key=natural)))
     methods = style.order(table["method"])
     panels = facets(table, ("dataset", "model"), style)
-    norm, colours = Normalize(-1, 1), matplotlib.colormaps[style.diverging].with_extremes(bad="#DDDDDD")
     two = style.columns == "two" and len(metrics) <= 5 and len(panels) > 1
     shape = (-(-len(panels) // 2), 2) if two else (len(panels), 1)
     picture, axes = canvas(style, *shape, panel_mm=26 + len(methods) * 0.95 * style.font_size)
@@ -117,29 +114,23 @@ def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Fig
         keyed = {(r["method"], r["metric"]): r for _, r in part.iterrows()}
         largest = part.groupby("metric")["gain"].apply(lambda gain: gain.abs().max())
         grid = np.full((len(methods), len(metrics)), np.nan)
+        texts = np.full(grid.shape, "", dtype=object)
         for (method, metric), row in keyed.items():
             i, j = methods.index(method), metrics.index(metric)
             grid[i, j] = row["gain"] / largest[metric] if largest[metric] > 0 else 0.0
             shown = f"{row['gain']:+#.2g}".rstrip(".").replace("-", "−") if np.isfinite(row["gain"]) else "–"
-            ink = text_on(colours(norm(grid[i, j]))) if np.isfinite(grid[i, j]) else "black"
-            mark = stars(row["p_adjusted"])
-            panel.text(
-                j,
-                i,
-                f"{shown}\n{mark or 'n.s.'}",
-                ha="center",
-                va="center",
-                fontsize=0.8 * style.font_size,
-                color=ink,
-                linespacing=0.95,
-            )
-        panel.imshow(np.ma.masked_invalid(grid), cmap=colours, norm=norm, aspect="auto")
-        labels = [style.label(m) + ARROWS[direction_of(m, parameters.directions)] for m in metrics]
-        panel.set_xticks(range(len(metrics)), labels, rotation=30, ha="right", rotation_mode="anchor")
-        panel.set_yticks(range(len(methods)), [style.label(m) for m in methods])
-        panel.tick_params(length=0)
-        panel.grid(visible=False)
-        panel.spines[:].set_visible(False)
+            texts[i, j] = f"{shown}\n{stars(row['p_adjusted']) or 'n.s.'}"
+        heat_panel(
+            panel,
+            grid,
+            texts.astype(str),
+            style,
+            bound=1,
+            rows=[style.label(m) for m in methods],
+            columns=[style.label(m) + ARROWS[direction_of(m, parameters.directions)] for m in metrics],
+            turned=True,
+            font_size=0.8 * style.font_size,
+        )
         panel.set_title(f"{title} ({count_text(part['n'])})")
     for panel in list(axes.flat)[len(panels) :]:
         panel.set_axis_off()

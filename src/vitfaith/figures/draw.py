@@ -181,9 +181,3 @@ def blank(axes: Iterable[Axes]) -> None:
 def metric_text(style: Style, metric: str, variant: str) -> str:
     """``SaCo (k=10)``."""
     return f"{style.label(metric)} ({variant})" if variant else style.label(metric)
-
-
-def text_on(rgba: Sequence[float]) -> str:
-    """Black or white, whichever reads better on a colour."""
-    red, green, blue = rgba[:3]
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.figures.data import CONDITION, FigureData, select, tidy
-from vitfaith.figures.draw import canvas, facets, text_on, wrap_titles
+from vitfaith.figures.draw import canvas, facets, wrap_titles
+from vitfaith.figures.heat import heat_panel
 from vitfaith.figures.names import decimal, natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
@@ -86,10 +87,6 @@ def metric_label(style: Style, name: str) -> str:
 )
 def metric_agreement(data: FigureData, parameters: Agreement, style: Style) -> Figure:
     """Kendall's τ and Spearman's ρ between every two metrics."""
-    import matplotlib
-    from matplotlib.colors import Normalize
-    from matplotlib.patches import Rectangle
-
     table = rows(data, parameters)
     names = sorted({*table["metric"], *table["other"]}, key=natural)
     groups = facets(table, ("dataset", "model"), style)
@@ -102,29 +99,26 @@ def metric_agreement(data: FigureData, parameters: Agreement, style: Style) -> F
     shape = (-(-len(panels) // side_by_side), side_by_side)
     room = (style.width * 25.4 - 22) / shape[1] - 32
     picture, axes = canvas(style, *shape, panel_mm=min(room, 70) + 32)
-    norm, colours = Normalize(-1, 1), matplotlib.colormaps[style.diverging].with_extremes(bad="#DDDDDD")
     size = style.font_size * min(0.85, 5.2 / len(names))
     for panel, (title, part) in zip(axes.flat, panels, strict=True):
         grid = np.full((len(names), len(names)), np.nan)
         for _, row in part.iterrows():
             i, j = sorted((names.index(row["metric"]), names.index(row["other"])))
             grid[j, i], grid[i, j] = row["kendall"], row["spearman"]
-        for i in range(len(names)):
-            for j in range(len(names)):
-                if np.isfinite(grid[i, j]):
-                    shown = decimal(grid[i, j], 2)
-                    panel.text(
-                        j, i, shown, ha="center", va="center", fontsize=size, color=text_on(colours(norm(grid[i, j])))
-                    )
-        image = panel.imshow(np.ma.masked_invalid(grid), cmap=colours, norm=norm)
-        for i in range(len(names)):
-            panel.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, facecolor="white", linewidth=0))
         labels = [metric_label(style, name) for name in names]
-        panel.set_xticks(range(len(names)), labels, rotation=40, ha="right", rotation_mode="anchor")
-        panel.set_yticks(range(len(names)), labels)
-        panel.tick_params(length=0)
-        panel.grid(visible=False)
-        panel.spines[:].set_visible(False)
+        image = heat_panel(
+            panel,
+            grid,
+            np.array([[decimal(v, 2) if np.isfinite(v) else "" for v in line] for line in grid]),
+            style,
+            bound=1,
+            rows=labels,
+            columns=labels,
+            turned=True,
+            font_size=size,
+            blank_diagonal=True,
+        )
+        panel.set_aspect("equal")
         panel.set_title(title)
     bar = picture.colorbar(image, ax=list(axes.flat), shrink=0.6, aspect=30, pad=0.015)
     bar.set_label("rank correlation (τ below, ρ above)")
