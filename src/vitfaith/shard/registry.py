@@ -13,6 +13,9 @@ from vitfaith.registry import Registry
 
 DATASETS: Registry = Registry("dataset reader")
 
+UNLABELLED = -1
+"""Label of images whose class the dataset does not tell."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -20,7 +23,7 @@ class Source:
 
     Attributes:
         image_ids: N unique names.
-        labels: (N,) int64.
+        labels: (N,) int64 from 0; −1 (:data:`UNLABELLED`) where the dataset tells no class.
         read: maps an index array to images uint8 (n, C, H, W); called for one shard at a time.
         masks: maps an index array to n segmentations (H, W) of the same geometry as the images: bool, or int8 with
             1 object, 0 background, −1 ignored; None for an image without one. None when the dataset has none.

@@ -1,0 +1,148 @@
+"""Parquet files as Hugging Face's datasets library writes them: encoded pictures and integer labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.shard.class_lists import check_labels, check_unique
+from vitfaith.shard.pictures import MaskParameters, picture_size, read_mask, read_pictures
+from vitfaith.shard.preprocessing import PictureParameters, prepare_mask
+from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
+from vitfaith.shard.row_groups import read_rows
+
+
+class HuggingFaceParameters(MaskParameters, PictureParameters):
+    """Which files and columns."""
+
+    path: str = Field(description="a Parquet file, a folder of them, or a pattern such as data/validation-*.parquet")
+    image: str = Field("image", description="column with the pictures: encoded bytes, or a struct with a field bytes")
+    label: str | None = Field("label", description="column with the labels (integers); null for images without")
+    mask: str | None = Field(None, description="column with mask pictures, stored like the images; may have nulls")
+    image_id: str | None = Field(None, description="column with unique names; without it the row numbers")
+
+
+def find_files(pattern: str) -> list[Path]:
+    """The sorted files behind a path or pattern; raises :class:`ArtifactError` when there are none."""
+    path = Path(pattern)
+    if path.is_file():
+        return [path]
+    anchor = Path(path.anchor)
+    files = sorted(path.rglob("*.parquet") if path.is_dir() else anchor.glob(str(path.relative_to(anchor))))
+    if not files:
+        raise ArtifactError(f"no Parquet file at '{pattern}'; give a file, a folder of them, or a pattern with *")
+    return files
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"'{path}' is not a readable Parquet file ({error}); fetch it again") from error
+
+
+def _bytes_column(files: list[Path], name: str) -> str:
+    """The leaf column that holds encoded pictures: ``name`` itself, or its field ``bytes``; the same in all files."""
+    leaves = {path: _leaf(_schema(path), name, path) for path in files}
+    other = next((p for p, leaf in leaves.items() if leaf != leaves[files[0]]), None)
+    if other is not None:
+        raise ArtifactError(f"'{other}', column '{name}': stored otherwise than in '{files[0]}'; write them alike")
+    return leaves[files[0]]
+
+
+def _leaf(schema: pa.Schema, name: str, path: Path) -> str:
+    index = schema.get_field_index(name)
+    if index < 0:
+        raise ArtifactError(f"'{path}' has no column '{name}'{did_you_mean(name, schema.names)}; name the right one")
+    kind = schema.field(index).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind, name = kind.field("bytes").type, f"{name}.bytes"
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise ArtifactError(f"'{path}', column '{name}': type {kind}; pictures are binary, or a struct with bytes")
+    return name
+
+
+def _class_names(schema: pa.Schema, column: str) -> list[str]:
+    """Names that the datasets library keeps beside the schema."""
+    try:
+        info: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        return list(info["info"]["features"][column]["names"])
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _column(files: list[Path], name: str, kinds: Sequence[Callable[[pa.DataType], bool]], expected: str) -> list[Any]:
+    """The values of a column in all files; its type must be one of ``kinds``, which ``expected`` names."""
+    values: list[Any] = []
+    for path in files:
+        schema = _schema(path)
+        if name not in schema.names:
+            raise ArtifactError(
+                f"'{path}' has no column '{name}'{did_you_mean(name, schema.names)}; name the right one"
+            )
+        kind = schema.field(name).type
+        if not any(is_kind(kind) for is_kind in kinds):
+            raise ArtifactError(f"'{path}', column '{name}': type {kind}; it takes {expected}")
+        column = pq.read_table(path, columns=[name], partitioning=None).column(name)
+        if column.null_count:
+            raise ArtifactError(f"'{path}', column '{name}': {column.null_count} missing values; leave those rows out")
+        values += column.to_pylist()
+    return values
+
+
+@DATASETS.register("hugging_face", parameters=HuggingFaceParameters)
+def hugging_face(parameters: HuggingFaceParameters) -> Source:
+    """Encoded pictures in Parquet files, as Hugging Face's datasets library stores them."""
+    files = find_files(parameters.path)
+    where = f"'{parameters.path}'"
+    pictures = _bytes_column(files, parameters.image)
+    count = sum(pq.read_metadata(path).num_rows for path in files)
+    labels, names = np.full(count, UNLABELLED, np.int64), []
+    if parameters.label is not None:
+        column = _column(files, parameters.label, [pa.types.is_integer], "integers from 0")
+        labels, names = np.array(column, np.int64), _class_names(_schema(files[0]), parameters.label)
+        check_labels(labels, len(names) or None, f"{where}, column '{parameters.label}'")
+    ids = [f"row-{i:08d}" for i in range(count)]
+    if parameters.image_id is not None:
+        kinds = [pa.types.is_integer, pa.types.is_string, pa.types.is_large_string]
+        ids = [str(v) for v in _column(files, parameters.image_id, kinds, "names or numbers")]
+        check_unique(ids, f"{where}, column '{parameters.image_id}'")
+
+    def encoded(column: str, indices: NDArray[np.int64]) -> list[bytes | None]:
+        values = read_rows(files, indices, [column]).columns[0].to_pylist()
+        return [v["bytes"] if isinstance(v, dict) else v for v in values]
+
+    def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        items = []
+        for index, content in zip(indices, encoded(pictures, indices), strict=True):
+            if content is None:
+                raise ArtifactError(f"{where}, column '{pictures}': row {index} has no bytes; embed the pictures")
+            items.append((content, f"of row {index} in {where}"))
+        return read_pictures(items, parameters)
+
+    masks = None
+    if parameters.mask is not None:
+        annotations = _bytes_column(files, parameters.mask)
+
+        def masks(indices: NDArray[np.int64]) -> list[NDArray[np.int8] | None]:
+            found: list[NDArray[np.int8] | None] = []
+            contents = zip(indices, encoded(pictures, indices), encoded(annotations, indices), strict=True)
+            for index, image, mask in contents:
+                name = f"of row {index} in {where}"
+                if mask is None:
+                    found.append(None)
+                    continue
+                size = picture_size(image or b"", name, parameters)
+                found.append(prepare_mask(read_mask(mask, name, parameters), size, parameters, name))
+            return found
+
+    return Source(ids, labels, read, masks, names)
