@@ -69,7 +69,9 @@ def run_length_mask(counts: Sequence[int], height: int, width: int) -> NDArray[n
         ValueError: the lengths do not add up to the mask, or one is negative.
     """
     lengths = np.asarray(list(counts), np.int64)
-    if (lengths < 0).any() or lengths.sum() != height * width:
+    if (lengths < 0).any():
+        raise ValueError(f"a run length of {lengths.min()}")
+    if lengths.sum() != height * width:
         raise ValueError(f"run lengths that cover {lengths.sum()} of {height * width} pixels")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(width, height).T

@@ -14,8 +14,8 @@ from vitfaith.artifacts.schemas import OPTIONAL, SHARDS
 from vitfaith.artifacts.store import open_parquet
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
-from vitfaith.shard.class_lists import check_unique
-from vitfaith.shard.registry import DATASETS, Source
+from vitfaith.shard.class_lists import check_labels, check_unique
+from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
 from vitfaith.shard.row_groups import read_rows
 
 
@@ -33,6 +33,8 @@ def parquet(parameters: ParquetParameters) -> Source:
     index = handle.read(columns=["image_id", "label"])
     ids = index.column("image_id").to_pylist()
     check_unique(ids, f"'{path}', column 'image_id'")
+    labels = index.column("label").to_numpy().astype(np.int64)
+    check_labels(labels[labels != UNLABELLED], None, f"'{path}', column 'label'")
     has_truth = next(iter(OPTIONAL)) in handle.schema_arrow.names
     shape = ["image_id", "channels", "height", "width"]
 
@@ -57,4 +59,4 @@ def parquet(parameters: ParquetParameters) -> Source:
         absent = table.column("truth").is_null().to_pylist()
         return [None if gone else mask for gone, mask in zip(absent, truth, strict=True)]
 
-    return Source(ids, index.column("label").to_numpy().astype(np.int64), read, masks if has_truth else None)
+    return Source(ids, labels, read, masks if has_truth else None)
