@@ -1,0 +1,145 @@
+"""A shard's work done in parts of some images each, kept as they are finished: a killed job's retry goes on from there.
+
+Every stage works image by image, so that a job over a shard is the same as jobs over its slices. A job that is told to
+stop (SIGTERM, as SLURM does at the time limit and Snakemake on Ctrl-C, or SIGUSR1) finishes the part at hand and ends;
+one that is killed outright loses that part alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vitfaith.artifacts.store import atomic_path, open_parquet, read_provenance, write_table
+from vitfaith.errors import VitfaithError
+
+Paths = Mapping[str, Path]
+
+_LOG = logging.getLogger(__name__)
+_ID = pa.schema([pa.field("image_id", pa.string())])
+_COUNTED = ("forwards", "backwards")
+"""Entries of the provenance that add up over parts."""
+
+
+class StoppedEarlyError(VitfaithError):
+    """A job was told to stop and did so between two parts; what it has is kept."""
+
+
+def run_in_parts(
+    run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, *, part_size: int, settings: str
+) -> None:
+    """Call ``run(inputs, outputs)`` on slices of ``part_size`` images and join what it writes.
+
+    Args:
+        run: reads the Parquet files ``inputs`` and writes the Parquet files ``outputs``, image by image.
+        inputs: files with a column ``image_id``; the first one tells which images there are, and their order.
+        outputs: files to write. Parts are kept in a hidden folder beside the first one until all are there.
+        part_size: images a part; a shard that is no larger is done at once, on the files themselves.
+        settings: all else that the outputs depend on; parts made with other settings or inputs are thrown away.
+
+    Raises:
+        StoppedEarlyError: a signal arrived; the parts that were finished are kept.
+    """
+    first = next(iter(inputs.values()))
+    ids = list(dict.fromkeys(open_parquet(first, _ID).read(columns=["image_id"]).column(0).to_pylist()))
+    if len(ids) <= part_size:
+        run(inputs, outputs)
+        return
+    folder = _folder(inputs, outputs, settings, part_size)
+    slices = [ids[i : i + part_size] for i in range(0, len(ids), part_size)]
+    parts = [{name: folder / f"{i:05d}-{name}.parquet" for name in outputs} for i in range(len(slices))]
+    missing = [i for i, part in enumerate(parts) if not all(path.is_file() for path in part.values())]
+    if len(missing) < len(parts):
+        _LOG.info(
+            "%d of %d images are kept from an earlier try", sum(map(len, slices)) - _size(slices, missing), len(ids)
+        )
+    began, left = time.monotonic(), _size(slices, missing)
+    with _signals() as stopped:
+        for done, i in enumerate(missing):
+            if stopped:
+                kept = sum(map(len, slices)) - _size(slices, missing[done:])
+                raise StoppedEarlyError(
+                    f"told to stop with {kept} of {len(ids)} images done; the next try goes on from there"
+                )
+            cut = {name: folder / f"{i:05d}-{name}.slice" for name in inputs}
+            for name, path in inputs.items():
+                _slice(path, slices[i], cut[name])
+            run(cut, parts[i])
+            for path in cut.values():
+                path.unlink()
+            finished = _size(slices, missing[: done + 1])
+            rate = finished / max(time.monotonic() - began, 1e-9)
+            _LOG.info(
+                "%d/%d images, %.3g images/s, %.0f s left",
+                len(ids) - left + finished,
+                len(ids),
+                rate,
+                (left - finished) / rate,
+            )
+    for name, path in outputs.items():
+        _join([part[name] for part in parts], path)
+    shutil.rmtree(folder.parent)
+
+
+def _size(slices: list[list[str]], chosen: list[int]) -> int:
+    return sum(len(slices[i]) for i in chosen)
+
+
+def _folder(inputs: Paths, outputs: Paths, settings: str, part_size: int) -> Path:
+    """The folder of the parts, named by all that they depend on; folders of other settings are removed."""
+    digest = hashlib.blake2b(f"{settings}\0{part_size}".encode(), digest_size=8)
+    for name, path in sorted(inputs.items()):
+        with path.open("rb") as handle:
+            digest.update(name.encode() + hashlib.file_digest(handle, "sha256").digest())
+    target = next(iter(outputs.values()))
+    # Hidden: dataset readers such as pandas pass over names that begin with a dot.
+    folder = target.parent / f".{target.stem}.parts" / digest.hexdigest()
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _slice(path: Path, ids: list[str], out: Path) -> None:
+    table = pq.read_table(path, filters=pc.field("image_id").isin(ids), partitioning=None)
+    with atomic_path(out) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _join(parts: list[Path], out: Path) -> None:
+    facts = [read_provenance(part) for part in parts]
+    merged: dict[str, Any] = dict(facts[0])
+    for name in _COUNTED:
+        if name in merged:
+            merged[name] = sum(f[name] for f in facts)
+    schema = pq.read_schema(parts[0]).remove_metadata()
+    write_table(pa.concat_tables([pq.read_table(part, partitioning=None) for part in parts]), out, schema, merged)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Note SIGTERM and SIGUSR1 in the list instead of dying of them."""
+    seen: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        seen.append(number)
+        _LOG.warning("signal %s: stopping after the part at hand", signal.Signals(number).name)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
