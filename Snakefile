@@ -23,6 +23,7 @@ include: "rules/predict.smk"
 include: "rules/attribute.smk"
 include: "rules/score.smk"
 include: "rules/stability.smk"
+include: "rules/certify.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 

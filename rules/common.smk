@@ -88,8 +88,9 @@ def denoiser_of(wildcards):
     return PLAN.denoiser_files("smoothings", wildcards.smoothing)
 
 
-def denoiser_folder(wildcards):
-    return PLAN.denoiser("smoothings", wildcards.smoothing)
+def denoiser_option(wildcards):
+    folder = PLAN.denoiser("smoothings", wildcards.smoothing)
+    return f"--denoiser {folder}" if folder else ""
 
 
 def attacked_denoiser_of(wildcards):
@@ -130,6 +131,16 @@ def reference_options(wildcards):
 
 
 def experiment_results(wildcards):
+def smoothed_maps(wildcards):
+    """The map files of all families of a condition."""
+    condition = condition_of(wildcards)
+    folder = f"results/attribute/{condition.folder}"
+    return [
+        f"{folder}/family={family}/{wildcards.shard}.parquet"
+        for family in sorted(PLAN.methods(condition))
+    ]
+
+
     return PLAN.experiment_files(wildcards.experiment)
 
 

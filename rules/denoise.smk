@@ -3,8 +3,11 @@ rule denoise:
         images=images_to_denoise,
         denoiser=denoiser_of,
     output:
+        # More samples extend what is there, so the job must find it.
         ensure(
-            "results/denoise/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/{shard}.parquet",
+            update(
+                "results/denoise/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/{shard}.parquet"
+            ),
             non_empty=True,
         ),
     log:
@@ -19,10 +22,10 @@ rule denoise:
     params:
         spec=spec_of("denoise"),
         code=code_of("denoise"),
-        folder=denoiser_folder,
+        denoiser=denoiser_option,
     message:
         "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     shell:
         "python -m vitfaith denoise --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " --denoiser {params.folder} --out {output} --gpus {resources.gpu}"
+        " {params.denoiser} --out {output} --gpus {resources.gpu}"
         " --batch-size {resources.batch_size} > {log} 2>&1"

@@ -16,6 +16,7 @@ import vitfaith.shard.readers
 import vitfaith.stability.measures
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.figures.registry import FIGURES
 from vitfaith.registry import Parameters, Registry
@@ -33,6 +34,7 @@ REGISTRIES: dict[str, Registry] = {
     "explainers": EXPLAINERS,
     "metrics": METRICS,
     "stability": STABILITY_MEASURES,
+    "certificates": CERTIFICATES,
     "figures": FIGURES,
 }
 """Name of the configuration section → its registry."""
@@ -44,6 +46,7 @@ DISCRIMINATORS: dict[str, str] = {
     "explainers": "explainer",
     "metrics": "metric",
     "stability": "measure",
+    "certificates": "certificate",
     "figures": "figure",
 }
 """Section → the key of an entry that names the registered item; without it the entry's own id is the name."""

@@ -14,7 +14,8 @@ from vitfaith.certify.bounds import Bound, clopper_pearson
 from vitfaith.certify.lipschitz import grouped_radius, lipschitz_radius
 from vitfaith.certify.maps import certify_maps
 from vitfaith.certify.registry import CERTIFICATES
-from vitfaith.certify.renyi import ORDERS, divergence_radius, paper_closed_form, renyi_radius
+from vitfaith.certify.renyi import divergence_radius, paper_closed_form, renyi_radius
+from vitfaith.certify.settings import ORDERS
 from vitfaith.certify.top_k import exact_swap, swaps_to_break
 
 PAGE = Path(__file__).parents[2] / "docs" / "certificates.md"
@@ -46,7 +47,7 @@ def sampled_row(base: str, proper: str, samples: int) -> list[str]:
     cells = [base, proper, str(samples)]
     for certificate in ("renyi", "grouped"):
         for bound in ("none", proper):
-            parameters = CERTIFICATES[certificate].parameters(k=20, beta=0.5, sigma=1.0, base=base, bound=bound)
+            parameters = CERTIFICATES[certificate].traits["single"](k=20, beta=0.5, sigma=1.0, base=base, bound=bound)
             rows = certify_maps(
                 raw[:, :100], raw[:, 100:], certificate, parameters, image_ids=["a"], method="m", dimensions=1
             )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vitfaith.certify.faithfulness import faithfulness, limiting_part
-from vitfaith.certify.renyi import ORDERS, broken_divergence, label_divergence, renyi_radius
+from vitfaith.certify.renyi import broken_divergence, label_divergence, renyi_radius
+from vitfaith.certify.settings import ORDERS
 from vitfaith.certify.top_k import exact_swap
 from vitfaith.errors import InputError
 

@@ -9,7 +9,8 @@ from scipy.stats import norm
 
 from tests.certify.textbook import SoftmaxMap, StepMap, breaking_margin
 from vitfaith.certify.lipschitz import grouped_radius, lipschitz_radius
-from vitfaith.certify.renyi import ORDERS, divergence_radius, paper_closed_form, renyi_radius
+from vitfaith.certify.renyi import divergence_radius, paper_closed_form, renyi_radius
+from vitfaith.certify.settings import ORDERS
 from vitfaith.certify.top_k import Swap, exact_swap, overlap, ranking, swaps_to_break
 
 SOUND = {"lipschitz": lipschitz_radius, "grouped": grouped_radius, "renyi": renyi_radius}

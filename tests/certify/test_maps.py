@@ -9,9 +9,11 @@ from scipy.special import ndtri
 from scipy.stats import binomtest
 
 from tests.certify.test_lipschitz import step_map
+from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
 from vitfaith.certify.base import base_map
-from vitfaith.certify.maps import CERTIFICATE_ROWS, certify_maps
-from vitfaith.certify.registry import CERTIFICATES, CertificateParameters, RenyiParameters
+from vitfaith.certify.maps import certify_maps
+from vitfaith.certify.registry import CERTIFICATES, map_certificates
+from vitfaith.certify.settings import CertificateParameters, RenyiParameters
 from vitfaith.certify.top_k import overlap, swaps_to_break
 from vitfaith.errors import ConfigError, InputError
 
@@ -26,14 +28,14 @@ def raw_maps(seed: int, samples: int, n: int = 12) -> np.ndarray:
 
 def parameters(certificate: str, **changes: object) -> CertificateParameters:
     settings = {"k": 4, "beta": 0.5, "sigma": 0.1, "alpha": 0.01, "base": "vote"} | changes
-    return CERTIFICATES[certificate].parameters(**settings)  # type: ignore[return-value]
+    return CERTIFICATES[certificate].traits["single"](**settings)  # type: ignore[no-any-return]
 
 
 def rows(certificate: str, selection: np.ndarray, estimation: np.ndarray, ids: list[str] = IDS, **changes: object):
     table = certify_maps(
         selection, estimation, certificate, parameters(certificate, **changes), image_ids=ids, method="m", dimensions=48
     )
-    assert table.schema == CERTIFICATE_ROWS
+    assert table.schema == ROWS
     return table.to_pandas()
 
 
@@ -52,15 +54,14 @@ def test_vote_certificate_by_loops():
         low = sorted(limits[j].low for j in top)[2]  # k0 = 3: third smallest inside, third largest outside
         high = sorted((limits[j].high for j in range(12) if j not in top), reverse=True)[2]
         expected = max(0.0, 0.1 / 2 * (ndtri(low) - ndtri(high)))
-        row = found[(found.image_id == image_id) & (found.norm == "l2")].iloc[0]
+        row = found[found.image_id == image_id].iloc[0]
         assert row.radius == pytest.approx(expected, rel=1e-7)
         assert (row.inside, row.outside) == (pytest.approx(low, rel=1e-7), pytest.approx(high, rel=1e-7))
-        linf = found[(found.image_id == image_id) & (found.norm == "linf")].iloc[0]
-        assert linf.radius == pytest.approx(expected / np.sqrt(48), rel=1e-7)
+        assert row.linf == pytest.approx(expected / np.sqrt(48), rel=1e-7)
     assert (found.radius > 0).any()
 
 
-@pytest.mark.parametrize("certificate", CERTIFICATES.names)
+@pytest.mark.parametrize("certificate", map_certificates())
 @pytest.mark.parametrize("bound", ["none", "chernoff", "clopper_pearson"])
 def test_batch_is_a_stack_of_singles(certificate, bound):
     selection, estimation = raw_maps(2, 20), raw_maps(3, 200)
@@ -69,11 +70,11 @@ def test_batch_is_a_stack_of_singles(certificate, bound):
         alone = rows(certificate, selection[i : i + 1], estimation[i : i + 1], [image_id], bound=bound, base="share")
         np.testing.assert_allclose(together[together.image_id == image_id].radius, alone.radius, rtol=1e-10)
     backwards = rows(certificate, selection[::-1], estimation[::-1], IDS[::-1], bound=bound, base="share")
-    merged = together.merge(backwards, on=["image_id", "norm"])
+    merged = together.merge(backwards, on="image_id")
     np.testing.assert_allclose(merged.radius_x, merged.radius_y, rtol=1e-10)
 
 
-@pytest.mark.parametrize("certificate", [entry.name for entry in CERTIFICATES if entry.traits["sound"]])
+@pytest.mark.parametrize("certificate", [name for name in map_certificates() if CERTIFICATES[name].traits["sound"]])
 @pytest.mark.parametrize("base", ["share", "vote"])
 def test_certified_radius_from_samples_holds(certificate, base):
     """End to end on smoothed maps whose expectation is exact, with a generous failure probability to be exceeded."""
@@ -88,7 +89,7 @@ def test_certified_radius_from_samples_holds(certificate, base):
         selection, estimation = smoothed.sample(x, 100, rng), smoothed.sample(x, 3000, rng)
         settings = {"base": base, "k": k, "beta": beta, "sigma": sigma, "alpha": alpha}
         found = rows(certificate, selection[None], estimation[None], [str(seed)], **settings)
-        radius = float(found.radius[found.norm == "l2"].iloc[0])
+        radius = float(found.radius.iloc[0])
         smoothed.levels = base_map(smoothed.levels, base, k)
         claimed = base_map(selection, base, k).mean(axis=0)
         near = smoothed(x + min(radius, 5.0) * np.linspace(-0.999, 0.999, 201))
@@ -113,7 +114,7 @@ def test_sound_and_flag_columns():
     selection[1] = estimation[1] = 2.0
     estimation[2, 3, 5] = np.nan
     found = rows("grouped", selection, estimation, bound="hoeffding", base="share")
-    l2 = found[found.norm == "l2"].set_index("image_id")
+    l2 = found.set_index("image_id")
     assert l2.flag.to_dict() == {"a": "abstain", "b": "constant", "c": "nan"}
     np.testing.assert_array_equal(l2.radius, [0, 0, np.nan])
     assert l2.sound.all()

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.certify.textbook import minimal_divergence, nearest_broken, renyi_divergence
 from vitfaith.certify.renyi import (
-    ORDERS,
     broken_divergence,
     divergence_radius,
     label_divergence,
@@ -18,6 +17,7 @@ from vitfaith.certify.renyi import (
     pool_threshold,
     renyi_radius,
 )
+from vitfaith.certify.settings import ORDERS
 from vitfaith.certify.top_k import Swap, exact_swap, ranking, swap_values
 from vitfaith.errors import InputError
 

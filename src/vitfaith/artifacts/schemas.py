@@ -58,6 +58,19 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+VOTES = pa.schema(
+    [
+        _ID,
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("target", pa.int32(), nullable=False),
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
+        pa.field("sample_predictions", pa.list_(pa.int32()), nullable=False),  # class of each noise sample, in order
+    ]
+)
+"""What certificates read of prediction files behind a smoothing, which hold one column more than ``PREDICTIONS``."""
+
+SMOOTHED_PREDICTIONS = pa.schema([*PREDICTIONS, VOTES.field("sample_predictions")])
+
 MAPS = pa.schema(
     [
         _ID,
@@ -71,6 +84,44 @@ MAPS = pa.schema(
         pa.field("flag", pa.string(), nullable=False),  # "", "constant" or "nan"
     ]
 )
+
+SAMPLE_MAPS = pa.schema(
+    [
+        *(MAPS.field(name) for name in ("image_id", "method", "rows", "columns", "samples")),
+        pa.field("sample_maps", pa.list_(pa.float32()), nullable=False),  # samples × rows × columns, not normalised
+    ]
+)
+"""What certificates read of map files behind a smoothing, which hold one column more than ``MAPS``."""
+
+SMOOTHED_MAPS = pa.schema([*MAPS, SAMPLE_MAPS.field("sample_maps")])
+
+CERTIFICATES = pa.schema(
+    [
+        _ID,
+        _METHOD,  # empty for a certificate of the prediction alone
+        pa.field("certificate", pa.string(), nullable=False),  # id in the config
+        pa.field("base", pa.string(), nullable=False),  # what a sample's map becomes: share, unit or vote
+        pa.field("bound", pa.string(), nullable=False),  # confidence bound; "none" takes the mean for the expectation
+        pa.field("k", pa.int32(), nullable=False),
+        pa.field("beta", pa.float64(), nullable=False),
+        pa.field("sigma", pa.float64(), nullable=False),  # in [0, 1] pixel units
+        pa.field("alpha", pa.float64(), nullable=False),  # failure probability; NaN without a confidence bound
+        pa.field("selection", pa.int32(), nullable=False),  # samples that chose the class or top-k set
+        pa.field("samples", pa.int32(), nullable=False),  # other samples, that bounded it
+        pa.field("radius", pa.float64(), nullable=False),  # l2; 0 where nothing is certified, NaN with flag "nan"
+        pa.field("linf", pa.float64(), nullable=False),  # l_inf radius
+        pa.field("inside", pa.float64(), nullable=False),  # bound of entry k-k0+1, or of the class's probability
+        pa.field("outside", pa.float64(), nullable=False),  # bound of entry k+k0
+        pa.field("map_radius", pa.float64(), nullable=False),  # parts of a joint certificate, NaN for others
+        pa.field("prediction_radius", pa.float64(), nullable=False),
+        pa.field("limit", pa.string(), nullable=False),  # the smaller part: "map", "prediction"; "" for others
+        pa.field("label", pa.int32()),  # of the image; null for a certificate of the map alone
+        pa.field("prediction", pa.int32()),  # certified class, -1 abstains; null for a certificate of the map alone
+        pa.field("sound", pa.bool_(), nullable=False),  # a guarantee, or a number for comparison
+        pa.field("flag", pa.string(), nullable=False),  # "", "nan", "constant" or "abstain"
+    ]
+)
+"""Certified radii, one row per (image, method, certificate, k, beta)."""
 
 SCORES = pa.schema([_ID, _METHOD, *_SCORE])
 

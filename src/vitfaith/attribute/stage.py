@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.provenance import provenance
-from vitfaith.artifacts.schemas import IMAGES, MAPS
+from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attribute.explain import explain, flags_of
 from vitfaith.denoise.aggregate import aggregate_maps
@@ -24,11 +24,20 @@ from vitfaith.registries import entries_of, entry_of
 
 
 def map_table(
-    image_ids: Sequence[str], method: str, targets: Tensor, maps: Tensor, spread: Tensor | None, samples: int
+    image_ids: Sequence[str],
+    method: str,
+    targets: Tensor,
+    maps: Tensor,
+    spread: Tensor | None,
+    sampled: Tensor | None = None,
 ) -> pa.Table:
-    """Rows of schema MAPS for one method; ``maps`` is (B, rows, columns) float32 on the CPU."""
+    """Rows of schema MAPS for one method; ``maps`` is (B, rows, columns) float32 on the CPU.
+
+    With ``sampled``, the raw maps (S, B, rows, columns) of the noise samples, rows of schema SMOOTHED_MAPS: beside the
+    samples themselves these maps are small, and every certificate can be had from them without a network.
+    """
     count, rows, columns = maps.shape
-    return pa.table(
+    table = pa.table(
         {
             "image_id": pa.array(list(image_ids)),
             "method": pa.array([method] * count),
@@ -39,10 +48,14 @@ def map_table(
             "spread": pa.nulls(count, pa.list_(pa.float32()))
             if spread is None
             else pa.array(list(spread.flatten(1).numpy()), pa.list_(pa.float32())),
-            "samples": pa.array(np.full(count, samples)),
+            "samples": pa.array(np.full(count, 1 if sampled is None else len(sampled))),
             "flag": pa.array(flags_of(maps)),
         }
     )
+    if sampled is None:
+        return table
+    flat = sampled.transpose(0, 1).flatten(1).numpy()
+    return table.append_column("sample_maps", pa.array(list(flat), pa.list_(pa.float32())))
 
 
 def run_attribute(
@@ -73,7 +86,7 @@ def run_attribute(
         if denoised is None:
             pixels = decode_images(table, np.uint8, str(images)).copy()
             maps = explain_sample(torch.from_numpy(pixels).to(device).float() / 255, 0)
-            parts = [map_table(ids, m, targets, maps[m], None, 1) for m in methods]
+            parts = [map_table(ids, m, targets, maps[m], None) for m in methods]
         else:
             cache = torch.from_numpy(read_denoised(denoised, ids))
             samples = cache.shape[1]
@@ -81,9 +94,9 @@ def run_attribute(
             _, smoothing = entry_of(spec["smoothing"], "smoothings")
             for method in methods:
                 stacked = torch.stack([maps[method] for maps in per_sample])
-                mean, spread = aggregate_maps(stacked, smoothing.map_aggregation)  # type: ignore[attr-defined]
-                parts.append(map_table(ids, method, targets, mean, spread, samples))
+                mean, spread = aggregate_maps(stacked, getattr(smoothing, "map_aggregation", "mean"))
+                parts.append(map_table(ids, method, targets, mean, spread, stacked))
     facts = provenance(
         "attribute", spec, code, device=device, dtype="float32", forwards=passes.forwards, backwards=passes.backwards
     )
-    write_table(pa.concat_tables(parts), out, MAPS, facts)
+    write_table(pa.concat_tables(parts), out, MAPS if denoised is None else SMOOTHED_MAPS, facts)

@@ -6,19 +6,12 @@ sample, before the mean: dividing a mean by its own sum is no expectation, and n
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vitfaith.certify.top_k import Floats
+from vitfaith.certify.settings import Base
+from vitfaith.certify.top_k import Floats, Swap
 from vitfaith.errors import InputError
-
-Base = Literal["share", "unit", "vote"]
-"""``share``: positive part over its sum (a probability vector; uniform where nothing is positive).
-``unit``: min-max rescaled to [0, 1] (0 where constant).
-``vote``: 1 for the k largest entries, 0 elsewhere, ties at the k-th value share the remaining votes; the average is the
-frequency with which an entry is among the top k (after Levine, Singla and Feizi 2019)."""
 
 
 def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
@@ -26,7 +19,7 @@ def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
 
     Args:
         maps: explanations of noisy copies of an image, any finite range.
-        base: see :data:`Base`.
+        base: see :data:`vitfaith.certify.settings.Base`.
         k: votes per map, for ``vote``.
     """
     values = np.asarray(maps, dtype=np.float64)
@@ -48,6 +41,18 @@ def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
 def mass(base: Base, k: int) -> float:
     """Sum of the entries of every base map: 1 for ``share``, k for ``vote``, infinity (no fixed sum) for ``unit``."""
     return {"share": 1.0, "vote": float(k), "unit": float("inf")}[base]
+
+
+def as_probabilities(swap: Swap, base: Base, k: int) -> Swap:
+    """``swap`` of base maps with a fixed sum, divided by that sum: entries of probability vectors.
+
+    Raises:
+        InputError: the base has no fixed sum.
+    """
+    total = mass(base, k)
+    if not np.isfinite(total):
+        raise InputError(f"base '{base}' has no fixed sum; use share or vote")
+    return Swap(swap.inside / total, swap.outside / total)
 
 
 def _share(values: Floats) -> Floats:

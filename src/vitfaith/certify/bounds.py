@@ -7,17 +7,15 @@ one side only, provided that the ranking was chosen on other samples.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betainccinv, betaincinv, rel_entr
 
+from vitfaith.certify.settings import Bound
 from vitfaith.certify.top_k import Floats, Integers
 from vitfaith.errors import InputError
-
-Bound = Literal["clopper_pearson", "chernoff", "empirical_bernstein", "hoeffding"]
-"""``clopper_pearson`` is exact for 0/1 samples and rounds others at random; the rest take any samples in [0, 1]."""
 
 
 class Bounds(NamedTuple):
@@ -103,6 +101,36 @@ def round_to_counts(samples: ArrayLike, seed: int) -> Integers:
     """
     values = np.asarray(samples, dtype=np.float64)
     return (np.random.default_rng(seed).random(values.shape) < values).sum(axis=0).astype(np.int64)
+
+
+def fewest_samples(failure: float, bound: Bound) -> int:
+    """Fewest estimation samples with which an entry that is always 1 is told from one that is always 0.
+
+    With fewer nothing can be certified, whatever the maps; each one-sided bound may fail with ``failure``.
+    """
+
+    def separates(m: int) -> bool:
+        ends, none = np.array([1.0, 0.0]), np.zeros(2)
+        if bound == "clopper_pearson":
+            lower, upper = clopper_pearson(m * ends, m, failure)
+        elif bound == "chernoff":
+            lower, upper = chernoff(ends, m, failure)
+        elif bound == "hoeffding":
+            lower, upper = hoeffding(ends, m, failure)
+        elif m < 2:
+            return False
+        else:
+            lower, upper = empirical_bernstein(ends, none, m, failure)
+        return bool(lower[0] > upper[1])
+
+    most = 1
+    while not separates(most):
+        most *= 2
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if separates(middle) else (middle, most)
+    return most
 
 
 def simultaneous_bounds(samples: ArrayLike, alpha: float, bound: Bound, *, seed: int | None = None) -> Bounds:

@@ -12,8 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vitfaith.certify.renyi import ORDERS, broken_divergence, divergence_radius, label_divergence
-from vitfaith.certify.top_k import Floats, exact_swap, swaps_to_break
+from vitfaith.certify.base import as_probabilities, mass
+from vitfaith.certify.cohen import certify
+from vitfaith.certify.lipschitz import grouped_radius
+from vitfaith.certify.renyi import broken_divergence, divergence_radius, label_divergence, renyi_radius
+from vitfaith.certify.settings import ORDERS, CertificateParameters
+from vitfaith.certify.top_k import Floats, Integers, Swap, exact_swap, swaps_to_break
 from vitfaith.errors import InputError
 
 
@@ -90,6 +94,51 @@ def limiting_part(map_radius: ArrayLike, prediction_radius: ArrayLike) -> tuple[
     first, second = np.asarray(map_radius, dtype=np.float64), np.asarray(prediction_radius, dtype=np.float64)
     radius = np.minimum(first, second)
     return radius, np.where(np.isnan(radius), "", np.where(first <= second, "map", "prediction"))
+
+
+class Parts(NamedTuple):
+    """Per image: ``radius`` (B,), the smaller of ``map_radius`` and ``prediction_radius``, ``limit`` (B,) its name, and
+    the certified ``prediction`` (B,), :data:`vitfaith.certify.cohen.ABSTAIN` where undecided."""
+
+    radius: Floats
+    map_radius: Floats
+    prediction_radius: Floats
+    limit: NDArray[np.str_]
+    prediction: Integers
+
+
+def sampled_parts(
+    swap: Swap,
+    selection: ArrayLike,
+    estimation: ArrayLike,
+    single: CertificateParameters,
+    *,
+    gamma: float | None = None,
+    order: float = 2.0,
+) -> Parts:
+    """Largest R of each image from samples.
+
+    The map's radius is the best of the sound certificates, which rest on the same event. The prediction's is Cohen's,
+    or, with ``gamma``, the ``σ sqrt(2γ/α)`` within which no prediction moves further, which needs no samples. Each
+    fails with at most ``single.alpha`` per image, both together with at most twice that.
+
+    Args:
+        swap: (B, k0) from :func:`vitfaith.certify.maps.sampled_swap`.
+        selection, estimation: (B, C) class votes, as for :func:`vitfaith.certify.cohen.certify`.
+        single: noise, base, k and the failure probability of each part.
+        gamma: as for :func:`faithfulness`.
+        order: as for :func:`faithfulness`.
+    """
+    radii = [grouped_radius(swap, single.sigma, mass(single.base, single.k))]  # never below lipschitz
+    if np.isfinite(mass(single.base, single.k)):
+        radii.append(renyi_radius(as_probabilities(swap, single.base, single.k), single.sigma))
+    map_radius = np.maximum.reduce(radii)
+    certified = certify(selection, estimation, single.sigma, single.alpha)
+    reach = certified.radius
+    if gamma is not None:
+        reach = np.full(len(map_radius), single.sigma * np.sqrt(2 * gamma / order))
+    radius, limit = limiting_part(map_radius, reach)
+    return Parts(radius, map_radius, reach, limit, certified.prediction)
 
 
 def _probability_rows(rows: ArrayLike, name: str) -> Floats:

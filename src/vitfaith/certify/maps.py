@@ -1,42 +1,23 @@
-"""Certificates of sampled maps, as a table: one row per image, certificate and norm."""
+"""Certificates of sampled maps, as a table: one row per image and certificate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
+from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
 from vitfaith.certify.base import base_map, mass
 from vitfaith.certify.bounds import simultaneous_bounds
-from vitfaith.certify.registry import CERTIFICATES, CertificateParameters
+from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.certify.renyi import linf_radius
+from vitfaith.certify.settings import CertificateParameters
 from vitfaith.certify.top_k import Floats, Swap, check_top_k, exact_swap, ranking, swap_values, swaps_to_break
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.rng import derive_seed
-
-CERTIFICATE_ROWS = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("method", pa.string(), nullable=False),
-        pa.field("certificate", pa.string(), nullable=False),
-        pa.field("variant", pa.string(), nullable=False),  # "base=vote,bound=chernoff,k=5,beta=0.8,sigma=0.1"
-        pa.field("k", pa.int32(), nullable=False),
-        pa.field("beta", pa.float64(), nullable=False),
-        pa.field("sigma", pa.float64(), nullable=False),  # in [0, 1] pixel units
-        pa.field("alpha", pa.float64(), nullable=False),  # failure probability; NaN without a confidence bound
-        pa.field("samples", pa.int32(), nullable=False),  # estimation samples
-        pa.field("norm", pa.string(), nullable=False),  # "l2" or "linf"
-        pa.field("radius", pa.float64(), nullable=False),  # 0 where nothing is certified, NaN with flag "nan"
-        pa.field("inside", pa.float64(), nullable=False),  # bound of entry k-k0+1, to recompute the Lipschitz radius
-        pa.field("outside", pa.float64(), nullable=False),  # bound of entry k+k0
-        pa.field("sound", pa.bool_(), nullable=False),  # a guarantee, or a number for comparison
-        pa.field("flag", pa.string(), nullable=False),  # "", "nan", "constant" or "abstain"
-    ]
-)
-"""Schema of :func:`certify_maps`."""
 
 
 class SampledSwap(NamedTuple):
@@ -86,6 +67,41 @@ def sampled_swap(
     return SampledSwap(Swap(inside, outside), flags)
 
 
+def certificate_rows(image_ids: Sequence[str], radius: ArrayLike, dimensions: int, **columns: Any) -> pa.Table:
+    """Rows of schema ``CERTIFICATES``; ``columns`` hold a value for all images, or one an image.
+
+    Columns that are not given are empty: NaN, 0, "" or null.
+    """
+    count = len(image_ids)
+    sizes = np.asarray(radius, dtype=np.float64)
+    given: Mapping[str, Any] = {"radius": sizes, "linf": linf_radius(sizes, dimensions), **columns}
+    found: dict[str, Any] = {"image_id": list(image_ids)}
+    for field in ROWS:
+        if field.name == "image_id":
+            continue
+        empty: Any = float("nan") if pa.types.is_floating(field.type) else "" if field.type == pa.string() else 0
+        value = given.get(field.name, None if field.nullable else empty)
+        found[field.name] = pa.array(
+            value if isinstance(value, np.ndarray | list) else [value] * count, None if count else field.type
+        )
+    return pa.table(found).select(ROWS.names).cast(ROWS)
+
+
+def described(parameters: CertificateParameters, selection: int, samples: int) -> dict[str, Any]:
+    """The columns that say what was certified, and from how many samples."""
+    plugged_in = parameters.bound == "none"
+    return {
+        "base": parameters.base,
+        "bound": parameters.bound,
+        "k": parameters.k,
+        "beta": parameters.beta,
+        "sigma": parameters.sigma,
+        "alpha": float("nan") if plugged_in else parameters.alpha,
+        "selection": selection,
+        "samples": samples,
+    }
+
+
 def certify_maps(
     selection: ArrayLike,
     estimation: ArrayLike,
@@ -97,17 +113,17 @@ def certify_maps(
     dimensions: int,
     seed: int = 0,
 ) -> pa.Table:
-    """Certified radii of sampled maps of one explainer, two rows an image (norms l2 and linf).
+    """Certified radii of sampled maps of one explainer, one row an image.
 
     A row says: with probability at least 1 - alpha over the samples, the smoothed map of every input nearer than
-    ``radius`` shares at least ``beta`` of its top k with the top k of the selection samples' mean base map. Rows of
-    other certificates and betas with the same k, base, bound and samples hold together with it; rows of another k have
-    a failure probability of their own.
+    ``radius`` (l2) or ``linf`` (l_inf) shares at least ``beta`` of its top k with the top k of the selection samples'
+    mean base map. Rows of other certificates and betas with the same k, base, bound and samples hold together with it;
+    rows of another k have a failure probability of their own.
 
     Args:
         selection: (B, m0, n) raw maps of m0 noisy copies; they choose the top-k set.
         estimation: (B, m, n) raw maps of m other copies, independent of the first; they bound the entries.
-        certificate: a name of :data:`vitfaith.certify.registry.CERTIFICATES`.
+        certificate: a name of :data:`vitfaith.certify.registry.CERTIFICATES` that certifies maps.
         parameters: of the type that the certificate registers.
         image_ids: (B,).
         method: explainer, copied to the rows.
@@ -115,46 +131,52 @@ def certify_maps(
         seed: of the random rounding of ``clopper_pearson``.
 
     Returns:
-        Table of schema :data:`CERTIFICATE_ROWS`.
+        Table of schema :data:`vitfaith.artifacts.schemas.CERTIFICATES`.
 
     Raises:
         ConfigError: for an unknown certificate, or one that needs a fixed sum with ``base="unit"``.
         InputError: for wrong shapes or a k that does not fit the map.
     """
-    entry = CERTIFICATES[certificate]
-    if not isinstance(parameters, entry.parameters):
-        raise ConfigError(
-            f"certificate '{certificate}' takes {entry.parameters.__name__}, not {type(parameters).__name__}"
-        )
-    if entry.traits["probability"] and not np.isfinite(mass(parameters.base, parameters.k)):
-        raise ConfigError(f"certificate '{certificate}' needs base 'share' or 'vote', not '{parameters.base}'")
     swap, flags = sampled_swap(selection, estimation, parameters, image_ids, seed)
-    radius = np.asarray(entry.implementation(swap, parameters), dtype=np.float64)
-    k0 = swap.inside.shape[1]
-    plugged_in = parameters.bound == "none"
-    named = [flag or ("" if size > 0 else "abstain") for flag, size in zip(flags, radius, strict=True)]
-    variant = (
-        f"base={parameters.base},bound={parameters.bound},k={parameters.k},beta={parameters.beta:g},"
-        f"sigma={parameters.sigma:.6g}"
+    sizes = {"selection": np.shape(selection)[1], "samples": np.shape(estimation)[1]}
+    return certify_swap(
+        swap, flags, certificate, parameters, image_ids=image_ids, method=method, dimensions=dimensions, **sizes
     )
-    count = len(image_ids)
-    shared = {
-        "image_id": list(image_ids),
-        "method": [method] * count,
-        "certificate": [certificate] * count,
-        "variant": [variant] * count,
-        "k": [parameters.k] * count,
-        "beta": [parameters.beta] * count,
-        "sigma": [parameters.sigma] * count,
-        "alpha": [float("nan") if plugged_in else parameters.alpha] * count,
-        "samples": [np.shape(estimation)[1]] * count,
-        "inside": swap.inside[:, 0],
-        "outside": swap.outside[:, -1],
-        "sound": [(entry.traits["sound"] or k0 == 1) and not plugged_in] * count,
-        "flag": named,
-    }
-    tables = [
-        pa.table(shared | {"norm": [norm] * count, "radius": values})
-        for norm, values in (("l2", radius), ("linf", linf_radius(radius, dimensions)))
-    ]
-    return pa.concat_tables([table.select(CERTIFICATE_ROWS.names).cast(CERTIFICATE_ROWS) for table in tables])
+
+
+def certify_swap(
+    swap: Swap,
+    flags: Sequence[str],
+    certificate: str,
+    parameters: CertificateParameters,
+    *,
+    image_ids: Sequence[str],
+    method: str,
+    dimensions: int,
+    selection: int,
+    samples: int,
+    name: str = "",
+) -> pa.Table:
+    """As :func:`certify_maps`, from a swap that :func:`sampled_swap` found; ``name`` replaces the certificate's."""
+    traits = CERTIFICATES[certificate].traits
+    if traits["certifies"] != "map":
+        raise ConfigError(f"certificate '{certificate}' is not one of maps alone")
+    if not isinstance(parameters, traits["single"]):
+        raise ConfigError(
+            f"certificate '{certificate}' takes {traits['single'].__name__}, not {type(parameters).__name__}"
+        )
+    if traits["probability"] and not np.isfinite(mass(parameters.base, parameters.k)):
+        raise ConfigError(f"certificate '{certificate}' needs base 'share' or 'vote', not '{parameters.base}'")
+    radius = np.asarray(CERTIFICATES[certificate].implementation(swap, parameters), dtype=np.float64)
+    return certificate_rows(
+        image_ids,
+        radius,
+        dimensions,
+        method=method,
+        certificate=name or certificate,
+        **described(parameters, selection, samples),
+        inside=swap.inside[:, 0],
+        outside=swap.outside[:, -1],
+        sound=(traits["sound"] or swap.inside.shape[1] == 1) and parameters.bound != "none",
+        flag=[flag or ("" if size > 0 else "abstain") for flag, size in zip(flags, radius, strict=True)],
+    )

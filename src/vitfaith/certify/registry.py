@@ -1,77 +1,140 @@
-"""The registry of certificates: functions from the cheapest swap to an l2 radius."""
+"""The registry of certificates. Importing this module imports neither numpy nor scipy."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field
+from vitfaith.certify.settings import (
+    CertificateParameters,
+    FaithfulnessSettings,
+    MapSettings,
+    RenyiParameters,
+    RenyiSettings,
+    SplitSamples,
+)
+from vitfaith.registry import Registry
 
-from vitfaith.certify.base import Base, mass
-from vitfaith.certify.bounds import Bound
-from vitfaith.certify.lipschitz import grouped_radius, lipschitz_radius
-from vitfaith.certify.renyi import ORDERS, Direction, divergence_radius, paper_closed_form, renyi_radius
-from vitfaith.certify.top_k import Floats, Swap
-from vitfaith.registry import Parameters, Registry
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from vitfaith.certify.cohen import CertifiedPrediction
+    from vitfaith.certify.faithfulness import Parts
+    from vitfaith.certify.top_k import Floats, Swap
 
 CERTIFICATES: Registry = Registry("certificate")
-"""Entries are ``function(swap, parameters) -> radius (...,)``. Traits: ``probability``, whether base maps must have a
-fixed sum; ``sound``, whether the radius is a guarantee for every k0."""
-
-
-class CertificateParameters(Parameters):
-    """What every certificate is told.
-
-    ``k``, ``beta``: the top-k overlap to keep. ``sigma``: noise in input units. ``alpha``: probability of failure.
-    ``bound``: confidence bound, or "none" to treat the sample mean as the expectation, which guarantees nothing.
-    ``base``: what the sampled maps become before averaging.
-    """
-
-    k: int = Field(ge=1)
-    beta: float = Field(gt=0, le=1)
-    sigma: float = Field(gt=0, allow_inf_nan=False)
-    alpha: float = Field(default=0.001, gt=0, lt=1)
-    bound: Bound | Literal["none"] = "clopper_pearson"
-    base: Base = "share"
-
-
-class RenyiParameters(CertificateParameters):
-    """Settings of the Rényi certificates: the ``orders`` α > 1 to try and the ``direction`` of the divergence."""
-
-    orders: tuple[Annotated[float, Field(gt=1, allow_inf_nan=False)], ...] = Field(default=ORDERS, min_length=1)
-    direction: Direction = "both"
-
-
-def _probabilities(swap: Swap, parameters: CertificateParameters) -> Swap:
-    total = mass(parameters.base, parameters.k)
-    return Swap(swap.inside / total, swap.outside / total)
+"""Traits: ``certifies``, what the radius is about: "map", "prediction" or "both"; ``sound``, whether it is a guarantee
+for every k0; ``probability``, whether base maps must have a fixed sum. ``parameters`` is an entry of a study; certificates
+of maps are ``function(swap, single) -> radius (...,)``, with ``single`` of the type in the trait of that name."""
 
 
 @CERTIFICATES.register(
-    "lipschitz", parameters=CertificateParameters, citation="arXiv 1905.12105", probability=False, sound=True
+    "lipschitz",
+    parameters=MapSettings,
+    citation="arXiv 1905.12105",
+    certifies="map",
+    single=CertificateParameters,
+    probability=False,
+    sound=True,
 )
 def lipschitz(swap: Swap, parameters: CertificateParameters) -> Floats:
     """Gap of the normal quantiles of one entry inside and one outside: needs entries in [0, 1] only."""
+    from vitfaith.certify.lipschitz import lipschitz_radius
+
     return lipschitz_radius(swap, parameters.sigma)
 
 
 @CERTIFICATES.register(
-    "grouped", parameters=CertificateParameters, citation="arXiv 1905.12105", probability=False, sound=True
+    "grouped",
+    parameters=MapSettings,
+    citation="arXiv 1905.12105",
+    certifies="map",
+    single=CertificateParameters,
+    probability=False,
+    sound=True,
 )
 def grouped(swap: Swap, parameters: CertificateParameters) -> Floats:
     """Gap of the normal quantiles of sums of entries: never below ``lipschitz``, larger for maps that sum to 1."""
+    from vitfaith.certify.base import mass
+    from vitfaith.certify.lipschitz import grouped_radius
+
     return grouped_radius(swap, parameters.sigma, mass(parameters.base, parameters.k))
 
 
-@CERTIFICATES.register("renyi", parameters=RenyiParameters, citation="arXiv 2311.17983", probability=True, sound=True)
+@CERTIFICATES.register(
+    "renyi",
+    parameters=RenyiSettings,
+    citation="arXiv 2311.17983",
+    certifies="map",
+    single=RenyiParameters,
+    probability=True,
+    sound=True,
+)
 def renyi(swap: Swap, parameters: RenyiParameters) -> Floats:
     """Exact smallest Rényi divergence to a map with a broken overlap."""
-    return renyi_radius(_probabilities(swap, parameters), parameters.sigma, parameters.orders, parameters.direction)
+    from vitfaith.certify.base import as_probabilities
+    from vitfaith.certify.renyi import renyi_radius
+
+    scaled = as_probabilities(swap, parameters.base, parameters.k)
+    return renyi_radius(scaled, parameters.sigma, parameters.orders, parameters.direction)
 
 
 @CERTIFICATES.register(
-    "paper_closed_form", parameters=RenyiParameters, citation="arXiv 2311.17983", probability=True, sound=False
+    "paper_closed_form",
+    parameters=RenyiSettings,
+    citation="arXiv 2311.17983",
+    certifies="map",
+    single=RenyiParameters,
+    probability=True,
+    sound=False,
 )
 def closed_form(swap: Swap, parameters: RenyiParameters) -> Floats:
     """The closed form as quoted, for comparison only: too large for two or more swaps, so no guarantee."""
-    value = paper_closed_form(_probabilities(swap, parameters), parameters.orders, parameters.direction)
+    from vitfaith.certify.base import as_probabilities
+    from vitfaith.certify.renyi import divergence_radius, paper_closed_form
+
+    scaled = as_probabilities(swap, parameters.base, parameters.k)
+    value = paper_closed_form(scaled, parameters.orders, parameters.direction)
     return divergence_radius(value.divergence, parameters.orders, parameters.sigma)
+
+
+@CERTIFICATES.register(
+    "cohen",
+    parameters=SplitSamples,
+    citation="arXiv 1902.02918",
+    certifies="prediction",
+    probability=False,
+    sound=True,
+)
+def cohen(selection: ArrayLike, estimation: ArrayLike, sigma: float, parameters: SplitSamples) -> CertifiedPrediction:
+    """Certified class and radius of the smoothed prediction, from votes; abstains where no class has half of them."""
+    from vitfaith.certify.cohen import certify
+
+    return certify(selection, estimation, sigma, parameters.alpha)
+
+
+@CERTIFICATES.register(
+    "faithfulness",
+    parameters=FaithfulnessSettings,
+    citation="arXiv 2311.17983",
+    certifies="both",
+    probability=False,
+    sound=True,
+)
+def faithfulness(
+    swap: Swap,
+    selection: ArrayLike,
+    estimation: ArrayLike,
+    single: CertificateParameters,
+    parameters: FaithfulnessSettings,
+) -> Parts:
+    """Largest R of the (R, D_α, γ, β, k)-faithfulness, and which of map and prediction limits it."""
+    from vitfaith.certify.faithfulness import sampled_parts
+
+    return sampled_parts(swap, selection, estimation, single, gamma=parameters.gamma, order=parameters.order)
+
+
+def map_certificates() -> Sequence[str]:
+    """Names of the certificates of maps."""
+    return [entry.name for entry in CERTIFICATES if entry.traits["certifies"] == "map"]

@@ -8,19 +8,14 @@ directions (data processing). Γ is the smallest divergence to a vector whose to
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vitfaith.certify.settings import ORDERS, Direction
 from vitfaith.certify.top_k import Floats, Swap
 from vitfaith.errors import InputError
-
-ORDERS: tuple[float, ...] = tuple(float(a) for a in 1 + np.geomspace(1e-3, 199.0, 48))
-"""Default orders α. Every single α gives a valid radius, so the grid costs tightness (< 0.5 %), never soundness."""
-
-Direction = Literal["to_broken", "from_broken", "both"]
-"""``to_broken`` bounds D_α(w‖Q), ``from_broken`` bounds D_α(Q‖w), with Q the nearest map whose overlap is broken."""
 
 _ROUNDING = 64 * np.finfo(np.float64).eps
 
@@ -105,7 +100,7 @@ def broken_divergence(swap: Swap, orders: ArrayLike = ORDERS, direction: Directi
     Args:
         swap: entries of probability vectors (the remaining entries of the vectors do not matter).
         orders: α > 1, (A,).
-        direction: see :data:`Direction`.
+        direction: see :data:`vitfaith.certify.settings.Direction`.
     """
     alpha = check_orders(orders)
     return _divergence(lambda exponents: _excess(swap, exponents), alpha, direction)
@@ -147,7 +142,7 @@ def label_divergence(
         first: (...,) largest class probability of the smoothed prediction.
         second: (...,) second largest.
         orders: α > 1, (A,).
-        direction: see :data:`Direction`.
+        direction: see :data:`vitfaith.certify.settings.Direction`.
     """
     p1, p2 = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     return broken_divergence(Swap(p1[..., None], p2[..., None]), orders, direction)
@@ -180,7 +175,7 @@ def paper_closed_form(swap: Swap, orders: ArrayLike = ORDERS, direction: Directi
     Args:
         swap: entries of probability vectors, known exactly.
         orders: α > 1, (A,).
-        direction: see :data:`Direction`.
+        direction: see :data:`vitfaith.certify.settings.Direction`.
     """
     alpha = check_orders(orders)
     entries = np.concatenate(swap, axis=-1)

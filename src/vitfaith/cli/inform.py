@@ -21,6 +21,7 @@ class Section(StrEnum):
     smoothings = "smoothings"
     datasets = "datasets"
     stability = "stability"
+    certificates = "certificates"
     figures = "figures"
 
 

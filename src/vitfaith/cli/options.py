@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vitfaith.errors import VitfaithError
+from vitfaith.registry import load_plugin
 
 Spec = Annotated[str, typer.Option(help="what the job depends on, as canonical JSON (see `vitfaith plan`)")]
 Code = Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")]
@@ -20,8 +21,15 @@ BatchSize = Annotated[int, typer.Option(min=1, help="most images in one pass")]
 
 
 def parse_spec(text: str) -> dict[str, Any]:
-    """The JSON object of ``--spec``; raises :class:`VitfaithError` for anything else."""
+    """The JSON object of ``--spec``, with the plugins that it names loaded.
+
+    Raises:
+        VitfaithError: it is no JSON object, or a plugin file does not exist.
+    """
     try:
-        return dict(json.loads(text))
+        spec = dict(json.loads(text))
     except ValueError as error:
         raise VitfaithError(f"--spec is not a JSON object: {error}") from error
+    for plugin in spec.get("plugins", []):
+        load_plugin(plugin)
+    return spec

@@ -74,8 +74,10 @@ def attack(
 def denoise(
     spec: Spec,
     images: Images,
-    denoiser: Annotated[Path, typer.Option(help="folder with unet/ and scheduler/")],
     out: Out,
+    denoiser: Annotated[
+        str | None, typer.Option(help="folder, checkpoint or hub id, for smoothings that use one")
+    ] = None,
     code: Code = "",
     gpus: Gpus = 0,
     batch_size: BatchSize = 256,
@@ -156,6 +158,21 @@ def stability(
 
     given = {"clean": clean, "undefended": undefended}
     run_stability(parse_spec(spec), code, maps, {k: v for k, v in given.items() if v is not None}, out)
+
+
+@app.command()
+def certify(
+    spec: Spec,
+    images: Images,
+    predictions: Annotated[Path, typer.Option(help="Parquet file with the smoothed predictions")],
+    maps: Annotated[list[Path], typer.Option(help="Parquet files with the smoothed maps, one a family")],
+    out: Out,
+    code: Code = "",
+) -> None:
+    """Certify the smoothed predictions and maps of a shard."""
+    from vitfaith.certify.stage import run_certify
+
+    run_certify(parse_spec(spec), code, images, predictions, maps, out)
 
 
 @app.command()

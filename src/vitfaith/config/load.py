@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from vitfaith.config.certificates import check_certificates
 from vitfaith.config.sections import (
     ComputeSection,
     DatasetSection,
@@ -31,6 +32,19 @@ M = TypeVar("M", bound=BaseModel)
 
 FIXED: dict[str, type[BaseModel]] = {"statistics": StatisticsSection, "compute": ComputeSection}
 NAMED: dict[str, type[BaseModel]] = {"models": ModelSection, "denoisers": DenoiserSection, "experiments": Experiment}
+_CROSSED = (
+    "datasets",
+    "models",
+    "attacks",
+    "smoothings",
+    "explainers",
+    "metrics",
+    "stability",
+    "certificates",
+    "figures",
+)
+"""Keys of an experiment that name ids of other sections."""
+
 KEYS = ("seed", "code_tracking", "plugins", *REGISTRIES, *FIXED, *NAMED)
 
 
@@ -62,6 +76,7 @@ class Study:
     explainers: dict[str, Instance]
     metrics: dict[str, Instance]
     stability: dict[str, Instance]
+    certificates: dict[str, Instance]
     figures: dict[str, Instance]
     style: FiguresSection
     statistics: StatisticsSection
@@ -146,6 +161,7 @@ def _check_references(study: Study) -> None:
     for id_, experiment in study.experiments.items():
         for section in ("datasets", "models", "attacks", "smoothings", "explainers", "metrics", "stability", "figures"):
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
+    check_certificates(study.experiments, study.smoothings, study.certificates)
     for section in ("smoothings", "attacks"):
         for id_, item in getattr(study, section).items():
             denoiser = getattr(item.parameters, "denoiser", None)
@@ -215,7 +231,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     style = validate(FiguresSection, {"style": figures.pop("style", {})}, "figures")
     registered = {
         name: {id_: instance(name, id_, value) for id_, value in _section(raw, name).items()}
-        for name in ("attacks", "smoothings", "explainers", "metrics", "stability")
+        for name in ("attacks", "smoothings", "explainers", "metrics", "stability", "certificates")
     }
     named = {
         name: {id_: validate(model, value, f"{name}.{id_}") for id_, value in _section(raw, name).items()}

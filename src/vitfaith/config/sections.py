@@ -104,3 +104,4 @@ class Experiment(Section):
     metrics: list[str] = Field(min_length=1)
     stability: list[str] = Field(default_factory=list)
     figures: list[str] = Field(default_factory=list)
+    certificates: list[str] = Field(default_factory=list)

@@ -69,6 +69,16 @@ class DdsParameters(Parameters):
         return self.mode.startswith("official")
 
     @property
+    def certified_sigma(self) -> float | None:
+        """Noise in [0, 1] pixel units that certificates may stand on; None where none does.
+
+        The official modes take the maximum of maps and add noise after denoising, ``denoise_only`` adds none, and with
+        ``size: network`` the noise belongs to another image than the one that is certified.
+        """
+        noisy = self.mode in ("calibrated", "multistep", "noise_only")
+        return self.sigma if noisy and self.map_aggregation == "mean" and not self.network_size else None
+
+    @property
     def map_aggregation(self) -> Aggregation:
         """The aggregation in force."""
         return self.aggregation or ("percentile_max" if self.is_official else "mean")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,47 +18,103 @@ from numpy.typing import NDArray
 from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import DENOISED, SHARDS
-from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.smooth import denoise_images, noise_level
+from vitfaith.denoise.registry import SMOOTHINGS
+from vitfaith.denoise.smooth import noise_level
 from vitfaith.denoise.smoothings import DdsParameters
-from vitfaith.errors import ArtifactError
+from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entry_of
 
+STORED = np.float16
+"""Of a denoised pixel: half of float32, and without an effect on maps that could be told from rounding; 8 bits move
+single patches of a top-k set (benchmarks/stored_precision.py)."""
+
 
 def run_denoise(
-    spec: Mapping[str, Any], code: str, images: Path, denoiser: Path, out: Path, *, device: str, batch_size: int
+    spec: Mapping[str, Any], code: str, images: Path, denoiser: str | None, out: Path, *, device: str, batch_size: int
 ) -> None:
-    """Noise and denoise each image of a shard ``samples`` times (schema DENOISED, float16 in [0, 1])."""
+    """Noise and denoise each image of a shard ``samples`` times (schema DENOISED, float16 in [0, 1]).
+
+    Samples that ``out`` already holds of the same images, settings, code and network are kept: asking for 50 where there
+    are 10 costs 40. Provenance tells how many were ``kept``, and counts the network's passes for the others.
+    """
     table = read_table(images, pa.schema([f for f in SHARDS if f.name != "label"]))
-    clean = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
+    pixels = decode_images(table, np.uint8, str(images)).copy()
     ids = table.column("image_id").to_pylist()
-    _, parameters = entry_of(spec["smoothing"], "smoothings")
-    network = Denoiser.load(denoiser, spec.get("denoiser"), device=device)
-    assert isinstance(parameters, DdsParameters)  # the only smoothing that reads a denoiser
-    samples = parameters.samples
-    with PassCounter(network.network) as passes:
-        denoised = denoise_images(
-            network, clean, ids, parameters, range(samples), seed=spec["seed"], batch_size=batch_size
+    name, parameters = entry_of(spec["smoothing"], "smoothings")
+    network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
+    samples = int(getattr(parameters, "samples", 1))
+    facts = provenance("denoise", spec, code, inputs=_digest(ids, pixels, network))
+    earlier = kept_samples(out, facts, ids, samples)
+    kept = 0 if earlier is None else earlier.shape[1]
+    clean = torch.from_numpy(pixels).to(device).float() / 255
+    with nullcontext() if network is None else PassCounter(network.network) as passes:
+        new = SMOOTHINGS[name].implementation(
+            network, clean, ids, parameters, range(kept, samples), seed=spec["seed"], batch_size=batch_size
         )
-    flat = denoised.flatten(0, 1).cpu().numpy().astype(np.float16)
+    if new.shape != (len(ids), samples - kept, *clean.shape[1:]):
+        raise InputError(
+            f"smoothing '{name}' returned shape {tuple(new.shape)} for {samples - kept} samples of images "
+            f"{tuple(clean.shape)}; it must be (images, samples, channels, height, width)"
+        )
+    stored = new.cpu().numpy().astype(STORED)
+    both = stored if earlier is None else np.concatenate([earlier, stored], axis=1)
     columns = {
         "image_id": pa.array(np.repeat(ids, samples)),
         "sample": pa.array(np.tile(np.arange(samples, dtype=np.int32), len(ids))),
-        **encode_images(flat),
+        **encode_images(both.reshape(-1, *both.shape[2:])),
     }
-    facts = provenance(
-        "denoise",
-        spec,
-        code,
-        device=device,
-        dtype="float32",
-        stored="float16",
-        noise=asdict(noise_level(network.schedule, parameters)),  # t*, realised and told standard deviation, calls
-        forwards=passes.forwards,
-    )
+    facts |= {"device": device, "dtype": "float32", "stored": np.dtype(STORED).name, "kept": kept}
+    facts["forwards"] = 0 if passes is None else passes.forwards
+    if isinstance(parameters, DdsParameters) and network is not None:  # t*, realised and told deviation, calls
+        facts["noise"] = asdict(noise_level(network.schedule, parameters))
     write_table(pa.table(columns), out, DENOISED, facts)
+
+
+def _digest(ids: list[str], pixels: NDArray[np.uint8], network: Denoiser | None) -> str:
+    """Digest of everything that a sample is made of beside settings and code: names, images and weights."""
+    digest = hashlib.blake2b(repr((ids, pixels.shape)).encode(), digest_size=16)
+    digest.update(pixels.tobytes())
+    for key, value in sorted(network.network.state_dict().items()) if network is not None else ():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def kept_samples(path: Path, facts: Mapping[str, Any], ids: list[str], samples: int) -> NDArray[np.float16] | None:
+    """The first ``samples`` samples (B, ≤ samples, C, H, W) of an earlier cache that can be kept, or None.
+
+    A cache can be kept when its images, network, code, seed, library versions and settings are those of ``facts``, but
+    for the number of samples. A damaged file is no cache.
+    """
+
+    def key(found: Mapping[str, Any]) -> Any:
+        spec = dict(found["spec"])
+        smoothing = {k: v for k, v in spec.pop("smoothing").items() if k != "samples"}
+        return json.dumps([found["inputs"], found["code"], found["versions"], spec, smoothing], sort_keys=True)
+
+    if not path.is_file():
+        return None
+    try:
+        found = read_provenance(path)
+        if found.get("stored") != np.dtype(STORED).name or key(found) != key(facts):
+            return None
+        return _cache(path, ids)[:, :samples]
+    except (ArtifactError, KeyError, ValueError, OSError):
+        return None
+
+
+def _cache(path: Path, image_ids: list[str]) -> NDArray[np.float16]:
+    table = read_table(path, DENOISED)
+    samples = len(table) // max(1, len(image_ids))
+    if table.column("image_id").to_pylist() != [i for i in image_ids for _ in range(samples)]:
+        raise ArtifactError(
+            f"'{path}' holds denoised samples of other images than the attacked shard; delete it and run again"
+        )
+    pixels: NDArray[np.float16] = decode_images(table, STORED, str(path))
+    return pixels.reshape(len(image_ids), samples, *pixels.shape[1:])
 
 
 def read_denoised(path: Path, image_ids: list[str]) -> NDArray[np.float32]:
@@ -64,11 +123,4 @@ def read_denoised(path: Path, image_ids: list[str]) -> NDArray[np.float32]:
     Raises:
         ArtifactError: the cache belongs to other images.
     """
-    table = read_table(path, DENOISED)
-    samples = len(table) // max(1, len(image_ids))
-    if table.column("image_id").to_pylist() != [i for i in image_ids for _ in range(samples)]:
-        raise ArtifactError(
-            f"'{path}' holds denoised samples of other images than the attacked shard; delete it and run again"
-        )
-    pixels = decode_images(table, np.float16, str(path)).astype(np.float32)
-    return pixels.reshape(len(image_ids), samples, *pixels.shape[1:])
+    return _cache(path, image_ids).astype(np.float32)

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from vitfaith.config.certificates import certified_sigma
 from vitfaith.config.load import Study
 from vitfaith.denoise.layout import folder_files, is_hub_id
 from vitfaith.fingerprint import fingerprint
@@ -25,6 +26,7 @@ USED: dict[str, dict[str, str]] = {
     "attribute": {"explainers": "methods", "smoothings": "smoothing"},
     "score": {"metrics": "metrics"},
     "stability": {"stability": "measures"},
+    "certify": {"certificates": "certificates"},
     "figures": {"figures": "figure"},
 }
 """Stage → the registries it draws on and the key of its specification that names the items in use."""
@@ -80,6 +82,17 @@ class Plan:
         """Every result file that the tables of an experiment read."""
         files: dict[str, None] = {}
         for condition in experiment_conditions(self.study.experiments[name]):
+    @cache  # noqa: B019
+    def certificates(self, condition: Condition) -> list[str]:
+        """Ids of the certificates that some experiment asks for in this condition; none without a smoothing."""
+        if self.sigma(condition.smoothing) is None:
+            return []
+        return sorted(asked_in(self.study, condition, "certificates"))
+
+    def sigma(self, smoothing: str) -> float | None:
+        """Noise for which a smoothing's maps and predictions can be certified, None where they cannot."""
+        return certified_sigma(self.study.smoothings[smoothing].parameters)
+
             files.update(dict.fromkeys(self.files("predictions", condition)))
             attacked = Condition(condition.dataset, condition.model, condition.attack, "")
             files.update(dict.fromkeys(self.files("attack", attacked)))
@@ -92,6 +105,8 @@ class Plan:
         """The conditions that stability compares with: the clean map behind the same smoothing, and the undefended clean map."""
         clean = Condition(condition.dataset, condition.model, "clean", condition.smoothing)
         undefended = Condition(condition.dataset, condition.model, "clean", "none")
+            if self.certificates(condition):
+                files.update(dict.fromkeys(self.files("certificates", condition)))
         found = {"clean": clean, "undefended": undefended}
         return {k: v for k, v in found.items() if v != condition and v in self.conditions}
 
@@ -102,7 +117,7 @@ class Plan:
 
     def smooths(self, smoothing: str) -> bool:
         """Whether a smoothing reads denoised samples (``none`` does not)."""
-        return self.denoiser("smoothings", smoothing) is not None
+        return self.study.smoothings[smoothing].name != "none"
 
     @property
     def smoothings(self) -> list[str]:
@@ -143,8 +158,13 @@ class Plan:
         return [] if is_hub_id(path) else [str(file) for file in folder_files(Path(path))]
 
     def spec(self, stage: str, wildcards: Mapping[str, str]) -> str:
-        """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON."""
-        return canonical(SPECS[stage](self, **wildcards))
+        """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON.
+
+        Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads.
+        """
+        spec = SPECS[stage](self, **wildcards)
+        plugins = self._plugins(self._modules(stage, spec))
+        return canonical(spec | ({"plugins": list(map(str, plugins))} if plugins else {}))
 
     def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
         """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
@@ -156,15 +176,22 @@ class Plan:
             found = spec.get(key, {})
             items = [found] if "use" in found else list(found.values())
             used += [(section, item["use"]) for item in items]
-        modules = {REGISTRIES[section][name].module for section, name in used}
-        own = {m for m in modules if m.startswith("vitfaith.")}
-        files = [p for p in self.study.plugins if f"vitfaith_plugin_{p.stem}" in modules]
-        return fingerprint([f"vitfaith.{stage}.stage", *sorted(own)], stop=["vitfaith.registries"], files=files)
+        return {REGISTRIES[section][name].module for section, name in used}
+
+    def _plugins(self, modules: set[str]) -> list[Path]:
+        return [p for p in self.study.plugins if f"vitfaith_plugin_{p.stem}" in modules]
 
     def figure_needs(self, figure: str) -> frozenset[str]:
         """Which tables a figure reads."""
         return frozenset(REGISTRIES["figures"][self.study.figures[figure].name].traits["needs"])
 
     def path_of(self, *parts: str) -> Path:
+        modules = self._modules(stage, SPECS[stage](self, **wildcards) if stage in USED else {})
+        own = {m for m in modules if m.startswith("vitfaith.")}
+        files = self._plugins(modules)
+        return fingerprint([f"vitfaith.{stage}.stage", *sorted(own)], stop=["vitfaith.registries"], files=files)
+
+    def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
+        """Modules of the registered items that a specification names."""
         """A path below the results folder."""
         return Path(self.results, *parts)

@@ -105,11 +105,26 @@ def stability_spec(
     }
 
 
+def certify_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
+    """Certificates and the noise they stand on."""
+    asked = plan.certificates(Condition(dataset, model, attack, smoothing))
+    return {
+        "seed": plan.study.seed,
+        "sigma": plan.sigma(smoothing),
+        "certificates": _instances(plan, "certificates", asked),
+    }
+
+
 def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
     """What an experiment crosses, and its statistics."""
     asked = plan.study.experiments[experiment]
     cells = [
-        {"condition": asdict(c), "families": sorted(plan.methods(c)), "references": sorted(plan.references(c))}
+        {
+            "condition": asdict(c),
+            "families": sorted(plan.methods(c)),
+            "references": sorted(plan.references(c)),
+            "certified": bool(set(plan.certificates(c)) & set(asked.certificates)),
+        }
         for c in experiment_conditions(asked)
     ]
     return {
@@ -120,6 +135,8 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
         "explainers": sorted(asked.explainers),
         "metrics": sorted(asked.metrics),
         "stability": sorted(asked.stability),
+        "certificates": sorted(asked.certificates),
+        "attacks": {a: plan.study.attacks[a].spec() for a in sorted(asked.attacks)},
         "directions": {
             m: REGISTRIES["metrics"][plan.study.metrics[m].name].traits["direction"] for m in sorted(asked.metrics)
         },
@@ -140,6 +157,7 @@ SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "attribute": attribute_spec,
     "score": score_spec,
     "stability": stability_spec,
+    "certify": certify_spec,
     "tables": tables_spec,
     "figures": figures_spec,
 }

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
-from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS
+from vitfaith.artifacts.schemas import IMAGES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.denoise.stage import read_denoised
 from vitfaith.models.forward import forward_in_batches
@@ -28,7 +29,7 @@ def run_predict(
     device: str,
     batch_size: int,
 ) -> None:
-    """Classify every denoised sample of a shard (schema PREDICTIONS)."""
+    """Classify every denoised sample of a shard (schema SMOOTHED_PREDICTIONS)."""
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
     samples = torch.from_numpy(read_denoised(denoised, ids)).to(device)
@@ -37,4 +38,11 @@ def run_predict(
     probabilities = logits.softmax(1).unflatten(0, samples.shape[:2]).cpu()
     labels, targets = (table.column(c).to_numpy() for c in ("label", "target"))
     facts = provenance("predict", spec, code, device=device, dtype="float32", forwards=len(logits))
-    write_table(prediction_table(ids, labels, targets, probabilities), out, PREDICTIONS, facts)
+    found = prediction_table(ids, labels, targets, probabilities)
+    each = list(probabilities.argmax(-1).int().numpy())
+    write_table(
+        found.append_column("sample_predictions", pa.array(each, pa.list_(pa.int32()))),
+        out,
+        SMOOTHED_PREDICTIONS,
+        facts,
+    )

@@ -1,0 +1,27 @@
+rule certify:
+    input:
+        images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
+        predictions="results/predictions/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/{shard}.parquet",
+        maps=smoothed_maps,
+    output:
+        ensure(
+            "results/certificates/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/{shard}.parquet",
+            non_empty=True,
+        ),
+    log:
+        "logs/certify/{dataset}/{model}/{attack}/{smoothing}/{shard}.log",
+    benchmark:
+        "results/benchmarks/certify/{dataset}/{model}/{attack}/{smoothing}/{shard}.jsonl"
+    wildcard_constraints:
+        smoothing=one_of(PLAN.smoothings),
+    conda:
+        "../envs/vitfaith.yaml"
+    params:
+        spec=spec_of("certify"),
+        code=code_of("certify"),
+        maps=lambda wildcards, input: " ".join(f"--maps {file}" for file in input.maps),
+    message:
+        "Certify {wildcards.dataset} {wildcards.shard}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
+    shell:
+        "python -m vitfaith certify --spec {params.spec:q} --code {params.code} --images {input.images}"
+        " --predictions {input.predictions} {params.maps} --out {output} > {log} 2>&1"

@@ -1,0 +1,47 @@
+"""Verbs about a whole study: what it costs, and how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vitfaith.plan.jobs import Job
+
+app = typer.Typer()
+
+Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
+Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
+
+
+def _jobs(config: Path) -> list[Job]:
+    from vitfaith.config.load import load_study, read_yaml
+    from vitfaith.plan.jobs import jobs
+    from vitfaith.plan.plan import Plan
+
+    return jobs(Plan(load_study(read_yaml(config))))
+
+
+@app.command()
+def plan(
+    config: Config = Path("config/config.yaml"),
+    folder: Folder = Path(),
+    like: Annotated[Path | None, typer.Option(help="folder of a finished run of this study on this machine")] = None,
+) -> None:
+    """Show jobs, network passes, hours and disk by stage before anything runs."""
+    from vitfaith.plan.estimate import costs, estimate
+    from vitfaith.plan.show import print_plan
+
+    found = _jobs(config)
+    print_plan(estimate(found, folder, costs(found, like or folder)))
+
+
+@app.command()
+def status(config: Config = Path("config/config.yaml"), folder: Folder = Path()) -> None:
+    """Show how many jobs of each stage are done, running, failed, and still to do."""
+    from vitfaith.plan.show import print_status
+    from vitfaith.plan.status import status as status_of
+
+    print_status(*status_of(_jobs(config), folder))
