@@ -159,7 +159,7 @@ def _check_references(study: Study) -> None:
                 raise ConfigError(f"{where}: '{name}' is not in section {section}{did_you_mean(name, ids)}")
 
     for id_, experiment in study.experiments.items():
-        for section in ("datasets", "models", "attacks", "smoothings", "explainers", "metrics", "stability", "figures"):
+        for section in _CROSSED:
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
     check_certificates(study.experiments, study.smoothings, study.certificates)
     for section in ("smoothings", "attacks"):

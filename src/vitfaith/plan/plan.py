@@ -171,7 +171,6 @@ class Plan:
         if self.study.code_tracking == "off":
             return "off"
         used: list[tuple[str, str]] = []
-        spec = json.loads(self.spec(stage, wildcards)) if stage in USED else {}
         for section, key in USED.get(stage, {}).items():
             found = spec.get(key, {})
             items = [found] if "use" in found else list(found.values())
