@@ -241,7 +241,7 @@ def coco(root: Path) -> Case:
         "categories": [{"id": 4, "name": "dog"}, {"id": 3, "name": "cat"}],
     }
     write(root / "instances.json", json.dumps(content).encode())
-    settings = {"images": root / "val", "annotations": root / "instances.json", "label": "category", **NONE}
+    settings = {"folder": root / "val", "annotations": root / "instances.json", "label": "category", **NONE}
     return Case(settings, classes=["cat", "dog"], masks=list(truth))
 
 

@@ -21,7 +21,7 @@ from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
 class CocoParameters(PictureParameters):
     """Where pictures and annotations are, and what counts as the object."""
 
-    images: Path = Field(description="folder with the pictures, as val2017")
+    folder: Path = Field(description="folder with the pictures, as val2017")
     annotations: Path = Field(description="JSON of instances, as instances_val2017.json")
     categories: tuple[str, ...] | None = Field(
         None, description="names of the categories that count; without it all. Pictures without any are left out"
@@ -89,10 +89,10 @@ def coco(parameters: CocoParameters) -> Source:
             chosen.append(image)
     if not chosen:
         raise ArtifactError(f"'{path}': no picture has an object of the categories; name others")
-    files = [parameters.images / _value(i, "file_name", path, "image") for i in chosen]
+    files = [parameters.folder / _value(i, "file_name", path, "image") for i in chosen]
     absent = next((f for f in files if not f.is_file()), None)
     if absent is not None:
-        raise ArtifactError(f"picture '{absent}' of '{path}' does not exist; give its folder as images")
+        raise ArtifactError(f"picture '{absent}' of '{path}' does not exist; give the right folder")
 
     def largest(items: list[dict[str, Any]]) -> Any:
         areas: dict[Any, float] = {}
