@@ -74,7 +74,8 @@ def weights_of(wildcards):
 
 
 def weights_option(wildcards, input):
-    return f"--weights {input.weights}" if input.get("weights") else ""
+    path = PLAN.weights_path(wildcards.model)
+    return f"--weights {path}" if path else ""
 
 
 def images_to_denoise(wildcards):
@@ -130,7 +131,6 @@ def reference_options(wildcards):
     return " ".join(f"--{name} {file}" for name, file in zip(references, files))
 
 
-def experiment_results(wildcards):
 def smoothed_maps(wildcards):
     """The map files of all families of a condition."""
     condition = condition_of(wildcards)
@@ -141,6 +141,7 @@ def smoothed_maps(wildcards):
     ]
 
 
+def experiment_results(wildcards):
     return PLAN.experiment_files(wildcards.experiment)
 
 

@@ -32,6 +32,10 @@ USED: dict[str, dict[str, str]] = {
 """Stage → the registries it draws on and the key of its specification that names the items in use."""
 
 
+FOLDER_FILES = ("config.json", "model.safetensors", "pytorch_model.bin", "preprocessor_config.json")
+"""What is read of a model folder of the Hugging Face hub."""
+
+
 def canonical(value: Any) -> str:
     """JSON with sorted keys: equal settings give equal text, whatever their order in the YAML."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -46,14 +50,18 @@ class Plan:
         self.conditions = conditions(study)
 
     @cache  # noqa: B019  (one plan lives as long as the process)
+    def images(self, dataset: str) -> int:
+        """Number of images that a study takes of a dataset."""
+        reader, section = self.study.datasets[dataset]
+        if section.images is not None:
+            return section.images
+        return len(REGISTRIES["datasets"][reader.name].implementation(reader.parameters).labels)
+
+    @cache  # noqa: B019
     def shards(self, dataset: str) -> list[str]:
         """Shard names of a dataset."""
-        reader, section = self.study.datasets[dataset]
-        images = section.images
-        if images is None:
-            source = REGISTRIES["datasets"][reader.name].implementation(reader.parameters)
-            images = len(source.labels)
-        return [shard_name(i) for i in range(shard_count(images, section.shard_size))]
+        count = shard_count(self.images(dataset), self.study.datasets[dataset][1].shard_size)
+        return [shard_name(i) for i in range(count)]
 
     @cache  # noqa: B019
     def methods(self, condition: Condition) -> dict[str, list[str]]:
@@ -74,14 +82,6 @@ class Plan:
         """Ids of the stability measures that some experiment asks for in this condition."""
         return sorted(asked_in(self.study, condition, "stability"))
 
-    def files(self, stage: str, condition: Condition, family: str | None = None) -> list[str]:
-        """Paths of a stage's shards in one condition (and family)."""
-        return [artifact(self.results, stage, condition, family, s) for s in self.shards(condition.dataset)]
-
-    def experiment_files(self, name: str) -> list[str]:
-        """Every result file that the tables of an experiment read."""
-        files: dict[str, None] = {}
-        for condition in experiment_conditions(self.study.experiments[name]):
     @cache  # noqa: B019
     def certificates(self, condition: Condition) -> list[str]:
         """Ids of the certificates that some experiment asks for in this condition; none without a smoothing."""
@@ -93,10 +93,20 @@ class Plan:
         """Noise for which a smoothing's maps and predictions can be certified, None where they cannot."""
         return certified_sigma(self.study.smoothings[smoothing].parameters)
 
+    def files(self, stage: str, condition: Condition, family: str | None = None) -> list[str]:
+        """Paths of a stage's shards in one condition (and family)."""
+        return [artifact(self.results, stage, condition, family, s) for s in self.shards(condition.dataset)]
+
+    def experiment_files(self, name: str) -> list[str]:
+        """Every result file that the tables of an experiment read."""
+        files: dict[str, None] = {}
+        for condition in experiment_conditions(self.study.experiments[name]):
             files.update(dict.fromkeys(self.files("predictions", condition)))
             attacked = Condition(condition.dataset, condition.model, condition.attack, "")
             files.update(dict.fromkeys(self.files("attack", attacked)))
             stages = ["attribute", "scores", "curves"] + (["stability"] if self.references(condition) else [])
+            if self.certificates(condition):
+                files.update(dict.fromkeys(self.files("certificates", condition)))
             for family, stage in product(self.methods(condition), stages):
                 files.update(dict.fromkeys(self.files(stage, condition, family)))
         return list(files)
@@ -105,8 +115,6 @@ class Plan:
         """The conditions that stability compares with: the clean map behind the same smoothing, and the undefended clean map."""
         clean = Condition(condition.dataset, condition.model, "clean", condition.smoothing)
         undefended = Condition(condition.dataset, condition.model, "clean", "none")
-            if self.certificates(condition):
-                files.update(dict.fromkeys(self.files("certificates", condition)))
         found = {"clean": clean, "undefended": undefended}
         return {k: v for k, v in found.items() if v != condition and v in self.conditions}
 
@@ -129,11 +137,19 @@ class Plan:
         return artifact(self.results, "denoise", Condition(dataset, model, attack, smoothing), None, shard)
 
     def weights(self, model: str) -> list[str]:
-        """The weights file of a model: the given one, the trained one, or none when timm's hub provides it."""
+        """The files of a model that count as input: weights, or what a folder of the hub holds; none of timm's hub."""
+        path = self.weights_path(model)
+        if path is None:
+            return []
+        files = [Path(path, name) for name in FOLDER_FILES if Path(path, name).is_file()]
+        return [str(file) for file in files] or [path]
+
+    def weights_path(self, model: str) -> str | None:
+        """The weights of a model: the given file or folder, the trained file, or None when timm's hub provides them."""
         weights = self.study.models[model].weights
         if weights == "pretrained":
-            return []
-        return [f"{self.results}/train/classifier/{model}.safetensors"] if weights == "trained" else [str(weights)]
+            return None
+        return f"{self.results}/train/classifier/{model}.safetensors" if weights == "trained" else str(weights)
 
     def denoiser_id(self, section: str, id_: str) -> str | None:
         """Id of the denoiser that a smoothing or attack uses, None where it uses none."""
@@ -170,6 +186,13 @@ class Plan:
         """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
         if self.study.code_tracking == "off":
             return "off"
+        modules = self._modules(stage, SPECS[stage](self, **wildcards) if stage in USED else {})
+        own = {m for m in modules if m.startswith("vitfaith.")}
+        files = self._plugins(modules)
+        return fingerprint([f"vitfaith.{stage}.stage", *sorted(own)], stop=["vitfaith.registries"], files=files)
+
+    def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
+        """Modules of the registered items that a specification names."""
         used: list[tuple[str, str]] = []
         for section, key in USED.get(stage, {}).items():
             found = spec.get(key, {})
@@ -185,12 +208,5 @@ class Plan:
         return frozenset(REGISTRIES["figures"][self.study.figures[figure].name].traits["needs"])
 
     def path_of(self, *parts: str) -> Path:
-        modules = self._modules(stage, SPECS[stage](self, **wildcards) if stage in USED else {})
-        own = {m for m in modules if m.startswith("vitfaith.")}
-        files = self._plugins(modules)
-        return fingerprint([f"vitfaith.{stage}.stage", *sorted(own)], stop=["vitfaith.registries"], files=files)
-
-    def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
-        """Modules of the registered items that a specification names."""
         """A path below the results folder."""
         return Path(self.results, *parts)
