@@ -180,6 +180,10 @@ def _check_references(study: Study) -> None:
     for id_, denoiser in study.denoisers.items():
         _check_denoiser(f"denoisers.{id_}", denoiser)
     for id_, model in study.models.items():
+        if model.timm is None and (isinstance(model.weights, str) or model.weights.suffix):
+            raise ConfigError(
+                f"models.{id_}.timm: missing; name the timm architecture, only a folder tells it by itself"
+            )
         if len(model.mean or ()) != len(model.std or ()):
             raise ConfigError(f"models.{id_}: give mean and std together, with one value a channel")
         if any(s <= 0 for s in model.std or ()):

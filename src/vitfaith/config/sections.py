@@ -28,10 +28,14 @@ class DatasetSection(Section):
 class ModelSection(Section):
     """The classifier that is explained."""
 
-    timm: str = Field(description="name of a timm architecture")
+    timm: str | None = Field(
+        None, description="name of a timm architecture, with or without .tag; without it weights is a folder that tells"
+    )
     arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of timm.create_model")
     weights: Path | Literal["trained", "pretrained"] = Field(
-        description="safetensors file; 'trained' trains by the recipe below; 'pretrained' asks timm's hub"
+        description="safetensors file, or torch file (read without running code from it); or a folder of the Hugging Face hub with "
+        "config.json: a ViT, DeiT or DINOv2 classifier of transformers, or a timm model; 'trained' trains by the recipe "
+        "below; 'pretrained' asks timm's hub"
     )
     mean: tuple[float, ...] | None = Field(
         None, description="channel means in [0, 1] pixel units; without it those stored with the weights"
@@ -103,5 +107,5 @@ class Experiment(Section):
     explainers: list[str] = Field(min_length=1)
     metrics: list[str] = Field(min_length=1)
     stability: list[str] = Field(default_factory=list)
-    figures: list[str] = Field(default_factory=list)
     certificates: list[str] = Field(default_factory=list)
+    figures: list[str] = Field(default_factory=list)

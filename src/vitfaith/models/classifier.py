@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
@@ -22,25 +21,45 @@ with without_compiler():
 class Classifier(nn.Module):
     """Logits of ``backbone`` for images in [0, 1].
 
-    Keeping the normalisation inside means that attacks, fills and denoisers all work in pixel units.
+    Keeping the normalisation inside means that attacks, fills and denoisers all work in pixel units. It runs in float32
+    (float64 for float64 images) whatever the precision of the weights, and its result is cast to that.
 
     Args:
         backbone: a timm model that maps (B, C, H, W) normalised images to (B, K) logits.
         mean, std: channel statistics, in [0, 1] pixel units.
+        class_names: in the order of the logits; empty when nobody told.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float], class_names: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.class_names = tuple(class_names)
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+        self._statistics = (tuple(mean), tuple(std))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) for ``images`` (B, C, H, W) float in [0, 1]."""
-        return self.backbone((images - self.mean) / self.std)
+        """Logits (B, K) in the precision of the weights for ``images`` (B, C, H, W) of any float type in [0, 1]."""
+        wide = images if images.dtype in (torch.float32, torch.float64) else images.float()
+        normalised = (wide - self.mean) / self.std
+        parameter = next(self.backbone.parameters(), None)
+        logits: Tensor = self.backbone(normalised if parameter is None else normalised.to(parameter.dtype))
+        return logits
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Classifier:
+        """As ``nn.Module``; but half precision, which would shift the normalisation, stops at the weights."""
+        super()._apply(fn, recurse)
+        if self.mean.dtype.itemsize < torch.float32.itemsize:
+            self.mean, self.std = (
+                torch.tensor(values, dtype=torch.float32, device=self.mean.device).view(1, -1, 1, 1)
+                for values in self._statistics
+            )
+        return self
 
     @property
     def num_classes(self) -> int:
@@ -75,29 +94,63 @@ class Classifier(nn.Module):
         return int(self.mean.shape[1]), int(height), int(width)
 
     def check_images(self, images: Tensor) -> None:
-        """Raise :class:`InputError` unless ``images`` is (B, C, H, W) of this model's size, finite, in [0, 1]."""
+        """Raise :class:`InputError` unless ``images`` is (B, C, H, W) of this model's size, B ≥ 1, finite, in [0, 1]."""
         if images.ndim != 4 or tuple(images.shape[1:]) != self.input_shape:
             raise InputError(
                 f"images of shape {tuple(images.shape)} do not fit the model, which takes (B, {', '.join(map(str, self.input_shape))}); "
                 "set the dataset's preprocessing to that size"
             )
+        if not len(images):
+            raise InputError("the batch holds no image; give at least one")
         if not bool(torch.isfinite(images).all()):
-            raise InputError("images contain NaN or infinite values")
+            raise InputError("images contain NaN or infinite values; repair or drop those files")
         low, high = float(images.min()), float(images.max())
         if low < -1e-6 or high > 1 + 1e-6:
             raise InputError(
                 f"images lie in [{low:.3g}, {high:.3g}], not in [0, 1]; normalisation belongs to the model"
             )
 
+    def check_targets(self, targets: Tensor, count: int) -> None:
+        """Raise :class:`InputError` unless ``targets`` is (``count``,) int64 classes of this model."""
+        if targets.shape != (count,) or targets.dtype != torch.int64:
+            raise InputError(
+                f"targets are {targets.dtype} of shape {tuple(targets.shape)}; give one int64 class for each of "
+                f"{count} images"
+            )
+        if count and not 0 <= int(targets.min()) <= int(targets.max()) < self.num_classes:
+            raise InputError(
+                f"targets lie in [{int(targets.min())}, {int(targets.max())}], but the model has classes 0 to "
+                f"{self.num_classes - 1}"
+            )
+
 
 def build_backbone(name: str, arguments: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
-    """Create the timm model ``name``; an unknown name or argument raises :class:`ConfigError` with a suggestion."""
+    """Create the timm model ``name`` (an architecture, or ``architecture.tag``).
+
+    Raises:
+        ConfigError: the name, its tag or an argument is unknown, or timm has no pretrained weights of it.
+        ArtifactError: the pretrained weights cannot be fetched.
+    """
     if not timm.is_model(name):
         raise ConfigError(f"timm has no model '{name}'{did_you_mean(name, timm.list_models())}")
+    architecture, _, tag = name.partition(".")
+    if tag or pretrained:
+        tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{architecture}.*")]
+        if not tags or (tag and tag not in tags):
+            raise ConfigError(
+                f"timm has no pretrained weights '{name}'{did_you_mean(tag, tags)}; known: {', '.join(tags) or 'none'}"
+            )
     try:
         return timm.create_model(name, pretrained=pretrained, **dict(arguments))
     except TypeError as error:
         raise ConfigError(f"model '{name}' does not take these arguments: {error}") from error
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise ArtifactError(
+            f"pretrained weights of '{name}' cannot be loaded: {next(iter(str(error).splitlines()), '')}; fetch them "
+            "where there is a network (the cache is HF_HOME), or set weights to a file"
+        ) from error
 
 
 def save_classifier(classifier: Classifier, path: Path, description: Mapping[str, Any]) -> None:
@@ -105,25 +158,6 @@ def save_classifier(classifier: Classifier, path: Path, description: Mapping[str
     state = {k: v.detach().cpu().contiguous() for k, v in classifier.backbone.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, str(path), metadata={"vitfaith": json.dumps(description, sort_keys=True)})
-
-
-def load_weights(backbone: nn.Module, path: Path) -> dict[str, Any]:
-    """Load safetensors weights strictly into ``backbone``; returns the description stored with them.
-
-    Raises:
-        ArtifactError: the file is missing, is no safetensors file, or its tensors do not fit; the text says which.
-    """
-    try:
-        with safe_open(str(path), framework="pt") as handle:
-            description = json.loads((handle.metadata() or {}).get("vitfaith", "{}"))
-        state = load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"weights '{path}' cannot be read: {error}") from error
-    try:
-        backbone.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ArtifactError(f"weights '{path}' do not fit the model: {error}") from error
-    return dict(description)
 
 
 def freeze(classifier: Classifier) -> Classifier:

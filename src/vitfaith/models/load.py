@@ -2,35 +2,115 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitfaith.errors import ConfigError
-from vitfaith.models.classifier import Classifier, build_backbone, freeze, load_weights
+import torch
+from torch import nn
+
+from vitfaith.errors import ArtifactError, ConfigError
+from vitfaith.models.checkpoint import Checkpoint, fit_weights, misfit, read_checkpoint
+from vitfaith.models.class_names import class_names
+from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.huggingface import read_folder
+
+_LOG = logging.getLogger(__name__)
+_HINT = "give the architecture and arguments that the weights were trained with"
 
 
-def load_classifier(spec: Mapping[str, Any], weights: Path | None, device: str = "cpu") -> Classifier:
+def load_classifier(
+    spec: Mapping[str, Any], weights: Path | None, device: str = "cpu", *, shapes_only: bool = False
+) -> Classifier:
     """Build the model of a configuration's ``models`` entry.
 
+    Weights in timm's own layout are loaded strictly. Where they do not fit, the architecture's own conversion in timm
+    is tried, which understands the original checkpoints of DeiT, DINOv2, CLIP and others, and resizes the position
+    table to ``img_size``.
+
     Args:
-        spec: keys ``timm``, ``arguments`` and optionally ``mean``, ``std`` (in [0, 1] pixel units; else those stored
-            with the weights, else timm's for the architecture).
-        weights: safetensors file, or None to take timm's pretrained weights.
+        spec: keys ``timm`` (None for a folder), ``arguments`` and optionally ``mean``, ``std`` (in [0, 1] pixel units;
+            else those stored with the weights, else timm's for the architecture).
+        weights: safetensors or torch file, folder of the Hugging Face hub (see :mod:`vitfaith.models.huggingface`), or
+            None to take timm's pretrained weights.
         device: torch device name.
+        shapes_only: check that everything fits, from the files' headers; the model has no weights.
 
     Raises:
-        ConfigError: the number of channels of mean and std is not the model's.
+        ConfigError: the architecture or its arguments are wrong, or mean and std have other channels than the model.
         ArtifactError: the weights are missing or do not fit.
     """
-    backbone = build_backbone(spec["timm"], spec["arguments"], pretrained=weights is None)
-    stored: Mapping[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
-    if weights is not None:
-        stored = {**stored, **load_weights(backbone, weights)}
-    mean, std = (spec.get(key) or stored[key] for key in ("mean", "std"))
-    channels = int(spec["arguments"].get("in_chans", 3))
-    if len(mean) != channels:
+    if weights is not None and weights.is_dir():
+        backbone, stored = _from_folder(spec, weights, shapes_only)
+    else:
+        backbone, stored = _from_timm(spec, weights, shapes_only)
+    mean, std = (spec.get(key) or stored.get(key) for key in ("mean", "std"))
+    if mean is None or std is None:
+        raise ConfigError(f"models: '{weights}' does not say how images are normalised; set mean and std")
+    classifier = Classifier(backbone, mean, std, stored["class_names"])
+    channels = int(getattr(backbone, "in_chans", spec["arguments"].get("in_chans", 3)))
+    if not len(mean) == len(std) == channels:
         raise ConfigError(
             f"models: the normalisation has {len(mean)} channels, the model takes {channels}; set mean and std"
         )
-    return freeze(Classifier(backbone, mean, std)).to(device)
+    return freeze(classifier) if shapes_only else freeze(classifier).to(device)
+
+
+def _from_timm(spec: Mapping[str, Any], weights: Path | None, shapes_only: bool) -> tuple[nn.Module, dict[str, Any]]:
+    if spec["timm"] is None:
+        raise ArtifactError(
+            f"models: '{weights}' is no folder with a config.json; name the timm architecture of the file"
+        )
+    with torch.device("meta" if shapes_only else "cpu"):
+        backbone = build_backbone(spec["timm"], spec["arguments"], pretrained=weights is None and not shapes_only)
+    stored: dict[str, Any] = dict(backbone.pretrained_cfg)  # type: ignore[arg-type]
+    if weights is None:
+        _check_head(spec["timm"], int(backbone.num_classes), stored)  # type: ignore[arg-type]
+    else:
+        checkpoint = read_checkpoint(weights, shapes_only=shapes_only)
+        _fit(backbone, checkpoint, weights, shapes_only)
+        stored |= checkpoint.description
+    named = stored | ({"num_classes": None} if weights is not None else {})
+    return backbone, stored | {"class_names": class_names(named, int(backbone.num_classes))}  # type: ignore[arg-type]
+
+
+def _check_head(name: str, classes: int, stored: Mapping[str, Any]) -> None:
+    """Refuse a head that timm would fill with random numbers."""
+    if not stored.get("num_classes"):
+        raise ConfigError(
+            f"models: the pretrained '{name}' has no classification head; give weights with one, for example the hub's "
+            "folder of a DINOv2 classifier"
+        )
+    if stored["num_classes"] != classes:
+        raise ConfigError(
+            f"models: the pretrained head of '{name}' has {stored['num_classes']} classes, num_classes asks for {classes}, "
+            "which would be random; remove num_classes, or give weights that were trained on these classes"
+        )
+
+
+def _from_folder(spec: Mapping[str, Any], folder: Path, shapes_only: bool) -> tuple[nn.Module, dict[str, Any]]:
+    if spec["timm"] is not None:
+        raise ConfigError(f"models: '{folder}' tells its own architecture; remove timm: {spec['timm']}")
+    found = read_folder(folder, spec["arguments"])
+    with torch.device("meta" if shapes_only else "cpu"):
+        backbone = found.build()
+    state = found.convert(read_checkpoint(found.weights, shapes_only=shapes_only).state, backbone)
+    fit_weights(backbone, state, found.weights, _HINT, assign=shapes_only)
+    return backbone, {"mean": found.mean, "std": found.std, "class_names": found.class_names}
+
+
+def _fit(backbone: nn.Module, checkpoint: Checkpoint, weights: Path, shapes_only: bool) -> None:
+    state = checkpoint.state
+    convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if convert is not None and not checkpoint.description and misfit(backbone.state_dict(), state):
+        try:
+            converted = convert(dict(state), backbone)
+        except Exception as error:  # it assumes a published checkpoint; the strict report says more
+            _LOG.debug("timm's conversion of '%s' failed: %s", weights, error)
+        else:
+            if misfit(backbone.state_dict(), converted) is None:
+                _LOG.info("'%s' does not fit as it is; timm's conversion for %s does", weights, type(backbone).__name__)
+                state = converted
+    fit_weights(backbone, state, weights, _HINT, assign=shapes_only)
