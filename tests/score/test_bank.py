@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import quantus
 import torch
@@ -17,12 +16,12 @@ from torch import Tensor
 
 from tests.conftest import tiny_vit
 from tests.score.textbook import distribution, without
-from vitfaith.errors import ArtifactError, InputError
+from vitfaith.bank.build import build_bank
+from vitfaith.bank.masks import BankRequest, Singles, Subsets
+from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import uniform
 from vitfaith.score import bank_metrics
-from vitfaith.score.bank import BankRequest, Cells, Singles, Subsets
-from vitfaith.score.bank_store import Bank, build_bank
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.fills import resolve_fill
 from vitfaith.score.registry import METRICS
@@ -92,42 +91,6 @@ def loops(vit: Classifier, images: Tensor, targets: Tensor, maps: Tensor) -> Loo
 def sets_of(masks: Any, image_ids: list[str], image: int, seed: int = 0) -> list[list[int]]:
     chosen = masks.masks((4, 4), image_ids, seed)[image]
     return [row.nonzero().flatten().tolist() for row in chosen]
-
-
-@pytest.mark.parametrize(("size", "count"), [(1, 1), (3, 3), (0.2, 3), (0.01, 1), (0.9, 14)])
-def test_subsets_have_their_size_and_follow_the_draws(size: float, count: int) -> None:
-    ids = ["a", "b"]
-    masks = Subsets(size, 7).masks((4, 4), ids, 5)
-    assert masks.shape == (2, 7, 16)
-    assert (masks.sum(2) == count).all()
-    draws = uniform(5, ids, f"bank {size} None", (7, 16))
-    for image in range(2):
-        for s in range(7):
-            smallest = sorted(range(16), key=lambda p: float(draws[image, s, p]))[:count]
-            assert masks[image, s].nonzero().flatten().tolist() == sorted(smallest)
-
-
-def test_subsets_are_drawn_evenly_and_differ_between_images() -> None:
-    masks = Subsets(4, 2000).masks((4, 4), ["a", "b"], 0)
-    assert (masks.float().mean(1) - 0.25).abs().max() < 0.05
-    assert (masks[0] != masks[1]).any()
-
-
-def test_cells_partition_the_grid() -> None:
-    masks = Cells(3).masks((7, 4), ["a"], 0)[0]
-    assert (masks.sum(0) == 1).all()
-    assert masks.sum(1).view(3, 3).tolist() == [[6, 3, 3], [4, 2, 2], [4, 2, 2]]
-    blocks = Subsets(2, 9, side=3).masks((7, 4), ["a"], 0)[0]
-    for block in blocks:
-        parts = [cell for cell in masks if (block & cell).any()]
-        assert len(parts) == 2
-        assert torch.equal(torch.stack(parts).any(0), block)
-
-
-@pytest.mark.parametrize("masks", [Subsets(16, 3), Subsets(0.99, 3), Cells(5), Subsets(1, 3, side=5)])
-def test_masks_that_do_not_fit_are_refused(masks: Any) -> None:
-    with pytest.raises(InputError, match=r"choose|fewer"):
-        masks.masks((4, 4), ["a"], 0)
 
 
 @pytest.mark.parametrize("output", ["probability", "log_probability"])
@@ -287,65 +250,6 @@ def test_masks_are_evaluated_once_for_all_methods_and_metrics(
     methods = {f"m{i}": maps + i * maps.flip(1) for i in range(4)}
     result = evaluate(vit, images, targets, image_ids, methods, chosen)
     assert result.forwards == 5 * (1 + 12 + 16)
-
-
-def test_a_stored_bank_costs_no_forward_and_changes_nothing(
-    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
-) -> None:
-    fill = resolve_fill("image_mean")
-    masks = [Subsets(0.2, 12), Subsets(2, 12, 3), Subsets(2, 12), Subsets(0.5, 12), Singles(), Cells(2)]
-    built = build_bank(vit, images, targets, image_ids, [BankRequest(m, fill) for m in masks], batch_size=9)
-    table = built.to_table()
-    shuffled = table.take(pa.array(np.random.default_rng(0).permutation(table.num_rows)))
-    bank = Bank.from_table(shuffled)
-    fresh = evaluate(vit, images, targets, image_ids, {"m": maps}, everything())
-    order = [4, 1, 2]
-    read = evaluate(
-        vit,
-        images[order],
-        targets[order],
-        [image_ids[i] for i in order],
-        {"m": maps[order]},
-        everything(),
-        extras={"bank": bank},
-    )
-    assert read.forwards <= len(order)
-    key = ["image_id", "metric", "variant"]
-    expected = fresh.scores.to_pandas().set_index(key).value
-    got = read.scores.to_pandas().set_index(key).value
-    np.testing.assert_allclose(got, expected.loc[got.index], rtol=1e-4, atol=1e-7)
-    assert got.notna().all()
-
-
-def test_a_bank_for_other_images_or_seeds_is_not_used(
-    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
-) -> None:
-    request = BankRequest(Singles(), resolve_fill("image_mean"))
-    bank = build_bank(vit, images[:3], targets[:3], image_ids[:3], [request])
-    chosen = {"x": entry("faithfulness_estimate")}
-    arguments = (vit, images, targets, image_ids, {"m": maps}, chosen)
-    assert evaluate(*arguments, extras={"bank": bank}).forwards == 5 * 17
-    three = (vit, images[:3], targets[:3], image_ids[:3], {"m": maps[:3]}, chosen)
-    assert evaluate(*three, extras={"bank": bank}).forwards <= 3
-    assert evaluate(*three, seed=1, extras={"bank": bank}).forwards == 3 * 17
-    with pytest.raises(InputError, match="another class of image 'image-0'"):
-        evaluate(vit, images[:3], (targets[:3] + 1) % 5, image_ids[:3], {"m": maps[:3]}, chosen, extras={"bank": bank})
-    with pytest.raises(InputError, match="extras"):
-        evaluate(*three, extras={"bank": "bank.parquet"})
-
-
-def test_damaged_banks_are_refused(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
-    table = build_bank(
-        vit, images, targets, image_ids, [BankRequest(Singles(), resolve_fill("black"))], batch_size=64
-    ).to_table()
-    with pytest.raises(ArtifactError, match=r"file\.parquet lacks 'kl'"):
-        Bank.from_table(table.drop_columns("kl"), "file.parquet")
-    with pytest.raises(ArtifactError, match="'seed'"):
-        Bank.from_table(table.replace_schema_metadata({}))
-    with pytest.raises(ArtifactError, match="incomplete"):
-        Bank.from_table(table.slice(0, table.num_rows - 1))
-    with pytest.raises(ArtifactError, match="clean"):
-        Bank.from_table(table.slice(5))
 
 
 def test_unusable_maps_are_flagged(

@@ -140,6 +140,25 @@ CURVES = pa.schema(
     ]
 )
 
+BANK = pa.schema(
+    [
+        _ID,
+        pa.field("target", pa.int32(), nullable=False),
+        pa.field("masks", pa.string(), nullable=False),  # "clean", "singles", "cells(4)", "subsets(…)"
+        pa.field("fill", pa.string(), nullable=False),  # empty for "clean"
+        pa.field("step", pa.int32(), nullable=False),  # index of the mask, which follows from (seed, image_id, masks)
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("rows", pa.int16(), nullable=False),  # grid of the masks
+        pa.field("columns", pa.int16(), nullable=False),
+        pa.field("logit", pa.float64(), nullable=False),  # of the target class
+        pa.field("probability", pa.float64(), nullable=False),
+        pa.field("log_probability", pa.float64(), nullable=False),
+        pa.field("kl", pa.float64(), nullable=False),  # KL(clean distribution ‖ this one), nats
+        pa.field("prediction", pa.int32(), nullable=False),
+    ]
+)
+"""What the model answers to masks that no explainer chose: one row per (image, mask)."""
+
 STABILITY = pa.schema([_ID, _METHOD, pa.field("reference", pa.string(), nullable=False), *_SCORE])
 """Similarity of a map to the map of the same image in the ``reference`` condition: "clean" (same smoothing, no
 attack) or "undefended" (no attack, no smoothing)."""

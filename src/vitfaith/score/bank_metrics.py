@@ -5,8 +5,12 @@ Shapes: maps (B, M, P), masks (B, S, P) bool, drops (B, S) = f(x) − f(x withou
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from vitfaith.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def subset_sums(maps: Tensor, masks: Tensor) -> Tensor:
@@ -45,9 +49,9 @@ def infidelity(sums: Tensor, drops: Tensor, *, scaled: bool) -> Tensor:
     """E[(β Σ_{i∈S} a_i − drop)²] (B, M) over sets (Yeh et al. 2019, definition 2.1, with I the indicator of S).
 
     ``scaled``: β = E[Σa · drop] / E[(Σa)²], the factor that minimises it, so that the unit of the map does not count;
-    otherwise β = 1. ``sums`` (B, M, S), ``drops`` (B, S).
+    otherwise β = 1. ``sums`` (B, M, S), ``drops`` (B, 1, S).
     """
-    drops = drops.double()[:, None]
+    drops = drops.double()
     if not scaled:
         return ((sums - drops) ** 2).mean(-1)
     factor = (sums * drops).mean(-1, keepdim=True) / (sums * sums).mean(-1, keepdim=True)

@@ -25,6 +25,7 @@ from vitfaith.errors import InputError
 from vitfaith.score.fills import Fill
 from vitfaith.score.metrics.base import Request, Response, ScoreContext, Segment
 from vitfaith.score.plan import Clean, Curve, Features, Full, Groups, Interval
+from vitfaith.score.precision import Precision, forward_precision
 from vitfaith.score.ranking import Ranking
 from vitfaith.score.segments import CleanSegment, FullSegment, IntervalSegment
 
@@ -110,7 +111,7 @@ class Engine:
         forwards: images that went through the classifier so far.
     """
 
-    def __init__(self, context: ScoreContext, batch_size: int) -> None:
+    def __init__(self, context: ScoreContext, batch_size: int, precision: Precision = "float32") -> None:
         """Raises :class:`InputError` for a batch size below 1 or a classifier in training mode."""
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size} must be at least 1")
@@ -118,7 +119,7 @@ class Engine:
             raise InputError(
                 "the classifier is in training mode, where results depend on the batch; call freeze() first"
             )
-        self.context, self.batch_size, self.forwards = context, batch_size, 0
+        self.context, self.batch_size, self.forwards, self.precision = context, batch_size, 0, precision
         self.preparation = Preparation(context)
 
     @cached_property
@@ -215,19 +216,22 @@ class Engine:
         while start < total:
             stop = min(start + self.batch_size, total)
             pieces = _cut(segments, ends, start, stop)
-            distribution = self._forward(pieces)
-            if distribution is None:
+            logits = self._forward(pieces)
+            if logits is None:
                 continue
+            distribution = logits.log_softmax(1)
             index = torch.cat([segment.image_index(a, b) for segment, a, b in pieces])
             if start < ends[0]:
                 fresh = distribution[: ends[0] - start]
                 clean = fresh if clean is None else torch.cat([clean, fresh])
             assert clean is not None
-            own = distribution.gather(1, context.targets[index][:, None])[:, 0]
+            target = context.targets[index][:, None]
+            own = distribution.gather(1, target)[:, 0]
             reference = clean[index]
             terms = reference.exp() * (reference - distribution)
             # 0 · (−∞ − −∞) is NaN where the limit is 0.
             terms = torch.where(reference.isneginf(), 0.0, terms)
+            values["logit"][start:stop] = logits.gather(1, target)[:, 0]
             values["probability"][start:stop] = own.exp()
             values["log_probability"][start:stop] = own
             values["kl"][start:stop] = terms.sum(1).clamp(min=0)
@@ -241,12 +245,13 @@ class Engine:
         ]
 
     def _forward(self, pieces: Sequence[tuple[Segment, int, int]]) -> Tensor | None:
-        """Log-probabilities (N, K) float64 of a batch, or None after halving the batch because memory ran out."""
+        """Logits (N, K) float64 of a batch, or None after halving the batch because memory ran out."""
         try:
             images = torch.cat([segment.build(a, b) for segment, a, b in pieces])
-            logits = self.context.classifier(images.to(self._dtype))
+            with forward_precision(self.precision, images.device.type):
+                logits: Tensor = self.context.classifier(images.to(self._dtype))
             self.forwards += len(images)
-            return logits.double().log_softmax(1)
+            return logits.double()
         except RuntimeError as error:
             size = sum(b - a for _, a, b in pieces)
             if not is_out_of_memory(error) or size == 1:
@@ -259,7 +264,7 @@ class Engine:
         return None
 
 
-FLOATS = ("probability", "log_probability", "kl")
+FLOATS = ("logit", "probability", "log_probability", "kl")
 RESPONSE_FIELDS = (*FLOATS, "prediction")
 
 

@@ -20,6 +20,7 @@ from vitfaith.registry import Parameters
 from vitfaith.score.engine import Engine
 from vitfaith.score.metrics.base import Metric, Response, ScoreContext
 from vitfaith.score.plan import Curve, Groups
+from vitfaith.score.precision import Precision
 from vitfaith.score.registry import METRICS
 
 
@@ -53,6 +54,7 @@ def evaluate(
     labels: Tensor | None = None,
     truth: Tensor | None = None,
     extras: Mapping[str, Any] | None = None,
+    precision: Precision = "float32",
 ) -> Evaluation:
     """Score every map with every metric.
 
@@ -71,6 +73,7 @@ def evaluate(
         labels: (B,) ground-truth classes, for metrics that need "labels".
         truth: (B, H, W) ground-truth segmentation, for metrics that need "truth".
         extras: further inputs by name, see :class:`~vitfaith.score.metrics.base.ScoreContext`.
+        precision: of the forward passes.
 
     Raises:
         InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
@@ -86,7 +89,7 @@ def evaluate(
     if not len(images) or not maps:
         return Evaluation(SCORES.empty_table(), CURVES.empty_table(), 0, batch_size)
 
-    engine = Engine(context, batch_size)
+    engine = Engine(context, batch_size, precision)
     with torch.no_grad():
         responses = engine.answer(request for metric in chosen.values() for request in metric.requests(context))
         scores = [

@@ -1,7 +1,7 @@
 """Metrics that read the response bank: one set of masked images serves every map.
 
-They ask the engine for the masks of :mod:`vitfaith.score.bank`, once a batch for all methods, or take the answers from
-``extras["bank"]`` (a :class:`~vitfaith.score.bank_store.Bank`) when it holds them. Metrics with equal ``size``, ``count``,
+They ask the engine for the masks of :mod:`vitfaith.bank.masks`, once a batch for all methods, or take the answers from
+``extras["bank"]`` (a :class:`~vitfaith.bank.store.Bank`) when it holds them. Metrics with equal ``size``, ``count``,
 ``side`` and ``fill`` share their masks.
 """
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
+from vitfaith.bank.masks import BankRequest, Cells, MaskSet, Singles, Subsets, by_image
+from vitfaith.bank.store import Bank
 from vitfaith.errors import InputError
-from vitfaith.score.bank import BankRequest, Cells, Singles, Subsets, by_image
-from vitfaith.score.bank_store import Bank
+from vitfaith.score.bank_metrics import infidelity, pearson, spearman, subset_sums
 from vitfaith.score.fills import FillChoice, resolve_fill
 from vitfaith.score.metrics.base import Answers, Metric, Response, ScoreContext, metric
 from vitfaith.score.metrics.common import FillParameters
@@ -28,9 +29,9 @@ Size = Annotated[int, Field(strict=True, ge=1)] | Annotated[float, Field(gt=0, l
 
 
 class BankParameters(FillParameters):
-    """Replacement of removed patches, and the model output whose drop counts: "probability" or "log_probability"."""
+    """Replacement of removed patches, and the output of the target class whose drop counts."""
 
-    output: Literal["probability", "log_probability"] = "probability"
+    output: Literal["probability", "log_probability", "logit"] = "probability"
 
 
 class SubsetParameters(BankParameters):
@@ -87,16 +88,32 @@ P = TypeVar("P", bound=BankParameters)
 
 
 class BankMetric(Metric[P]):
-    """Base: subclasses say which mask sets they need, and read them with :meth:`drops`."""
+    """Base: subclasses name their mask sets, and score attribution against drop over the sets of one of them."""
+
+    def masks(self) -> Mapping[str, MaskSet]:
+        """Variant → mask set."""
+        raise NotImplementedError
+
+    def score(self, sums: Tensor, drops: Tensor, /) -> Tensor:
+        """(B, M) from the sets' attributions (B, M, S) and drops (B, 1, S), float64."""
+        raise NotImplementedError
 
     def banked(self) -> Sequence[BankRequest]:
-        """The mask sets."""
-        raise NotImplementedError
+        """One request a mask set."""
+        return [BankRequest(masks, self.parameters.filling) for masks in self.masks().values()]
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | BankRequest]:
         """Those that no stored bank answers."""
         wanted: list[Clean | BankRequest] = [Clean(), *self.banked()]
         return [request for request in wanted if _stored(request, context) is None]
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        values = {}
+        for variant, request in zip(self.masks(), self.banked(), strict=True):
+            sums = subset_sums(context.maps.flatten(2), request.chosen(context))
+            values[variant] = self.score(sums, self.drops(context, responses, request)[:, None])
+        return values
 
     def drops(self, context: ScoreContext, responses: Answers, request: BankRequest) -> Tensor:
         """f(x) − f(x without S) for each mask, (B, S) float64."""
@@ -111,21 +128,15 @@ def _stored(request: BankRequest | Clean, context: ScoreContext) -> Response | N
     if bank is None:
         return None
     if not isinstance(bank, Bank):
-        raise InputError(f"extras['bank'] must be a vitfaith.score.bank_store.Bank, not {type(bank).__name__}")
+        raise InputError(f"extras['bank'] must be a vitfaith.bank.store.Bank, not {type(bank).__name__}")
     return bank.find(request, context)
 
 
 class _Subsets(BankMetric[SubsetParameters]):
-    def banked(self) -> Sequence[BankRequest]:
-        """One set of masks."""
+    def masks(self) -> Mapping[str, MaskSet]:
+        """Random sets."""
         p = self.parameters
-        return [BankRequest(Subsets(p.size, p.count, p.side), p.filling)]
-
-    def _sums_and_drops(self, context: ScoreContext, responses: Answers) -> tuple[Tensor, Tensor]:
-        from vitfaith.score.bank_metrics import subset_sums
-
-        (request,) = self.banked()
-        return subset_sums(context.maps.flatten(2), request.chosen(context)), self.drops(context, responses, request)
+        return {"": Subsets(p.size, p.count, p.side)}
 
 
 @metric(
@@ -137,12 +148,7 @@ class _Subsets(BankMetric[SubsetParameters]):
 class FaithfulnessCorrelation(_Subsets):
     """Pearson correlation between the attribution of random sets of patches and the drop when they are removed."""
 
-    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
-        """See :class:`Metric`."""
-        from vitfaith.score.bank_metrics import pearson
-
-        sums, drops = self._sums_and_drops(context, responses)
-        return {"": pearson(sums, drops[:, None])}
+    score = staticmethod(pearson)
 
 
 @metric(
@@ -154,12 +160,7 @@ class FaithfulnessCorrelation(_Subsets):
 class MuFidelity(_Subsets):
     """Spearman correlation between the attribution of random sets of patches or cells and the drop without them."""
 
-    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
-        """See :class:`Metric`."""
-        from vitfaith.score.bank_metrics import spearman
-
-        sums, drops = self._sums_and_drops(context, responses)
-        return {"": spearman(sums, drops[:, None])}
+    score = staticmethod(spearman)
 
 
 @metric(
@@ -171,12 +172,10 @@ class MuFidelity(_Subsets):
 class Infidelity(_Subsets):
     """Mean squared error of the map's prediction of how much the removal of random sets of patches costs."""
 
-    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
-        """See :class:`Metric`."""
-        from vitfaith.score.bank_metrics import infidelity
-
+    def score(self, sums: Tensor, drops: Tensor, /) -> Tensor:
+        """See :func:`vitfaith.score.bank_metrics.infidelity`."""
         assert isinstance(self.parameters, InfidelityParameters)
-        return {"": infidelity(*self._sums_and_drops(context, responses), scaled=self.parameters.scaled)}
+        return infidelity(sums, drops, scaled=self.parameters.scaled)
 
 
 @metric(
@@ -188,20 +187,11 @@ class Infidelity(_Subsets):
 class SensitivityN(BankMetric[SensitivityParameters]):
     """Pearson correlation between attribution and drop over random sets of n patches, for several n."""
 
-    def banked(self) -> Sequence[BankRequest]:
-        """A set of masks for each size."""
-        p = self.parameters
-        return [BankRequest(Subsets(size, p.count), p.filling) for size in p.sizes]
+    score = staticmethod(pearson)
 
-    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
-        """See :class:`Metric`."""
-        from vitfaith.score.bank_metrics import pearson, subset_sums
-
-        values = {}
-        for size, request in zip(self.parameters.sizes, self.banked(), strict=True):
-            sums = subset_sums(context.maps.flatten(2), request.chosen(context))
-            values[f"n={size}"] = pearson(sums, self.drops(context, responses, request)[:, None])
-        return values
+    def masks(self) -> Mapping[str, MaskSet]:
+        """Random sets of each size."""
+        return {f"n={size}": Subsets(size, self.parameters.count) for size in self.parameters.sizes}
 
 
 @metric(
@@ -213,16 +203,11 @@ class SensitivityN(BankMetric[SensitivityParameters]):
 class FaithfulnessEstimate(BankMetric[BankParameters]):
     """Pearson correlation between each patch's attribution and the drop when it alone is removed."""
 
-    def banked(self) -> Sequence[BankRequest]:
+    score = staticmethod(pearson)
+
+    def masks(self) -> Mapping[str, MaskSet]:
         """Every patch."""
-        return [BankRequest(Singles(), self.parameters.filling)]
-
-    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
-        """See :class:`Metric`."""
-        from vitfaith.score.bank_metrics import pearson
-
-        (request,) = self.banked()
-        return {"": pearson(context.maps.flatten(2), self.drops(context, responses, request)[:, None])}
+        return {"": Singles()}
 
 
 @metric(
@@ -237,17 +222,11 @@ class SingleDeletionScore(BankMetric[CellParameters]):
     The paper fine-tunes the model on images with removed cells, so that they are in its domain; train it so.
     """
 
-    def banked(self) -> Sequence[BankRequest]:
+    score = staticmethod(spearman)
+
+    def masks(self) -> Mapping[str, MaskSet]:
         """Every cell."""
-        return [BankRequest(Cells(self.parameters.cells), self.parameters.filling)]
-
-    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
-        """See :class:`Metric`."""
-        from vitfaith.score.bank_metrics import spearman, subset_sums
-
-        (request,) = self.banked()
-        sums = subset_sums(context.maps.flatten(2), request.chosen(context))
-        return {"": spearman(sums, self.drops(context, responses, request)[:, None])}
+        return {"": Cells(self.parameters.cells)}
 
 
 @metric(
@@ -265,8 +244,6 @@ class MonotonicityCorrelation(BankMetric[MonotonicityParameters]):
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
-        from vitfaith.score.bank_metrics import spearman
-
         squares = [self.drops(context, responses, request) ** 2 for request in self.banked()]
         mean = sum(squares[1:], squares[0]) / len(squares)
         return {"": spearman(context.maps.flatten(2).abs(), mean[:, None])}

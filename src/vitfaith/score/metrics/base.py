@@ -36,6 +36,7 @@ from vitfaith.score.registry import METRICS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vitfaith.bank.masks import BankRequest
     from vitfaith.models.classifier import Classifier
 
 Direction = Literal["higher", "lower", "none"]
@@ -81,6 +82,7 @@ class Response:
     other requests. NaN (−1 in ``prediction``) where a map is flagged or a row is padding.
 
     Attributes:
+        logit: float64, of the target class.
         probability: float64, of the target class.
         log_probability: float64, computed from the logits, so finite where the probability underflows.
         kl: float64 ≥ 0, KL(clean distribution ‖ this one), nats.
@@ -88,6 +90,7 @@ class Response:
         fraction: float64 (B, S), share of the features replaced; requests along a ranking only.
     """
 
+    logit: Tensor
     probability: Tensor
     log_probability: Tensor
     kl: Tensor
@@ -142,6 +145,10 @@ class Metric(Generic[P]):
         Raises:
             InputError: the parameters do not fit the maps (more groups than features …).
         """
+        return ()
+
+    def banked(self) -> Sequence[BankRequest]:
+        """Masks that no map has a part in, which the stage ``bank`` evaluates once for all explainers (default none)."""
         return ()
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor | tuple[Tensor, Any]]:

@@ -1,22 +1,22 @@
-"""The response bank: what the model answers to masks that no explainer chose.
+"""Sets of patches that no explainer chose, and requests for the model's answers to their removal.
 
 f(x without S) for a random or fixed set S of patches does not depend on the map that is scored, so one evaluation of S
 serves all maps of all explainers. Sets are described by :class:`Subsets`, :class:`Singles` and :class:`Cells`; with a
-fill they make a :class:`BankRequest`, which the engine answers once a batch. :class:`vitfaith.score.bank_store.Bank`
+fill they make a :class:`BankRequest`, which the engine answers once a batch. :class:`vitfaith.bank.store.Bank`
 keeps the answers of a whole condition, so that explainers added later cost no forward pass at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
 from vitfaith.rng import uniform
-from vitfaith.score.fills import Fill
+from vitfaith.score.fills import Fill, resolve_fill
 from vitfaith.score.plan import Features, Prepared
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from vitfaith.score.metrics.base import Response, ScoreContext
     from vitfaith.score.segments import MaskSegment
 
-FIELDS = ("probability", "log_probability", "kl", "prediction")
+FIELDS = ("logit", "probability", "log_probability", "kl", "prediction")
+"""What a bank keeps of each answer, see :class:`~vitfaith.score.metrics.base.Response`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Subsets:
 
 
 MaskSet = Singles | Cells | Subsets
+SETS: dict[str, type[MaskSet]] = {"singles": Singles, "cells": Cells, "subsets": Subsets}
 
 
 def cell_masks(grid: tuple[int, int], side: int) -> Tensor:
@@ -118,6 +120,18 @@ class BankRequest(Prepared):
     def key(self) -> tuple[str, str]:
         """Columns ``masks`` and ``fill`` of the bank."""
         return str(self.masks), str(self.fill)
+
+    def spec(self) -> dict[str, Any]:
+        """The request as plain JSON values, which :meth:`from_spec` reads."""
+        name = next(name for name, kind in SETS.items() if kind is type(self.masks))
+        fill = {"name": self.fill.name, **self.fill.parameters.model_dump(mode="json")}
+        return {"masks": {"set": name, **asdict(self.masks)}, "fill": fill}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> BankRequest:
+        """The request that :meth:`spec` described."""
+        settings = dict(spec["masks"])
+        return cls(SETS[settings.pop("set")](**settings), resolve_fill(spec["fill"]))
 
     def chosen(self, context: ScoreContext) -> Tensor:
         """The masks (B, S, P) bool of the context's images, on its device."""

@@ -1,0 +1,1 @@
+"""The response bank: the model's answers to masks that no explainer chose, evaluated once a condition."""

@@ -1,0 +1,69 @@
+"""The bank stage: the model's answers to the masks that the metrics of a study share, once for all explainers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vitfaith.artifacts.images import decode_images
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.schemas import BANK, IMAGES
+from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.bank.build import build_bank
+from vitfaith.bank.masks import BankRequest
+from vitfaith.bank.store import Bank
+from vitfaith.errors import ArtifactError
+from vitfaith.models.load import load_classifier
+from vitfaith.models.passes import PassCounter
+
+
+def run_bank(
+    spec: Mapping[str, Any],
+    code: str,
+    images: Path,
+    weights: Path | None,
+    out: Path,
+    *,
+    device: str,
+    batch_size: int,
+) -> None:
+    """Evaluate the masks ``spec["masks"]`` on the images of one shard.
+
+    Raises:
+        ArtifactError: the images cannot be read.
+        InputError: a mask set does not fit the model's patch grid.
+    """
+    table = read_table(images, IMAGES)
+    classifier = load_classifier(spec["model"], weights, device)
+    pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
+    with PassCounter(classifier.backbone) as passes:
+        bank = build_bank(
+            classifier,
+            pixels,
+            torch.from_numpy(table.column("target").to_numpy().astype(np.int64)),
+            table.column("image_id").to_pylist(),
+            [BankRequest.from_spec(one) for one in spec["masks"]],
+            seed=spec["seed"],
+            batch_size=batch_size,
+            precision=spec["precision"],
+        )
+    facts = provenance("bank", spec, code, device=device, dtype=spec["precision"], forwards=passes.forwards)
+    write_table(bank.to_table(), out, BANK, facts)
+
+
+def read_bank(path: Path, image_ids: list[str], grid: tuple[int, int], seed: int) -> Bank:
+    """The bank in ``path``, made for these images, this grid and seed.
+
+    Raises:
+        ArtifactError: it is incomplete, or was made for others.
+    """
+    bank = Bank.from_table(read_table(path, BANK), f"'{path}'")
+    if (bank.seed, bank.grid) != (seed, grid) or set(bank.image_ids) != set(image_ids):
+        raise ArtifactError(
+            f"'{path}' holds answers for other images, another seed or another grid than the maps; delete it and run again"
+        )
+    return bank

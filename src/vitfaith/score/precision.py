@@ -1,0 +1,29 @@
+"""Precision of the forward passes that score maps: full float32, TF32 or bfloat16 matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from vitfaith.lazy import torch
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""Weights, normalisation, softmax and everything after the logits keep float32 or float64 in all of them."""
+
+
+@contextmanager
+def forward_precision(precision: Precision, device: str) -> Iterator[None]:
+    """Forward passes on a ``device`` type ("cpu", "cuda") inside run in ``precision``; the caller's settings come back.
+
+    ``float32`` also switches off the TF32 convolutions that torch allows by default on NVIDIA GPUs. ``tf32`` changes
+    nothing on a CPU. ``bfloat16`` is torch's autocast: matrix products, convolutions and attention in bfloat16.
+    """
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
