@@ -238,6 +238,55 @@ def make_costs() -> pd.DataFrame:
     )
 
 
+def make_attacks() -> pd.DataFrame:
+    kinds = {"clean": ("clean", 0.0), "pgd": ("pgd", 8 / 255), "fgsm": ("fgsm", 4 / 255)}
+    return pd.DataFrame(
+        [
+            {"dataset": "fashion_mnist", "model": model, "attack": attack, "kind": kind, "norm": "linf", "eps": eps}
+            for model in MODELS
+            for attack, (kind, eps) in kinds.items()
+        ]
+    )
+
+
+def make_certificates() -> pd.DataFrame:
+    draw = np.random.default_rng(4)
+    parts = []
+    for model, (smoothing, sigma), method in itertools.product(
+        MODELS, {"dds_0.12": 0.12, "dds_0.25": 0.25}.items(), ["", *METHODS]
+    ):
+        for k, beta in [(0, np.nan)] if not method else itertools.product((5, 10), (0.5, 0.8)):
+            radius = np.maximum(0, sigma * (draw.normal(0.6, 0.3, IMAGES) - (0 if beta < 0.6 else 0.2)))
+            if method == "attention_gradcam":
+                radius[:3] = np.nan
+            label = draw.integers(0, 10, IMAGES)
+            wrong = draw.random(IMAGES) < 0.1
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "dataset": "fashion_mnist",
+                        "model": model,
+                        "attack": "clean",
+                        "smoothing": smoothing,
+                        "image_id": [f"image-{i:03d}" for i in range(IMAGES)],
+                        "method": method,
+                        "certificate": "grouped" if method else "cohen",
+                        "base": "vote" if method else "",
+                        "bound": "clopper_pearson",
+                        "k": k,
+                        "beta": beta,
+                        "sigma": sigma,
+                        "alpha": 0.001,
+                        "radius": radius,
+                        "sound": True,
+                        "label": np.nan if method else label,
+                        "prediction": np.nan if method else np.where(radius > 0, np.where(wrong, 3, label), -1),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
 def make_statistics(scores: pd.DataFrame) -> pd.DataFrame:
     clean = scores[(scores.attack == "clean") & (scores.smoothing == "none")].assign(reference="")
     return paired_comparisons(clean, by=[*KEYS[:4], "metric", "variant", "reference"], method="t")
@@ -269,6 +318,8 @@ def make_data() -> FigureData:
         statistics=make_statistics(scores),
         agreement=make_agreement(scores),
         costs=make_costs(),
+        certificates=make_certificates(),
+        attacks=make_attacks(),
     )
 
 

@@ -40,6 +40,9 @@ class FigureData:
             spearman and n; metric and other carry their variant after a space.
         costs: one row per (model, method) with family, sharing, and the forwards and backwards an image that the
             family as a whole cost; ``sharing`` methods share them.
+        certificates: one row per (condition, image, method, certificate, k, beta) of schema ``CERTIFICATES``; the method
+            is empty for a certificate of the prediction.
+        attacks: one row per (dataset, model, attack): kind, aims_at, norm, eps, n, success, realised distances.
     """
 
     summary: DataFrame | None = None
@@ -51,6 +54,8 @@ class FigureData:
     statistics: DataFrame | None = None
     agreement: DataFrame | None = None
     costs: DataFrame | None = None
+    certificates: DataFrame | None = None
+    attacks: DataFrame | None = None
 
     @classmethod
     def names(cls) -> list[str]:

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from vitfaith.figures.style import Style
 
 Table = Literal[
-    "summary", "scores", "curves", "stability", "predictions", "gallery", "statistics", "agreement", "costs"
+    "summary",
+    "scores",
+    "curves",
+    "stability",
+    "predictions",
+    "gallery",
+    "statistics",
+    "agreement",
+    "costs",
+    "certificates",
+    "attacks",
 ]
 """What a figure may read; each is one file ``{table}.parquet`` of an experiment."""
 

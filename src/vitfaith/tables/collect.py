@@ -21,6 +21,8 @@ def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: boo
     for cell in spec["cells"]:
         if stage == "stability" and not cell["references"]:
             continue
+        if stage == "certificates" and not cell["certified"]:
+            continue
         parts = dict(cell["condition"])
         if stage == "attack":
             parts["smoothing"] = ""

@@ -10,9 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitfaith.artifacts.schemas import CURVES, PREDICTIONS, SCORES, STABILITY
+from vitfaith.artifacts.schemas import CERTIFICATES, CURVES, PREDICTIONS, SCORES, STABILITY
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.statistics import metric_agreement, paired_comparisons, summarise
+from vitfaith.tables.attacks import attack_table
+from vitfaith.tables.certified import certified_summary
 from vitfaith.tables.collect import CONDITION, collect
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.gallery import gallery_table
@@ -45,7 +47,8 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
 
     ``scores``, ``stability`` and ``predictions`` keep one row an image; ``curves`` is averaged over images; ``summary``
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
-    the rank correlations between metrics, ``costs`` the counted passes, ``gallery`` the maps of chosen images.
+    the rank correlations between metrics, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
+    ``certified.csv`` their summary, ``attacks`` what each attack was asked for and did.
     """
     by = ["method", "metric", "variant", "image_id"]
     scores = collect(spec, results, "scores", SCORES, by=by)
@@ -68,6 +71,13 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
         means.append(summarise(long, by=steps, **statistics).assign(quantity=value))
     conditions = [*CONDITION, "metric", "variant", "reference"]
     comparisons = paired_comparisons(scores.assign(reference=""), by=conditions, **statistics)
+    certificates = collect(spec, results, "certificates", CERTIFICATES, family=False, by=["certificate", "method", "k"])
+    if not certificates.empty:
+        chosen = certificates.method.isin([*spec["explainers"], ""])
+        certificates = certificates[chosen & certificates.certificate.isin(spec["certificates"])]
+    write_frame(certified_summary(certificates), out / "certified.csv")
+    write_frame(certificates.reset_index(drop=True), out / "certificates.parquet")
+    write_frame(attack_table(spec, results), out / "attacks.parquet")
     write_frame(comparisons, out / "statistics.parquet")
     write_frame(agreement_table(scores, spec["directions"]), out / "agreement.parquet")
     write_frame(cost_table(spec, results), out / "costs.parquet")

@@ -1,0 +1,76 @@
+"""The classifier's accuracy against the radius of attacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from vitfaith.figures.accuracy_by_condition import COLUMNS, wilson
+from vitfaith.figures.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
+from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
+from vitfaith.figures.registry import figure
+from vitfaith.figures.style import Style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+class AccuracyByRadius(ByRadius):
+    """What counts as correct."""
+
+    reference: Literal["label", "target"] = Field(
+        "label", description="correct means the ground-truth label, or the explained class"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
+
+
+def rows(data: FigureData, parameters: AccuracyByRadius) -> DataFrame:
+    """One row per (condition, kind of attack) with the columns kind and eps."""
+    import pandas as pd
+
+    wanted = {k: v for k, v in parameters.wanted().items() if k != "method"}
+    frame = select(data.table("predictions", COLUMNS), "predictions", **wanted)
+    frame = tidy(frame, "predictions", [*CONDITION, "image_id"])
+    found = []
+    for key, part in frame.groupby(list(CONDITION), sort=True):
+        hits, n = int((part["prediction"] == part[parameters.reference]).sum()), len(part)
+        low, high = wilson(hits, n, parameters.confidence)
+        shared = {"n": n, "flagged": 0, "confidence": parameters.confidence}
+        found.append(dict(zip(CONDITION, key, strict=True)) | shared | {"mean": hits / n, "low": low, "high": high})
+    return tidy(with_radius(pd.DataFrame(found), data, parameters), "predictions", [*CONDITION, "kind"])
+
+
+@figure(
+    "accuracy_by_radius",
+    needs=("predictions", "attacks"),
+    rows=rows,
+    title="Accuracy against the radius of attacks",
+    caption=(
+        "Share of images classified as their ``{reference}`` against the radius of the attack, with Wilson intervals: "
+        "one panel a model, one colour a smoothing, one marker and line a kind of attack. Behind a smoothing the class "
+        "is that of the mean probability. Radius 0 is the clean image."
+    ),
+    category="robustness",
+    parameters=AccuracyByRadius,
+    citation="Wilson 1927",
+)
+def accuracy_by_radius(data: FigureData, parameters: AccuracyByRadius, style: Style) -> Figure:
+    """Accuracy over the radius of attacks, for each smoothing and kind of attack."""
+    table = rows(data, parameters)
+    panels = facets(table, ("dataset", "model"), style)
+    smoothings, kinds = orders(table)
+    shape = shape_of(len(panels), 1 if style.columns == "one" else 2)
+    extra = 12 + len(smoothings) * len(kinds)
+    picture, axes = canvas(style, *shape, panel_mm=58, extra_mm=extra, sharey=True, sharex=True)
+    for panel, (title, part) in zip(axes.flat, panels, strict=False):
+        draw_series(panel, part, smoothings, kinds, style)
+        panel.set_ylim(0, 1.02)
+        panel.set_title(f"{title} ({count_text(part['n'])})")
+    text = "accuracy" if parameters.reference == "label" else "share predicted as the explained class"
+    label_radius(picture, parameters, style, text)
+    legend_above(picture, axes.flat)
+    wrap_titles(picture)
+    return picture

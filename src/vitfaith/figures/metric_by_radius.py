@@ -1,0 +1,86 @@
+"""A score or a stability measure against the radius of attacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vitfaith.figures.data import CONDITION, FigureData, metric_rows, tidy
+from vitfaith.figures.draw import ZERO_LINE, blank, canvas, count_text, legend_above, metric_text, shape_of, wrap_titles
+from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
+from vitfaith.figures.registry import figure
+from vitfaith.figures.style import Style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+class MetricByRadius(ByRadius):
+    """Which number."""
+
+    metric: str = Field("saco", description="id of a metric or of a stability measure")
+    variant: str | None = Field(None, description="its variant; without it the only one, k=10 or k=0.2")
+    reference: str = Field("", description="for a stability measure: clean or undefended")
+
+
+def rows(data: FigureData, parameters: MetricByRadius) -> DataFrame:
+    """One row per (condition, method, kind of attack) with the columns kind and eps."""
+    frame = metric_rows(
+        data,
+        parameters.metric,
+        parameters.variant,
+        reference=parameters.reference,
+        preferred="k=0.2" if parameters.reference else "k=10",
+        wanted=parameters.wanted(),
+    )
+    return tidy(with_radius(frame, data, parameters), "summary", [*CONDITION, "method", "kind"])
+
+
+@figure(
+    "metric_by_radius",
+    needs=("summary", "attacks"),
+    rows=rows,
+    title="Explanations against the radius of attacks",
+    caption=(
+        "Mean of ``{metric}`` over images against the radius of the attack, with confidence intervals: one panel a "
+        "method, one colour a smoothing, one marker and line a kind of attack. Radius 0 is the clean image. "
+        "Where the measure compares with a reference map, that is the clean image's behind the same smoothing "
+        "(reference ``{reference}``)."
+    ),
+    category="robustness",
+    parameters=MetricByRadius,
+    citation="Hu et al. 2024 (arXiv 2311.17983)",
+)
+def metric_by_radius(data: FigureData, parameters: MetricByRadius, style: Style) -> Figure:
+    """A metric over the radius of attacks, for each method, smoothing and kind of attack."""
+    table = rows(data, parameters)
+    smoothings, kinds = orders(table)
+    several = table[["dataset", "model"]].drop_duplicates().shape[0] > 1
+    keys = [
+        (m, d, model)
+        for m in style.order(table["method"])
+        for d, model in sorted(set(zip(table["dataset"], table["model"], strict=True)))
+    ]
+    per_row = 1 if style.columns == "one" else 3
+    shape = shape_of(len(keys), per_row)
+    picture, axes = canvas(
+        style, *shape, panel_mm=44, extra_mm=12 + 3 * len(smoothings) * len(kinds) / 3, sharex=True, sharey=True
+    )
+    for panel, (method, dataset, model) in zip(axes.flat, keys, strict=False):
+        part = table[(table["method"] == method) & (table["dataset"] == dataset) & (table["model"] == model)]
+        draw_series(panel, part, smoothings, kinds, style)
+        if table["low"].min() < 0 < table["high"].max():
+            panel.axhline(0, **ZERO_LINE)
+        name = " · ".join([style.label(method), *([style.label(model)] if several else [])])
+        panel.set_title(f"{name} ({count_text(part['n'])})" if len(part) else name)
+    for panel in list(axes.flat)[max(0, len(keys) - shape[1]) : len(keys)]:
+        panel.tick_params(axis="x", labelbottom=True)
+    against = {"clean": " with the clean map, same smoothing", "undefended": " with the clean, undefended map"}
+    text = metric_text(style, parameters.metric, str(table["variant"].iloc[0])) + against.get(parameters.reference, "")
+    label_radius(picture, parameters, style, f"{text}, mean")
+    legend_above(picture, axes.flat)
+    blank(list(axes.flat)[len(keys) :])
+    wrap_titles(picture)
+    return picture

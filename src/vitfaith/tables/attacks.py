@@ -1,0 +1,55 @@
+"""What attacks did: asked and realised radius, success, one row per (dataset, model, attack)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from vitfaith.artifacts.schemas import IMAGES
+from vitfaith.artifacts.store import read_dataset
+from vitfaith.registries import REGISTRIES, entry_of
+from vitfaith.tables.collect import cell_files
+
+FIELDS = ("image_id", "target", "prediction", "success", "linf", "l2")
+
+
+def attack_kind(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Kind, norm, radius and aim of an attack's settings; norm "" and NaN where it promises no bound.
+
+    The kind is the registered name (of torchattacks the class), with ``_through_smoothing`` where the attack sees the
+    denoiser.
+    """
+    name, parameters = entry_of(spec, "attacks")
+    traits = REGISTRIES["attacks"][name].traits
+    bound = traits["bound"](parameters)
+    kind = str(getattr(parameters, "attack", name))
+    if getattr(parameters, "denoiser", None) is not None and traits["aims_at"] == "explanation":
+        kind += "_through_smoothing"
+    if getattr(parameters, "gradient", "full") == "bpda" and getattr(parameters, "denoiser", None) is not None:
+        kind += "_bpda"
+    return {
+        "kind": kind,
+        "aims_at": traits["aims_at"],
+        "norm": "" if bound is None else bound.norm,
+        "eps": float("nan") if bound is None else float(bound.eps),
+    }
+
+
+def attack_table(spec: Mapping[str, Any], results: str) -> pd.DataFrame:
+    """Settings, number of images, share of changed predictions, mean and largest distance of each attack."""
+    schema = pa.schema([IMAGES.field(name) for name in FIELDS])
+    frame = read_dataset(list(cell_files(spec, results, "attack", family=False)), schema).to_pandas()
+    rows = []
+    for key, part in frame.groupby(["dataset", "model", "attack"], observed=True, sort=True):
+        named = dict(zip(("dataset", "model", "attack"), map(str, key), strict=True))
+        distances = {"mean_l2": part["l2"].mean(), "largest_l2": part["l2"].max(), "largest_linf": part["linf"].max()}
+        facts = {
+            "n": len(part),
+            "success": float(part["success"].mean()),
+            **{k: float(v) for k, v in distances.items()},
+        }
+        rows.append(named | attack_kind(spec["attacks"][named["attack"]]) | facts)
+    return pd.DataFrame(rows)
