@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from vitfaith.config.load import load_study
 from vitfaith.errors import VitfaithError
 from vitfaith.plan.condition import SHARED, Condition
+from vitfaith.plan.metric_inputs import score_inputs
 from vitfaith.plan.plan import Plan
 
 try:
@@ -116,6 +117,22 @@ def denoised_of(wildcards):
 
 def denoised_option(wildcards, input):
     return f"--denoised {input.denoised}" if input.get("denoised") else ""
+
+
+def score_input(option):
+    """An input function for what the metrics of a condition read beside images and maps; nothing for most metrics."""
+
+    def get(wildcards):
+        files = score_inputs(PLAN, condition_of(wildcards), wildcards.shard)
+        return files.get(option, [])
+
+    return get
+
+
+def score_options(wildcards, input):
+    return " ".join(
+        f"--{name} {input.get(name)}" for name in ("bank", "truth") if input.get(name)
+    )
 
 
 def reference_maps(wildcards):

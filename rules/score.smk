@@ -3,6 +3,8 @@ rule score:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
         weights=weights_of,
+        bank=score_input("bank"),
+        truth=score_input("truth"),
     output:
         scores=ensure(
             "results/scores/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
@@ -22,9 +24,10 @@ rule score:
         spec=spec_of("score"),
         code=code_of("score"),
         weights=weights_option,
+        inputs=score_options,
     message:
         "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith score --spec {params.spec:q} --code {params.code} --images {input.images} --maps {input.maps}"
-        " {params.weights} --scores {output.scores} --curves {output.curves} --gpus {resources.gpu}"
+        " {params.weights} {params.inputs} --scores {output.scores} --curves {output.curves} --gpus {resources.gpu}"
         " --batch-size {resources.batch_size} > {log} 2>&1"

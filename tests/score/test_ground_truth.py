@@ -188,7 +188,7 @@ def test_unusable_truth_is_flagged(
     frame = scored(vit, images, targets, image_ids, constant, broken)
     for name in NAMES:
         for _, part in frame[frame.metric == name].groupby("variant"):
-            expected = ["no object", "no background", "no object", "constant", ""]
+            expected = ["no object", "no background", "unlabelled", "constant", ""]
             if name == "segmentation":
                 expected = ["", "", "unlabelled", "constant", ""]
             assert part.flag.tolist() == expected, name

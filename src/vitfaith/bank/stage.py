@@ -62,7 +62,7 @@ def read_bank(path: Path, image_ids: list[str], grid: tuple[int, int], seed: int
         ArtifactError: it is incomplete, or was made for others.
     """
     bank = Bank.from_table(read_table(path, BANK), f"'{path}'")
-    if (bank.seed, bank.grid) != (seed, grid) or set(bank.image_ids) != set(image_ids):
+    if (bank.seed, bank.grid) != (seed, grid) or not set(image_ids) <= set(bank.image_ids):
         raise ArtifactError(
             f"'{path}' holds answers for other images, another seed or another grid than the maps; delete it and run again"
         )

@@ -133,6 +133,8 @@ def score(
     scores: Out,
     curves: Out,
     weights: Weights = None,
+    bank: Annotated[Path | None, typer.Option(help="response bank of these images; without it masks are asked")] = None,
+    truth: Annotated[Path | None, typer.Option(help="shard with segmentations, for metrics that need them")] = None,
     code: Code = "",
     gpus: Gpus = 0,
     batch_size: BatchSize = 256,
@@ -141,7 +143,36 @@ def score(
     from vitfaith.score.stage import run_score
 
     with job_device(gpus) as device:
-        run_score(parse_spec(spec), code, images, maps, weights, scores, curves, device=device, batch_size=batch_size)
+        run_score(
+            parse_spec(spec),
+            code,
+            images,
+            maps,
+            weights,
+            scores,
+            curves,
+            bank=bank,
+            truth=truth,
+            device=device,
+            batch_size=batch_size,
+        )
+
+
+@app.command()
+def bank(
+    spec: Spec,
+    images: Images,
+    out: Out,
+    weights: Weights = None,
+    code: Code = "",
+    gpus: Gpus = 0,
+    batch_size: BatchSize = 256,
+) -> None:
+    """Ask the classifier about the masks that metrics share between explainers."""
+    from vitfaith.bank.stage import run_bank
+
+    with job_device(gpus) as device:
+        run_bank(parse_spec(spec), code, images, weights, out, device=device, batch_size=batch_size)
 
 
 @app.command()

@@ -41,6 +41,11 @@ class ModelSection(Section):
         None, description="channel means in [0, 1] pixel units; without it those stored with the weights"
     )
     std: tuple[float, ...] | None = Field(None, description="channel standard deviations; without it as for mean")
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description="of the forward passes that metrics ask for; maps, attacks and predictions keep float32. Changes "
+        "scores a little: docs/metrics.md",
+    )
     training: ClassifierRecipe | None = Field(None, description="how `snakemake train` trains it")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.conditions import experiment_conditions
+from vitfaith.plan.metric_inputs import bank_masks
 from vitfaith.registries import REGISTRIES
 
 if TYPE_CHECKING:
@@ -82,6 +83,16 @@ def attribute_spec(
     }
 
 
+def bank_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
+    """Model, and the masks of all metrics that are asked for behind any smoothing."""
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "precision": plan.study.models[model].precision,
+        "masks": bank_masks(plan, dataset, model, attack),
+    }
+
+
 def score_spec(
     plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
 ) -> dict[str, Any]:
@@ -90,6 +101,7 @@ def score_spec(
     return {
         "seed": plan.study.seed,
         "model": _model_spec(plan, model),
+        "precision": plan.study.models[model].precision,
         "metrics": _instances(plan, "metrics", metrics),
     }
 
@@ -155,6 +167,7 @@ SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "denoise": denoise_spec,
     "predict": predict_spec,
     "attribute": attribute_spec,
+    "bank": bank_spec,
     "score": score_spec,
     "stability": stability_spec,
     "certify": certify_spec,

@@ -14,11 +14,13 @@ from vitfaith.artifacts.maps import read_maps
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.bank.stage import read_bank
 from vitfaith.errors import ArtifactError
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of
 from vitfaith.score.evaluate import evaluate
+from vitfaith.score.truth import read_truth
 
 
 def run_score(
@@ -30,13 +32,20 @@ def run_score(
     scores: Path,
     curves: Path,
     *,
+    bank: Path | None = None,
+    truth: Path | None = None,
     device: str,
     batch_size: int,
 ) -> None:
     """Score the maps of one family on one shard.
 
+    Args:
+        bank: answers to the masks that the metrics share; without it the masks are evaluated here.
+        truth: shard with segmentations, for metrics that need them. Images without one get flagged rows.
+
     Raises:
-        ArtifactError: the maps are of other images than the shard, or on another grid than the model's.
+        ArtifactError: the maps are of other images than the shard, or on another grid than the model's; the bank or the
+            segmentations are of other images.
     """
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
@@ -48,11 +57,18 @@ def run_score(
             raise ArtifactError(
                 f"'{maps}': maps of '{method}' are of other images than '{images}' (missing: {missing[:3]}); delete the file and run again"
             )
+        if values.shape[1:] != classifier.grid:
+            raise ArtifactError(
+                f"'{maps}': maps of '{method}' are {values.shape[1]}×{values.shape[2]}, the model's patch grid is "
+                f"{classifier.grid[0]}×{classifier.grid[1]}; delete the file and run again"
+            )
         stacked[method] = torch.from_numpy(values.copy()).to(device)
     pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
     targets, labels = (
         torch.from_numpy(table.column(c).to_numpy().astype(np.int64)).to(device) for c in ("target", "label")
     )
+    masks = None if truth is None else torch.from_numpy(read_truth(truth, ids)).to(device)
+    extras = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
     with PassCounter(classifier.backbone) as passes:
         result = evaluate(
             classifier,
@@ -61,10 +77,13 @@ def run_score(
             ids,
             stacked,
             entries_of(spec["metrics"], "metrics"),
-            labels=labels,
+            labels=labels if bool((labels >= 0).all()) else None,  # -1: the dataset tells no class
             seed=spec["seed"],
             batch_size=batch_size,
+            truth=masks,
+            extras=extras,
+            precision=spec["precision"],
         )
-    facts = provenance("score", spec, code, device=device, dtype="float32", forwards=passes.forwards)
+    facts = provenance("score", spec, code, device=device, dtype=spec["precision"], forwards=passes.forwards)
     write_table(result.curves, curves, CURVES, facts)
     write_table(result.scores, scores, SCORES, facts)

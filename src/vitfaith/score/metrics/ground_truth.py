@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Parameters)
 
 
+def truth_flag(truth: Tensor) -> str:
+    """Why a segmentation (H, W) allows no score: nothing is labelled, or only one of the two classes; else ""."""
+    if not (truth >= 0).any():
+        return "unlabelled"
+    return "no object" if not (truth == 1).any() else "" if (truth == 0).any() else "no background"
+
+
 class TruthMetric(Metric[P], Generic[P]):
     """Base: upsamples the maps of an image (bilinear, align_corners=False) in float64 and flags unusable truth.
 
-    Images without an object pixel, or without a background pixel, are flagged "no object" and "no background".
+    Images without a segmentation, an object pixel or a background pixel are flagged "unlabelled", "no object" and
+    "no background".
     """
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, tuple[Tensor, list[list[str]]]]:
@@ -32,7 +40,7 @@ class TruthMetric(Metric[P], Generic[P]):
         flags = []
         for image in range(len(context.images)):  # one at a time: M maps of all pixels in float64 fill the memory
             truth = context.truth[image]
-            flags.append("no object" if not (truth == 1).any() else "" if (truth == 0).any() else "no background")
+            flags.append(truth_flag(truth))
             maps = upsample(context.maps[image].double(), truth.shape)
             for variant, column in self.score(maps, truth, flags[-1]).items():
                 values.setdefault(variant, []).append(column)

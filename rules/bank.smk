@@ -1,0 +1,27 @@
+rule bank:
+    input:
+        images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
+        weights=weights_of,
+    output:
+        ensure(
+            "results/bank/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
+            non_empty=True,
+        ),
+    log:
+        "logs/bank/{dataset}/{model}/{attack}/{shard}.log",
+    benchmark:
+        "results/benchmarks/bank/{dataset}/{model}/{attack}/{shard}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
+        batch_size=batch_size_of,
+    params:
+        spec=spec_of("bank"),
+        code=code_of("bank"),
+        weights=weights_option,
+    message:
+        "Response bank of {wildcards.model}: {wildcards.dataset} {wildcards.shard}, {wildcards.attack}"
+    shell:
+        "python -m vitfaith bank --spec {params.spec:q} --code {params.code} --images {input.images} {params.weights}"
+        " --out {output} --gpus {resources.gpu} --batch-size {resources.batch_size} > {log} 2>&1"
