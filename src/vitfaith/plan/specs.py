@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,10 @@ def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
 def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
     name = plan.denoiser_id(section, id_)
     return {} if name is None else {"denoiser": plan.study.denoisers[name].spec()}
+
+
+def _traits(plan: Plan, metric: str) -> Mapping[str, Any]:
+    return REGISTRIES["metrics"][plan.study.metrics[metric].name].traits
 
 
 def shard_spec(plan: Plan, dataset: str, shard: str) -> dict[str, Any]:
@@ -149,9 +153,8 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
         "stability": sorted(asked.stability),
         "certificates": sorted(asked.certificates),
         "attacks": {a: plan.study.attacks[a].spec() for a in sorted(asked.attacks)},
-        "directions": {
-            m: REGISTRIES["metrics"][plan.study.metrics[m].name].traits["direction"] for m in sorted(asked.metrics)
-        },
+        "pooled": [m for m in sorted(asked.metrics) if _traits(plan, m).get("pooled")],
+        "directions": {m: _traits(plan, m)["direction"] for m in sorted(asked.metrics)},
     }
 
 

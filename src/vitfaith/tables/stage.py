@@ -18,6 +18,7 @@ from vitfaith.tables.certified import certified_summary
 from vitfaith.tables.collect import CONDITION, collect
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.gallery import gallery_table
+from vitfaith.tables.pooled import KEYS, pooled_summary
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -39,7 +40,7 @@ def agreement_table(scores: pd.DataFrame, directions: Mapping[str, Any]) -> pd.D
         metric_agreement(group, turned).assign(**dict(zip(CONDITION, map(str, key), strict=True)))
         for key, group in named.groupby(CONDITION, observed=True)
     ]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts or [metric_agreement(named).assign(**dict.fromkeys(CONDITION, ""))], ignore_index=True)
 
 
 def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> None:
@@ -61,16 +62,20 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     curves = curves[curves.method.isin(spec["explainers"])]
 
     statistics = {**spec["statistics"], "seed": spec["seed"]}
-    keys = [*CONDITION, "method", "reference", "metric", "variant"]
-    both = [scores.assign(reference="")] + ([] if stability.empty else [stability])
-    summary = summarise(pd.concat(both, ignore_index=True), by=keys, **statistics)
+    pooled = scores.metric.isin(spec["pooled"])
+    single = scores[~pooled]
+    both = [single.assign(reference="")] + ([] if stability.empty else [stability])
+    parts = [summarise(pd.concat(both, ignore_index=True), by=KEYS, **statistics)]
+    if pooled.any():
+        parts.append(pooled_summary(scores[pooled], **statistics))
+    summary = pd.concat([p for p in parts if len(p)], ignore_index=True).sort_values(KEYS, ignore_index=True)
     steps = [*CONDITION, "method", "curve", "variant", "step", "fraction"]
     means = []
     for value in ("probability", "kl"):
         long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value"]].assign(flag="")
         means.append(summarise(long, by=steps, **statistics).assign(quantity=value))
     conditions = [*CONDITION, "metric", "variant", "reference"]
-    comparisons = paired_comparisons(scores.assign(reference=""), by=conditions, **statistics)
+    comparisons = paired_comparisons(single.assign(reference=""), by=conditions, **statistics)
     certificates = collect(spec, results, "certificates", CERTIFICATES, family=False, by=["certificate", "method", "k"])
     if not certificates.empty:
         chosen = certificates.method.isin([*spec["explainers"], ""])
@@ -79,7 +84,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(certificates.reset_index(drop=True), out / "certificates.parquet")
     write_frame(attack_table(spec, results), out / "attacks.parquet")
     write_frame(comparisons, out / "statistics.parquet")
-    write_frame(agreement_table(scores, spec["directions"]), out / "agreement.parquet")
+    write_frame(agreement_table(single, spec["directions"]), out / "agreement.parquet")
     write_frame(cost_table(spec, results), out / "costs.parquet")
     write_frame(scores.reset_index(drop=True), out / "scores.parquet")
     write_frame(stability.reset_index(drop=True), out / "stability.parquet")

@@ -64,15 +64,16 @@ class _OneValue(TruthMetric[P], Generic[P]):
 
 @metric(
     "segmentation",
-    direction="none",
+    direction="higher",
+    pooled=True,
     citation="Chefer et al., Transformer Interpretability Beyond Attention Visualization, CVPR 2021",
     needs=("truth",),
 )
 class Segmentation(Metric[Parameters]):
     """Pixel counts, two-channel AP and F1 of the map binarised at its mean: what the ImageNet-segmentation scores sum.
 
-    One variant each; :func:`vitfaith.statistics.segmentation_scores` makes pixel accuracy and mIoU of the whole data
-    set, and mAP and mean F1, from these rows. Images need no object here, but a labelled pixel.
+    One variant each; the table ``summary`` has the pixel accuracy and mIoU of the whole data set, mAP and mean F1, made
+    from these rows by :func:`vitfaith.statistics.segmentation_scores`. Images need no object, but a labelled pixel.
     """
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, tuple[Tensor, list[list[str]]]]:
