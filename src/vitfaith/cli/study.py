@@ -25,6 +25,21 @@ def _jobs(config: Path) -> list[Job]:
 
 
 @app.command()
+def init(
+    model: Annotated[str, typer.Option(help="timm architecture, or a folder with weights and config.json")],
+    images: Annotated[Path, typer.Option(help="class folders, CSV list, Parquet, ImageNet's archive, CIFAR, IDX")],
+    out: Annotated[Path, typer.Option(help="YAML file to write")] = Path("my_study.yaml"),
+    weights: Annotated[Path | None, typer.Option(help="checkpoint; without it timm's pretrained weights")] = None,
+) -> None:
+    """Write a first study of your model and images, with comments."""
+    from vitfaith.config.init import write_config
+
+    for line in write_config(model, images, out, weights):
+        typer.echo(line)
+    typer.echo(f"wrote {out}; next: vitfaith check {out}")
+
+
+@app.command()
 def plan(
     config: Config = Path("config/config.yaml"),
     folder: Folder = Path(),
