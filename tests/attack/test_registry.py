@@ -26,10 +26,10 @@ def test_eps_in_levels_is_refused_with_the_fraction(name: str) -> None:
 def test_generic_attack_checks_eps_of_linf_classes_only() -> None:
     parameters = ATTACKS["torchattacks"].parameters
     with pytest.raises(ConfigError, match="did you mean 4/255"):
-        parameters.model_validate({"attack": "BIM", "arguments": {"eps": 4}})
+        parameters.model_validate({"name": "BIM", "arguments": {"eps": 4}})
     with pytest.raises(ConfigError, match="did you mean 16/255"):
-        parameters.model_validate({"attack": "PIFGSM", "arguments": {"max_epsilon": 16}})
-    parameters.model_validate({"attack": "PGDL2", "arguments": {"eps": 2.0}})
+        parameters.model_validate({"name": "PIFGSM", "arguments": {"max_epsilon": 16}})
+    parameters.model_validate({"name": "PGDL2", "arguments": {"eps": 2.0}})
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_generic_attack_checks_eps_of_linf_classes_only() -> None:
 )
 def test_unknown_class_or_argument(attack: str, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        ATTACKS["torchattacks"].parameters.model_validate({"attack": attack, "arguments": arguments})
+        ATTACKS["torchattacks"].parameters.model_validate({"name": attack, "arguments": arguments})
 
 
 def test_catalogue_is_what_the_classes_take() -> None:
@@ -63,7 +63,7 @@ def test_catalogue_is_what_the_classes_take() -> None:
 def test_bounds_follow_the_arguments() -> None:
     def bound(attack: str, **arguments: object) -> tuple[str, float] | None:
         entry = ATTACKS["torchattacks"]
-        found = entry.traits["bound"](entry.parameters.model_validate({"attack": attack, "arguments": arguments}))
+        found = entry.traits["bound"](entry.parameters.model_validate({"name": attack, "arguments": arguments}))
         return None if found is None else (found.norm, found.eps)
 
     assert bound("PGD") == ("linf", 8 / 255)

@@ -51,16 +51,14 @@ def run(
 
 def cases() -> list[tuple[str, dict[str, Any]]]:
     generic = [
-        ("torchattacks", {"attack": name, "arguments": {k: v for k, v in CHEAP.items() if k in arguments}})
+        ("torchattacks", {"name": name, "arguments": {k: v for k, v in CHEAP.items() if k in arguments}})
         for name, arguments in signatures().items()
         if name not in (TEN_CLASSES, "AutoAttack")
     ]
     return [*SMALL.items(), ("apgd", {"norm": "l2", "eps": 0.5, "steps": 5}), *generic]
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"), cases(), ids=lambda v: v if isinstance(v, str) else v.get("attack", "")
-)
+@pytest.mark.parametrize(("name", "parameters"), cases(), ids=lambda v: v if isinstance(v, str) else v.get("name", ""))
 def test_every_attack_is_a_stack_of_singles_within_its_bound(
     vit: Classifier, pixels: Tensor, predicted: Tensor, name: str, parameters: dict[str, Any]
 ) -> None:
@@ -174,7 +172,7 @@ def test_autoattack_is_at_least_each_part(vit: Classifier, pixels: Tensor, predi
 
 def test_attacks_stopping_at_the_boundary_survive_storing(vit: Classifier, pixels: Tensor, predicted: Tensor) -> None:
     """DeepFool ends just behind the boundary: rounding towards the clean image alone would undo it."""
-    parameters = {"attack": "DeepFool", "arguments": {"steps": 20}}
+    parameters = {"name": "DeepFool", "arguments": {"steps": 20}}
     attacked = torch.cat(
         [torchattacks.DeepFool(vit, steps=20)(x[None], y[None]) for x, y in zip(pixels, predicted, strict=True)]
     )
@@ -272,7 +270,7 @@ def test_bad_inputs_are_named(vit: Classifier, pixels: Tensor, predicted: Tensor
 
 def test_an_attack_that_fails_inside_is_named(vit: Classifier, pixels: Tensor, predicted: Tensor) -> None:
     with pytest.raises(ConfigError, match=r"torchattacks\.JSMA fails with these arguments"):
-        run(vit, pixels, predicted, "torchattacks", {"attack": "JSMA"})
+        run(vit, pixels, predicted, "torchattacks", {"name": "JSMA"})
 
 
 def test_a_plugin_that_breaks_its_promises_is_caught(vit: Classifier, pixels: Tensor, predicted: Tensor) -> None:

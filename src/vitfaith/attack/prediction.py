@@ -225,24 +225,24 @@ def cw(classifier: Classifier, images: Tensor, targets: Tensor, parameters: CwPa
 class TorchattacksParameters(Parameters):
     """Any attack of torchattacks, by class name."""
 
-    attack: str = Field(description="class of torchattacks, for example DIFGSM")
+    name: str = Field(description="class of torchattacks, for example DIFGSM")
     arguments: dict[str, Any] = Field(default_factory=dict, description="its keyword arguments")
 
     @model_validator(mode="after")
     def _check_arguments(self) -> TorchattacksParameters:
-        check_arguments(self.attack, self.arguments)
+        check_arguments(self.name, self.arguments)
         return self
 
 
 @attack(
     "torchattacks",
     parameters=TorchattacksParameters,
-    bound=lambda p: bound_of(p.attack, p.arguments),
-    batched=lambda p: is_batched(p.attack),
+    bound=lambda p: bound_of(p.name, p.arguments),
+    batched=lambda p: is_batched(p.name),
     citation="Kim 2020, arXiv 2010.01950",
 )
 def torchattacks_attack(
     classifier: Classifier, images: Tensor, targets: Tensor, parameters: TorchattacksParameters
 ) -> Tensor:
     """Any attack class of torchattacks."""
-    return run_torchattacks(classifier, images, targets, parameters.attack, parameters.arguments)
+    return run_torchattacks(classifier, images, targets, parameters.name, parameters.arguments)

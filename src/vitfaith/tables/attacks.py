@@ -25,7 +25,7 @@ def attack_kind(spec: Mapping[str, Any]) -> dict[str, Any]:
     name, parameters = entry_of(spec, "attacks")
     traits = REGISTRIES["attacks"][name].traits
     bound = traits["bound"](parameters)
-    kind = str(getattr(parameters, "attack", name))
+    kind = str(getattr(parameters, "name", name))
     if getattr(parameters, "denoiser", None) is not None and traits["aims_at"] == "explanation":
         kind += "_through_smoothing"
     if getattr(parameters, "gradient", "full") == "bpda" and getattr(parameters, "denoiser", None) is not None:
