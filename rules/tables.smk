@@ -6,6 +6,7 @@ rule tables:
             "results/tables/experiment={experiment}/",
             "scores.parquet",
             "stability.parquet",
+            "sanity.parquet",
             "predictions.parquet",
             "curves.parquet",
             "gallery.parquet",

@@ -11,6 +11,7 @@ import vitfaith.attack.attacks
 import vitfaith.attribute.explainers
 import vitfaith.denoise.smoothings
 import vitfaith.figures
+import vitfaith.sanity.checks
 import vitfaith.score.metrics
 import vitfaith.shard.readers
 import vitfaith.stability.measures
@@ -20,6 +21,7 @@ from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.figures.registry import FIGURES
 from vitfaith.registry import Parameters, Registry
+from vitfaith.sanity.registry import SANITY_CHECKS
 from vitfaith.score.registry import METRICS
 from vitfaith.shard.registry import DATASETS
 from vitfaith.stability.registry import STABILITY_MEASURES
@@ -34,6 +36,7 @@ REGISTRIES: dict[str, Registry] = {
     "explainers": EXPLAINERS,
     "metrics": METRICS,
     "stability": STABILITY_MEASURES,
+    "sanity": SANITY_CHECKS,
     "certificates": CERTIFICATES,
     "figures": FIGURES,
 }
@@ -46,6 +49,7 @@ DISCRIMINATORS: dict[str, str] = {
     "explainers": "explainer",
     "metrics": "metric",
     "stability": "measure",
+    "sanity": "check",
     "certificates": "certificate",
     "figures": "figure",
 }

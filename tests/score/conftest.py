@@ -1,136 +1,16 @@
-"""A shard of five images with their maps, segmentations and weights on disk, as the score stage reads them."""
+"""What the score stage reads."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from tests.conftest import tiny_vit
-from vitfaith.artifacts.images import encode_images, encode_truth
-from vitfaith.artifacts.schemas import IMAGES, MAPS, SHARDS
-from vitfaith.artifacts.store import write_table
-from vitfaith.bank.stage import run_bank
-from vitfaith.config.load import load_study
-from vitfaith.models.classifier import save_classifier
-from vitfaith.plan.plan import Plan
-from vitfaith.score.stage import run_score
-
-ARGUMENTS = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "mlp_ratio": 2.0}
-IDS = [f"image-{i}" for i in range(5)]
-
-
-@dataclass
-class ShardOnDisk:
-    """Files of one shard below ``folder``; ``metrics`` is the configuration's section of that name."""
-
-    folder: Path
-    metrics: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def plan(self) -> Plan:
-        """The plan of a study that scores one explainer with ``metrics``, clean and without smoothing."""
-        axes = {"datasets": ["d"], "models": ["m"], "attacks": ["clean"], "smoothings": ["none"], "explainers": ["r"]}
-        return Plan(
-            load_study(
-                {
-                    "datasets": {"d": {"reader": "parquet", "path": str(self.folder / "shard.parquet"), "images": 5}},
-                    "models": {"m": self.settings},
-                    "attacks": {"clean": {}},
-                    "smoothings": {"none": {}},
-                    "explainers": {"r": {"explainer": "random"}},
-                    "metrics": self.metrics,
-                    "experiments": {"e": {**axes, "metrics": list(self.metrics)}},
-                }
-            )
-        )
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The model's section."""
-        weights = str(self.folder / "weights.safetensors")
-        arguments = {**ARGUMENTS, "num_classes": 5}
-        return {
-            "timm": "vit_tiny_patch16_224", "arguments": arguments, "weights": weights,
-            "mean": [0.5] * 3, "std": [0.25] * 3, **self.model,
-        }  # fmt: skip
-
-    def write_maps(self, maps: dict[str, NDArray[np.float32]], ids: list[str] = IDS) -> None:
-        """Maps (B, rows, columns) by method."""
-        parts = [
-            pa.table(
-                {
-                    "image_id": ids,
-                    "method": [method] * len(ids),
-                    "target": pa.array([0] * len(ids), pa.int32()),
-                    "rows": pa.array([values.shape[1]] * len(ids), pa.int16()),
-                    "columns": pa.array([values.shape[2]] * len(ids), pa.int16()),
-                    "map": pa.array(list(values.reshape(len(ids), -1)), pa.list_(pa.float32())),
-                    "spread": pa.nulls(len(ids), pa.list_(pa.float32())),
-                    "samples": pa.array([1] * len(ids), pa.int32()),
-                    "flag": [""] * len(ids),
-                }
-            )
-            for method, values in maps.items()
-        ]
-        write_table(pa.concat_tables(parts), self.folder / "maps.parquet", MAPS, {})
-
-    def write_shard(self, masks: list[NDArray[Any] | None], ids: list[str] = IDS) -> None:
-        """The shard that the images came in, with their segmentations."""
-        pixels = np.zeros((len(ids), 3, 16, 16), np.uint8)
-        columns = {"image_id": pa.array(ids), "label": pa.array([0] * len(ids), pa.int32()), **encode_images(pixels)}
-        write_table(pa.table({**columns, **encode_truth(masks)}), self.folder / "shard.parquet", SHARDS, {})
-
-    def bank(self) -> Path:
-        """The response bank of ``metrics``."""
-        spec = json.loads(
-            self.plan.spec("bank", {"dataset": "d", "model": "m", "attack": "clean", "shard": "shard-000"})
-        )
-        out = self.folder / "bank.parquet"
-        run_bank(spec, "", self.folder / "images.parquet", self.folder / "weights.safetensors", out, device="cpu", batch_size=64)  # fmt: skip
-        return out
-
-    def score(self, **options: Any) -> pd.DataFrame:
-        """Rows that the score stage writes."""
-        names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "r"}
-        spec = json.loads(self.plan.spec("score", {**names, "shard": "shard-000"}))
-        run_score(
-            spec, "", self.folder / "images.parquet", self.folder / "maps.parquet", self.folder / "weights.safetensors",
-            self.folder / "scores.parquet", self.folder / "curves.parquet", device="cpu", batch_size=64, **options,
-        )  # fmt: skip
-        return pd.read_parquet(self.folder / "scores.parquet")
+from tests.files import ShardOnDisk, shard_on_disk
 
 
 @pytest.fixture
 def shard(tmp_path: Path, images: torch.Tensor, targets: torch.Tensor) -> ShardOnDisk:
-    """Five random images, explained for their targets, with maps of two methods and a segmentation each."""
-    on_disk = ShardOnDisk(tmp_path)
-    save_classifier(tiny_vit(), tmp_path / "weights.safetensors", {})
-    pixels = (images * 255).round().to(torch.uint8).numpy()
-    zeros = pa.array([0.0] * 5, pa.float32())
-    columns = {
-        "image_id": pa.array(IDS),
-        "label": pa.array(targets.numpy(), pa.int32()),
-        "target": pa.array(targets.numpy(), pa.int32()),
-        "prediction": pa.array(targets.numpy(), pa.int32()),
-        "success": pa.array([False] * 5),
-        "linf": zeros,
-        "l2": zeros,
-        **encode_images(pixels),
-    }
-    write_table(pa.table(columns), tmp_path / "images.parquet", IMAGES, {})
-    maps = np.random.default_rng(0).normal(size=(2, 5, 4, 4)).astype(np.float32)
-    on_disk.write_maps({"a": maps[0], "b": maps[1]})
-    masks = np.zeros((5, 16, 16), bool)
-    masks[:, 4:10, 4:12] = True
-    on_disk.write_shard(list(masks))
-    return on_disk
+    """Five images with maps and segmentations on disk."""
+    return shard_on_disk(tmp_path, images, targets)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from tests.score.conftest import IDS, ShardOnDisk
+from tests.files import IDS, ShardOnDisk
 from vitfaith.artifacts.maps import read_maps
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ArtifactError, InputError

@@ -235,5 +235,5 @@ def test_shapes_must_agree() -> None:
 
 
 def test_importing_the_stage_does_not_import_torch() -> None:
-    code = "import sys, vitfaith.stability, vitfaith.stability.sensitivity; sys.exit('torch' in sys.modules)"
+    code = "import sys, vitfaith.stability, vitfaith.sanity.checks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -163,6 +163,19 @@ STABILITY = pa.schema([_ID, _METHOD, pa.field("reference", pa.string(), nullable
 """Similarity of a map to the map of the same image in the ``reference`` condition: "clean" (same smoothing, no
 attack) or "undefended" (no attack, no smoothing)."""
 
+SANITY = pa.schema(
+    [
+        _ID,
+        _METHOD,
+        pa.field("check", pa.string(), nullable=False),
+        pa.field("reference", pa.string(), nullable=False),  # "random blocks.5", "other class", "noise"
+        pa.field("step", pa.int16(), nullable=False),  # place of the part, from the head down; 0 for other checks
+        *_SCORE,
+    ]
+)
+"""How a map changes when its explainer is asked again under changed circumstances; ``metric`` is a stability measure,
+"max_sensitivity", "avg_sensitivity" or "lipschitz"."""
+
 SUMMARY = pa.schema(
     [
         pa.field("dataset", pa.string()),

@@ -40,6 +40,7 @@ _CROSSED = (
     "explainers",
     "metrics",
     "stability",
+    "sanity",
     "certificates",
     "figures",
 )
@@ -76,6 +77,7 @@ class Study:
     explainers: dict[str, Instance]
     metrics: dict[str, Instance]
     stability: dict[str, Instance]
+    sanity: dict[str, Instance]
     certificates: dict[str, Instance]
     figures: dict[str, Instance]
     style: FiguresSection
@@ -235,7 +237,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     style = validate(FiguresSection, {"style": figures.pop("style", {})}, "figures")
     registered = {
         name: {id_: instance(name, id_, value) for id_, value in _section(raw, name).items()}
-        for name in ("attacks", "smoothings", "explainers", "metrics", "stability", "certificates")
+        for name in ("attacks", "smoothings", "explainers", "metrics", "stability", "sanity", "certificates")
     }
     named = {
         name: {id_: validate(model, value, f"{name}.{id_}") for id_, value in _section(raw, name).items()}

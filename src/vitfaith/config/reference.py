@@ -41,6 +41,7 @@ TITLES = {
     "explainers": "The attribution methods.",
     "metrics": "What scores a map by the model's answers to perturbed images.",
     "stability": "What compares a map with the map of the clean image.",
+    "sanity": "What explains again, to see whether a map depends on the model, the class and not on noise; without smoothing.",
     "certificates": "What can be proved about predictions and maps behind a smoothing (docs/certificates.md).",
     "figures": "What is drawn; `style` is shared by all figures.",
 }

@@ -26,6 +26,7 @@ USED: dict[str, dict[str, str]] = {
     "attribute": {"explainers": "methods", "smoothings": "smoothing"},
     "score": {"metrics": "metrics"},
     "stability": {"stability": "measures"},
+    "sanity": {"explainers": "methods", "sanity": "checks"},
     "certify": {"certificates": "certificates"},
     "figures": {"figures": "figure"},
 }
@@ -83,6 +84,11 @@ class Plan:
         return sorted(asked_in(self.study, condition, "stability"))
 
     @cache  # noqa: B019
+    def checks(self, condition: Condition) -> list[str]:
+        """Ids of the sanity checks that some experiment asks for in this condition; none behind a smoothing."""
+        return [] if self.smooths(condition.smoothing) else sorted(asked_in(self.study, condition, "sanity"))
+
+    @cache  # noqa: B019
     def certificates(self, condition: Condition) -> list[str]:
         """Ids of the certificates that some experiment asks for in this condition; none without a smoothing."""
         if self.sigma(condition.smoothing) is None:
@@ -105,6 +111,7 @@ class Plan:
             attacked = Condition(condition.dataset, condition.model, condition.attack, "")
             files.update(dict.fromkeys(self.files("attack", attacked)))
             stages = ["attribute", "scores", "curves"] + (["stability"] if self.references(condition) else [])
+            stages += ["sanity"] if self.checks(condition) else []
             if self.certificates(condition):
                 files.update(dict.fromkeys(self.files("certificates", condition)))
             for family, stage in product(self.methods(condition), stages):

@@ -121,6 +121,19 @@ def stability_spec(
     }
 
 
+def sanity_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Model, the explainers of a family, and the checks."""
+    condition = Condition(dataset, model, attack, smoothing)
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "methods": _instances(plan, "explainers", plan.methods(condition)[family]),
+        "checks": _instances(plan, "sanity", plan.checks(condition)),
+    }
+
+
 def certify_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
     """Certificates and the noise they stand on."""
     asked = plan.certificates(Condition(dataset, model, attack, smoothing))
@@ -139,6 +152,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
             "condition": asdict(c),
             "families": sorted(plan.methods(c)),
             "references": sorted(plan.references(c)),
+            "checked": bool(set(plan.checks(c)) & set(asked.sanity)),
             "certified": bool(set(plan.certificates(c)) & set(asked.certificates)),
         }
         for c in experiment_conditions(asked)
@@ -151,6 +165,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
         "explainers": sorted(asked.explainers),
         "metrics": sorted(asked.metrics),
         "stability": sorted(asked.stability),
+        "sanity": sorted(asked.sanity),
         "certificates": sorted(asked.certificates),
         "attacks": {a: plan.study.attacks[a].spec() for a in sorted(asked.attacks)},
         "pooled": [m for m in sorted(asked.metrics) if _traits(plan, m).get("pooled")],
@@ -173,6 +188,7 @@ SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "bank": bank_spec,
     "score": score_spec,
     "stability": stability_spec,
+    "sanity": sanity_spec,
     "certify": certify_spec,
     "tables": tables_spec,
     "figures": figures_spec,

@@ -23,6 +23,8 @@ def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: boo
             continue
         if stage == "certificates" and not cell["certified"]:
             continue
+        if stage == "sanity" and not cell["checked"]:
+            continue
         parts = dict(cell["condition"])
         if stage == "attack":
             parts["smoothing"] = ""

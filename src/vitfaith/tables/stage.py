@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitfaith.artifacts.schemas import CERTIFICATES, CURVES, PREDICTIONS, SCORES, STABILITY
+from vitfaith.artifacts.schemas import CERTIFICATES, CURVES, PREDICTIONS, SANITY, SCORES, STABILITY
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.statistics import metric_agreement, paired_comparisons, summarise
 from vitfaith.tables.attacks import attack_table
@@ -43,10 +43,16 @@ def agreement_table(scores: pd.DataFrame, directions: Mapping[str, Any]) -> pd.D
     return pd.concat(parts or [metric_agreement(named).assign(**dict.fromkeys(CONDITION, ""))], ignore_index=True)
 
 
+def as_scores(sanity: pd.DataFrame) -> pd.DataFrame:
+    """Rows of sanity checks as rows of a summary: the check's id is the metric, what it measured the variant."""
+    measured = sanity.metric.astype(str) + [f" {v}" if v else "" for v in sanity.variant.astype(str)]
+    return sanity.assign(metric=sanity.check, variant=measured).drop(columns=["check", "step"])
+
+
 def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> None:
     """Write the tables of an experiment below ``out``.
 
-    ``scores``, ``stability`` and ``predictions`` keep one row an image; ``curves`` is averaged over images; ``summary``
+    ``scores``, ``stability`` and ``predictions`` keep one row an image, as does ``sanity``; ``curves`` is averaged over images; ``summary``
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``attacks`` what each attack was asked for and did.
@@ -57,6 +63,8 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     stability = collect(spec, results, "stability", STABILITY, by=["reference", *by])
     if not stability.empty:
         stability = stability[stability.method.isin(spec["explainers"]) & stability.metric.isin(spec["stability"])]
+    sanity = collect(spec, results, "sanity", SANITY, by=["check", "reference", *by])
+    sanity = sanity[sanity.method.isin(spec["explainers"]) & sanity.check.isin(spec["sanity"])]
     predictions = collect(spec, results, "predictions", PREDICTIONS, family=False, by=["image_id"])
     curves = collect(spec, results, "curves", CURVES, by=["method", "curve", "variant", "step", "image_id"])
     curves = curves[curves.method.isin(spec["explainers"])]
@@ -64,8 +72,8 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     statistics = {**spec["statistics"], "seed": spec["seed"]}
     pooled = scores.metric.isin(spec["pooled"])
     single = scores[~pooled]
-    both = [single.assign(reference="")] + ([] if stability.empty else [stability])
-    parts = [summarise(pd.concat(both, ignore_index=True), by=KEYS, **statistics)]
+    rows = [single.assign(reference=""), stability, as_scores(sanity)]
+    parts = [summarise(pd.concat([r for r in rows if len(r)] or rows, ignore_index=True), by=KEYS, **statistics)]
     if pooled.any():
         parts.append(pooled_summary(scores[pooled], **statistics))
     summary = pd.concat([p for p in parts if len(p)], ignore_index=True).sort_values(KEYS, ignore_index=True)
@@ -88,6 +96,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(cost_table(spec, results), out / "costs.parquet")
     write_frame(scores.reset_index(drop=True), out / "scores.parquet")
     write_frame(stability.reset_index(drop=True), out / "stability.parquet")
+    write_frame(sanity.reset_index(drop=True), out / "sanity.parquet")
     write_frame(predictions.reset_index(drop=True), out / "predictions.parquet")
     write_frame(pd.concat(means, ignore_index=True), out / "curves.parquet")
     write_frame(gallery_table(spec, results, scores), out / "gallery.parquet")

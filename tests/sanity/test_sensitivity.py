@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,23 @@ from torch import Tensor
 from vitfaith import rng
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
-from vitfaith.stability.sensitivity import sensitivity
+from vitfaith.sanity.registry import Subject
+from vitfaith.sanity.sensitivity import Sensitivity, sensitivity
+
+Explain = Callable[[Tensor, Tensor], Tensor]
+
+
+def one(
+    explain: Explain, images: Tensor, targets: Tensor, ids: Sequence[str], seed: int = 0, **options: Any
+) -> Sensitivity:
+    """Sensitivity of one explainer that looks at (images, targets) alone."""
+
+    def maps(_classifier: object, x: Tensor, y: Tensor, _ids: object) -> dict[str, Tensor]:
+        return {"m": explain(x, y)}
+
+    return sensitivity(Subject(None, maps, images, targets, ids, maps(None, images, targets, ids), seed), **options)[
+        "m"
+    ]  # type: ignore[arg-type]
 
 
 def gradient_maps(classifier: Classifier, images: Tensor, targets: Tensor) -> Tensor:
@@ -25,9 +42,7 @@ def gradient_maps(classifier: Classifier, images: Tensor, targets: Tensor) -> Te
 
 def test_maximum_equals_captum(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
     inside = 0.2 + 0.6 * images
-    ours = sensitivity(
-        lambda x, y, _: gradient_maps(vit, x, y), inside, targets, image_ids, radius=0.05, samples=4, seed=3
-    )
+    ours = one(lambda x, y: gradient_maps(vit, x, y), inside, targets, image_ids, 3, radius=0.05, samples=4)
     draws = [(2 * rng.uniform(3, image_ids, "sensitivity", (3, 16, 16), s) - 1) * 0.05 for s in range(4)]
 
     def perturb(repeated: Tensor) -> tuple[Tensor]:
@@ -48,8 +63,7 @@ def test_maximum_equals_captum(vit: Classifier, images: Tensor, targets: Tensor,
 
 def test_linear_explainer_by_hand() -> None:
     images = torch.tensor([[[[0.5, 0.25]]], [[[0.0, 0.0]]]])
-    ids = ["a", "b"]
-    result = sensitivity(lambda x, y, i: 3 * x[:, 0], images, torch.tensor([0, 0]), ids, radius=0.1, samples=3)
+    result = one(lambda x, y: 3 * x[:, 0], images, torch.tensor([0, 0]), ["a", "b"], radius=0.1, samples=3)
     changes = []
     for s in range(3):
         delta = (2 * rng.uniform(0, ["a"], "sensitivity", (1, 1, 2), s) - 1) * 0.1
@@ -64,12 +78,12 @@ def test_linear_explainer_by_hand() -> None:
 def test_noise_does_not_depend_on_the_batch(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
 ) -> None:
-    def explain(x: Tensor, y: Tensor, _: Sequence[str]) -> Tensor:
+    def explain(x: Tensor, y: Tensor) -> Tensor:
         return gradient_maps(vit, x, y)
 
-    together = sensitivity(explain, images, targets, image_ids, samples=2, batch_size=2)
+    together = one(explain, images, targets, image_ids, samples=2)
     for i in range(5):
-        alone = sensitivity(explain, images[i : i + 1], targets[i : i + 1], image_ids[i : i + 1], samples=2)
+        alone = one(explain, images[i : i + 1], targets[i : i + 1], image_ids[i : i + 1], samples=2)
         torch.testing.assert_close(alone.maximum[0], together.maximum[i], rtol=1e-5, atol=0)
         torch.testing.assert_close(alone.lipschitz[0], together.lipschitz[i], rtol=1e-5, atol=0)
 
@@ -77,28 +91,24 @@ def test_noise_does_not_depend_on_the_batch(
 def test_clipped_images_stay_in_range_and_cost_one_explanation_a_sample() -> None:
     seen: list[Tensor] = []
 
-    def explain(x: Tensor, y: Tensor, ids: Sequence[str]) -> Tensor:
-        assert len(x) == len(y) == len(ids) <= 2
+    def explain(x: Tensor, y: Tensor) -> Tensor:
         seen.append(x)
         return x[:, 0] + 1
 
     images = torch.cat([torch.zeros(1, 1, 2, 2), torch.ones(2, 1, 2, 2)])
-    result = sensitivity(explain, images, torch.zeros(3, dtype=torch.long), ["a", "b", "c"], samples=4, batch_size=2)
-    assert sum(len(x) for x in seen) == 3 * (1 + 4)
+    result = one(explain, images, torch.zeros(3, dtype=torch.long), ["a", "b", "c"], samples=4)
+    assert len(seen) == 1 + 4
     assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x in seen)
     assert result.flags == ["", "", ""]
 
 
 def test_not_finite_maps_are_flagged() -> None:
     images = torch.full((1, 1, 1, 2), 0.5)
-    result = sensitivity(lambda x, y, i: torch.log(x[:, 0] - 0.5), images, torch.tensor([0]), ["a"], samples=2)
+    result = one(lambda x, y: torch.log(x[:, 0] - 0.5), images, torch.tensor([0]), ["a"], samples=2)
     assert result.flags == ["nan"]
     assert bool(result.average.isnan())
 
 
 def test_bad_arguments() -> None:
-    images, targets = torch.zeros(2, 1, 1, 1), torch.zeros(2, dtype=torch.long)
-    with pytest.raises(InputError, match="image_ids"):
-        sensitivity(lambda x, y, i: x[:, 0], images, targets, ["a"])
     with pytest.raises(InputError, match="radius"):
-        sensitivity(lambda x, y, i: x[:, 0], images, targets, ["a", "b"], radius=0)
+        one(lambda x, y: x[:, 0], torch.zeros(1, 1, 1, 1), torch.zeros(1).long(), ["a"], radius=0)

@@ -1,0 +1,75 @@
+"""Which stability measures a check compares maps with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field, ValidationError, field_validator
+
+import vitfaith.stability.measures
+import vitfaith.stability.spatial  # noqa: F401  both modules register their measures
+from vitfaith.artifacts.schemas import SANITY
+from vitfaith.errors import ConfigError
+from vitfaith.registry import Parameters
+from vitfaith.sanity.registry import Subject
+from vitfaith.stability.compare import stability_table
+from vitfaith.stability.registry import STABILITY_MEASURES
+
+MeasureChoice = str | dict[str, Any]
+"""How a parameter names a measure: "spearman", or {"measure": "top_k_overlap", "k": [0.1]}."""
+
+
+def resolve_measure(choice: MeasureChoice) -> tuple[str, Parameters]:
+    """(registered name, parameters); raises :class:`ConfigError` for unknown names and wrong parameters."""
+    settings = {"measure": choice} if isinstance(choice, str) else dict(choice)
+    if "measure" not in settings:
+        raise ConfigError(f"measure {settings} has no key 'measure'; known: {', '.join(STABILITY_MEASURES.names)}")
+    entry = STABILITY_MEASURES[settings.pop("measure")]
+    try:
+        return entry.name, entry.parameters(**settings)
+    except ValidationError as error:
+        raise ConfigError(f"measure '{entry.name}': {error.errors()[0]['msg']}") from None
+
+
+class MeasureParameters(Parameters):
+    """How like the new maps are the old ones."""
+
+    measures: tuple[MeasureChoice, ...] = Field(
+        ("spearman", "ssim"), min_length=1, description="stability measures: names, or {measure: name, setting: value}"
+    )
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, choices: tuple[MeasureChoice, ...]) -> tuple[MeasureChoice, ...]:
+        try:
+            names = [resolve_measure(choice)[0] for choice in choices]
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        if len(set(names)) != len(names):
+            raise ValueError(f"measures {names} repeat a name")
+        return choices
+
+    def compare(self, subject: Subject, maps: dict[str, Any], reference: str, step: int) -> list[pa.Table]:
+        """Rows that compare ``maps`` (method → (B, rows, columns)) with the subject's own, one table a method."""
+        chosen = {name: (name, parameters) for name, parameters in map(resolve_measure, self.measures)}
+        return [
+            with_step(
+                stability_table(
+                    subject.image_ids, method, reference, array_of(new), array_of(subject.maps[method]), chosen
+                ),
+                step,
+            )
+            for method, new in maps.items()
+        ]
+
+
+def array_of(maps: Any) -> Any:
+    """A tensor of maps as a NumPy array on the CPU."""
+    return maps.detach().float().cpu().numpy()
+
+
+def with_step(table: pa.Table, step: int) -> pa.Table:
+    """``table`` (schema STABILITY) with the column ``step``; the columns of SANITY but ``check``."""
+    steps = pa.repeat(pa.scalar(step, pa.int16()), len(table))
+    return table.append_column(SANITY.field("step"), steps).select([n for n in SANITY.names if n != "check"])

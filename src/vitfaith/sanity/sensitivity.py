@@ -1,0 +1,112 @@
+"""Sensitivity of explainers to small noise on their input, read from the maps of noisy copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from vitfaith import rng
+from vitfaith.artifacts.schemas import SANITY
+from vitfaith.errors import InputError
+from vitfaith.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.sanity.registry import Subject
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Read-outs over the noise samples, each (B,) float64; NaN where ``flags`` names a reason.
+
+    Attributes:
+        maximum: max ‖a(x+δ) − a(x)‖₂ / ‖a(x)‖₂ (Yeh et al. 2019, Max-Sensitivity, relative form).
+        average: mean of the same (Bhatt et al. 2020, Avg-Sensitivity).
+        lipschitz: max ‖a(x+δ) − a(x)‖₂ / ‖δ‖₂ (Alvarez-Melis & Jaakkola 2018), δ as applied after clipping.
+        flags: "", "nan" (a map is not finite), "zero" (a(x) = 0 everywhere) or "still" (clipping left no noise).
+    """
+
+    maximum: Tensor
+    average: Tensor
+    lipschitz: Tensor
+    flags: list[str]
+
+
+def sensitivity(
+    subject: Subject, *, radius: float = 0.02, samples: int = 10, clip: bool = True
+) -> Mapping[str, Sensitivity]:
+    """How far noise in the L∞ ball moves the maps of every method; ``samples`` explanations of each image.
+
+    Args:
+        subject: what is explained; the same class for every noisy copy.
+        radius: bound of the uniform noise U(−radius, radius), in [0, 1] pixel units.
+        samples: noise draws an image; the draws are keyed by (seed, image_id), not by the batch.
+        clip: keep noisy images in [0, 1]; captum's ``sensitivity_max`` does not.
+
+    Raises:
+        InputError: ``radius`` is not positive or ``samples`` is below 1.
+    """
+    if radius <= 0 or samples < 1:
+        raise InputError(f"radius ({radius}) must be positive and samples ({samples}) at least 1")
+    images, ids = subject.images, subject.image_ids
+    clean = {method: _flat(maps) for method, maps in subject.maps.items()}
+    changes: dict[str, list[Tensor]] = {method: [] for method in clean}
+    distances = []
+    for sample in range(samples):
+        noise = rng.uniform(subject.seed, ids, "sensitivity", images.shape[1:], sample).to(images)
+        noisy = images + (2 * noise - 1) * radius
+        if clip:
+            noisy = noisy.clamp(0, 1)
+        distances.append((noisy - images).double().flatten(1).norm(dim=1).cpu())
+        for method, maps in subject.explain(subject.classifier, noisy, subject.targets, ids).items():
+            changes[method].append((_flat(maps) - clean[method]).norm(dim=1))
+    distance = torch.stack(distances)
+    return {method: _read(clean[method].norm(dim=1), torch.stack(moved), distance) for method, moved in changes.items()}
+
+
+def _flat(maps: Tensor) -> Tensor:
+    return maps.detach().flatten(1).double().cpu()
+
+
+def _read(norm: Tensor, change: Tensor, distance: Tensor) -> Sensitivity:
+    """From ‖a(x)‖ (B,), ‖a(x+δ) − a(x)‖ (n, B) and ‖δ‖ (n, B)."""
+    relative, slope = change / norm, change / distance
+    flags = []
+    for image in range(len(norm)):
+        if norm[image] == 0:
+            flags.append("zero")
+        elif not bool(torch.isfinite(relative[:, image]).all()):
+            flags.append("nan")
+        else:
+            flags.append("" if bool((distance[:, image] > 0).all()) else "still")
+    bad = torch.tensor([bool(flag) for flag in flags])
+    maximum, average, lipschitz = (
+        values.masked_fill(bad, torch.nan) for values in (relative.amax(0), relative.mean(0), slope.amax(0))
+    )
+    return Sensitivity(maximum, average, lipschitz, flags)
+
+
+def sensitivity_table(subject: Subject, *, radius: float, samples: int, clip: bool) -> pa.Table:
+    """The columns of the schema SANITY but ``check``; ``reference`` is "noise"."""
+    schema = pa.schema([field for field in SANITY if field.name != "check"])
+    count = len(subject.image_ids)
+    tables = []
+    for method, found in sensitivity(subject, radius=radius, samples=samples, clip=clip).items():
+        named = {"max_sensitivity": found.maximum, "avg_sensitivity": found.average, "lipschitz": found.lipschitz}
+        for metric, values in named.items():
+            columns = {
+                "image_id": list(subject.image_ids),
+                "method": [method] * count,
+                "reference": ["noise"] * count,
+                "step": pa.array([0] * count, pa.int16()),
+                "metric": [metric] * count,
+                "variant": [""] * count,
+                "value": values.tolist(),
+                "flag": found.flags,
+            }
+            tables.append(pa.table(columns, schema=schema))
+    return pa.concat_tables(tables)

@@ -1,0 +1,66 @@
+"""The sanity stage: what the maps of a family do when the model, the class or the image is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from vitfaith.artifacts.images import decode_images
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.schemas import IMAGES, SANITY
+from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.attribute.explain import explain
+from vitfaith.models.classifier import Classifier
+from vitfaith.models.load import load_classifier
+from vitfaith.models.passes import PassCounter
+from vitfaith.registries import REGISTRIES, entries_of
+from vitfaith.sanity.registry import Subject
+
+
+def run_sanity(
+    spec: Mapping[str, Any],
+    code: str,
+    images: Path,
+    weights: Path | None,
+    out: Path,
+    *,
+    device: str,
+    batch_size: int,
+) -> None:
+    """Run the checks ``spec["checks"]`` on the explainers ``spec["methods"]`` for the images of one shard.
+
+    Raises:
+        ArtifactError: the images cannot be read.
+        InputError: a check or a measure does not fit the model or its patch grid.
+    """
+    table = read_table(images, IMAGES)
+    ids = table.column("image_id").to_pylist()
+    methods = entries_of(spec["methods"], "explainers")
+    forwards = backwards = 0
+
+    def explain_with(
+        classifier: Classifier, images: Tensor, targets: Tensor, image_ids: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        nonlocal forwards, backwards
+        with PassCounter(classifier.backbone) as passes:
+            maps = explain(classifier, images, targets, image_ids, methods, seed=spec["seed"], batch_size=batch_size)
+        forwards, backwards = forwards + passes.forwards, backwards + passes.backwards
+        return maps
+
+    classifier = load_classifier(spec["model"], weights, device)
+    pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
+    targets = torch.from_numpy(table.column("target").to_numpy().astype(np.int64)).to(device)
+    maps = explain_with(classifier, pixels, targets, ids)
+    subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"])
+    parts = []
+    for id_, (name, parameters) in entries_of(spec["checks"], "sanity").items():
+        rows = REGISTRIES["sanity"][name].implementation(subject, parameters)
+        parts.append(rows.append_column("check", pa.repeat(id_, len(rows))).select(SANITY.names).cast(SANITY))
+    facts = provenance("sanity", spec, code, device=device, dtype="float32", forwards=forwards, backwards=backwards)
+    write_table(pa.concat_tables(parts), out, SANITY, facts)

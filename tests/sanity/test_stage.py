@@ -1,0 +1,89 @@
+"""The sanity stage on files: rows, counted passes, and that a shard is a stack of singles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.files import ShardOnDisk
+from vitfaith.artifacts.store import read_provenance
+from vitfaith.errors import ConfigError
+from vitfaith.plan.plan import Plan
+from vitfaith.sanity.stage import run_sanity
+
+CHECKS: dict[str, Any] = {
+    "mprt": {"check": "model_randomisation", "measures": ["spearman", "ssim"]},
+    "random_logit": {"measures": ["spearman"]},
+    "sensitivity": {"samples": 3},
+}
+
+
+def plan_of(shard: ShardOnDisk, **changes: Any) -> Plan:
+    from vitfaith.config.load import load_study
+
+    axes: dict[str, Any] = {"datasets": ["d"], "models": ["m"], "attacks": ["clean"], "smoothings": ["none"]}
+    study = {
+        "datasets": {"d": {"reader": "parquet", "path": str(shard.folder / "shard.parquet"), "images": 5}},
+        "models": {"m": shard.settings},
+        "attacks": {"clean": {}},
+        "smoothings": {"none": {}},
+        "explainers": {"random": {}, "saliency": {}, "rollout": {"explainer": "attention_rollout"}},
+        "metrics": {"saco": {"groups": [4]}},
+        "sanity": CHECKS,
+        "experiments": {
+            "e": {**axes, "explainers": ["random", "saliency", "rollout"], "metrics": ["saco"], "sanity": list(CHECKS), **changes}
+        },
+    }  # fmt: skip
+    return Plan(load_study(study))
+
+
+def run(shard: ShardOnDisk, images: str = "images.parquet") -> pd.DataFrame:
+    names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "one_pass"}
+    spec = json.loads(plan_of(shard).spec("sanity", {**names, "shard": "shard-000"}))
+    out = shard.folder / "sanity.parquet"
+    run_sanity(spec, "", shard.folder / images, shard.folder / "weights.safetensors", out, device="cpu", batch_size=3)
+    return pd.read_parquet(out)
+
+
+def test_every_check_of_every_method_is_a_row(shard: ShardOnDisk) -> None:
+    frame = run(shard)
+    assert set(frame.check) == set(CHECKS)
+    counts = frame.groupby(["check", "method"]).size().unstack()
+    assert (counts.loc["mprt"] == 5 * 8 * 2).all()
+    assert (counts.loc["random_logit"] == 5).all()
+    assert (counts.loc["sensitivity"] == 5 * 3).all()
+    explanations = 1 + 8 + 1 + 3
+    assert read_provenance(shard.folder / "sanity.parquet")["forwards"] == 5 * explanations
+    spearman = frame[frame.metric == "spearman"].set_index(["check", "method", "step"]).value.sort_index()
+    np.testing.assert_allclose(spearman["mprt", "random"], 1)
+    np.testing.assert_allclose(spearman["random_logit", "rollout"], 1, err_msg="rollout does not know the class")
+    assert (spearman["random_logit", "saliency"] < 0.999).all()
+    moved = frame[(frame.check == "sensitivity") & (frame.metric == "max_sensitivity")].groupby("method").value.mean()
+    assert moved["random"] == 0 < moved["rollout"]
+
+
+def test_a_part_of_a_shard_gives_the_same_rows(shard: ShardOnDisk) -> None:
+    whole = run(shard)
+    table = pq.read_table(shard.folder / "images.parquet")
+    pq.write_table(table.filter(pa.compute.equal(table["image_id"], "image-3")), shard.folder / "part.parquet")
+    keys = ["image_id", "method", "check", "reference", "step", "metric", "variant"]
+    merged = run(shard, "part.parquet").merge(whole, on=keys, suffixes=("", "_whole"))
+    assert len(merged) == len(whole) / 5
+    np.testing.assert_allclose(merged.value, merged.value_whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_study_asks_for_checks_where_nothing_is_smoothed(shard: ShardOnDisk) -> None:
+    files = plan_of(shard).experiment_files("e")
+    wanted = [path for path in files if "/sanity/" in path]
+    assert wanted == ["results/sanity/dataset=d/model=m/attack=clean/smoothing=none/family=one_pass/shard-000.parquet"]
+    assert not any("/sanity/" in path for path in plan_of(shard, sanity=[]).experiment_files("e"))
+    with pytest.raises(ConfigError, match=r"experiments\.e\.sanity: 'mrpt' is not in section sanity"):
+        plan_of(shard, sanity=["mrpt"])
+    assert Path(wanted[0]).name == "shard-000.parquet"
