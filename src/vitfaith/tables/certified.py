@@ -31,6 +31,8 @@ def certified_summary(rows: pd.DataFrame) -> pd.DataFrame:
     and mean of the radius over all n, with radius 0 where nothing is certified, and the shares limited by each part of a
     joint certificate.
     """
+    if rows.empty:
+        return pd.DataFrame(columns=KEYS)
     found = []
     for key, part in rows.groupby(KEYS, observed=True, sort=True, dropna=False):
         radius = part["radius"].to_numpy(float)
@@ -55,4 +57,4 @@ def certified_summary(rows: pd.DataFrame) -> pd.DataFrame:
                 "limited_by_map": float((part["limit"] == "map").mean()) if joint else np.nan,
             }
         )
-    return pd.DataFrame(found, columns=None if found else KEYS)
+    return pd.DataFrame(found)
