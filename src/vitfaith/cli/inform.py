@@ -21,6 +21,7 @@ class Section(StrEnum):
     smoothings = "smoothings"
     datasets = "datasets"
     stability = "stability"
+    sanity = "sanity"
     certificates = "certificates"
     figures = "figures"
 
@@ -38,11 +39,16 @@ def list_(section: Section, as_json: Annotated[bool, typer.Option("--json", help
 
 
 @app.command()
-def check(config: Annotated[Path, typer.Argument(help="configuration file")] = Path("config/config.yaml")) -> None:
-    """Check a configuration: keys, references, values, and that the files it names exist."""
-    from vitfaith.config.check import check_study
+def check(
+    config: Annotated[Path, typer.Argument(help="configuration file")] = Path("config/config.yaml"),
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="the study runs on another machine: do not compare disk and memory")
+    ] = False,
+) -> None:
+    """Check all that a run needs, in seconds: keys, files, weights, image sizes, classes, explainers, disk and memory."""
+    from vitfaith.check.study import check_study
 
-    for line in check_study(config):
+    for line in check_study(config, elsewhere=elsewhere):
         typer.echo(line)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from vitfaith.denoise.adm_settings import AdmSettings
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import fit_weights, read_checkpoint
+from vitfaith.models.shapes import without_numbers
 from vitfaith.startup import without_compiler
 
 with without_compiler():
@@ -110,7 +110,7 @@ def build_network(settings: AdmSettings) -> nn.Module:
     )
     levels = range(len(settings.widths))
     sampling = "resnet" if settings.resblock_updown else "conv"
-    with torch.device("meta"):
+    with without_numbers():
         network = UNet2DModel(
             sample_size=settings.image_size,
             in_channels=settings.image_channels,

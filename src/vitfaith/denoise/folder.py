@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from vitfaith.denoise.layout import WEIGHTS, folder_files, is_hub_id
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import misfit, read_checkpoint
+from vitfaith.models.shapes import without_numbers
+from vitfaith.startup import without_compiler
 
 
 def local_folder(folder: str | Path, *, download: bool = True) -> Path:
@@ -66,10 +67,11 @@ def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
         raise ArtifactError(f"denoiser '{folder}' has no {weights}; only safetensors weights are read")
     if not shapes_only:
         return _load_network(weights.parent)
-    from diffusers.models.unets.unet_2d import UNet2DModel
+    with without_compiler():
+        from diffusers.models.unets.unet_2d import UNet2DModel
 
     state = read_checkpoint(weights, shapes_only=True).state
-    with torch.device("meta"):
+    with without_numbers():
         network: nn.Module = UNet2DModel.from_config(config)
     problem = misfit(network.state_dict(), state)
     if problem is not None:
@@ -78,8 +80,9 @@ def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
 
 
 def _load_network(unet: Path) -> nn.Module:
-    from diffusers.models.unets.unet_2d import UNet2DModel
-    from diffusers.utils import logging
+    with without_compiler():
+        from diffusers.models.unets.unet_2d import UNet2DModel
+        from diffusers.utils import logging
 
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # else a notice about accelerate in every job's log

@@ -88,7 +88,7 @@ def denoise_images(
     _check(images, image_ids)
     level = noise_level(denoiser.schedule, parameters)
     with torch.inference_mode(False):
-        _check_passes(denoiser, images, parameters, level)
+        check_passes(denoiser, (images.shape[1], images.shape[2], images.shape[3]), parameters, level)
         result = torch.empty(len(images), len(samples), *images.shape[1:])
         flat = result.view(-1, *images.shape[1:])
         pairs = [(i, s) for i in range(len(images)) for s in samples]
@@ -179,15 +179,21 @@ def _resize(images: Tensor, size: tuple[int, int] | None, *, antialias: bool = T
     return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
-def _check_passes(denoiser: Denoiser, images: Tensor, parameters: DdsParameters, level: NoiseLevel) -> None:
+def check_passes(denoiser: Denoiser, shape: tuple[int, int, int], parameters: DdsParameters, level: NoiseLevel) -> None:
+    """Raise unless images of ``shape`` (C, H, W) can go through the network as the smoothing sends them.
+
+    Raises:
+        ConfigError: ``size: network`` with a denoiser that does not say its size.
+        InputError: other channels than the network's, or sides that cannot be halved as often as it does.
+    """
     if not level.calls:
         return
-    size = (int(images.shape[-2]), int(images.shape[-1]))
+    channels, *size = shape
     if parameters.network_size:
         if denoiser.size is None and parameters.size == "network":
             raise ConfigError("smoothing dds: the denoiser does not say its sample_size; set size: image")
-        size = denoiser.size or size
-    denoiser.check_shape(int(images.shape[1]), *size)
+        size = list(denoiser.size or size)
+    denoiser.check_shape(channels, size[0], size[1])
 
 
 def _check(images: Tensor, image_ids: Sequence[str]) -> None:

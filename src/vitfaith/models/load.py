@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from vitfaith.errors import ArtifactError, ConfigError
@@ -16,6 +15,7 @@ from vitfaith.models.checkpoint import Checkpoint, fit_weights, misfit, read_che
 from vitfaith.models.class_names import class_names
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.huggingface import read_folder
+from vitfaith.models.shapes import without_numbers
 
 _LOG = logging.getLogger(__name__)
 _HINT = "give the architecture and arguments that the weights were trained with"
@@ -63,7 +63,7 @@ def _from_timm(spec: Mapping[str, Any], weights: Path | None, shapes_only: bool)
         raise ArtifactError(
             f"models: '{weights}' is no folder with a config.json; name the timm architecture of the file"
         )
-    with torch.device("meta" if shapes_only else "cpu"):
+    with without_numbers(shapes_only):
         backbone = build_backbone(spec["timm"], spec["arguments"], pretrained=weights is None and not shapes_only)
     stored: dict[str, Any] = dict(backbone.pretrained_cfg)  # type: ignore[arg-type]
     if weights is None:
@@ -94,7 +94,7 @@ def _from_folder(spec: Mapping[str, Any], folder: Path, shapes_only: bool) -> tu
     if spec["timm"] is not None:
         raise ConfigError(f"models: '{folder}' tells its own architecture; remove timm: {spec['timm']}")
     found = read_folder(folder, spec["arguments"])
-    with torch.device("meta" if shapes_only else "cpu"):
+    with without_numbers(shapes_only):
         backbone = found.build()
     state = found.convert(read_checkpoint(found.weights, shapes_only=shapes_only).state, backbone)
     fit_weights(backbone, state, found.weights, _HINT, assign=shapes_only)

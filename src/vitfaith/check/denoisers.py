@@ -1,0 +1,58 @@
+"""Whether a denoiser's weights fit, and whether it can denoise these images at this noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vitfaith.check.datasets import DatasetFacts
+from vitfaith.check.report import Report
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.folder import local_folder
+from vitfaith.denoise.layout import is_hub_id
+from vitfaith.denoise.smooth import check_passes, noise_level
+from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.errors import ArtifactError
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vitfaith.plan.plan import Plan
+
+
+def denoiser_of(plan: Plan, id_: str, path: str, files: list[Path], report: Report) -> Denoiser | None:
+    """The denoiser ``id_`` without weights, after its files' headers were compared; None without, and told."""
+    key, section = f"denoisers.{id_}", plan.study.denoisers[id_]
+    missing = [file for file in files if not file.is_file()]
+    if missing and section.path == "trained":
+        report.notes.append(f"{key}: is trained first, '{missing[0]}' does not exist yet")
+        return None
+    if missing:
+        report.problem(f"{key}.path", f"'{missing[0]}' does not exist; give a folder in the diffusers layout, a hub id "
+                       "(owner/name), or a checkpoint with format adm")  # fmt: skip
+        return None
+    if section.format == "diffusers" and is_hub_id(path):
+        try:
+            local_folder(path, download=False)
+        except ArtifactError:
+            report.notes.append(
+                f"{key}: the first job downloads '{path}' from the Hugging Face hub; where jobs have no network, download "
+                "before (the cache is HF_HOME)"
+            )
+            return None
+    with report.about(key):
+        return Denoiser.load(path, section.spec(), shapes_only=True)
+    return None
+
+
+def check_smoothing(
+    id_: str, parameters: Parameters, denoiser: Denoiser, datasets: dict[str, DatasetFacts], report: Report
+) -> None:
+    """Report noise beyond the denoiser's schedule, and images that cannot go through its network."""
+    if not isinstance(parameters, DdsParameters):
+        return
+    with report.about(f"smoothings.{id_}"):
+        level = noise_level(denoiser.schedule, parameters)
+        for dataset, facts in datasets.items():
+            with report.about(f"smoothings.{id_}, datasets.{dataset}"):
+                check_passes(denoiser, facts.shape, parameters, level)

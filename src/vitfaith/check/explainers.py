@@ -1,0 +1,81 @@
+"""Whether explainers can explain a model: a rehearsal on one image with a narrow twin of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from vitfaith.attribute.explain import explain
+from vitfaith.check.report import Report
+from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.huggingface import read_folder
+from vitfaith.registries import REGISTRIES
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from vitfaith.config.load import Instance
+    from vitfaith.config.sections import ModelSection
+
+REHEARSED = ("one_pass", "path", "relevance")
+"""Families that read the inside of a model; the others ask it for answers alone, or need what is not there yet."""
+
+_HEAD_WIDTH = 16
+_FEWER = ("steps", "samples")
+
+
+def rehearse(
+    model: str, section: ModelSection, classifier: Classifier, explainers: dict[str, Instance], report: Report
+) -> None:
+    """Run each explainer once and report what it refuses.
+
+    The twin has the model's blocks, tokens, heads and pooling, random weights, and narrow heads: it takes a fraction of
+    a second where the model takes many.
+    """
+    chosen = {
+        id_: (item.name, _short(item.parameters))
+        for id_, item in explainers.items()
+        if REGISTRIES["explainers"][item.name].traits["family"] in REHEARSED
+    }
+    if not chosen:
+        return
+    with report.about(f"models.{model}"):
+        twin = _twin(section, classifier)
+        channels, height, width = classifier.input_shape
+        image = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
+        for id_, entry in chosen.items():
+            with report.about(f"explainers.{id_}, models.{model}"):
+                explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: entry}, seed=0, batch_size=8)
+
+
+def _short(parameters: Parameters) -> Parameters:
+    """The same settings with two passes where there are many."""
+    fewer = {k: 2 for k in _FEWER if isinstance(getattr(parameters, k, None), int) and getattr(parameters, k) > 2}
+    return parameters.model_copy(update=fewer)
+
+
+def _twin(section: ModelSection, classifier: Classifier) -> Classifier:
+    mean, std = ([0.5] * int(classifier.mean.shape[1]) for _ in range(2))
+    heads = getattr(
+        getattr(next(iter(getattr(classifier.backbone, "blocks", [])), None), "attn", None), "num_heads", None
+    )
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        if isinstance(heads, int):
+            try:
+                return freeze(Classifier(_build(section, {"embed_dim": _HEAD_WIDTH * heads}), mean, std))
+            except Exception:  # an architecture with a width of its own: rehearse with all of it
+                pass
+        return freeze(Classifier(_build(section, {}), mean, std))
+    finally:
+        torch.random.set_rng_state(state)
+
+
+def _build(section: ModelSection, narrow: dict[str, Any]) -> nn.Module:
+    arguments = {**section.arguments, **narrow}
+    if section.timm is None:
+        return read_folder(Path(str(section.weights)), arguments).build()
+    return build_backbone(section.timm, arguments)

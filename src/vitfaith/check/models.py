@@ -1,0 +1,97 @@
+"""Whether a model's weights fit, and whether the model fits the images and labels it is asked about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.check.datasets import DatasetFacts
+from vitfaith.check.report import Report
+from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.load import load_classifier
+from vitfaith.models.shapes import without_numbers
+
+if TYPE_CHECKING:
+    from vitfaith.config.sections import ModelSection
+    from vitfaith.plan.plan import Plan
+
+_SPEC = {"timm", "arguments", "mean", "std"}
+
+
+def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
+    """The model ``id_`` without weights, after its files' headers were compared with it; None without, and reported."""
+    key, section = f"models.{id_}", plan.study.models[id_]
+    path = plan.weights_path(id_)
+    with report.about(key):
+        if section.weights == "trained" and not Path(str(path)).is_file():
+            report.notes.append(f"{key}: is trained first, '{path}' does not exist yet")
+            return _untrained(section)
+        if path is not None and not Path(path).exists():
+            report.problem(
+                f"{key}.weights", f"'{path}' does not exist; give a file, a folder, 'trained' or 'pretrained'"
+            )
+            return None
+        spec = section.model_dump(mode="json", include=_SPEC)
+        found = load_classifier(spec, None if path is None else Path(path), shapes_only=True)
+        if path is None:
+            _note_download(found, key, report)
+        return found
+    return None
+
+
+def check_pair(dataset: str, facts: DatasetFacts, model: str, classifier: Classifier, report: Report) -> None:
+    """Report images of another shape than the model's, labels beyond its classes, and classes of another order."""
+    shape, expected = facts.shape, classifier.input_shape
+    if shape != expected:
+        way = (
+            f"set its channels to {'grey' if expected[0] == 1 else 'rgb'}"
+            if shape[0] != expected[0]
+            else f"set the dataset's preprocessing to size {expected[1]}, or models.{model}.arguments.img_size"
+        )
+        report.problem(
+            f"datasets.{dataset}",
+            f"gives images of {_product(shape)}, models.{model} takes {_product(expected)}; {way}",
+        )
+    if facts.labels >= classifier.num_classes:
+        report.problem(
+            f"datasets.{dataset}",
+            f"has labels up to {facts.labels}, models.{model} has {classifier.num_classes} classes; choose a model trained "
+            "on these classes",
+        )
+    names = list(zip(facts.classes, classifier.class_names, strict=False))
+    differing = [i for i, (ours, theirs) in enumerate(names) if not _alike(ours, theirs)]
+    if len(differing) > len(names) / 2:
+        i = differing[0]
+        report.notes.append(
+            f"datasets.{dataset}, models.{model}: label {i} is '{names[i][0]}' in the dataset and '{names[i][1]}' in the "
+            "model; make sure that both count classes in the same order"
+        )
+
+
+def _untrained(section: ModelSection) -> Classifier:
+    with without_numbers():
+        backbone = build_backbone(str(section.timm), section.arguments)
+    channels = int(section.arguments.get("in_chans", 3))
+    return freeze(Classifier(backbone, [0.5] * channels, [0.5] * channels))
+
+
+def _note_download(classifier: Classifier, key: str, report: Report) -> None:
+    from huggingface_hub import try_to_load_from_cache
+
+    stored: Any = classifier.backbone.pretrained_cfg
+    repository = stored.get("hf_hub_id")
+    if repository and not isinstance(try_to_load_from_cache(repository, "model.safetensors"), str):
+        size = 4 * sum(p.numel() for p in classifier.backbone.parameters()) / 1e6
+        report.notes.append(
+            f"{key}: the first job downloads {size:.0f} MB ({repository}); where jobs have no network, download before "
+            "(the cache is HF_HOME)"
+        )
+
+
+def _alike(ours: str, theirs: str) -> bool:
+    first, second = ({part.strip().casefold() for part in name.replace("_", " ").split(",")} for name in (ours, theirs))
+    return bool(first & second)
+
+
+def _product(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,190 @@
+"""What a study needs of disk and memory, estimated from shapes. Estimates, from above: pixels hardly compress."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vitfaith.check.datasets import DatasetFacts
+from vitfaith.models.batch_size import ON_CPU
+from vitfaith.models.classifier import Classifier
+from vitfaith.plan.condition import SHARED
+
+if TYPE_CHECKING:
+    from vitfaith.denoise.denoiser import Denoiser
+    from vitfaith.plan.plan import Plan
+
+TABLES = 4_000
+"""Bytes of scores, curves and stability a map, compressed: twice the default study's with all its metrics."""
+
+PROGRAM = 1_000_000_000
+"""Bytes of a job before it reads anything: Python, torch, timm and diffusers."""
+
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that the largest job of a study needs, and which one it is."""
+
+    size: float
+    job: str
+
+
+def disk_needed(plan: Plan, datasets: Mapping[str, DatasetFacts], models: Mapping[str, Classifier]) -> dict[str, float]:
+    """Bytes by folder below ``results/`` for conditions whose dataset and model are known."""
+    found: dict[str, float] = dict.fromkeys(("shard", "attack", "denoise", "predictions", "attribute", "tables"), 0.0)
+    attacked, denoised, sharded = set(), set(), set()
+    for condition in plan.conditions:
+        if condition.dataset not in datasets or condition.model not in models:
+            continue
+        facts, classifier = datasets[condition.dataset], models[condition.model]
+        pixels = facts.images * _pixels(facts)
+        if condition.dataset not in sharded:
+            sharded.add(condition.dataset)
+            found["shard"] += pixels * (1 + facts.masks / facts.shape[0])
+        if (condition.dataset, condition.model, condition.attack) not in attacked:
+            attacked.add((condition.dataset, condition.model, condition.attack))
+            found["attack"] += pixels
+        samples = samples_of(plan, condition.smoothing)
+        model = SHARED if condition.attack == "clean" else condition.model
+        if samples and (condition.dataset, model, condition.attack, condition.smoothing) not in denoised:
+            denoised.add((condition.dataset, model, condition.attack, condition.smoothing))
+            found["denoise"] += 2 * samples * pixels
+        maps = facts.images * sum(map(len, plan.methods(condition).values()))
+        patches = classifier.grid[0] * classifier.grid[1]
+        found["attribute"] += maps * patches * 4 * (samples + 2 if samples else 1)
+        found["predictions"] += facts.images * (8 * classifier.num_classes + 4 * samples)
+        found["tables"] += maps * TABLES
+    return found
+
+
+def memory_needed(
+    plan: Plan,
+    datasets: Mapping[str, DatasetFacts],
+    models: Mapping[str, Classifier],
+    denoisers: Mapping[str, Denoiser],
+) -> Memory:
+    """The largest of the study's jobs on a CPU: a shard's arrays, the network, and what a batch keeps for its backward pass.
+
+    On a GPU the last part lies in its own memory, and the batch is halved when that runs out.
+    """
+    largest = Memory(PROGRAM, "any job")
+    kept = {id_: kept_for_backward(classifier) for id_, classifier in models.items()}
+    asked = plan.study.compute.batch_size
+    batch = ON_CPU if asked == "auto" else asked
+    for condition in plan.conditions:
+        if condition.dataset not in datasets:
+            continue
+        facts = datasets[condition.dataset]
+        images, pixels = min(facts.shard_size, facts.images), _pixels(facts)
+        samples = samples_of(plan, condition.smoothing)
+        place = f"{condition.dataset}, {condition.smoothing}"
+        if condition.model in models:
+            network = _weights(models[condition.model].backbone) + min(batch, images) * kept[condition.model]
+            size = PROGRAM + network + images * pixels * (9 + 6 * samples)
+            largest = max(largest, Memory(size, f"attribute {condition.model} on {place}"), key=lambda m: m.size)
+        denoiser = denoisers.get(plan.denoiser_id("smoothings", condition.smoothing) or "")
+        if samples and denoiser is not None:
+            network = _weights(denoiser.network) + min(batch, images * samples) * held_in_forward(denoiser, facts.shape)
+            size = PROGRAM + network + images * pixels * (5 + 6 * samples)
+            largest = max(largest, Memory(size, f"denoise {place}"), key=lambda m: m.size)
+    return largest
+
+
+def samples_of(plan: Plan, smoothing: str) -> int:
+    """Noise samples that a smoothing stores of each image; 0 without smoothing."""
+    return int(getattr(plan.study.smoothings[smoothing].parameters, "samples", 1)) if plan.smooths(smoothing) else 0
+
+
+def kept_for_backward(classifier: Classifier) -> int:
+    """Bytes that autograd keeps of one image, counted on shapes; attention matrices and their gradients on top.
+
+    Explainers that read attention hold the matrix, its gradient and a product of both in every layer.
+    """
+    own = {p.untyped_storage()._cdata for p in classifier.state_dict().values()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes()
+        alive.append(tensor)  # a freed storage's address would be counted as the one before
+        return tensor
+
+    alive: list[Tensor] = []
+    image = torch.empty(1, *classifier.input_shape, device="meta", requires_grad=True)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        classifier.backbone(image)
+    attention = 0
+    if hasattr(classifier.backbone, "blocks"):  # windows of a hierarchical model are small beside its other arrays
+        tokens = classifier.grid[0] * classifier.grid[1] + classifier.prefix_tokens
+        heads = [getattr(m, "num_heads", 0) for m in classifier.backbone.modules() if hasattr(m, "qkv")]
+        attention = sum(3 * 4 * int(count) * tokens**2 for count in heads)
+    return sum(kept.values()) + attention
+
+
+def held_in_forward(denoiser: Denoiser, shape: tuple[int, int, int]) -> int:
+    """Bytes that a U-Net holds of one image at its widest: skip connections, and a few copies of the largest array."""
+    size = denoiser.size or shape[1:]
+    sizes: dict[str, int] = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        def note(_module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                sizes[name] = max(sizes.get(name, 0), 4 * output.numel())
+
+        return note
+
+    handles = [m.register_forward_hook(hook(n)) for n, m in denoiser.network.named_modules()]
+    try:
+        with torch.no_grad():
+            denoiser.predict_clean(torch.empty(1, shape[0], *size, device="meta"), 1)
+    finally:
+        for handle in handles:
+            handle.remove()
+    skips = sum(v for k, v in sizes.items() if k.startswith("down_blocks") and k.count(".") == 3)
+    return skips + 6 * max(sizes.values())
+
+
+def amount(size: float) -> str:
+    """``size`` bytes in words: "41 MB", "2.6 GB"."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{max(1, round(size / 1e6))} MB"
+
+
+def disk_free(folder: Path) -> int:
+    """Free bytes where ``folder`` is or will be."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def memory_here() -> int:
+    """Bytes of memory of this machine, or of the control group that this process runs in."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in _CGROUPS:
+        try:
+            limits.append(int(Path(name).read_text()))
+        except (OSError, ValueError):
+            continue
+    return min(limits)
+
+
+def _pixels(facts: DatasetFacts) -> int:
+    channels, height, width = facts.shape
+    return channels * height * width
+
+
+def _weights(network: nn.Module) -> int:
+    return 4 * sum(p.numel() for p in network.parameters())

@@ -1,0 +1,150 @@
+"""Check a whole study: keys, files, shapes, classes, explainers, disk and memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitfaith.check.datasets import DatasetFacts, dataset_facts
+from vitfaith.check.denoisers import check_smoothing, denoiser_of
+from vitfaith.check.explainers import rehearse
+from vitfaith.check.models import check_pair, model_of
+from vitfaith.check.report import Report
+from vitfaith.check.room import amount, disk_free, disk_needed, memory_here, memory_needed
+from vitfaith.config.load import Study, load_study, read_yaml
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.device import visible_gpus
+from vitfaith.errors import ConfigError
+from vitfaith.models.classifier import Classifier
+from vitfaith.plan.plan import Plan
+from vitfaith.registries import REGISTRIES
+
+
+def check_study(config: Path, *, elsewhere: bool = False, results: str = "results") -> list[str]:
+    """Check all that can be known before a run; takes seconds, reads headers and three images a dataset.
+
+    Args:
+        config: the YAML file.
+        elsewhere: the study runs on another machine, so disk and memory are told and not compared with this one's.
+        results: folder that the results go to.
+
+    Returns:
+        Lines that say what a run will do, and what may surprise.
+
+    Raises:
+        ConfigError: a line for everything that is wrong: its key, what, and the way out.
+    """
+    study = load_study(read_yaml(config))
+    plan, report = Plan(study, results), Report()
+    datasets, models, denoisers = _datasets(study, plan, report), _models(plan, report), _denoisers(plan, report)
+    for condition in plan.conditions:
+        if condition.dataset in datasets and condition.model in models:
+            facts = datasets[condition.dataset]
+            check_pair(condition.dataset, facts, condition.model, models[condition.model], report)
+    _check_smoothings(plan, datasets, denoisers, report)
+    _check_metrics(study, datasets, report)
+    for model, classifier in models.items():
+        asked = {e for x in study.experiments.values() if model in x.models for e in x.explainers}
+        chosen = {id_: study.explainers[id_] for id_ in sorted(asked)}
+        rehearse(model, study.models[model], classifier, chosen, report)
+    lines = _outline(config, study, plan)
+    with report.about("estimate"):
+        lines += _room(plan, datasets, models, denoisers, elsewhere, report)
+    if report.problems:
+        raise ConfigError("\n".join(report.problems))
+    return lines + [f"  note: {note}" for note in report.notes]
+
+
+def _datasets(study: Study, plan: Plan, report: Report) -> dict[str, DatasetFacts]:
+    found = {}
+    for id_ in sorted({c.dataset for c in plan.conditions}):
+        with report.about(f"datasets.{id_}"):
+            found[id_] = dataset_facts(study, id_)
+    return found
+
+
+def _models(plan: Plan, report: Report) -> dict[str, Classifier]:
+    found = {id_: model_of(plan, id_, report) for id_ in sorted({c.model for c in plan.conditions})}
+    return {id_: model for id_, model in found.items() if model is not None}
+
+
+def _denoisers(plan: Plan, report: Report) -> dict[str, Denoiser]:
+    found = {}
+    used = {("smoothings", c.smoothing) for c in plan.conditions} | {("attacks", c.attack) for c in plan.conditions}
+    for section, user in sorted(used):
+        id_, path = plan.denoiser_id(section, user), plan.denoiser(section, user)
+        if id_ is not None and path is not None and id_ not in found:
+            files = [Path(file) for file in plan.denoiser_files(section, user)]
+            found[id_] = denoiser_of(plan, id_, path, files, report)
+    return {id_: denoiser for id_, denoiser in found.items() if denoiser is not None}
+
+
+def _check_smoothings(
+    plan: Plan, datasets: dict[str, DatasetFacts], denoisers: dict[str, Denoiser], report: Report
+) -> None:
+    for smoothing in sorted({c.smoothing for c in plan.conditions}):
+        denoiser = denoisers.get(plan.denoiser_id("smoothings", smoothing) or "")
+        used = {c.dataset for c in plan.conditions if c.smoothing == smoothing}
+        if denoiser is not None:
+            parameters = plan.study.smoothings[smoothing].parameters
+            check_smoothing(smoothing, parameters, denoiser, {d: f for d, f in datasets.items() if d in used}, report)
+
+
+def _check_metrics(study: Study, datasets: dict[str, DatasetFacts], report: Report) -> None:
+    """A metric that needs masks, or labels, of a dataset that has none ends its jobs."""
+    for name, experiment in study.experiments.items():
+        for metric in experiment.metrics:
+            needs = REGISTRIES["metrics"][study.metrics[metric].name].traits.get("needs", ())
+            for dataset in experiment.datasets:
+                facts = datasets.get(dataset)
+                if facts is None:
+                    continue
+                lacks = [
+                    what
+                    for need, what, there in (("truth", "masks", facts.masks), ("labels", "labels", facts.labels >= 0))
+                    if need in needs and not there
+                ]
+                for what in lacks:
+                    report.problem(
+                        f"experiments.{name}.metrics",
+                        f"'{metric}' needs {what}, and dataset '{dataset}' has none; give them to its reader, or leave the "
+                        "metric to an experiment on other datasets",
+                    )
+
+
+def _outline(config: Path, study: Study, plan: Plan) -> list[str]:
+    lines = [f"{config}: {len(study.experiments)} experiments, {len(plan.conditions)} conditions"]
+    axes = ("datasets", "models", "attacks", "smoothings", "explainers", "metrics")
+    for name, experiment in study.experiments.items():
+        lines.append(f"  {name}: {' × '.join(f'{len(getattr(experiment, axis))} {axis}' for axis in axes)}")
+    return lines
+
+
+def _room(
+    plan: Plan,
+    datasets: dict[str, DatasetFacts],
+    models: dict[str, Classifier],
+    denoisers: dict[str, Denoiser],
+    elsewhere: bool,
+    report: Report,
+) -> list[str]:
+    disk = disk_needed(plan, datasets, models)
+    total, most = sum(disk.values()), max(disk, key=lambda part: disk[part])
+    free = disk_free(Path(plan.results))
+    memory, here = memory_needed(plan, datasets, models, denoisers), memory_here()
+    on_gpu = plan.study.compute.device != "cpu" and bool(visible_gpus())
+    if not elsewhere and total > free:
+        report.problem(
+            "disk",
+            f"the study writes up to {amount(total)} below {plan.results}/ ({amount(disk[most])} of them in {most}/), "
+            f"{amount(free)} are free; use fewer images or samples, or make {plan.results} a link to a larger disk",
+        )
+    if not elsewhere and not on_gpu and memory.size > here:
+        report.problem(
+            "memory",
+            f"the largest job ({memory.job}) needs up to {amount(memory.size)}, this machine has {amount(here)}; "
+            "lower compute.batch_size or the dataset's shard_size",
+        )
+    return [
+        f"  up to {amount(total)} of disk, most of it in {plan.results}/{most}",
+        f"  up to {amount(memory.size)} of memory without a GPU ({memory.job})",
+    ]

@@ -1,0 +1,83 @@
+"""Estimates of disk and memory against what is really written and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import tiny_vit
+from tests.denoise.conftest import tiny_unet
+from vitfaith.check import room
+from vitfaith.check.datasets import dataset_facts
+from vitfaith.check.room import amount, disk_free, disk_needed, held_in_forward, kept_for_backward
+from vitfaith.config.load import load_study, read_yaml
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.schedule import Schedule
+from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.load import load_classifier
+from vitfaith.plan.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def on_meta(classifier: Classifier) -> Classifier:
+    return freeze(classifier.to("meta"))
+
+
+@pytest.mark.parametrize("overrides", [{}, {"depth": 6}, {"reg_tokens": 4}, {"img_size": 32}])
+def test_what_a_backward_pass_keeps(overrides: dict[str, int]) -> None:
+    """Counted on real tensors; the estimate has three to six attention matrices a layer on top."""
+    real = tiny_vit(**overrides)
+    weights = {p.data_ptr() for p in real.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    image = torch.rand(1, *real.input_shape, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        real.backbone(image)
+    measured = sum(t.untyped_storage().nbytes() for t in kept.values())
+    tokens = real.grid[0] * real.grid[1] + real.prefix_tokens
+    attention = overrides.get("depth", 3) * 3 * tokens**2 * 3 * 4
+    assert measured + attention <= kept_for_backward(on_meta(tiny_vit(**overrides))) <= measured + 2 * attention
+
+
+def test_what_a_denoiser_holds() -> None:
+    """Grows with the area, and at least what the skip connections are: (8 + 8 + 16) channels at 16 px, 4 bytes each."""
+    small = Denoiser(tiny_unet(size=16).to("meta"), Schedule.from_config({}))
+    large = Denoiser(tiny_unet(size=64).to("meta"), Schedule.from_config({}))
+    assert held_in_forward(small, (3, 16, 16)) >= 4 * 16 * 16 * 24
+    assert held_in_forward(large, (3, 64, 64)) == 16 * held_in_forward(small, (3, 16, 16))
+
+
+def test_disk_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    study = load_study(read_yaml(Path("config/tiny.yaml")))
+    plan = Plan(study)
+    section = study.models["vit_patch4"]
+    spec = section.model_dump(mode="json", include={"timm", "arguments", "mean", "std"})
+    classifier = load_classifier(spec, Path(str(section.weights)), shapes_only=True)
+    facts = dataset_facts(study, "tiny")
+    assert (facts.images, facts.shape, facts.labels, facts.masks) == (12, (1, 28, 28), 9, False)
+    found = disk_needed(plan, {"tiny": facts}, {"vit_patch4": classifier})
+    pixels, maps = 12 * 28 * 28, 12 * 3
+    assert found == {
+        "shard": pixels,
+        "attack": 2 * pixels,  # clean and pgd
+        "denoise": 2 * 2 * 2 * pixels,  # two attacks, two samples, two bytes
+        "predictions": 2 * 12 * 80 + 2 * 12 * (80 + 8),
+        "attribute": 2 * maps * 49 * 4 + 2 * maps * 49 * 4 * 4,  # map, spread and two samples behind the smoothing
+        "tables": 4 * maps * room.TABLES,
+    }
+
+
+def test_amounts_and_the_place() -> None:
+    assert [amount(n) for n in (10, 41e6, 2.64e9, 3e12)] == ["1 MB", "41 MB", "2.6 GB", "3.0 TB"]
+    assert disk_free(Path("results/of/a/study/that/is/not/there")) > 0
+    assert room.memory_here() > 10**8

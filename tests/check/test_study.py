@@ -1,0 +1,297 @@
+"""`vitfaith check`: each thing that can be wrong, in one sentence with its key and the way out, before anything runs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from tests.conftest import tiny_vit
+from vitfaith.artifacts.images import encode_images
+from vitfaith.artifacts.schemas import SHARDS
+from vitfaith.artifacts.store import write_table
+from vitfaith.check import study as check
+from vitfaith.check.study import check_study
+from vitfaith.config.load import read_yaml
+from vitfaith.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "data"
+Change = Callable[[dict[str, Any]], Any]
+
+
+def put(*keys: str, value: Any) -> Change:
+    def change(raw: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            raw = raw[key]
+        raw[keys[-1]] = copy.deepcopy(value)
+
+    return change
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Check the tiny study after some changes, from the repository's root."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def call(*changes: Change, **options: Any) -> list[str]:
+        raw = copy.deepcopy(read_yaml(ROOT / "config" / "tiny.yaml"))
+        for change in changes:
+            change(raw)
+        file = tmp_path / "study.yaml"
+        file.write_text(yaml.safe_dump(raw))
+        return check_study(file, **options)
+
+    return call
+
+
+def problems(run: Callable[..., list[str]], *changes: Change) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        run(*changes)
+    return str(caught.value).splitlines()
+
+
+def image_file(path: Path, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, sizes: int = 1) -> str:
+    """A Parquet file of 20 images; with ``sizes`` 2 the last one is smaller."""
+    rng, tables = np.random.default_rng(0), []
+    for i in range(20):
+        height = shape[1] - (4 if sizes > 1 and i == 19 else 0)
+        pixels = rng.integers(0, 256, (1, shape[0], height, shape[2]), dtype=np.uint8)
+        row = {"image_id": [f"i{i}"], "label": pa.array([i % classes], pa.int32()), **encode_images(pixels)}
+        tables.append(pa.table(row))
+    write_table(pa.concat_tables(tables), path, SHARDS, {})
+    return str(path)
+
+
+def dataset(path: str) -> Change:
+    return put("datasets", "tiny", value={"reader": "parquet", "path": path, "images": 20, "shard_size": 20})
+
+
+def test_the_default_studies_pass(run: Callable[..., list[str]]) -> None:
+    lines = run()
+    assert "1 experiments, 4 conditions" in lines[0]
+    assert lines[1].strip() == "tiny: 1 datasets × 1 models × 2 attacks × 2 smoothings × 3 explainers × 2 metrics"
+    assert "of disk, most of it in results/" in lines[2]
+    assert "of memory without a GPU" in lines[3]
+    assert len(lines) == 4
+    check_study(ROOT / "config" / "config.yaml")
+
+
+def test_weights(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    model = ("models", "vit_patch4")
+    assert problems(run, put(*model, "weights", value="nowhere.safetensors")) == [
+        "models.vit_patch4.weights: 'nowhere.safetensors' does not exist; give a file, a folder, 'trained' or 'pretrained'"
+    ]
+    (line,) = problems(run, put(*model, "arguments", "depth", value=5))
+    assert line.startswith(
+        "models.vit_patch4: weights 'resources/models/vit_patch4.safetensors' do not fit the model: "
+    )
+    assert "12 unexpected: blocks.5.attn.proj.bias, " in line
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((ROOT / "resources/models/vit_patch4.safetensors").read_bytes()[:1000])
+    (line,) = problems(run, put(*model, "weights", value=str(cut)))
+    assert line.startswith(f"models.vit_patch4: weights '{cut}' cannot be read")
+    (line,) = problems(run, put(*model, "timm", value="vit_tinny_patch16_224"))
+    assert "did you mean 'vit_tiny_patch16_224'" in line
+    (line,) = problems(run, put(*model, "weights", value="pretrained"))
+    assert "has 1000 classes, num_classes asks for 10, which would be random" in line
+    (line,) = problems(run, put(*model, value={"weights": "tests/data"}))
+    assert line == (
+        "models.vit_patch4: 'tests/data/config.json' cannot be read: [Errno 2] No such file or directory: "
+        "'tests/data/config.json'"
+    )
+
+
+def test_images_and_classes(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    large = image_file(tmp_path / "large.parquet", (1, 32, 32))
+    lines = problems(run, dataset(large))
+    assert lines == [
+        "datasets.tiny: gives images of 1×32×32, models.vit_patch4 takes 1×28×28; set the dataset's preprocessing to size "
+        "28, or models.vit_patch4.arguments.img_size"
+    ]
+    colour = image_file(tmp_path / "colour.parquet", (3, 28, 28))
+    lines = problems(run, dataset(colour))
+    assert lines[0].endswith("models.vit_patch4 takes 1×28×28; set its channels to grey")
+    assert lines[1] == (
+        "smoothings.dds, datasets.tiny: the denoiser takes 1 channel(s), the images have 3; use a denoiser trained on "
+        "such images"
+    )
+    more = image_file(tmp_path / "more.parquet", classes=12)
+    assert problems(run, dataset(more)) == [
+        "datasets.tiny: has labels up to 11, models.vit_patch4 has 10 classes; choose a model trained on these classes"
+    ]
+    mixed = image_file(tmp_path / "mixed.parquet", sizes=2)
+    assert problems(run, dataset(mixed)) == [
+        "datasets.tiny: images of several sizes (1×24×28 and 1×28×28); set a preprocessing with a size"
+    ]
+
+
+def test_datasets(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    (line,) = problems(run, put("datasets", "tiny", "path", value="nowhere.parquet"))
+    assert line.startswith("datasets.tiny: 'nowhere.parquet' does not exist")
+    (line,) = problems(run, put("datasets", "tiny", "images", value=5000))
+    assert line == "datasets.tiny: 'images' asks for 5000, the dataset has 1000"
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and no more")
+    (line,) = problems(run, put("datasets", "tiny", "path", value=str(broken)))
+    assert line.startswith(f"datasets.tiny: '{broken}' is not a readable Parquet file")
+
+
+def test_denoisers(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    section = ("denoisers", "fashion_mnist")
+    (line,) = problems(run, put(*section, "path", value="resources/denoisers/nothing"))
+    assert line == (
+        "denoisers.fashion_mnist.path: 'resources/denoisers/nothing/unet/config.json' does not exist; give a folder in the "
+        "diffusers layout, a hub id (owner/name), or a checkpoint with format adm"
+    )
+    folder = tmp_path / "denoiser"
+    shutil.copytree(ROOT / "resources/denoisers/fashion_mnist", folder)
+    file = folder / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"block_out_channels": [16, 32, 128]}))
+    (line,) = problems(run, put(*section, "path", value=str(folder)))
+    assert line.startswith("denoisers.fashion_mnist: ")
+    assert "do not fit config.json" in line
+    (line,) = problems(run, put("smoothings", "dds", "sigma", value=200))
+    assert line.startswith("smoothings.dds: sigma = 200 exceeds the noise of this denoiser's schedule; the largest ")
+    notes = run(put(*section, "path", value="google/ddpm-cifar10-32"))
+    assert (
+        "  note: denoisers.fashion_mnist: the first job downloads 'google/ddpm-cifar10-32' from the Hugging Face"
+        in "\n".join(notes)
+    )
+
+
+def test_published_denoisers(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    colour = image_file(tmp_path / "colour.parquet", (3, 30, 30))
+    save_file(
+        dict(tiny_vit(img_size=30, patch_size=5, num_classes=10).backbone.state_dict()), tmp_path / "m.safetensors"
+    )
+    arguments = {
+        "img_size": 30,
+        "patch_size": 5,
+        "embed_dim": 24,
+        "depth": 3,
+        "num_heads": 3,
+        "mlp_ratio": 2.0,
+        "num_classes": 10,
+    }
+    model = {"timm": "vit_tiny_patch16_224", "arguments": arguments, "weights": str(tmp_path / "m.safetensors")}
+    flags = {
+        "image_size": 32, "num_channels": 32, "num_res_blocks": 1, "channel_mult": "1,2", "attention_resolutions": "16",
+    }  # fmt: skip
+    checkpoint = tmp_path / "adm.safetensors"
+    arrays = load_file(GOLDEN / "adm_improved_cifar.safetensors")
+    save_file({k.removeprefix("weights."): v for k, v in arrays.items() if k.startswith("weights.")}, checkpoint)
+    adm = {"path": str(checkpoint), "format": "adm", "arguments": flags}
+    base = (dataset(colour), put("models", "vit_patch4", value=model), put("denoisers", "fashion_mnist", value=adm))
+    assert run(*base)
+    assert run(*base, put("smoothings", "dds", "size", value="network"))
+    (line,) = problems(run, *base, put("denoisers", "fashion_mnist", "arguments", value=flags | {"num_res_blocks": 2}))
+    assert line.startswith(f"denoisers.fashion_mnist: weights '{checkpoint}' do not fit the model: ")
+    assert line.endswith("choose the checkpoint's preset, or give the flags that it was trained with under arguments")
+    deeper = flags | {"channel_mult": "1,2,2", "num_channels": 32}
+    (line,) = problems(run, *base, put("denoisers", "fashion_mnist", "arguments", value=deeper))
+    assert "do not fit the model" in line
+    (line,) = problems(run, *base, put("denoisers", "fashion_mnist", "class_label", value=3))
+    assert line.endswith("is unconditional; remove class_label")
+
+
+def test_explainers_are_rehearsed(run: Callable[..., list[str]]) -> None:
+    folder = {"weights": "tests/data/huggingface/dinov2"}
+    changes = (
+        put("models", "vit_patch4", value=folder),
+        put("explainers", "lrp", value={}),
+        put("experiments", "tiny", "explainers", value=["random", "rollout", "lrp"]),
+    )
+    lines = problems(run, *changes)
+    assert (
+        "explainers.lrp, models.vit_patch4: LRP has no rules for PairPooledViT; use a timm VisionTransformer" in lines
+    )
+    assert not any("rollout" in line for line in lines)
+    swin = {"timm": "swin_tiny_patch4_window7_224", "weights": "pretrained"}
+    lines = problems(run, put("models", "vit_patch4", value=swin))
+    assert any(line.startswith("explainers.rollout, models.vit_patch4: ") for line in lines)
+
+
+def test_metrics_that_need_masks(run: Callable[..., list[str]]) -> None:
+    changes = (
+        put("metrics", "pointing_game", value={}),
+        put("experiments", "tiny", "metrics", value=["saco", "pointing_game"]),
+    )
+    assert problems(run, *changes) == [
+        "experiments.tiny.metrics: 'pointing_game' needs masks, and dataset 'tiny' has none; give them to its reader, or "
+        "leave the metric to an experiment on other datasets"
+    ]
+
+
+def test_plugins(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("import nothing_like_this\n")
+    (line,) = problems(run, put("plugins", value=[str(plugin)]))
+    assert (
+        line
+        == f"plugins: '{plugin}' cannot be imported: ModuleNotFoundError: No module named 'nothing_like_this' (line 1)"
+    )
+    (line,) = problems(run, put("plugins", value=["nowhere.py"]))
+    assert line.startswith("plugins: file 'nowhere.py' does not exist")
+
+
+def test_disk_and_memory(run: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "disk_free", lambda folder: 10_000)
+    monkeypatch.setattr(check, "memory_here", lambda: 900_000_000)
+    monkeypatch.setattr(check, "visible_gpus", list)
+    disk, memory = problems(run)
+    assert disk.startswith("disk: the study writes up to ")
+    assert disk.endswith("are free; use fewer images or samples, or make results a link to a larger disk")
+    assert memory.startswith("memory: the largest job (")
+    assert memory.endswith("this machine has 900 MB; lower compute.batch_size or the dataset's shard_size")
+    assert len(run(elsewhere=True)) == 4
+    monkeypatch.setattr(check, "disk_free", lambda folder: 10**9)
+    monkeypatch.setattr(check, "visible_gpus", lambda: ["0"])
+    assert len(run()) == 4
+
+
+def test_what_is_trained_first(run: Callable[..., list[str]]) -> None:
+    recipe = {"train_on": "tiny", "test_on": "tiny"}
+    lines = run(
+        put("models", "vit_patch4", "weights", value="trained"),
+        put("models", "vit_patch4", "training", value=recipe),
+        put("denoisers", "fashion_mnist", value={"path": "trained", "training": recipe}),
+        results="no-results",
+    )
+    assert lines[-2:] == [
+        "  note: models.vit_patch4: is trained first, 'no-results/train/classifier/vit_patch4.safetensors' does not exist yet",
+        "  note: denoisers.fashion_mnist: is trained first, 'no-results/train/denoiser/fashion_mnist/unet/config.json' does "
+        "not exist yet",
+    ]
+
+
+def test_all_problems_come_at_once(run: Callable[..., list[str]]) -> None:
+    lines = problems(
+        run,
+        put("models", "vit_patch4", "weights", value="nowhere.safetensors"),
+        put("denoisers", "fashion_mnist", "path", value="resources/denoisers/nothing"),
+        put("datasets", "tiny", "path", value="nowhere.parquet"),
+    )
+    assert [line.split(":")[0] for line in lines] == [
+        "datasets.tiny", "models.vit_patch4.weights", "denoisers.fashion_mnist.path",
+    ]  # fmt: skip
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vitfaith.cli.main import app
+
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, ["check", "config/tiny.yaml", "--elsewhere"])
+    assert done.exit_code == 0, done.output
+    assert "config/tiny.yaml: 1 experiments, 4 conditions" in done.output
