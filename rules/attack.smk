@@ -20,7 +20,11 @@ rule attack:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
-        batch_size=batch_size_of,
+        device=STUDY.compute.device,
+        batch_size=BATCH_SIZE,
+        part_size=STUDY.compute.part_size,
+        mem_mb=memory,
+        runtime=minutes,
     params:
         spec=spec_of("attack"),
         code=code_of("attack"),
@@ -30,5 +34,6 @@ rule attack:
         "Attack {wildcards.attack} on {wildcards.model}, {wildcards.dataset} {wildcards.shard}"
     shell:
         "python -m vitfaith attack --spec {params.spec:q} --code {params.code} --images {input.images} {params.weights}"
-        " {params.denoiser} --out {output.images} --predictions {output.predictions} --gpus {resources.gpu}"
-        " --batch-size {resources.batch_size} > {log} 2>&1"
+        " {params.denoiser} --out {output.images} --predictions {output.predictions}"
+        + ON_DEVICE
+        + " > {log} 2>&1"

@@ -16,7 +16,11 @@ rule attribute:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
-        batch_size=batch_size_of,
+        device=STUDY.compute.device,
+        batch_size=BATCH_SIZE,
+        part_size=STUDY.compute.part_size,
+        mem_mb=memory,
+        runtime=minutes,
     params:
         spec=spec_of("attribute"),
         code=code_of("attribute"),
@@ -26,5 +30,6 @@ rule attribute:
         "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith attribute --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " {params.denoised} {params.weights} --out {output} --gpus {resources.gpu}"
-        " --batch-size {resources.batch_size} > {log} 2>&1"
+        " {params.denoised} {params.weights} --out {output}"
+        + ON_DEVICE
+        + " > {log} 2>&1"

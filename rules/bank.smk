@@ -15,7 +15,11 @@ rule bank:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
-        batch_size=batch_size_of,
+        device=STUDY.compute.device,
+        batch_size=BATCH_SIZE,
+        part_size=STUDY.compute.part_size,
+        mem_mb=memory,
+        runtime=minutes,
     params:
         spec=spec_of("bank"),
         code=code_of("bank"),
@@ -24,4 +28,4 @@ rule bank:
         "Response bank of {wildcards.model}: {wildcards.dataset} {wildcards.shard}, {wildcards.attack}"
     shell:
         "python -m vitfaith bank --spec {params.spec:q} --code {params.code} --images {input.images} {params.weights}"
-        " --out {output} --gpus {resources.gpu} --batch-size {resources.batch_size} > {log} 2>&1"
+        " --out {output}" + ON_DEVICE + " > {log} 2>&1"

@@ -60,8 +60,26 @@ def train_spec_of(kind):
     return get
 
 
-def batch_size_of(wildcards):
-    return STUDY.compute.batch_size
+# What every job on a device is told about its machine. Resources and not params: they never cause a recomputation.
+ON_DEVICE = (
+    " --gpus {resources.gpu} --device {resources.device} --batch-size {resources.batch_size}"
+    " --part-size {resources.part_size}"
+)
+BATCH_SIZE = 0 if STUDY.compute.batch_size == "auto" else STUDY.compute.batch_size
+
+
+def memory(wildcards, input, attempt):
+    """MB: the libraries and a model, and what is read, several times over; each retry asks for more."""
+    return int(attempt * (6000 + 20 * input.size_mb))
+
+
+def minutes(wildcards, input, attempt):
+    """Each retry asks for more time, and goes on with the images that are left."""
+    return int(attempt * (60 + input.size_mb))
+
+
+def minutes_of_training(wildcards, attempt):
+    return attempt * 720
 
 
 def condition_of(wildcards):

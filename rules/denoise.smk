@@ -18,7 +18,11 @@ rule denoise:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
-        batch_size=batch_size_of,
+        device=STUDY.compute.device,
+        batch_size=BATCH_SIZE,
+        part_size=STUDY.compute.part_size,
+        mem_mb=memory,
+        runtime=minutes,
     params:
         spec=spec_of("denoise"),
         code=code_of("denoise"),
@@ -27,5 +31,4 @@ rule denoise:
         "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     shell:
         "python -m vitfaith denoise --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " {params.denoiser} --out {output} --gpus {resources.gpu}"
-        " --batch-size {resources.batch_size} > {log} 2>&1"
+        " {params.denoiser} --out {output}" + ON_DEVICE + " > {log} 2>&1"

@@ -18,7 +18,11 @@ rule predict:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
-        batch_size=batch_size_of,
+        device=STUDY.compute.device,
+        batch_size=BATCH_SIZE,
+        part_size=STUDY.compute.part_size,
+        mem_mb=memory,
+        runtime=minutes,
     params:
         spec=spec_of("predict"),
         code=code_of("predict"),
@@ -27,5 +31,6 @@ rule predict:
         "Predict {wildcards.dataset} {wildcards.shard} by {wildcards.model} behind {wildcards.smoothing}, attack {wildcards.attack}"
     shell:
         "python -m vitfaith predict --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " --denoised {input.denoised} {params.weights} --out {output} --gpus {resources.gpu}"
-        " --batch-size {resources.batch_size} > {log} 2>&1"
+        " --denoised {input.denoised} {params.weights} --out {output}"
+        + ON_DEVICE
+        + " > {log} 2>&1"

@@ -19,7 +19,11 @@ rule score:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
-        batch_size=batch_size_of,
+        device=STUDY.compute.device,
+        batch_size=BATCH_SIZE,
+        part_size=STUDY.compute.part_size,
+        mem_mb=memory,
+        runtime=minutes,
     params:
         spec=spec_of("score"),
         code=code_of("score"),
@@ -29,5 +33,6 @@ rule score:
         "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith score --spec {params.spec:q} --code {params.code} --images {input.images} --maps {input.maps}"
-        " {params.weights} {params.inputs} --scores {output.scores} --curves {output.curves} --gpus {resources.gpu}"
-        " --batch-size {resources.batch_size} > {log} 2>&1"
+        " {params.weights} {params.inputs} --scores {output.scores} --curves {output.curves}"
+        + ON_DEVICE
+        + " > {log} 2>&1"

@@ -12,6 +12,9 @@ rule train_classifier:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
+        device=STUDY.compute.device,
+        mem_mb=memory,
+        runtime=minutes_of_training,
     params:
         spec=train_spec_of("classifier"),
         code=code_of("train"),
@@ -19,7 +22,7 @@ rule train_classifier:
         "Train classifier {wildcards.name}"
     shell:
         "python -m vitfaith train classifier --spec {params.spec:q} --out {output.weights} --log {output.log}"
-        " --gpus {resources.gpu} > {log} 2>&1"
+        " --gpus {resources.gpu} --device {resources.device} > {log} 2>&1"
 
 
 rule train_denoiser:
@@ -38,6 +41,9 @@ rule train_denoiser:
         "../envs/vitfaith.yaml"
     resources:
         gpu=1,
+        device=STUDY.compute.device,
+        mem_mb=memory,
+        runtime=minutes_of_training,
     params:
         spec=train_spec_of("denoiser"),
         code=code_of("train"),
@@ -46,4 +52,4 @@ rule train_denoiser:
         "Train denoiser {wildcards.name}"
     shell:
         "python -m vitfaith train denoiser --spec {params.spec:q} --out {params.folder} --log {output.log}"
-        " --gpus {resources.gpu} > {log} 2>&1"
+        " --gpus {resources.gpu} --device {resources.device} > {log} 2>&1"

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from vitfaith import device
 from vitfaith.device import gpu_slot, job_device, visible_gpus
+from vitfaith.errors import ConfigError
 
 JOB = textwrap.dedent(
     """
@@ -54,8 +56,8 @@ def test_a_killed_job_frees_its_gpu(tmp_path: Path) -> None:
 
 def test_no_gpu_means_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with job_device(1) as device:
-        assert device == "cpu"
+    with job_device(1) as chosen:
+        assert chosen == "cpu"
 
 
 def test_gpus_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,9 +65,21 @@ def test_gpus_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert visible_gpus() == ["2", "5"]
 
 
-def test_slurm_has_chosen_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_has_chosen_already(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(device, "DRIVER", tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    with job_device(1) as device:
-        assert device == "cuda"
+    with job_device(1) as chosen:
+        assert chosen == "cuda"
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_what_is_asked_for_is_obeyed_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with job_device(1, "cpu") as chosen:
+        assert chosen == "cpu"
+    with pytest.raises(ConfigError, match="job has no GPU"), job_device(0, "cuda"):
+        pass
+    monkeypatch.setattr(device, "DRIVER", tmp_path / "no-driver")
+    with pytest.raises(ConfigError, match="given GPU 0, but NVIDIA's driver is not loaded"), job_device(1):
+        pass

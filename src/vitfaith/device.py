@@ -11,6 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from platformdirs import user_runtime_path
 
+from vitfaith.errors import ConfigError
+
 DRIVER = Path("/proc/driver/nvidia/gpus")
 """One entry a GPU where NVIDIA's driver is loaded."""
 
@@ -43,17 +45,30 @@ def gpu_slot(ids: Sequence[str], folder: Path, poll_seconds: float = 0.2) -> Ite
 
 
 @contextmanager
-def job_device(gpus: int) -> Iterator[str]:
+def job_device(gpus: int, asked: str = "auto") -> Iterator[str]:
     """The torch device of a job that was given ``gpus`` GPUs: ``cuda`` with its own GPU, or ``cpu``.
 
     Under SLURM the cluster has chosen the GPU already. Must be entered before torch starts CUDA.
+
+    Args:
+        asked: ``auto`` (a GPU if the job has one), ``cpu``, or ``cuda``.
+
+    Raises:
+        ConfigError: a GPU is insisted on and there is none, or one was given and NVIDIA's driver is not loaded.
     """
-    ids = visible_gpus() if gpus > 0 else []
+    ids = visible_gpus() if gpus > 0 and asked != "cpu" else []
+    if not ids and asked == "cuda":
+        raise ConfigError("compute.device is cuda, but this job has no GPU; ask for one, or set compute.device: auto")
     if not ids:
         yield "cpu"
-    elif "SLURM_JOB_ID" in os.environ:
+        return
+    if not DRIVER.is_dir():
+        raise ConfigError(
+            f"the job was given GPU {', '.join(ids)}, but NVIDIA's driver is not loaded on this machine; set compute.device: cpu"
+        )
+    if "SLURM_JOB_ID" in os.environ:
         yield "cuda"
-    else:
-        with gpu_slot(ids, user_runtime_path("vitfaith", ensure_exists=True) / "gpu-slots") as chosen:
-            os.environ["CUDA_VISIBLE_DEVICES"] = chosen
-            yield "cuda"
+        return
+    with gpu_slot(ids, user_runtime_path("vitfaith", ensure_exists=True) / "gpu-slots") as chosen:
+        os.environ["CUDA_VISIBLE_DEVICES"] = chosen
+        yield "cuda"

@@ -45,7 +45,7 @@ def run_in_parts(
         run: reads the Parquet files ``inputs`` and writes the Parquet files ``outputs``, image by image.
         inputs: files with a column ``image_id``; the first one tells which images there are, and their order.
         outputs: files to write. Parts are kept in a hidden folder beside the first one until all are there.
-        part_size: images a part; a shard that is no larger is done at once, on the files themselves.
+        part_size: images a part; a shard that is no larger is done at once, on the files themselves, and so is any for 0.
         settings: all else that the outputs depend on; parts made with other settings or inputs are thrown away.
 
     Raises:
@@ -53,7 +53,7 @@ def run_in_parts(
     """
     first = next(iter(inputs.values()))
     ids = list(dict.fromkeys(open_parquet(first, _ID).read(columns=["image_id"]).column(0).to_pylist()))
-    if len(ids) <= part_size:
+    if part_size == 0 or len(ids) <= part_size:
         run(inputs, outputs)
         return
     folder = _folder(inputs, outputs, settings, part_size)

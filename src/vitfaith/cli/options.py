@@ -17,7 +17,11 @@ Images = Annotated[Path, typer.Option(help="Parquet file with the images")]
 Weights = Annotated[Path | None, typer.Option(help="safetensors weights; without it timm's pretrained ones")]
 Out = Annotated[Path, typer.Option(help="file to write")]
 Gpus = Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")]
-BatchSize = Annotated[int, typer.Option(min=1, help="most images in one pass")]
+Device = Annotated[str, typer.Option(help="auto takes a GPU that the job was given; cpu; cuda insists on one")]
+BatchSize = Annotated[int, typer.Option(min=0, help="most images in one pass; 0 measures the fastest on a GPU")]
+PartSize = Annotated[
+    int, typer.Option(min=0, help="images after which what is done is kept; 0 keeps nothing before the end")
+]
 
 
 def parse_spec(text: str) -> dict[str, Any]:

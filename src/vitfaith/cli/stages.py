@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vitfaith.cli.options import BatchSize, Code, Gpus, Images, Out, Spec, Weights, parse_spec
+from vitfaith.cli.options import BatchSize, Code, Device, Gpus, Images, Out, PartSize, Spec, Weights, parse_spec
+from vitfaith.cli.shard_job import ShardJob
 from vitfaith.device import job_device
 
 app = typer.Typer()
@@ -24,21 +25,21 @@ def shard(spec: Spec, out: Out, code: Code = "") -> None:
 
 
 @train_app.command()
-def classifier(spec: Spec, out: Out, log: Out, gpus: Gpus = 0) -> None:
+def classifier(spec: Spec, out: Out, log: Out, gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a classifier by its recipe."""
     from vitfaith.train.stage import run_train_classifier
 
-    with job_device(gpus) as device:
-        run_train_classifier(parse_spec(spec), out, log, device)
+    with job_device(gpus, device) as chosen:
+        run_train_classifier(parse_spec(spec), out, log, chosen)
 
 
 @train_app.command()
-def denoiser(spec: Spec, out: Out, log: Out, gpus: Gpus = 0) -> None:
+def denoiser(spec: Spec, out: Out, log: Out, gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a denoiser by its recipe."""
     from vitfaith.train.stage import run_train_denoiser
 
-    with job_device(gpus) as device:
-        run_train_denoiser(parse_spec(spec), out, log, device)
+    with job_device(gpus, device) as chosen:
+        run_train_denoiser(parse_spec(spec), out, log, chosen)
 
 
 @app.command()
@@ -51,23 +52,22 @@ def attack(
     denoiser: Annotated[Path | None, typer.Option(help="denoiser folder, for attacks that see through one")] = None,
     code: Code = "",
     gpus: Gpus = 0,
+    device: Device = "auto",
     batch_size: BatchSize = 256,
+    part_size: PartSize = 0,
 ) -> None:
     """Attack the images of a shard."""
     from vitfaith.attack.stage import run_attack
 
-    with job_device(gpus) as device:
-        run_attack(
-            parse_spec(spec),
-            code,
-            images,
-            weights,
-            out,
-            predictions,
-            denoiser=denoiser,
-            device=device,
-            batch_size=batch_size,
-        )
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job.run(
+        lambda i, o, on: run_attack(
+            job.spec, code, i["images"], weights, o["out"], o["predictions"], denoiser=denoiser, **on
+        ),
+        {"images": images},
+        {"out": out, "predictions": predictions},
+        backward=True,
+    )
 
 
 @app.command()
@@ -80,13 +80,19 @@ def denoise(
     ] = None,
     code: Code = "",
     gpus: Gpus = 0,
+    device: Device = "auto",
     batch_size: BatchSize = 256,
+    part_size: PartSize = 0,
 ) -> None:
     """Noise and denoise the images of a shard."""
     from vitfaith.denoise.stage import run_denoise
 
-    with job_device(gpus) as device:
-        run_denoise(parse_spec(spec), code, images, denoiser, out, device=device, batch_size=batch_size)
+    job = ShardJob(spec, code, None, gpus, device, batch_size, 0 if out.exists() else part_size)
+    job.run(
+        lambda i, o, on: run_denoise(job.spec, code, i["images"], denoiser, o["out"], **on),
+        {"images": images},
+        {"out": out},
+    )
 
 
 @app.command()
@@ -98,13 +104,19 @@ def predict(
     weights: Weights = None,
     code: Code = "",
     gpus: Gpus = 0,
+    device: Device = "auto",
     batch_size: BatchSize = 256,
+    part_size: PartSize = 0,
 ) -> None:
     """Classify the denoised samples of a shard."""
     from vitfaith.predict.stage import run_predict
 
-    with job_device(gpus) as device:
-        run_predict(parse_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job.run(
+        lambda i, o, on: run_predict(job.spec, code, i["images"], i["denoised"], weights, o["out"], **on),
+        {"images": images, "denoised": denoised},
+        {"out": out},
+    )
 
 
 @app.command()
@@ -116,13 +128,20 @@ def attribute(
     weights: Weights = None,
     code: Code = "",
     gpus: Gpus = 0,
+    device: Device = "auto",
     batch_size: BatchSize = 256,
+    part_size: PartSize = 0,
 ) -> None:
     """Explain a shard with one family of explainers."""
     from vitfaith.attribute.stage import run_attribute
 
-    with job_device(gpus) as device:
-        run_attribute(parse_spec(spec), code, images, denoised, weights, out, device=device, batch_size=batch_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job.run(
+        lambda i, o, on: run_attribute(job.spec, code, i["images"], i.get("denoised"), weights, o["out"], **on),
+        {"images": images, "denoised": denoised},
+        {"out": out},
+        backward=True,
+    )
 
 
 @app.command()
@@ -137,25 +156,30 @@ def score(
     truth: Annotated[Path | None, typer.Option(help="shard with segmentations, for metrics that need them")] = None,
     code: Code = "",
     gpus: Gpus = 0,
+    device: Device = "auto",
     batch_size: BatchSize = 256,
+    part_size: PartSize = 0,
 ) -> None:
     """Score the maps of a shard."""
     from vitfaith.score.stage import run_score
 
-    with job_device(gpus) as device:
-        run_score(
-            parse_spec(spec),
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job.run(
+        lambda i, o, on: run_score(
+            job.spec,
             code,
-            images,
-            maps,
+            i["images"],
+            i["maps"],
             weights,
-            scores,
-            curves,
-            bank=bank,
-            truth=truth,
-            device=device,
-            batch_size=batch_size,
-        )
+            o["scores"],
+            o["curves"],
+            bank=i.get("bank"),
+            truth=i.get("truth"),
+            **on,
+        ),
+        {"images": images, "maps": maps, "bank": bank, "truth": truth},
+        {"scores": scores, "curves": curves},
+    )
 
 
 @app.command()
@@ -166,13 +190,19 @@ def bank(
     weights: Weights = None,
     code: Code = "",
     gpus: Gpus = 0,
+    device: Device = "auto",
     batch_size: BatchSize = 256,
+    part_size: PartSize = 0,
 ) -> None:
     """Ask the classifier about the masks that metrics share between explainers."""
     from vitfaith.bank.stage import run_bank
 
-    with job_device(gpus) as device:
-        run_bank(parse_spec(spec), code, images, weights, out, device=device, batch_size=batch_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job.run(
+        lambda i, o, on: run_bank(job.spec, code, i["images"], weights, o["out"], **on),
+        {"images": images},
+        {"out": out},
+    )
 
 
 @app.command()
@@ -189,6 +219,30 @@ def stability(
 
     given = {"clean": clean, "undefended": undefended}
     run_stability(parse_spec(spec), code, maps, {k: v for k, v in given.items() if v is not None}, out)
+
+
+@app.command()
+def sanity(
+    spec: Spec,
+    images: Images,
+    out: Out,
+    weights: Weights = None,
+    code: Code = "",
+    gpus: Gpus = 0,
+    device: Device = "auto",
+    batch_size: BatchSize = 256,
+    part_size: PartSize = 0,
+) -> None:
+    """Explain the images of a shard again with random weights, for other classes, under noise."""
+    from vitfaith.sanity.stage import run_sanity
+
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job.run(
+        lambda i, o, on: run_sanity(job.spec, code, i["images"], weights, o["out"], **on),
+        {"images": images},
+        {"out": out},
+        backward=True,
+    )
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -92,8 +92,15 @@ class StatisticsSection(Section):
 class ComputeSection(Section):
     """How to compute, never what: no value here changes a result beyond rounding, none triggers a recomputation."""
 
-    batch_size: int = Field(256, ge=1, description="most images in one pass; halved when memory runs out")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when a job is given one")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="most images in one pass; halved when memory runs out; auto measures the fastest on a GPU"
+    )
+    part_size: int = Field(
+        64, ge=1, description="images after which a job keeps what it has, so that its retry goes on from there"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto takes a GPU when a job is given one; cuda insists on one"
+    )
 
 
 class FiguresSection(Section):
@@ -112,5 +119,6 @@ class Experiment(Section):
     explainers: list[str] = Field(min_length=1)
     metrics: list[str] = Field(min_length=1)
     stability: list[str] = Field(default_factory=list)
+    sanity: list[str] = Field(default_factory=list)
     certificates: list[str] = Field(default_factory=list)
     figures: list[str] = Field(default_factory=list)
