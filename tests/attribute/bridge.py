@@ -1,6 +1,9 @@
-"""A torchvision ViT with the weights of a timm one, so that oracles made for torchvision can judge timm models."""
+"""Networks of other packages with the weights of a timm ViT, so that oracles made for those can judge timm models."""
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,3 +65,22 @@ def twin(classifier: Classifier) -> TorchvisionTwin:
     with torch.no_grad():
         torch.testing.assert_close(found(images), classifier(images), atol=1e-5, rtol=1e-5)
     return found
+
+
+def txv_model(classifier: Classifier) -> Any:
+    """The tiny network in txv's own class; its norms get timm's epsilon."""
+    import txv.models
+
+    model = txv.models.VisionTransformer(
+        img_size=16,
+        patch_size=4,
+        num_classes=5,
+        embed_dim=24,
+        depth=3,
+        num_heads=3,
+        mlp_ratio=2.0,
+        qkv_bias=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    )
+    model.load_state_dict(classifier.backbone.state_dict(), strict=True)
+    return model.eval()

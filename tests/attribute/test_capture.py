@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from tests.attribute.autograd import close, reference, unfused
 from tests.attribute.zoo import BUILDERS, batch, model, swin
 from tests.conftest import tiny_vit
-from vitfaith.attribute.capture import Capture, run_capture
+from vitfaith.attribute.capture import Capture
 from vitfaith.attribute.registry import Need
+from vitfaith.attribute.shared_pass import run_capture
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
 
-EVERYTHING = cast("frozenset[Need]", frozenset(get_args(Need)) | {"layer_scores"})
+EVERYTHING: frozenset[Need] = frozenset(get_args(Need))
 
 
 @pytest.mark.parametrize("name", BUILDERS)

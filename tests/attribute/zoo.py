@@ -32,6 +32,7 @@ BUILDERS = {
     "registers_average_pool": lambda: tiny_vit(class_token=False, reg_tokens=4, global_pool="avg"),
     "distilled": lambda: tiny("deit_tiny_distilled_patch16_224", **TINY),
     "layer_scale": lambda: tiny_vit(init_values=0.1),
+    "dinov2": lambda: tiny("vit_small_patch14_reg4_dinov2", **TINY),
     "query_key_norm": lambda: tiny_vit(qk_norm=True),
     "oblong": lambda: tiny_vit(img_size=(16, 24)),
     "norm_before_projection": lambda: tiny_vit(scale_attn_norm=True),
@@ -60,6 +61,12 @@ def swin() -> Classifier:
     """A hierarchical model: windows, merged patches, no class token."""
     return tiny("swin_tiny_patch4_window7_224", img_size=32, patch_size=2, window_size=4, embed_dim=12, depths=(1, 1),
                 num_heads=(2, 2), num_classes=5)  # fmt: skip
+
+
+@cache
+def resnet() -> Classifier:
+    """A model without patches."""
+    return tiny("resnet10t", num_classes=5)
 
 
 def batch(classifier: Classifier, count: int = 4) -> tuple[torch.Tensor, torch.Tensor, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from tests.conftest import tiny_vit
 from vitfaith.errors import ArtifactError, ConfigError, InputError
 from vitfaith.models.classifier import Classifier, build_backbone, save_classifier
+from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 
@@ -33,11 +35,49 @@ def test_prefix_tokens_and_grid(overrides: dict[str, object], prefix: int) -> No
     assert not any(p.requires_grad for p in model.parameters())
 
 
+def test_half_precision_stops_at_the_weights(images: torch.Tensor) -> None:
+    """Normalisation in bfloat16 would round 0.485 to 0.484, and pixels to 8 bits of mantissa."""
+    backbone = build_backbone("vit_tiny_patch16_224", ARGUMENTS)
+    model = Classifier(backbone, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).eval()
+    mean = model.mean.clone()
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    assert torch.equal(half.mean, mean)
+    assert half.mean.dtype == half.std.dtype == torch.float32
+    seen: list[torch.Tensor] = []
+    half.backbone.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    logits = half(images)
+    assert logits.dtype == seen[0].dtype == torch.bfloat16
+    assert torch.equal(seen[0], ((images - mean) / model.std).bfloat16())
+    assert torch.equal(half(images.bfloat16()), half(images.bfloat16().float()))
+    assert half.float()(images).dtype == torch.float32
+    assert model.double()(images).dtype == torch.float64
+
+
+def test_forward_in_batches(vit: Classifier, images: torch.Tensor) -> None:
+    assert torch.allclose(forward_in_batches(vit, images, 2), vit(images), atol=1e-5)
+    assert forward_in_batches(vit, images[:0], 2).shape == (0, 5)
+    with pytest.raises(InputError, match="batch_size is 0"):
+        forward_in_batches(vit, images, 0)
+
+
+def test_targets_are_checked(vit: Classifier, targets: torch.Tensor) -> None:
+    vit.check_targets(targets, 5)
+    vit.check_targets(targets[:0], 0)
+    for bad, message in [
+        (targets + 4, "classes 0 to 4"),
+        (targets.float(), "one int64 class"),
+        (targets[:3], "for each of 5 images"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            vit.check_targets(bad, 5)
+
+
 def test_images_are_checked(vit: Classifier, images: torch.Tensor) -> None:
     vit.check_images(images)
     for bad, message in [
         (images[:, :1], r"take.*\(B, 3, 16, 16\)"),
         (images * 255, r"not in \[0, 1\]"),
+        (images[:0], "holds no image"),
         (images.index_fill(0, torch.tensor([1]), float("nan")), "NaN"),
     ]:
         with pytest.raises(InputError, match=message):

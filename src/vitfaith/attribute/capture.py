@@ -1,4 +1,4 @@
-"""One forward and one backward pass of an unmodified timm ViT, from which all one-pass explainers read.
+"""What the shared pass left behind, from which all one-pass explainers read.
 
 Fused attention stays on. Attention is rebuilt as A = softmax(s·QKᵀ + bias) from the queries and keys that the fused
 call received, its gradient as ∂y/∂A = G·Vᵀ, where G is the gradient of the class logit y at the output of that call:
@@ -9,25 +9,24 @@ after the call itself. Models with unfused attention are read at their softmax i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from vitfaith.attribute.readout import class_logits_of_tokens, readout_rows
-from vitfaith.attribute.recorder import AttentionCall, Recorder
-from vitfaith.attribute.registry import Need
+from vitfaith.attribute.recorder import AttentionCall
 from vitfaith.errors import InputError
-from vitfaith.models.classifier import Classifier
 
-ATTENTION_NEEDS = frozenset({"attention", "attention_gradient", "attention_scores", "value", "layer_scores"})
-BLOCK_NEEDS = ATTENTION_NEEDS | {"hidden", "hidden_gradient"}
-GRADIENT_NEEDS = frozenset({"attention_gradient", "hidden_gradient", "input_gradient"})
 ALL_ROWS = slice(None)
 
+PART = 2**25
+"""Bytes of full matrices that are read at a time: a few images, whose matrices stay in the processor's caches and are
+not given back to the system in between. A GPU takes as many as :attr:`Capture.memory` holds."""
 MEMORY = 2**28
-"""Bytes up to which full matrices of all layers together stay in memory, for the next explainer that asks."""
+"""Bytes up to which the matrices of all layers stay for the next explainer; above, each makes its own."""
+KINDS = 2.5
+"""Full matrices that stay, a layer: attention, its positive product with its gradient, and one mean over heads."""
 
 
 @dataclass
@@ -43,6 +42,8 @@ class Capture:
         readout: rows of the token axis that the head reads: the class token, class and distillation token, or all
             patches for a model that pools them. Class-token methods take the mean over these rows, which for a
             class token is its row.
+        kept: the needs that the pass was run for.
+        memory: bytes that full matrices may take.
     """
 
     logits: Tensor
@@ -52,8 +53,10 @@ class Capture:
     prefix_tokens: int
     readout: slice
     kept: frozenset[str]
+    memory: int = MEMORY
     calls: list[AttentionCall] = field(default_factory=list)
     hidden_states: list[Tensor] = field(default_factory=list)
+    attended: list[Tensor] = field(default_factory=list)
     features_state: Tensor | None = None
     gradients: dict[str, list[Tensor]] = field(default_factory=dict)
     matrices: dict[tuple[str, int], Tensor] = field(default_factory=dict)
@@ -63,6 +66,30 @@ class Capture:
         """Number of transformer blocks."""
         return len(self.blocks)
 
+    def parts(self) -> list[slice]:
+        """The images in groups, as many as are read at a time; no result depends on it."""
+        count = len(self.logits)
+        if not self.calls:
+            return [slice(0, count)]
+        _, heads, tokens, _ = self.calls[0].value.shape
+        image = KINDS * self.depth * heads * tokens**2 * torch.float32.itemsize
+        size = max(1, int((self.memory if self.logits.is_cuda else PART) / image))
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def of(self, images: slice) -> Capture:
+        """What the pass left of some of the images; nothing is copied."""
+        return replace(
+            self,
+            logits=self.logits[images],
+            targets=self.targets[images],
+            calls=[call.of(images) for call in self.calls],
+            hidden_states=[state[images] for state in self.hidden_states],
+            attended=[state[images] for state in self.attended],
+            features_state=None if self.features_state is None else self.features_state[images],
+            gradients={name: [each[images] for each in layers] for name, layers in self.gradients.items()},
+            matrices={},
+        )
+
     @property
     def tokens(self) -> int:
         """Number of tokens N, prefix included."""
@@ -71,8 +98,13 @@ class Capture:
     def attention(self, layer: int, rows: slice = ALL_ROWS) -> Tensor:
         """Post-softmax attention A_l, (B, H, N, N) or (B, H, len(rows), N); rows sum to 1."""
         self._require("attention")
-        call = self._call(layer)
-        return self._matrix("attention", layer, rows, call.softmax)
+        call, key = self._call(layer), ("attention", layer % self.depth)
+        if key in self.matrices:
+            return self.matrices[key][:, :, rows]
+        found = call.softmax(rows)
+        if rows == ALL_ROWS and self._keeps(found):
+            self.matrices[key] = found
+        return found
 
     def attention_scores(self, layer: int, rows: slice = ALL_ROWS) -> Tensor:
         """Scaled, biased scores before the softmax, (B, H, N, N) or (B, H, len(rows), N)."""
@@ -88,6 +120,35 @@ class Capture:
         """Gradient at A_l of the class logit that the head gives the mean token after block l; shapes as above."""
         self._require("layer_scores")
         return self._through_values("layer_scores", layer, rows)
+
+    def weighted_attention(self, layer: int) -> tuple[Tensor, Tensor]:
+        """A_l ⊙ ∇A_l as its mean over heads (B, N, N), signed, and as its positive part (B, H, N, N)."""
+        self._require("attention")
+        self._require("attention_gradient")
+        key = layer % self.depth
+        if ("positive", key) in self.matrices:
+            return self.matrices["mean", key], self.matrices["positive", key]
+        attention, gradient = self.attention(layer), self.attention_gradient(layer)
+        if gradient.requires_grad:  # in an attack, whose graph needs the factors
+            product = attention * gradient
+            mean, positive = product.mean(1), product.clamp_min(0)
+        else:
+            product = gradient.mul_(attention)
+            mean, positive = product.mean(1), product.clamp_min_(0)
+        if self._keeps(positive):
+            self.matrices |= {("mean", key): mean, ("positive", key): positive}
+        return mean, positive
+
+    def attention_output(self, layer: int) -> Tensor:
+        """Output (B, N, D) of the block's attention module, projected, before any layer scale and the residual sum.
+
+        Raises:
+            InputError: the block has no attention module ``attn``.
+        """
+        self._require("value")
+        if not self.attended:
+            raise InputError(f"block {type(self.blocks[0]).__name__} has no attention module attn")
+        return self.attended[layer].float()
 
     def value(self, layer: int) -> Tensor:
         """Values V_l, (B, H, N, d)."""
@@ -153,135 +214,11 @@ class Capture:
             raise InputError(f"hidden state {layer} does not exist; the model has 0 (first input) to {self.depth}")
         return layer
 
+    def _keeps(self, matrix: Tensor) -> bool:
+        """Whether full matrices of all layers may stay."""
+        return KINDS * self.depth * matrix.nbytes <= self.memory
+
     def _through_values(self, name: str, layer: int, rows: slice) -> Tensor:
+        """A new tensor each time: gradients at the rows of O = A·V, times Vᵀ."""
         call = self._call(layer)  # checks the layer
-        outputs, values = self.gradients[name][layer], call.value.float().transpose(-2, -1)
-        return self._matrix(name, layer, rows, lambda rows: outputs[:, :, rows].float() @ values)
-
-    def _matrix(self, name: str, layer: int, rows: slice, make: Callable[[slice], Tensor]) -> Tensor:
-        """``make(rows)``, or the kept full matrix; small models keep theirs, because several explainers read them."""
-        key = (name, layer % self.depth)
-        if key in self.matrices:
-            return self.matrices[key][:, :, rows]
-        found = make(rows)
-        if rows == ALL_ROWS and 2 * self.depth * found.nbytes <= MEMORY and name != "layer_scores":
-            self.matrices[key] = found
-        return found
-
-
-def run_capture(classifier: Classifier, images: Tensor, targets: Tensor, needs: Iterable[Need]) -> Capture:
-    """Run the shared pass and keep what ``needs`` names.
-
-    Costs one forward pass of the batch, and one backward pass if a gradient is needed. ``layer_scores`` adds for each
-    block a partial backward through the head and the block's MLP and projection, which stops at that block's attention.
-    Works inside ``no_grad`` and ``inference_mode``; model, mode and ``requires_grad`` flags stay as they are, and the
-    hooks are gone afterwards.
-
-    Args:
-        classifier: in evaluation mode.
-        images: (B, C, H, W) float, normally in [0, 1]; noisy copies may leave the range.
-        targets: (B,) int64.
-        needs: as declared by the explainers.
-
-    Raises:
-        InputError: images contain NaN or have another shape, a target is no class of the model, or the model lacks
-            the transformer blocks that a need asks for.
-    """
-    kept = frozenset(needs)
-    _check(classifier, images, targets)
-    blocks = _blocks(classifier) if kept & BLOCK_NEEDS else []
-    with torch.inference_mode(False), torch.set_grad_enabled(bool(kept & (GRADIENT_NEEDS | {"layer_scores"}))):
-        images = (images.clone() if images.is_inference() else images).detach().float()
-        targets = targets.clone() if targets.is_inference() else targets
-        if torch.is_grad_enabled():
-            images.requires_grad_()
-        recorder = Recorder(blocks, attention=bool(kept & ATTENTION_NEEDS))
-        with recorder:
-            logits = classifier(images.to(classifier.mean.dtype))
-        calls = recorder.calls if kept & ATTENTION_NEEDS else []
-        gradients = _backward(classifier, recorder, calls, images, logits, targets, kept)
-    return Capture(
-        logits=logits.detach().float(),
-        targets=targets,
-        blocks=blocks,
-        grid=classifier.grid,
-        prefix_tokens=classifier.prefix_tokens,
-        readout=readout_rows(classifier.backbone),
-        kept=kept,
-        calls=[call.detach() for call in calls],
-        hidden_states=[state.detach() for state in recorder.hidden] if "hidden" in kept else [],
-        features_state=recorder.norm1.detach() if "hidden" in kept and recorder.norm1 is not None else None,
-        gradients=gradients,
-    )
-
-
-def _backward(
-    classifier: Classifier,
-    recorder: Recorder,
-    calls: list[AttentionCall],
-    images: Tensor,
-    logits: Tensor,
-    targets: Tensor,
-    kept: frozenset[str],
-) -> dict[str, list[Tensor]]:
-    """Gradients of the summed class logits: each image's logit depends on that image alone."""
-    gradients: dict[str, list[Tensor]] = {}
-    if "layer_scores" in kept:
-        gradients["layer_scores"] = [
-            torch.autograd.grad(
-                _summed(class_logits_of_tokens(classifier.backbone, state), targets), call.output, retain_graph=True
-            )[0]
-            for state, call in zip(recorder.hidden[1:], calls, strict=True)
-        ]
-    wanted: dict[str, list[Tensor]] = {}
-    if "attention_gradient" in kept:
-        wanted["attention_gradient"] = [call.output for call in calls]
-    if "hidden_gradient" in kept:
-        wanted["hidden_gradient"] = recorder.hidden
-        if recorder.norm1 is not None:
-            wanted["features_gradient"] = [recorder.norm1]
-    if "input_gradient" in kept:
-        wanted["input_gradient"] = [images]
-    if wanted:
-        # Naming the inputs keeps the engine off the parameters, whatever their requires_grad says.
-        flat = torch.autograd.grad(_summed(logits, targets), [t for group in wanted.values() for t in group])
-        found = iter(flat)
-        gradients |= {name: [next(found) for _ in group] for name, group in wanted.items()}
-    return gradients
-
-
-def _summed(logits: Tensor, targets: Tensor) -> Tensor:
-    return logits.float().gather(1, targets[:, None]).sum()
-
-
-def _blocks(classifier: Classifier) -> list[nn.Module]:
-    blocks = getattr(classifier.backbone, "blocks", None)
-    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or len(blocks) == 0:
-        raise InputError(
-            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks, which explainers of "
-            "attention and hidden states need; choose explainers that read gradients of the input, such as "
-            "input_x_gradient, or that perturb it, such as rise"
-        )
-    return list(blocks)
-
-
-def _check(classifier: Classifier, images: Tensor, targets: Tensor) -> None:
-    if classifier.training:
-        raise InputError("the classifier is in training mode; call freeze(classifier) before explaining")
-    if images.ndim != 4 or tuple(images.shape[1:]) != classifier.input_shape:
-        raise InputError(
-            f"images of shape {tuple(images.shape)} do not fit the model, which takes (B, C, H, W) with "
-            f"(C, H, W) = {classifier.input_shape}"
-        )
-    if targets.shape != images.shape[:1] or targets.dtype != torch.int64:
-        raise InputError(
-            f"targets are {targets.dtype} of shape {tuple(targets.shape)}; give one int64 class for each of "
-            f"{len(images)} images"
-        )
-    if not bool(torch.isfinite(images).all()):
-        raise InputError("images contain NaN or infinite values; repair or drop those files")
-    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classifier.num_classes:
-        raise InputError(
-            f"targets lie in [{int(targets.min())}, {int(targets.max())}], but the model has classes 0 to "
-            f"{classifier.num_classes - 1}"
-        )
+        return self.gradients[name][layer][:, :, rows].float() @ call.value.float().transpose(-2, -1)

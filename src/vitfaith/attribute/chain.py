@@ -55,3 +55,8 @@ def chain(capture: Capture, step: Callable[[Tensor, int], Tensor], *, method: st
 def times(row: Tensor, matrix: Tensor) -> Tensor:
     """row·matrix: (B, N) by (B, N, N)."""
     return (row[:, None] @ matrix)[:, 0]
+
+
+def times_heads(row: Tensor, matrices: Tensor) -> Tensor:
+    """row·matrix for each head: (B, N) by (B, H, N, N) to (B, H, N)."""
+    return (row[:, None, None] @ matrices)[:, :, 0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -46,9 +46,25 @@ class Context:
     @cached_property
     def capture(self) -> Capture:
         """The shared forward and backward pass of this batch, run at first use."""
-        from vitfaith.attribute.capture import run_capture
+        from vitfaith.attribute.shared_pass import run_capture
 
         return run_capture(self.classifier, self.images, self.targets, self.needs)
+
+    def parts(self) -> Iterator[Context]:
+        """This batch in contexts of fewer images, each with its share of the pass, whose matrices fit into memory.
+
+        For explainers that only read the shared pass: their results do not depend on it.
+        """
+        for images in self.capture.parts():
+            part = replace(
+                self,
+                images=self.images[images],
+                targets=self.targets[images],
+                image_ids=self.image_ids[images],
+                shared={},
+            )
+            part.capture = self.capture.of(images)
+            yield part
 
     def once(self, name: str, make: Callable[[], Result]) -> Result:
         """What ``make`` returned for this batch at first use: explainers that read one pass run it once."""

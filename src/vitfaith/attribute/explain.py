@@ -9,10 +9,11 @@ from torch import Tensor
 
 import vitfaith.attribute.explainers  # noqa: F401  (registers)
 from vitfaith.attribute.context import Context
+from vitfaith.attribute.readout import blocks_of
 from vitfaith.attribute.registry import EXPLAINERS, Family
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
-from vitfaith.registry import Parameters
+from vitfaith.registry import Entry, Parameters
 
 Methods = Mapping[str, tuple[str, Parameters]]
 """Id → (registered name, parameters); an explainer may appear several times with different parameters."""
@@ -54,12 +55,14 @@ def explain(
         raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give at least 1")
+    entries = {id_: (EXPLAINERS[name], parameters) for id_, (name, parameters) in methods.items()}
+    _check_defined(classifier, {id_: entry for id_, (entry, _) in entries.items()})
+    classifier.check_targets(targets, len(images))
     if len(images):
         classifier.check_images(images)
-    entries = {id_: (EXPLAINERS[name], parameters) for id_, (name, parameters) in methods.items()}
     needs = frozenset(need for entry, _ in entries.values() for need in entry.traits["needs"])
     device = classifier.mean.device
-    maps: dict[str, list[Tensor]] = {id_: [torch.zeros(0, *classifier.grid)] for id_ in methods}
+    maps: dict[str, list[Tensor]] = {id_: [] for id_ in methods}
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         # A tensor made in inference mode cannot take part in a backward pass, so the loop leaves that mode.
@@ -74,16 +77,44 @@ def explain(
                 batch_size=batch_size,
                 sample=sample,
             )
-            for id_, (entry, parameters) in entries.items():
-                found = entry.implementation(context, parameters)
-                expected = (len(context.images), *classifier.grid)
-                if tuple(found.shape) != expected:
-                    raise InputError(
-                        f"explainer '{entry.name}' returned shape {tuple(found.shape)} instead of {expected}"
-                    )
-                maps[id_].append(found.detach().float().cpu())
+            reading = {id_: entry for id_, entry in entries.items() if _only_reads(entry[0])}
+            for some in context.parts() if reading else ():
+                _explain_batch(some, reading, maps)
+            _explain_batch(context, {id_: entry for id_, entry in entries.items() if id_ not in reading}, maps)
     with torch.inference_mode(False):
-        return {id_: torch.cat(parts) for id_, parts in maps.items()}
+        return {id_: torch.cat(parts) if parts else torch.zeros(0, *classifier.grid) for id_, parts in maps.items()}
+
+
+def _only_reads(entry: Entry) -> bool:
+    """Whether an explainer costs nothing beside the shared pass, which it then may read a few images at a time."""
+    return entry.traits["family"] == "one_pass" and bool(entry.traits["needs"])
+
+
+def _explain_batch(
+    context: Context, entries: Mapping[str, tuple[Entry, Parameters]], maps: Mapping[str, list[Tensor]]
+) -> None:
+    """Append the maps of ``context`` to ``maps``."""
+    for id_, (entry, parameters) in entries.items():
+        found = entry.implementation(context, parameters)
+        expected = (len(context.images), *context.classifier.grid)
+        if tuple(found.shape) != expected:
+            raise InputError(f"explainer '{entry.name}' returned shape {tuple(found.shape)} instead of {expected}")
+        maps[id_].append(found.detach().float().cpu())
+
+
+def _check_defined(classifier: Classifier, entries: Mapping[str, Entry]) -> None:
+    """Raise :class:`InputError` with the names of all explainers that the model's architecture has no meaning for."""
+    classifier.grid  # noqa: B018  (models without patches say so)
+    if blocks_of(classifier.backbone) is not None:
+        return
+    undefined = [id_ for id_, entry in entries.items() if not entry.traits["hierarchical"]]
+    if undefined:
+        defined = [entry.name for entry in EXPLAINERS if entry.traits["hierarchical"]]
+        raise InputError(
+            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks over one patch grid, so "
+            f"these explainers are not defined for it: {', '.join(undefined)}; leave them out and take of: "
+            f"{', '.join(defined)}"
+        )
 
 
 def families(methods: Methods) -> dict[Family, list[str]]:

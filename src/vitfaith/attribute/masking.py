@@ -83,9 +83,9 @@ def target_scores(logits: Tensor, targets: Tensor, score: Score) -> Tensor:
 
 
 def forward(classifier: Classifier, images: Tensor) -> Tensor:
-    """Logits (N, K) float32 without gradients; ``images`` take the precision of the model."""
+    """Logits (N, K) float32 without gradients."""
     with torch.no_grad():
-        return classifier(images.to(classifier.mean.dtype)).float()
+        return classifier(images).float()
 
 
 def clean_logits(context: Context) -> Tensor:

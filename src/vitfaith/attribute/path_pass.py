@@ -132,7 +132,7 @@ def gradient_passes(
     Yields:
         ``(part, start, stop, copies, capture)``; the capture's rows are copy by copy, image by image.
     """
-    from vitfaith.attribute.capture import run_capture
+    from vitfaith.attribute.shared_pass import run_capture
 
     limit = context.batch_size
     for first in range(0, len(context.images), limit):

@@ -25,25 +25,47 @@ def readout_rows(backbone: nn.Module) -> slice:
     return slice(0, 1) if prefix else slice(0, None)
 
 
-def class_logits_of_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:
-    """Logits (B, K) that the model's own final norm and head give to the mean of ``tokens`` (B, N, D).
+def blocks_of(backbone: nn.Module) -> list[nn.Module] | None:
+    """The transformer blocks over one token sequence, or None where the model has none (Swin, convolutional ones)."""
+    blocks = getattr(backbone, "blocks", None)
+    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or len(blocks) == 0:
+        return None
+    return list(blocks)
 
-    Models with attention pooling keep it instead of the mean (LeGrad, Bousselham et al. 2024, §3.2).
+
+def class_logits_of_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:
+    """Logits (B, K) that the model's own attention pooling, norm and head give to ``tokens`` (B, N, D).
+
+    Models with attention pooling keep it in place of the mean (LeGrad, Bousselham et al. 2024, §3.2).
+    """
+    norm, _ = _norm_and_head(backbone)
+    pool = getattr(backbone, "attn_pool", None)
+    return class_logits_of_mean(backbone, tokens.mean(1)) if pool is None else _classify(backbone, pool(norm(tokens)))
+
+
+def class_logits_of_mean(backbone: nn.Module, means: Tensor) -> Tensor:
+    """Logits (B, K) that the model's own final norm and head give to mean tokens (B, D).
 
     Raises:
         InputError: the model has no ``norm`` and ``head`` like timm's ViT.
     """
+    return _classify(backbone, _norm_and_head(backbone)[0](means))
+
+
+def _norm_and_head(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
     norm, head = getattr(backbone, "norm", None), getattr(backbone, "head", None)
     if not isinstance(norm, nn.Module) or not isinstance(head, nn.Module):
         raise InputError(
             f"model {type(backbone).__name__} has no norm and head like timm's ViT, which legrad needs for the score "
             "of a single layer; leave legrad out"
         )
-    pool = getattr(backbone, "attn_pool", None)
-    features = norm(tokens.mean(1)) if pool is None else pool(norm(tokens))
+    return norm, head
+
+
+def _classify(backbone: nn.Module, features: Tensor) -> Tensor:
     fc_norm = getattr(backbone, "fc_norm", None)
     if isinstance(fc_norm, nn.Module):
         features = fc_norm(features)
-    logits: Tensor = head(features)
+    logits: Tensor = _norm_and_head(backbone)[1](features)
     distilled = getattr(backbone, "head_dist", None)
     return logits if distilled is None else (logits + distilled(features)) / 2

@@ -58,6 +58,19 @@ class AttentionCall:
         """Attention (B, H, len(rows), N) float32 of the queries ``rows``; each row sums to 1."""
         return self.pre_softmax(rows).softmax(-1)
 
+    def of(self, images: slice) -> AttentionCall:
+        """The same for some of the images."""
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[images]
+
+        bias = self.bias
+        if bias is not None and bias.ndim == 4 and len(bias) > 1:
+            bias = bias[images]
+        return AttentionCall(
+            cut(self.query), cut(self.key), self.value[images], bias, self.scale, cut(self.scores), self.output[images]
+        )
+
     def detach(self) -> AttentionCall:
         """The same numbers without their autograd graph."""
 
@@ -76,16 +89,21 @@ class Recorder(TorchFunctionMode):
     Attributes:
         calls: the attention of each block, filled when ``attention`` was asked for.
         hidden: inputs of all blocks, then the output of the last one: depth + 1 tensors (B, N, D).
+        attended: outputs (B, N, D) of the blocks' modules ``attn``, as ``calls``; empty where blocks have none.
+        branches: layer → input of the block's second norm and of its MLP's second linear layer; as ``branches`` asks.
         norm1: output of the last block's first norm, or None where the block has none.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], *, attention: bool) -> None:
-        """See the class; ``attention`` asks for the calls too."""
+    def __init__(self, blocks: Sequence[nn.Module], *, attention: bool, branches: bool = False) -> None:
+        """See the class; ``attention`` asks for the calls too, ``branches`` for the inner values of the second half."""
         super().__init__()
         self.blocks = list(blocks)
         self.attention = attention
         self.found: list[list[AttentionCall]] = [[] for _ in self.blocks]
         self.hidden: list[Tensor] = []
+        self.attended: list[Tensor] = []
+        self.branches: dict[int, list[Tensor]] = {}
+        self._inside = branches
         self.norm1: Tensor | None = None
         self._layer: int | None = None
         self._softmax: tuple[Tensor, Tensor] | None = None
@@ -96,6 +114,7 @@ class Recorder(TorchFunctionMode):
         for layer, block in enumerate(self.blocks):
             self._handles.append(block.register_forward_pre_hook(self._enter_block(layer), with_kwargs=True))
             self._handles.append(block.register_forward_hook(self._leave_block(layer)))
+            self._watch_inside(block, layer)
         norm1 = getattr(self.blocks[-1], "norm1", None) if self.blocks else None
         if isinstance(norm1, nn.Module):
             self._handles.append(norm1.register_forward_hook(self._keep_norm1))
@@ -107,6 +126,17 @@ class Recorder(TorchFunctionMode):
         super().__exit__(*error)
         for handle in self._handles:
             handle.remove()
+
+    def _watch_inside(self, block: nn.Module, layer: int) -> None:
+        attn = getattr(block, "attn", None)
+        if self.attention and isinstance(attn, nn.Module):
+            self._handles.append(attn.register_forward_hook(lambda _m, _i, output: self.attended.append(output)))
+        inner = [getattr(block, "norm2", None), getattr(getattr(block, "mlp", None), "fc2", None)]
+        if self._inside and all(isinstance(module, nn.Module) for module in inner):
+            kept = self.branches[layer] = []
+            for module in inner:
+                assert isinstance(module, nn.Module)
+                self._handles.append(module.register_forward_pre_hook(lambda _m, args, kept=kept: kept.append(args[0])))
 
     @property
     def calls(self) -> list[AttentionCall]:

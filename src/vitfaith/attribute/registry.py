@@ -25,8 +25,12 @@ Need = Literal[
     "hidden",
     "hidden_gradient",
     "input_gradient",
+    "layer_scores",
     "logits",
 ]
+"""What the shared pass keeps on request: per layer the attention matrix, its gradient, its scores before the softmax,
+its values, and the gradient of the layer's own class score at it; the tokens and their gradients; the gradient at the
+pixels; the logits."""
 
 Explain = TypeVar("Explain", bound="Callable[[Context, Parameters], Tensor] | Callable[..., Tensor]")
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from vitfaith.attribute.chain import HeadFusion, chain, fuse_heads, times
+from vitfaith.attribute.chain import HeadFusion, chain, fuse_heads, times, times_heads
 from vitfaith.attribute.registry import explainer
-from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
@@ -79,16 +78,18 @@ def attention_rollout(context: Context, parameters: RolloutParameters) -> Tensor
     capture = context.capture
 
     def step(row: Tensor, layer: int) -> Tensor:
+        if parameters.head_fusion == "mean" and parameters.discard_ratio == 0:
+            return (row + times_heads(row, capture.attention(layer)).mean(1)) / 2  # rows of attention sum to 1
         fused = fuse_heads(capture.attention(layer), parameters.head_fusion)
-        return times(row, with_residual(discard_lowest(fused, parameters.discard_ratio, capture.prefix_tokens)))
+        return times_with_residual(row, discard_lowest(fused, parameters.discard_ratio, capture.prefix_tokens))
 
     return chain(capture, step, method="attention_rollout", start_layer=parameters.start_layer)
 
 
-def with_residual(matrix: Tensor) -> Tensor:
-    """Identity added, rows divided by their sum: (B, N, N) to (B, N, N) whose rows sum to 1."""
-    matrix = matrix + torch.eye(matrix.shape[-1], device=matrix.device)
-    return matrix / matrix.sum(-1, keepdim=True)
+def times_with_residual(row: Tensor, matrix: Tensor) -> Tensor:
+    """row·(matrix + I) with the rows of (matrix + I) divided by their sum: (B, N) by (B, N, N), not formed."""
+    scaled = row / (matrix.sum(-1) + 1)
+    return scaled + times(scaled, matrix)
 
 
 def discard_lowest(matrix: Tensor, ratio: float, prefix_tokens: int) -> Tensor:

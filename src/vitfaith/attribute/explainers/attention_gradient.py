@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from vitfaith.attribute.chain import chain, times
-from vitfaith.attribute.explainers.attention import discard_lowest, with_residual
+from vitfaith.attribute.chain import chain, times_heads
+from vitfaith.attribute.explainers.attention import discard_lowest, times_with_residual
 from vitfaith.attribute.registry import explainer
 from vitfaith.registry import Parameters
 
@@ -68,10 +68,9 @@ def grad_attention_rollout(context: Context, parameters: GradRolloutParameters) 
     capture = context.capture
 
     def step(row: Tensor, layer: int) -> Tensor:
-        product = capture.attention(layer) * capture.attention_gradient(layer)
-        after = parameters.clamp == "after_mean"
-        fused = product.mean(1).clamp_min(0) if after else product.clamp_min(0).mean(1)
-        return times(row, with_residual(discard_lowest(fused, parameters.discard_ratio, capture.prefix_tokens)))
+        mean, positive = capture.weighted_attention(layer)
+        fused = mean.clamp_min(0) if parameters.clamp == "after_mean" else positive.mean(1)
+        return times_with_residual(row, discard_lowest(fused, parameters.discard_ratio, capture.prefix_tokens))
 
     return chain(capture, step, method="grad_attention_rollout", start_layer=parameters.start_layer)
 
@@ -99,8 +98,7 @@ def transformer_mm(context: Context, parameters: StartLayerParameters) -> Tensor
     capture = context.capture
 
     def step(row: Tensor, layer: int) -> Tensor:
-        positive = (capture.attention(layer) * capture.attention_gradient(layer)).clamp_min(0).mean(1)
-        return row + times(row, positive)
+        return row + times_heads(row, capture.weighted_attention(layer)[1]).mean(1)
 
     return chain(capture, step, method="transformer_mm", start_layer=parameters.start_layer)
 

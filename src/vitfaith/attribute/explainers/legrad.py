@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.attribute.context import Context
-    from vitfaith.attribute.registry import Need
 
 
 class LeGradParameters(Parameters):
@@ -27,7 +26,7 @@ class LeGradParameters(Parameters):
 @explainer(
     "legrad",
     family="one_pass",
-    needs=cast("tuple[Need, ...]", ("layer_scores",)),
+    needs=("layer_scores",),
     class_specific=True,
     citation="Bousselham et al., LeGrad: An Explainability Method for Vision Transformers, arXiv 2404.03214",
     parameters=LeGradParameters,
@@ -52,5 +51,5 @@ def legrad(context: Context, parameters: LeGradParameters) -> Tensor:
     first, depth = parameters.start_layer, capture.depth
     if first >= depth:
         raise ConfigError(f"legrad: start_layer is {first}, but the model has {depth} blocks; set a lower one")
-    layers = [capture.layer_score_gradient(layer).clamp_min(0).mean((1, 2)) for layer in range(first, depth)]
+    layers = [capture.layer_score_gradient(layer).clamp_min_(0).mean((1, 2)) for layer in range(first, depth)]
     return capture.to_grid(torch.stack(layers).mean(0))

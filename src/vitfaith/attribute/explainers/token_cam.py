@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import Field
 
 from vitfaith.attribute.registry import explainer
@@ -135,10 +136,24 @@ def token_eigencam(context: Context, parameters: TokenCamParameters) -> Tensor:
     features = context.capture.features.double()
     centred = features - features.mean(1, keepdim=True)
     # The Gram matrix of the P tokens gives the projection U·σ without the D×D side.
-    values, vectors = torch.linalg.eigh(centred @ centred.transpose(1, 2))
-    projection = vectors[..., -1] * values[:, -1:].clamp_min(0).sqrt()
+    value, vector = leading_eigenvector(centred @ centred.transpose(1, 2))
+    projection = vector * value.clamp_min(0).sqrt()
     largest = projection.gather(1, projection.abs().argmax(1, keepdim=True))
     return _finish(context, projection * torch.where(largest < 0, -1.0, 1.0), parameters)
+
+
+def leading_eigenvector(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest eigenvalue (B, 1) and its unit eigenvector (B, P), of any sign, of symmetric ``matrices`` (B, P, P)."""
+    if matrices.is_cuda or matrices.requires_grad:
+        values, vectors = torch.linalg.eigh(matrices)
+        return values[:, -1:], vectors[..., -1]
+    # On a CPU, LAPACK's routine for one eigenvector takes a third of the time of the one for all.
+    from scipy.linalg import eigh
+
+    last = matrices.shape[-1] - 1
+    found = [eigh(matrix, subset_by_index=(last, last), check_finite=False) for matrix in matrices.numpy()]
+    values = torch.from_numpy(np.stack([value for value, _ in found]))
+    return values, torch.from_numpy(np.stack([vector[:, 0] for _, vector in found]))
 
 
 def _finish(context: Context, tokens: Tensor, parameters: TokenCamParameters) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.attribute.chain import chain
+from vitfaith.attribute.chain import chain, times_heads
 from vitfaith.attribute.registry import explainer
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
@@ -42,22 +42,22 @@ def tokentm(context: Context, parameters: Parameters) -> Tensor:
     capture = context.capture
 
     def step(row: Tensor, layer: int) -> Tensor:
-        state, after = capture.hidden(layer), capture.hidden(layer + 1)
-        attention, values = capture.attention(layer), capture.value(layer)
-        weight, bias = _projection(capture.blocks[layer])
+        state, values = capture.hidden(layer), capture.value(layer)
+        weight, gamma = _projection(capture.blocks[layer])
         heads, width = values.shape[1], values.shape[3]
-        middle = state + (attention @ values).transpose(1, 2).flatten(2) @ weight.T + bias
-        mlp = after - middle
-        row = row + row * transformation_weights(_length(middle), _length(mlp), (middle * mlp).sum(-1))
+        added = capture.attention_output(layer)
+        middle = state + (added if gamma is None else gamma * added)
+        mlp = capture.hidden(layer + 1) - middle
+        row = row + row * transformation_weights(_length(middle), _length(mlp), _dot(middle, mlp))
         # Lengths and products of V_h·W_proj,h through d×d and N×d matrices: the N×D tokens of each head are not formed.
         blocks = weight.unflatten(1, (heads, width)).transpose(0, 1)
         gram = blocks.transpose(1, 2) @ blocks
-        lengths = (values @ gram * values).sum(-1).clamp_min(0).sqrt()
-        products = ((state @ weight).unflatten(-1, (heads, width)).transpose(1, 2) * values).sum(-1)
-        weights = transformation_weights(_length(state)[:, None], lengths, products)
-        positive = (attention * capture.attention_gradient(layer)).clamp_min(0)
-        row = row + (times_heads(row, positive) * weights).mean(1)
-        return row * _length(state) if layer == 0 else row
+        lengths = _dot(values @ gram, values).clamp_min(0).sqrt()
+        products = _dot((state @ weight).unflatten(-1, (heads, width)).transpose(1, 2), values)
+        before = _length(state)
+        weights = transformation_weights(before[:, None], lengths, products)
+        row = row + (times_heads(row, capture.weighted_attention(layer)[1]) * weights).mean(1)
+        return row * before if layer == 0 else row
 
     return chain(capture, step, method="tokentm")
 
@@ -69,17 +69,17 @@ def transformation_weights(before: Tensor, after: Tensor, product: Tensor) -> Te
     return after / before.clamp_min(tiny) * correlation / correlation.mean(-1, keepdim=True)
 
 
-def times_heads(row: Tensor, matrices: Tensor) -> Tensor:
-    """row·matrix for each head: (B, N) by (B, H, N, N) to (B, H, N)."""
-    return (row[:, None, None] @ matrices)[:, :, 0]
-
-
 def _length(tokens: Tensor) -> Tensor:
     return tokens.norm(dim=-1)
 
 
-def _projection(block: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight (D, H·d) and bias (D,) with which heads add to the residual stream, layer scale included."""
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    """Scalar products along the last axis, without the array of their terms."""
+    return torch.linalg.vecdot(first, second)
+
+
+def _projection(block: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight (D, H·d) with which heads add to the residual stream, layer scale included; and that scale (D,)."""
     attention = getattr(block, "attn", None)
     projection = getattr(attention, "proj", None)
     plain = isinstance(getattr(attention, "norm", None), torch.nn.Identity | None)
@@ -87,8 +87,7 @@ def _projection(block: nn.Module) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"tokentm needs blocks whose attention ends in a plain projection, not {type(block).__name__}; leave it out"
         )
-    weight = projection.weight.float()
-    bias = torch.zeros_like(weight[:, 0]) if projection.bias is None else projection.bias.float()
+    weight = projection.weight.detach().float()
     # timm's LayerScale, or the gamma_1 of BEiT and EVA.
     gamma = getattr(getattr(block, "ls1", None), "gamma", getattr(block, "gamma_1", None))
-    return (weight, bias) if gamma is None else (gamma.float()[:, None] * weight, gamma.float() * bias)
+    return (weight, None) if gamma is None else (gamma.detach().float()[:, None] * weight, gamma.detach().float())

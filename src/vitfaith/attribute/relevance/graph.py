@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from vitfaith.errors import InputError
@@ -31,25 +30,6 @@ def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
     if targets.shape != logits.shape[:1] or bool(((targets < 0) | (targets >= logits.shape[1])).any()):
         raise InputError(f"targets must be {len(logits)} class numbers in [0, {logits.shape[1] - 1}], one an image")
     return logits.gather(1, targets[:, None])[:, 0]
-
-
-def logits_as_stored(classifier: Classifier, images: Tensor) -> Tensor:
-    """Logits (B, K) of float images from a backbone that runs in the precision of its weights.
-
-    Normalisation runs in the precision of ``images``; its result is cast to the type of the backbone's weights.
-    """
-    dtype = next(classifier.backbone.parameters()).dtype
-
-    def cast(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (inputs[0].to(dtype), *inputs[1:])
-
-    handle = classifier.backbone.register_forward_pre_hook(cast)
-    try:
-        logits = classifier(images)
-    finally:
-        handle.remove()
-    assert isinstance(logits, Tensor)
-    return logits
 
 
 def logits_in(dtype: torch.dtype, classifier: Classifier, images: Tensor) -> Tensor:
