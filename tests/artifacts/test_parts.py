@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitfaith.artifacts.parts import StoppedEarlyError, run_in_parts
+from vitfaith.artifacts.provenance import images_digest, merge
 from vitfaith.artifacts.store import read_provenance, write_table
 
 SCHEMA = pa.schema([pa.field("image_id", pa.string(), False), pa.field("value", pa.int64(), False)])
@@ -120,3 +122,16 @@ def test_signal_stops_between_parts(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert run.sizes == [2, 2, 2]
     assert "4 of 6 images are kept" in caplog.text
     assert "6/6 images" in caplog.text
+
+
+def test_digest_of_images_adds_up() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 4, 4), dtype=np.uint8)
+    ids = [f"image-{i}" for i in range(5)]
+    whole = images_digest(ids, pixels)
+    parts = [
+        {"images_digest": images_digest(ids[:2], pixels[:2])},
+        {"images_digest": images_digest(ids[2:], pixels[2:])},
+    ]
+    assert merge(parts) == {"images_digest": whole}
+    assert images_digest(ids[::-1], pixels) != whole
+    assert images_digest(ids, 255 - pixels) != whole

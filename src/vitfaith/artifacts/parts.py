@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vitfaith.artifacts.provenance import merge
 from vitfaith.artifacts.store import atomic_path, open_parquet, read_provenance, write_table
 from vitfaith.errors import VitfaithError
 
@@ -28,8 +28,6 @@ Paths = Mapping[str, Path]
 
 _LOG = logging.getLogger(__name__)
 _ID = pa.schema([pa.field("image_id", pa.string())])
-_COUNTED = ("forwards", "backwards")
-"""Entries of the provenance that add up over parts."""
 
 
 class StoppedEarlyError(VitfaithError):
@@ -119,11 +117,7 @@ def _slice(path: Path, ids: list[str], out: Path) -> None:
 
 
 def _join(parts: list[Path], out: Path) -> None:
-    facts = [read_provenance(part) for part in parts]
-    merged: dict[str, Any] = dict(facts[0])
-    for name in _COUNTED:
-        if name in merged:
-            merged[name] = sum(f[name] for f in facts)
+    merged = merge([read_provenance(part) for part in parts])
     schema = pq.read_schema(parts[0]).remove_metadata()
     write_table(pa.concat_tables([pq.read_table(part, partitioning=None) for part in parts]), out, schema, merged)
 

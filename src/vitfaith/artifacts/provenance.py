@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 LIBRARIES = ("diffusers", "numpy", "pyarrow", "timm", "torch", "torchattacks")
 
@@ -26,3 +30,27 @@ def provenance(stage: str, spec: Mapping[str, Any], code: str, **facts: Any) -> 
         "versions": versions | {"vitfaith": metadata.version("vitfaith")},
         **facts,
     }
+
+
+def images_digest(image_ids: Sequence[str], pixels: NDArray[np.uint8]) -> str:
+    """Digest of named images (N, C, H, W); that of all is had from those of its parts, see :func:`merge`."""
+    total = 0
+    for name, image in zip(image_ids, pixels, strict=True):
+        digest = hashlib.blake2b(repr((name, image.shape)).encode() + image.tobytes(), digest_size=16)
+        total += int.from_bytes(digest.digest())
+    return _hexadecimal(total)
+
+
+def merge(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The provenance of a file that was made in parts: counts of passes and digests of images add up."""
+    merged = dict(facts[0])
+    for name in ("forwards", "backwards"):
+        if name in merged:
+            merged[name] = sum(f[name] for f in facts)
+    if "images_digest" in merged:
+        merged["images_digest"] = _hexadecimal(sum(int(f["images_digest"], 16) for f in facts))
+    return merged
+
+
+def _hexadecimal(total: int) -> str:
+    return f"{total % 2**128:032x}"

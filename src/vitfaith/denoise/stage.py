@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vitfaith.artifacts.images import decode_images, encode_images
-from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.provenance import images_digest, provenance
 from vitfaith.artifacts.schemas import DENOISED, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.denoise.denoiser import Denoiser
@@ -46,7 +46,9 @@ def run_denoise(
     name, parameters = entry_of(spec["smoothing"], "smoothings")
     network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
     samples = int(getattr(parameters, "samples", 1))
-    facts = provenance("denoise", spec, code, inputs=_digest(ids, pixels, network))
+    facts = provenance(
+        "denoise", spec, code, images_digest=images_digest(ids, pixels), network_digest=_network_digest(network)
+    )
     earlier = kept_samples(out, facts, ids, samples)
     kept = 0 if earlier is None else earlier.shape[1]
     clean = torch.from_numpy(pixels).to(device).float() / 255
@@ -73,10 +75,8 @@ def run_denoise(
     write_table(pa.table(columns), out, DENOISED, facts)
 
 
-def _digest(ids: list[str], pixels: NDArray[np.uint8], network: Denoiser | None) -> str:
-    """Digest of everything that a sample is made of beside settings and code: names, images and weights."""
-    digest = hashlib.blake2b(repr((ids, pixels.shape)).encode(), digest_size=16)
-    digest.update(pixels.tobytes())
+def _network_digest(network: Denoiser | None) -> str:
+    digest = hashlib.blake2b(digest_size=16)
     for key, value in sorted(network.network.state_dict().items()) if network is not None else ():
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -93,7 +93,10 @@ def kept_samples(path: Path, facts: Mapping[str, Any], ids: list[str], samples: 
     def key(found: Mapping[str, Any]) -> Any:
         spec = dict(found["spec"])
         smoothing = {k: v for k, v in spec.pop("smoothing").items() if k != "samples"}
-        return json.dumps([found["inputs"], found["code"], found["versions"], spec, smoothing], sort_keys=True)
+        return json.dumps(
+            [found["images_digest"], found["network_digest"], found["code"], found["versions"], spec, smoothing],
+            sort_keys=True,
+        )
 
     if not path.is_file():
         return None
