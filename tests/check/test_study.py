@@ -295,3 +295,17 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(app, ["check", "config/tiny.yaml", "--elsewhere"])
     assert done.exit_code == 0, done.output
     assert "config/tiny.yaml: 1 experiments, 4 conditions" in done.output
+
+
+def test_the_examples_lack_nothing_but_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, settings and explainers of config/examples hold; what the user must set is what is reported."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConfigError) as caught:
+        check_study(ROOT / "config" / "examples" / "imagenet.yaml", elsewhere=True)
+    lines = str(caught.value).splitlines()
+    assert [line.split(";")[0] for line in lines] == [
+        "datasets.imagenet: 'data/imagenet/val' does not exist",
+        "models.dinov2_b.weights: 'data/dinov2-base-imagenet1k-1-layer' does not exist",
+        "denoisers.adm.path: 'data/256x256_diffusion_uncond.pt' does not exist",
+    ]
