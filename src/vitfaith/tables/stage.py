@@ -45,7 +45,7 @@ def agreement_table(scores: pd.DataFrame, directions: Mapping[str, Any]) -> pd.D
 
 def as_scores(sanity: pd.DataFrame) -> pd.DataFrame:
     """Rows of sanity checks as rows of a summary: the check's id is the metric, what it measured the variant."""
-    measured = sanity.metric.astype(str) + [f" {v}" if v else "" for v in sanity.variant.astype(str)]
+    measured = [f"{m} {v}".strip() for m, v in zip(sanity.metric, sanity.variant, strict=True)]
     return sanity.assign(metric=sanity.check, variant=measured).drop(columns=["check", "step"])
 
 
