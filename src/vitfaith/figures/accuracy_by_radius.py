@@ -50,7 +50,7 @@ def rows(data: FigureData, parameters: AccuracyByRadius) -> DataFrame:
     title="Accuracy against the radius of attacks",
     caption=(
         "Share of images classified as their ``{reference}`` against the radius of the attack, with Wilson intervals: "
-        "one panel a model, one colour a smoothing, one marker and line a kind of attack. Behind a smoothing the class "
+        "one panel a model, one colour and marker a smoothing, one line a kind of attack. Behind a smoothing the class "
         "is that of the mean probability. Radius 0 is the clean image."
     ),
     category="robustness",

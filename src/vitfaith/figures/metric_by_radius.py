@@ -45,7 +45,7 @@ def rows(data: FigureData, parameters: MetricByRadius) -> DataFrame:
     title="Explanations against the radius of attacks",
     caption=(
         "Mean of ``{metric}`` over images against the radius of the attack, with confidence intervals: one panel a "
-        "method, one colour a smoothing, one marker and line a kind of attack. Radius 0 is the clean image. "
+        "method, one colour and marker a smoothing, one line a kind of attack. Radius 0 is the clean image. "
         "Where the measure compares with a reference map, that is the clean image's behind the same smoothing "
         "(reference ``{reference}``)."
     ),
@@ -79,7 +79,7 @@ def metric_by_radius(data: FigureData, parameters: MetricByRadius, style: Style)
         panel.tick_params(axis="x", labelbottom=True)
     against = {"clean": " with the clean map, same smoothing", "undefended": " with the clean, undefended map"}
     text = metric_text(style, parameters.metric, str(table["variant"].iloc[0])) + against.get(parameters.reference, "")
-    label_radius(picture, parameters, style, f"{text}, mean")
+    label_radius(picture, parameters, style, f"mean {text}")
     legend_above(picture, axes.flat)
     blank(list(axes.flat)[len(keys) :])
     wrap_titles(picture)

@@ -88,6 +88,7 @@ OTHERS: dict[str, str] = {
     "faithfulness": "map and prediction",
     "none": "no smoothing",
     "dds": "DDS",
+    "official": "DDS as published",
 }
 """Known datasets, metrics, curves, attacks and smoothings."""
 

@@ -57,7 +57,7 @@ def with_radius(frame: DataFrame, data: FigureData, parameters: ByRadius) -> Dat
 
 
 def draw_series(panel: Axes, part: DataFrame, smoothings: list[str], kinds: list[str], style: Style) -> None:
-    """Means with intervals over the radius in levels of 1/255: a colour a smoothing, a marker and line a kind."""
+    """Means with intervals over the radius in levels of 1/255: a colour and marker a smoothing, a line a kind."""
     colours = style.colours(smoothings)
     series = [(s, k) for s in smoothings for k in kinds]
     step = part["eps"].max() * 255 * 0.012
@@ -65,10 +65,12 @@ def draw_series(panel: Axes, part: DataFrame, smoothings: list[str], kinds: list
         chosen = part[(part["smoothing"] == smoothing) & (part["kind"] == kind)].sort_values("eps")
         if chosen.empty:
             continue
-        place = kinds.index(kind)
-        look = Look(colour=colours[smoothing], marker=MARKERS[place % len(MARKERS)], line=LINES[place % len(LINES)])
+        marker, line = smoothings.index(smoothing), kinds.index(kind)
+        look = Look(colour=colours[smoothing], marker=MARKERS[marker % len(MARKERS)], line=LINES[line % len(LINES)])
         at = 255 * chosen["eps"].to_numpy(float) + (i - (len(series) - 1) / 2) * step
         label = " · ".join([style.label(smoothing), *([style.label(kind)] if len(kinds) > 1 else [])])
+        radii = sorted({float(f"{255 * e:.4g}") for e in part["eps"]})
+        panel.set_xticks(radii, [f"{r:g}" for r in radii])
         points(panel, chosen, at, look, vertical=True, line=True, label=label, markersize=3.0)
 
 
