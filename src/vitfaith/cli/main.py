@@ -8,12 +8,13 @@ import sys
 import typer
 
 import vitfaith.cli
-from vitfaith.cli import inform, stages, study
+from vitfaith.cli import compare, inform, stages, study
 from vitfaith.errors import VitfaithError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=vitfaith.cli.__doc__)
 app.add_typer(stages.app)
 app.add_typer(study.app)
+app.add_typer(compare.app)
 app.add_typer(inform.app)
 
 

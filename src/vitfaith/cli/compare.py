@@ -1,0 +1,65 @@
+"""Verbs over finished runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+
+
+Confidence = Annotated[float, typer.Option(help="level of the bootstrap intervals over images")]
+Resamples = Annotated[int, typer.Option(help="bootstrap resamples")]
+
+
+@app.command()
+def table(
+    results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE to keep, e.g. attack=pgd or metric=saco")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="how to write it")] = Format.markdown,
+    baseline: Annotated[str, typer.Option(help="method that the stars of significance refer to")] = "random",
+    confidence: Confidence = 0.95,
+    resamples: Resamples = 2000,
+) -> None:
+    """Print leaderboards of every condition in a folder of results, with intervals, n and significance."""
+    from vitfaith.compare.show import results_table
+
+    chosen = {}
+    for pair in where or []:
+        column, separator, value = pair.partition("=")
+        if not separator or column not in ("dataset", "model", "attack", "smoothing", "method", "metric", "variant"):
+            raise typer.BadParameter(
+                f"'{pair}': write COLUMN=VALUE with dataset, model, attack, smoothing, method, metric or variant"
+            )
+        chosen[column] = value
+    statistics = {"confidence": confidence, "resamples": resamples, "seed": 0}
+    typer.echo(results_table(results, chosen, form.value, baseline=baseline, statistics=statistics), nl=False)
+
+
+@app.command()
+def diff(
+    run_a: Annotated[Path, typer.Argument(help="folder with the results of one run")],
+    run_b: Annotated[Path, typer.Argument(help="folder with the results of another")],
+    tolerance: Annotated[float, typer.Option(help="shift of an image's score that is no move")] = 0.0,
+    confidence: Confidence = 0.95,
+    resamples: Resamples = 2000,
+) -> None:
+    """Print which scores moved between two runs, by how much and how significantly, and which settings and code differ."""
+    from vitfaith.compare.runs import compare_runs
+    from vitfaith.compare.show import difference_text
+
+    found = compare_runs(run_a, run_b, tolerance=tolerance, confidence=confidence, resamples=resamples)
+    typer.echo(difference_text(found), nl=False)

@@ -1,0 +1,88 @@
+"""The scores in any folder of results, and what its files say of how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vitfaith.artifacts.schemas import SCORES
+from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
+from vitfaith.errors import ArtifactError
+from vitfaith.registries import REGISTRIES
+
+CONDITION = ("dataset", "model", "attack", "smoothing")
+KEYS = (*CONDITION, "method", "metric", "variant")
+
+
+def score_files(results: Path) -> list[Path]:
+    """Files with scores below a results folder; raises :class:`ArtifactError` where there is none."""
+    found = sorted(p for p in (results / "scores").rglob("*.parquet") if not _hidden(p.relative_to(results)))
+    if not found:
+        raise ArtifactError(f"'{results}' has no scores/ with Parquet files; name the results folder of a run")
+    return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def read_scores(results: Path, chosen: Mapping[str, str]) -> pd.DataFrame:
+    """All scores of a folder as one frame with the condition in columns.
+
+    Args:
+        chosen: column → the one value to keep.
+
+    Raises:
+        ArtifactError: there are no scores, or none with a chosen value (the message tells which values there are).
+    """
+    files = score_files(results)
+    for column, value in chosen.items():
+        if column not in CONDITION:
+            continue
+        kept = [path for path in files if partition_values(path)[column] == value]
+        if not kept:
+            values = sorted({partition_values(path)[column] for path in files})
+            raise ArtifactError(f"no scores with {column} '{value}' in '{results}'; there are {', '.join(values)}")
+        files = kept
+    frame = read_dataset(files, SCORES).to_pandas().astype(dict.fromkeys(KEYS, "str"))
+    for column, value in chosen.items():
+        values = sorted(frame[column].unique())
+        if value not in values:
+            raise ArtifactError(f"no scores with {column} '{value}' in '{results}'; there are {', '.join(values)}")
+        frame = frame[frame[column] == value]
+    return frame.sort_values([*KEYS, "image_id"], ignore_index=True)
+
+
+def traits(results: Path) -> dict[str, Mapping[str, Any]]:
+    """Metric id → traits of what it uses (``direction``, ``pooled`` …), from the files' own specifications."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for path in score_files(results):
+        for id_, settings in read_provenance(path).get("spec", {}).get("metrics", {}).items():
+            if id_ not in found and settings["use"] in REGISTRIES["metrics"]:
+                found[id_] = REGISTRIES["metrics"][settings["use"]].traits
+    return found
+
+
+def settings_of(results: Path) -> dict[tuple[str, str], Any]:
+    """(stage, path within the specification, or ``code`` or ``versions.…``) → values that occur, as sorted texts."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for path in sorted(results.rglob("*.parquet")):
+        if _hidden(path.relative_to(results)):
+            continue
+        facts = read_provenance(path)
+        if "stage" not in facts:
+            continue
+        for name, value in _flat({k: facts.get(k) for k in ("spec", "code", "versions")}):
+            found.setdefault((facts["stage"], name), set()).add(str(value))
+    return {key: sorted(values) for key, values in found.items()}
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}".removeprefix("."))
+    else:
+        yield name.removeprefix("spec."), value

@@ -1,0 +1,94 @@
+"""Which scores moved between two runs, by how much, and which settings and code differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vitfaith.compare.folder import KEYS, read_scores, settings_of
+from vitfaith.errors import ArtifactError
+from vitfaith.statistics.paired import holm, paired_tests
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What tells run B from run A.
+
+    Attributes:
+        scores: one row for each condition, method and metric in both runs: n (images in both), a, b (means over these),
+            difference (b − a), low, high, p_adjusted (Wilcoxon signed-rank, Holm over all rows), moved (whether any
+            image's score is another).
+        settings: (stage, setting, values in A, values in B) where they differ.
+        only_a, only_b: conditions, methods and metrics that the other run has not.
+    """
+
+    scores: pd.DataFrame
+    settings: list[tuple[str, str, str, str]]
+    only_a: list[tuple[str, ...]]
+    only_b: list[tuple[str, ...]]
+
+
+def compare_runs(
+    first: Path, second: Path, *, tolerance: float = 0.0, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Difference:
+    """Compare the scores of two results folders image by image.
+
+    Args:
+        tolerance: differences of an image's score up to this are no move (other hardware rounds otherwise).
+        confidence, resamples, seed: of the bootstrap intervals of the mean difference.
+
+    Raises:
+        ArtifactError: a folder has no scores, or the runs share none.
+    """
+    frames = {name: read_scores(path, {}) for name, path in (("a", first), ("b", second))}
+    groups = {
+        name: {tuple(map(str, key)): rows for key, rows in frame.groupby(list(KEYS), sort=True)}
+        for name, frame in frames.items()
+    }
+    shared = [key for key in groups["a"] if key in groups["b"]]
+    if not shared:
+        raise ArtifactError(f"'{first}' and '{second}' share no condition, method and metric; nothing can be compared")
+    rows = [
+        dict(zip(KEYS, key, strict=True))
+        | _row(groups["a"][key], groups["b"][key], tolerance, confidence=confidence, resamples=resamples, seed=seed)
+        for key in shared
+    ]
+    scores = pd.DataFrame(rows)
+    scores["p_adjusted"] = holm(scores.pop("p"))
+    return Difference(
+        scores,
+        _changed(settings_of(first), settings_of(second)),
+        [key for key in groups["a"] if key not in groups["b"]],
+        [key for key in groups["b"] if key not in groups["a"]],
+    )
+
+
+def _row(a: pd.DataFrame, b: pd.DataFrame, tolerance: float, **statistics: Any) -> dict[str, Any]:
+    both = pd.concat(
+        {"b": b.set_index("image_id")["value"], "a": a.set_index("image_id")["value"]}, axis=1, join="inner"
+    )
+    test = paired_tests(both.T, **statistics).iloc[0]
+    finite = both.dropna()
+    same = np.isclose(both["a"], both["b"], rtol=0, atol=tolerance, equal_nan=True)
+    return {
+        "n": int(test["n"]),
+        "a": float(finite["a"].mean()),
+        "b": float(finite["b"].mean()),
+        "difference": float(test["difference"]),
+        "low": float(test["low"]),
+        "high": float(test["high"]),
+        "p": float(test["p"]),
+        "moved": not bool(same.all()),
+    }
+
+
+def _changed(a: dict[tuple[str, str], Any], b: dict[tuple[str, str], Any]) -> list[tuple[str, str, str, str]]:
+    def text(found: dict[tuple[str, str], Any], key: tuple[str, str]) -> str:
+        return ", ".join(found.get(key, ())) or "–"
+
+    keys = dict.fromkeys([*a, *b])
+    return [(*key, text(a, key), text(b, key)) for key in keys if a.get(key) != b.get(key)]

@@ -1,0 +1,83 @@
+"""Comparisons as text: tables of any folder of results, and differences between two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from vitfaith.compare.folder import CONDITION, KEYS, read_scores, traits
+from vitfaith.compare.runs import Difference
+from vitfaith.statistics import paired_comparisons, summarise
+from vitfaith.tables.cells import leaderboard, mark_of
+from vitfaith.tables.latex import to_latex
+from vitfaith.tables.markdown import to_markdown
+from vitfaith.tables.pooled import pooled_summary
+
+Format = Literal["markdown", "latex", "csv"]
+
+
+def results_table(
+    results: Path, chosen: Mapping[str, str], form: Format, *, baseline: str, statistics: Mapping[str, Any]
+) -> str:
+    """Leaderboards of every condition in a folder of results, or all means as CSV.
+
+    Args:
+        chosen: column of the scores → the one value to keep.
+        baseline: method that the stars refer to.
+        statistics: confidence, resamples and seed.
+    """
+    scores = read_scores(results, chosen)
+    known = traits(results)
+    pooled = scores["metric"].isin([m for m, t in known.items() if t.get("pooled")])
+    single = scores[~pooled].assign(reference="")
+    found = [summarise(single, by=[*KEYS, "reference"], **statistics)] if len(single) else []
+    found += [pooled_summary(scores[pooled], **statistics)] if pooled.any() else []
+    summary = pd.concat(found, ignore_index=True)
+    if form == "csv":
+        return summary.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    better = {metric: trait["direction"] for metric, trait in known.items()}
+    parts = []
+    for condition, rows in summary.groupby(list(CONDITION), sort=True):
+        own = single[(single[list(CONDITION)] == list(condition)).all(axis=1)]
+        tests = paired_comparisons(own, by=["metric", "variant"], **statistics)
+        board = leaderboard(rows, better, statistics=tests, baseline=baseline)
+        title = " · ".join(map(str, condition))
+        parts.append(
+            to_latex(board, caption=title) if form == "latex" else to_markdown(board, title=title, baseline=baseline)
+        )
+    return "\n".join(parts)
+
+
+def difference_text(found: Difference) -> str:
+    """What differs, as Markdown: settings and code first, then the scores that moved, the largest shift first."""
+    lines = []
+    if found.settings:
+        lines += ["### Settings and code", "", "| stage | setting | A | B |", "|---|---|---|---|"]
+        lines += ["| " + " | ".join(row) + " |" for row in found.settings]
+        lines.append("")
+    for name, keys in (("A", found.only_a), ("B", found.only_b)):
+        if keys:
+            lines += [f"### Only in {name}", ""] + [f"- {' · '.join(filter(None, key))}" for key in keys] + [""]
+    moved = found.scores[found.scores["moved"]]
+    lines += ["### Scores", ""]
+    lines.append(f"{len(moved)} of {len(found.scores)} means moved.")
+    if len(moved):
+        order = moved["difference"].abs().sort_values(ascending=False, kind="stable", na_position="last").index
+        lines += ["", "| condition | method | metric | A | B | B − A | n |", "|---|---|---|---|---|---|---|"]
+        lines += [_line(row) for _, row in moved.loc[order].iterrows()]
+        lines += [
+            "",
+            "Intervals are of the mean difference over images; stars: Wilcoxon signed-rank test, Holm over all rows.",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _line(row: pd.Series) -> str:
+    condition = " · ".join(str(row[c]) for c in CONDITION)
+    metric = f"{row['metric']} {row['variant']}".strip()
+    mark = mark_of(float(row["p_adjusted"])).replace("*", r"\*")
+    shift = f"{row['difference']:+.4g}{mark} [{row['low']:+.4g}, {row['high']:+.4g}]"
+    return f"| {condition} | {row['method']} | {metric} | {row['a']:.4g} | {row['b']:.4g} | {shift} | {row['n']} |"

@@ -1,0 +1,117 @@
+"""Tables over folders of results, and differences between two runs, on scores made by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.stats import wilcoxon
+
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.schemas import SCORES
+from vitfaith.artifacts.store import write_table
+from vitfaith.compare.folder import read_scores
+from vitfaith.compare.runs import compare_runs
+from vitfaith.compare.show import difference_text, results_table
+from vitfaith.errors import ArtifactError
+
+STATISTICS = {"confidence": 0.95, "resamples": 200, "seed": 0}
+IDS = [f"image-{i}" for i in range(24)]
+
+
+def write(
+    results: Path, values: dict[str, np.ndarray], *, attack: str = "clean", code: str = "c1", k: int = 10
+) -> None:
+    """One family's scores under SaCo in one condition."""
+    rows: dict[str, list[Any]] = {name: [] for name in ("image_id", "method", "metric", "variant", "value", "flag")}
+    for method, numbers in values.items():
+        for id_, value in zip(IDS, numbers, strict=True):
+            row = (id_, method, "saco", f"k={k}", float(value), "" if np.isfinite(value) else "constant_map")
+            for name, cell in zip(rows, row, strict=True):
+                rows[name].append(cell)
+    spec = {"seed": 0, "metrics": {"saco": {"use": "saco", "groups": [k]}}}
+    path = (
+        results / "scores/dataset=toy/model=vit" / f"attack={attack}/smoothing=none/family=one_pass/shard-000.parquet"
+    )
+    write_table(pa.table(rows), path, SCORES, provenance("score", spec, code))
+
+
+@pytest.fixture
+def values() -> dict[str, np.ndarray]:
+    source = np.random.default_rng(0)
+    return {"random": source.normal(0, 0.1, 24), "rollout": source.normal(0.5, 0.1, 24)}
+
+
+def test_table(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    write(tmp_path, values)
+    write(tmp_path, {**values, "rollout": np.full(24, np.nan)}, attack="pgd")
+    text = results_table(tmp_path, {"attack": "clean"}, "markdown", baseline="random", statistics=STATISTICS)
+    assert f"**{values['rollout'].mean():.3f}**\\*\\*\\*" in text
+    assert "pgd" not in text
+    assert r"\begin{tabular}" in results_table(tmp_path, {}, "latex", baseline="random", statistics=STATISTICS)
+    rows = list(
+        csv.DictReader(io.StringIO(results_table(tmp_path, {}, "csv", baseline="random", statistics=STATISTICS)))
+    )
+    assert len(rows) == 4
+    flagged = next(row for row in rows if row["attack"] == "pgd" and row["method"] == "rollout")
+    assert (flagged["n"], flagged["flagged"], flagged["mean"]) == ("0", "24", "")
+
+
+def test_wrong_names_tell_the_right_ones(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ArtifactError, match="no scores/"):
+        read_scores(tmp_path, {})
+    write(tmp_path, values)
+    with pytest.raises(ArtifactError, match=r"attack 'fgsm'.*there are clean"):
+        read_scores(tmp_path, {"attack": "fgsm"})
+    with pytest.raises(ArtifactError, match=r"method 'lrp'.*there are random, rollout"):
+        read_scores(tmp_path, {"method": "lrp"})
+
+
+def test_equal_runs(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    for run in ("a", "b"):
+        write(tmp_path / run, values)
+    found = compare_runs(tmp_path / "a", tmp_path / "b", resamples=200)
+    assert not found.settings
+    assert not found.scores["moved"].any()
+    assert "0 of 2 means moved" in difference_text(found)
+
+
+def test_what_moved(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    write(tmp_path / "a", {**values, "gone": values["random"]}, code="c1")
+    shifted = values["rollout"] + np.linspace(0.01, 0.2, 24)
+    shifted[0] = np.nan
+    write(tmp_path / "b", {"random": values["random"], "rollout": shifted}, code="c2", k=10)
+    write(tmp_path / "b", values, attack="pgd")
+    found = compare_runs(tmp_path / "a", tmp_path / "b", resamples=500)
+    assert ("score", "code", "c1", "c1, c2") in found.settings
+    assert found.only_a == [("toy", "vit", "clean", "none", "gone", "saco", "k=10")]
+    assert {key[2] for key in found.only_b} == {"pgd"}
+    row = found.scores.set_index("method").loc["rollout"]
+    difference = (shifted - values["rollout"])[1:]
+    assert row["n"] == 23
+    assert row["difference"] == pytest.approx(difference.mean())
+    assert row["low"] < difference.mean() < row["high"]
+    assert row["p_adjusted"] == pytest.approx(min(1, 2 * wilcoxon(difference).pvalue))
+    assert not found.scores.set_index("method").loc["random", "moved"]
+    text = difference_text(found)
+    assert "1 of 2 means moved" in text
+    assert f"{difference.mean():+.4g}\\*\\*\\*" in text
+
+
+def test_tolerance(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    write(tmp_path / "a", values)
+    write(tmp_path / "b", {name: numbers + 1e-7 for name, numbers in values.items()})
+    assert compare_runs(tmp_path / "a", tmp_path / "b", resamples=200).scores["moved"].all()
+    assert not compare_runs(tmp_path / "a", tmp_path / "b", tolerance=1e-6, resamples=200).scores["moved"].any()
+
+
+def test_runs_with_nothing_in_common(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    write(tmp_path / "a", values)
+    write(tmp_path / "b", values, attack="pgd")
+    with pytest.raises(ArtifactError, match="share no condition"):
+        compare_runs(tmp_path / "a", tmp_path / "b")
