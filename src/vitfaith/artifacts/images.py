@@ -41,7 +41,10 @@ def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArr
     wrong = next((i for i, p in enumerate(pixels) if len(p) != size), None)
     if wrong is not None:
         name = table.column("image_id")[wrong].as_py()
-        raise ArtifactError(f"'{where}', column 'pixels': image {name} has {len(pixels[wrong])} bytes, expected {size}")
+        raise ArtifactError(
+            f"'{where}', column 'pixels': image {name} has {len(pixels[wrong])} bytes, expected {size}; write channels, "
+            "height and width that fit"
+        )
     return np.frombuffer(b"".join(pixels), dtype).reshape(-1, channels, height, width)
 
 

@@ -18,7 +18,9 @@ def prepare_arrays(images: NDArray[np.uint8], settings: ArrayParameters, where: 
     from PIL import Image
 
     if images.shape[1] not in (1, 3):
-        raise ArtifactError(f"{where}: images have {images.shape[1]} channels; grey ones have 1, colour ones 3")
+        raise ArtifactError(
+            f"{where}: images have {images.shape[1]} channels; write grey ones with 1, colour ones with 3"
+        )
     grey = settings.channels == "grey"
     if settings.preprocessing == "none" and grey == (images.shape[1] == 1):
         return images

@@ -78,6 +78,8 @@ def check_unique(image_ids: Iterable[str], where: str) -> None:
 def check_labels(labels: NDArray[np.int64], classes: int | None, where: str) -> None:
     """Raise :class:`ArtifactError` for labels below 0, or at or above the number of ``classes`` when that is known."""
     if len(labels) and labels.min() < 0:
-        raise ArtifactError(f"{where}: label {labels.min()}; labels count from 0")
+        raise ArtifactError(f"{where}: label {labels.min()}; labels count from 0, correct them")
     if len(labels) and classes is not None and labels.max() >= classes:
-        raise ArtifactError(f"{where}: label {labels.max()}, but there are {classes} classes (0 to {classes - 1})")
+        raise ArtifactError(
+            f"{where}: label {labels.max()}, but there are {classes} classes; is it another dataset, or damaged?"
+        )

@@ -47,9 +47,9 @@ def _open(content: bytes | Path | IO[bytes], where: str) -> Image:
     except FileNotFoundError:
         raise ArtifactError(f"picture {where} does not exist; correct the path or remove the entry") from None
     except UnidentifiedImageError:
-        raise ArtifactError(f"{where} is no picture that can be read; replace or remove it") from None
+        raise ArtifactError(f"picture {where} has no format that can be read; replace or remove it") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ArtifactError(f"{where} cannot be read ({error}); replace or remove it") from error
+        raise ArtifactError(f"picture {where} cannot be read ({error}); replace or remove it") from error
 
 
 def _load(picture: Image, where: str) -> None:

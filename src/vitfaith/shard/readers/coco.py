@@ -79,7 +79,7 @@ def coco(parameters: CocoParameters) -> Source:
         category = _value(item, "category_id", path, "annotation")
         if category not in named:
             raise ArtifactError(
-                f"'{path}': annotation {item.get('id', '?')} has category {category}, which is not listed"
+                f"'{path}': annotation {item.get('id', '?')} has category {category}, which is not listed; fetch the file again"
             )
         if category in counted:
             objects.setdefault(_value(item, "image_id", path, "annotation"), []).append(item)

@@ -48,7 +48,9 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             rows = []
             for row in reader:
                 if None in row or None in row.values() or not row["path"] or not row["label"]:
-                    raise ArtifactError(f"'{path}', line {reader.line_num}: {len(header)} values with path and label")
+                    raise ArtifactError(
+                        f"'{path}', line {reader.line_num}: write {len(header)} values, path and label among them; is the file cut off?"
+                    )
                 rows.append((reader.line_num, row))
     except FileNotFoundError:
         raise ArtifactError(f"list '{path}' does not exist; write a CSV with columns path and label") from None

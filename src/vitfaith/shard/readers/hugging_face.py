@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.errors import ArtifactError
 from vitfaith.shard.class_lists import check_labels, check_unique
+from vitfaith.shard.parquet_files import KINDS, column_type, column_values, read_rows, schema_of
 from vitfaith.shard.pictures import MaskParameters, picture_size, read_mask, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters, prepare_mask
 from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
-from vitfaith.shard.row_groups import read_rows
 
 
 class HuggingFaceParameters(MaskParameters, PictureParameters):
@@ -43,16 +42,9 @@ def find_files(pattern: str) -> list[Path]:
     return files
 
 
-def _schema(path: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(f"'{path}' is not a readable Parquet file ({error}); fetch it again") from error
-
-
 def _bytes_column(files: list[Path], name: str) -> str:
     """The leaf column that holds encoded pictures: ``name`` itself, or its field ``bytes``; the same in all files."""
-    leaves = {path: _leaf(_schema(path), name, path) for path in files}
+    leaves = {path: _leaf(schema_of(path), name, path) for path in files}
     other = next((p for p, leaf in leaves.items() if leaf != leaves[files[0]]), None)
     if other is not None:
         raise ArtifactError(f"'{other}', column '{name}': stored otherwise than in '{files[0]}'; write them alike")
@@ -60,13 +52,10 @@ def _bytes_column(files: list[Path], name: str) -> str:
 
 
 def _leaf(schema: pa.Schema, name: str, path: Path) -> str:
-    index = schema.get_field_index(name)
-    if index < 0:
-        raise ArtifactError(f"'{path}' has no column '{name}'{did_you_mean(name, schema.names)}; name the right one")
-    kind = schema.field(index).type
+    kind = column_type(schema, name, path)
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind, name = kind.field("bytes").type, f"{name}.bytes"
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if not any(is_kind(kind) for is_kind in KINDS["bytes"]):
         raise ArtifactError(f"'{path}', column '{name}': type {kind}; pictures are binary, or a struct with bytes")
     return name
 
@@ -80,25 +69,6 @@ def _class_names(schema: pa.Schema, column: str) -> list[str]:
         return []
 
 
-def _column(files: list[Path], name: str, kinds: Sequence[Callable[[pa.DataType], bool]], expected: str) -> list[Any]:
-    """The values of a column in all files; its type must be one of ``kinds``, which ``expected`` names."""
-    values: list[Any] = []
-    for path in files:
-        schema = _schema(path)
-        if name not in schema.names:
-            raise ArtifactError(
-                f"'{path}' has no column '{name}'{did_you_mean(name, schema.names)}; name the right one"
-            )
-        kind = schema.field(name).type
-        if not any(is_kind(kind) for is_kind in kinds):
-            raise ArtifactError(f"'{path}', column '{name}': type {kind}; it takes {expected}")
-        column = pq.read_table(path, columns=[name], partitioning=None).column(name)
-        if column.null_count:
-            raise ArtifactError(f"'{path}', column '{name}': {column.null_count} missing values; leave those rows out")
-        values += column.to_pylist()
-    return values
-
-
 @DATASETS.register("hugging_face", parameters=HuggingFaceParameters)
 def hugging_face(parameters: HuggingFaceParameters) -> Source:
     """Encoded pictures in Parquet files, as Hugging Face's datasets library stores them."""
@@ -108,13 +78,12 @@ def hugging_face(parameters: HuggingFaceParameters) -> Source:
     count = sum(pq.read_metadata(path).num_rows for path in files)
     labels, names = np.full(count, UNLABELLED, np.int64), []
     if parameters.label is not None:
-        column = _column(files, parameters.label, [pa.types.is_integer], "integers from 0")
-        labels, names = np.array(column, np.int64), _class_names(_schema(files[0]), parameters.label)
+        column = column_values(files, parameters.label, "integers")
+        labels, names = np.array(column, np.int64), _class_names(schema_of(files[0]), parameters.label)
         check_labels(labels, len(names) or None, f"{where}, column '{parameters.label}'")
     ids = [f"row-{i:08d}" for i in range(count)]
     if parameters.image_id is not None:
-        kinds = [pa.types.is_integer, pa.types.is_string, pa.types.is_large_string]
-        ids = [str(v) for v in _column(files, parameters.image_id, kinds, "names or numbers")]
+        ids = [str(v) for v in column_values(files, parameters.image_id, "integers", "names")]
         check_unique(ids, f"{where}, column '{parameters.image_id}'")
 
     def encoded(column: str, indices: NDArray[np.int64]) -> list[bytes | None]:

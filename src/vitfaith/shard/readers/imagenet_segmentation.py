@@ -42,7 +42,9 @@ def _picture(file: h5py.File, index: int, settings: PictureParameters, where: st
 
     pixels = np.asarray(file[file["/value/img"][index, 0]])  # MATLAB's order: channel, column, row
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != np.uint8:
-        raise ArtifactError(f"{where}: {pixels.dtype} of shape {pixels.shape}; pictures are uint8 of shape (3, W, H)")
+        raise ArtifactError(
+            f"{where}: {pixels.dtype} of shape {pixels.shape}; they are uint8 of shape (3, W, H) in gtsegs_ijcv.mat"
+        )
     picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(2, 1, 0)))
     return picture.convert("RGB" if settings.channels == "rgb" else "L")
 
@@ -51,7 +53,9 @@ def _mask(file: h5py.File, index: int, where: str) -> NDArray[Any]:
     # the cell of an image holds a cell of masks, of which there is one
     mask = np.asarray(file[file[file["/value/gt"][index, 0]][0, 0]])
     if mask.ndim != 2 or not np.isin(mask, (0, 1)).all():
-        raise ArtifactError(f"{where}: mask of shape {mask.shape}, values {np.unique(mask)[:4]}; masks are 0 and 1")
+        raise ArtifactError(
+            f"{where}: mask of shape {mask.shape}, values {np.unique(mask)[:4]}; they are 0 and 1 in gtsegs_ijcv.mat"
+        )
     return mask.T
 
 

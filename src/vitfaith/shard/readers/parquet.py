@@ -1,4 +1,4 @@
-"""Parquet files of images: raw pixels as in our shards, or encoded pictures as Hugging Face's datasets have them."""
+"""Parquet files of raw pixels, with the columns of our shards."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.artifacts.images import decode_images, decode_truth
-from vitfaith.artifacts.schemas import OPTIONAL, SHARDS
-from vitfaith.artifacts.store import open_parquet
+from vitfaith.artifacts.schemas import TRUTH
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
 from vitfaith.shard.class_lists import check_labels, check_unique
+from vitfaith.shard.parquet_files import check_column, column_values, read_rows, schema_of
 from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
-from vitfaith.shard.row_groups import read_rows
 
 
 class ParquetParameters(Parameters):
@@ -29,23 +28,23 @@ class ParquetParameters(Parameters):
 def parquet(parameters: ParquetParameters) -> Source:
     """Images from one Parquet file with the columns of a shard (raw uint8 pixels, channel-first)."""
     path = parameters.path
-    handle = open_parquet(path, SHARDS)
-    index = handle.read(columns=["image_id", "label"])
-    ids = index.column("image_id").to_pylist()
+    schema = schema_of(path)
+    for name in ("channels", "height", "width"):
+        check_column(schema, name, path, "integers")
+    check_column(schema, "pixels", path, "bytes")
+    has_truth = TRUTH.name in schema.names
+    if has_truth:
+        check_column(schema, TRUTH.name, path, "bytes")
+    ids = [str(v) for v in column_values([path], "image_id", "names", "integers")]
     check_unique(ids, f"'{path}', column 'image_id'")
-    labels = index.column("label").to_numpy().astype(np.int64)
+    labels = np.array(column_values([path], "label", "integers"), np.int64)
     check_labels(labels[labels != UNLABELLED], None, f"'{path}', column 'label'")
-    has_truth = next(iter(OPTIONAL)) in handle.schema_arrow.names
-    shape = ["image_id", "channels", "height", "width"]
 
     def rows(indices: NDArray[np.int64], column: str) -> pa.Table:
-        table = read_rows([path], indices, [*shape, column])
-        nulls = {
-            f.name: table.column(f.name).null_count for f in SHARDS if not f.nullable and f.name in table.column_names
-        }
-        for name, count in nulls.items():
-            if count:
-                raise ArtifactError(f"'{path}', column '{name}': {count} missing values; write every image in full")
+        table = read_rows([path], indices, ["image_id", "channels", "height", "width", column])
+        for name in table.column_names:
+            if name != TRUTH.name and table.column(name).null_count:
+                raise ArtifactError(f"'{path}', column '{name}': missing values; write every image in full")
         return table
 
     def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -1,0 +1,97 @@
+"""Parquet files that others wrote: columns are checked by kind, rows read a batch at a time.
+
+Memory follows the rows that are asked for, not the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vitfaith.errors import ArtifactError, did_you_mean
+
+BATCH = 64
+"""Rows decoded at once; only those asked for are kept."""
+
+Kind = Callable[[pa.DataType], bool]
+
+KINDS: Mapping[str, tuple[Kind, ...]] = {
+    "integers": (pa.types.is_integer,),
+    "names": (pa.types.is_string, pa.types.is_large_string),
+    "bytes": (pa.types.is_binary, pa.types.is_large_binary),
+}
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The schema of a file; raises :class:`ArtifactError` when it is not there or no Parquet file."""
+    if not path.is_file():
+        raise ArtifactError(f"'{path}' does not exist; correct the path of the dataset")
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"'{path}' is not a readable Parquet file ({error}); fetch or write it again") from error
+
+
+def column_type(schema: pa.Schema, name: str, path: Path) -> pa.DataType:
+    """The type of a column; raises :class:`ArtifactError` when there is none."""
+    if name not in schema.names:
+        raise ArtifactError(f"'{path}' has no column '{name}'{did_you_mean(name, schema.names)}; name or add it")
+    return schema.field(name).type
+
+
+def check_column(schema: pa.Schema, name: str, path: Path, *kinds: str) -> None:
+    """Raise :class:`ArtifactError` unless the column is there and of one of the ``kinds`` (keys of :data:`KINDS`)."""
+    found = column_type(schema, name, path)
+    if not any(is_kind(found) for kind in kinds for is_kind in KINDS[kind]):
+        raise ArtifactError(f"'{path}', column '{name}': type {found}; write {' or '.join(kinds)}")
+
+
+def column_values(files: Sequence[Path], name: str, *kinds: str) -> list[Any]:
+    """The values of a column in all files; missing ones are an :class:`ArtifactError`."""
+    values: list[Any] = []
+    for path in files:
+        check_column(schema_of(path), name, path, *kinds)
+        column = pq.read_table(path, columns=[name], partitioning=None).column(name)
+        if column.null_count:
+            raise ArtifactError(f"'{path}', column '{name}': {column.null_count} missing values; leave those rows out")
+        values += column.to_pylist()
+    return values
+
+
+def read_rows(paths: Sequence[Path], indices: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+    """Rows ``indices`` (in that order) of the files set end to end; row groups without any are skipped.
+
+    Raises:
+        ArtifactError: a file is damaged.
+    """
+    order = np.argsort(indices, kind="stable")
+    wanted = np.asarray(indices)[order]
+    batches: list[pa.RecordBatch] = []
+    start = 0
+    schema = None
+    for path in paths:
+        try:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                for group in range(file.num_row_groups):
+                    stop = start + file.metadata.row_group(group).num_rows
+                    low, high = np.searchsorted(wanted, (start, stop))
+                    if low < high:
+                        for batch in file.iter_batches(BATCH, row_groups=[group], columns=list(columns)):
+                            low, high = np.searchsorted(wanted, (start, start + len(batch)))
+                            if low < high:
+                                batches.append(batch.take(pa.array(wanted[low:high] - start)))
+                            start += len(batch)
+                            if high == len(wanted):
+                                break
+                        schema = batches[-1].schema
+                    start = stop
+        except (pa.ArrowException, OSError) as error:
+            raise ArtifactError(f"'{path}' is damaged ({error}); fetch or write it again") from error
+    table = pa.Table.from_batches(batches, schema)
+    return table.take(pa.array(np.argsort(order)))
