@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.conftest import tiny_vit
@@ -81,3 +82,14 @@ def test_amounts_and_the_place() -> None:
     assert [amount(n) for n in (10, 41e6, 2.64e9, 3e12)] == ["1 MB", "41 MB", "2.6 GB", "3.0 TB"]
     assert disk_free(Path("results/of/a/study/that/is/not/there")) > 0
     assert room.memory_here() > 10**8
+
+
+def test_weights_of_another_image_size_pass(tmp_path: Path) -> None:
+    """timm's conversion resizes position tables; it works on shapes alone as well."""
+    save_file(dict(tiny_vit().backbone.state_dict()), tmp_path / "m.safetensors")
+    arguments = {
+        **{"img_size": 24, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3},
+        **{"mlp_ratio": 2.0, "num_classes": 5},
+    }
+    spec = {"timm": "vit_tiny_patch16_224", "arguments": arguments, "mean": None, "std": None}
+    assert load_classifier(spec, tmp_path / "m.safetensors", shapes_only=True).grid == (6, 6)

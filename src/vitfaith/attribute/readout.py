@@ -66,6 +66,12 @@ def _classify(backbone: nn.Module, features: Tensor) -> Tensor:
     fc_norm = getattr(backbone, "fc_norm", None)
     if isinstance(fc_norm, nn.Module):
         features = fc_norm(features)
-    logits: Tensor = _norm_and_head(backbone)[1](features)
+    head = _norm_and_head(backbone)[1]
+    if isinstance(head, nn.Linear) and head.in_features != features.shape[-1]:
+        raise InputError(
+            f"the head of {type(backbone).__name__} reads {head.in_features} features, a token has {features.shape[-1]}, so "
+            "legrad has no score of a single layer; leave legrad out"
+        )
+    logits: Tensor = head(features)
     distilled = getattr(backbone, "head_dist", None)
     return logits if distilled is None else (logits + distilled(features)) / 2

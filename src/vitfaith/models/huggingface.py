@@ -189,9 +189,12 @@ def _place_positions(state: dict[str, Tensor], backbone: nn.Module, *, antialias
     prefix = 1 if antialias else int(backbone.num_prefix_tokens)  # type: ignore[arg-type]
     side = round((table.shape[1] - prefix) ** 0.5)
     if table.shape[1] - prefix != rows * columns and side * side == table.shape[1] - prefix:
-        grid = table[:, prefix:].unflatten(1, (side, side)).permute(0, 3, 1, 2).float()
-        resized = functional.interpolate(grid, (rows, columns), mode="bicubic", antialias=antialias)
-        table = torch.cat([table[:, :prefix], resized.flatten(2).transpose(1, 2)], dim=1)
+        if table.is_meta:  # the shape is all there is
+            table = table.new_empty(1, prefix + rows * columns, table.shape[2])
+        else:
+            grid = table[:, prefix:].unflatten(1, (side, side)).permute(0, 3, 1, 2).float()
+            resized = functional.interpolate(grid, (rows, columns), mode="bicubic", antialias=antialias)
+            table = torch.cat([table[:, :prefix], resized.flatten(2).transpose(1, 2)], dim=1)
     if bool(getattr(backbone, "no_embed_class", False)):
         state["cls_token"] = state["cls_token"] + table[:, :1]
         table = table[:, 1:]

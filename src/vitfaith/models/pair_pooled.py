@@ -16,15 +16,13 @@ with without_compiler():
 class PairPooledViT(VisionTransformer):
     """A timm ViT whose head reads 2 · ``embed_dim`` features (Oquab et al. 2024, arXiv 2304.07193, §7.1).
 
-    Attributes:
-        global_pool: ``token_and_avg``; timm has no name for it. Registers are not read.
+    Registers are not read. ``global_pool`` stays ``token``: explainers that read attention take the class token's row,
+    as is done for DINO; gradients see both halves.
     """
 
     def __init__(self, *, num_classes: int, **arguments: Any) -> None:
         super().__init__(num_classes=0, **arguments)
         self.num_classes = num_classes
-        self.global_pool = "token_and_avg"  # type: ignore[assignment]
-        self.pool_include_prefix = True  # what the head reads begins with the first token
         self.head = nn.Linear(2 * self.embed_dim, num_classes)
 
     def pool(self, x: Tensor, pool_type: str | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from timm.models.vision_transformer import Block, ParallelThingsBlock, ResPostBl
 from torch import nn
 
 from vitfaith.errors import InputError
+from vitfaith.models.pair_pooled import PairPooledViT
 
 LAYER_NORMS = (nn.LayerNorm, LayerNorm, LayerNormFp32)
 RMS_NORMS = (nn.RMSNorm, RmsNorm)
@@ -37,7 +38,7 @@ def check_relprop(network: nn.Module) -> VisionTransformer:
     Raises:
         InputError: another architecture, a module or a pooling without a rule; the text names it.
     """
-    backbone = _check(network, _RELPROP, "LRP")
+    backbone = _check(network, _RELPROP, "LRP", (VisionTransformer, VisionTransformerDistilled))
     if backbone.global_pool not in ("token", "avg"):
         raise InputError(
             f"LRP has no rule for {backbone.global_pool!r} pooling; use a model pooled by 'token' or 'avg'"
@@ -51,16 +52,20 @@ def check_relprop(network: nn.Module) -> VisionTransformer:
 def check_gradient_rules(network: nn.Module) -> VisionTransformer:
     """``network``, if every non-linear module in it has a modified backward pass.
 
-    Covered: what :func:`check_relprop` covers, every pooling without weights, post-norm and parallel blocks.
+    Covered: what :func:`check_relprop` covers, every pooling without weights (also DINOv2's pair of class token and mean
+    patch), post-norm and parallel blocks.
 
     Raises:
         InputError: another architecture or a module without a rule; the text names it.
     """
-    return _check(network, _GRADIENT, "the modified backward pass")
+    kinds = (VisionTransformer, VisionTransformerDistilled, PairPooledViT)
+    return _check(network, _GRADIENT, "the modified backward pass", kinds)
 
 
-def _check(network: nn.Module, known: tuple[type[nn.Module], ...], job: str) -> VisionTransformer:
-    if type(network) not in (VisionTransformer, VisionTransformerDistilled):
+def _check(
+    network: nn.Module, known: tuple[type[nn.Module], ...], job: str, kinds: tuple[type[nn.Module], ...]
+) -> VisionTransformer:
+    if type(network) not in kinds:
         raise InputError(f"{job} has no rules for {type(network).__name__}; use a timm VisionTransformer")
     for name, module in network.named_modules():
         if name and type(module) not in known:
