@@ -57,8 +57,12 @@ def with_radius(frame: DataFrame, data: FigureData, parameters: ByRadius) -> Dat
 
 
 def draw_series(panel: Axes, part: DataFrame, smoothings: list[str], kinds: list[str], style: Style) -> None:
-    """Means with intervals over the radius in levels of 1/255: a colour and marker a smoothing, a line a kind."""
-    colours = style.colours(smoothings)
+    """Means with intervals over the radius in levels of 1/255: a colour and marker a smoothing, a line a kind.
+
+    Behind one smoothing alone, colours and markers tell the kinds apart.
+    """
+    one = len(smoothings) == 1 and len(kinds) > 1
+    colours = style.colours(kinds if one else smoothings)
     series = [(s, k) for s in smoothings for k in kinds]
     step = part["eps"].max() * 255 * 0.012
     for i, (smoothing, kind) in enumerate(series):
@@ -66,9 +70,15 @@ def draw_series(panel: Axes, part: DataFrame, smoothings: list[str], kinds: list
         if chosen.empty:
             continue
         marker, line = smoothings.index(smoothing), kinds.index(kind)
-        look = Look(colour=colours[smoothing], marker=MARKERS[marker % len(MARKERS)], line=LINES[line % len(LINES)])
+        if one:
+            marker, line = line, 0
+        look = Look(
+            colour=colours[kind if one else smoothing],
+            marker=MARKERS[marker % len(MARKERS)],
+            line=LINES[line % len(LINES)],
+        )
         at = 255 * chosen["eps"].to_numpy(float) + (i - (len(series) - 1) / 2) * step
-        label = " · ".join([style.label(smoothing), *([style.label(kind)] if len(kinds) > 1 else [])])
+        label = " · ".join([style.label(smoothing)] * (not one) + [style.label(kind)] * (len(kinds) > 1))
         radii = sorted({float(f"{255 * e:.4g}") for e in part["eps"]})
         panel.set_xticks(radii, [f"{r:g}" for r in radii])
         points(panel, chosen, at, look, vertical=True, line=True, label=label, markersize=3.0)
