@@ -24,6 +24,7 @@ from vitfaith.statistics import (
     paired_comparisons,
     paired_tests,
 )
+from vitfaith.statistics.agreement import correlations
 from vitfaith.statistics.paired import holm
 
 
@@ -209,3 +210,9 @@ def test_agreement_refuses_mixed_conditions() -> None:
 def test_importing_statistics_does_not_import_torch() -> None:
     code = "import sys, vitfaith.statistics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_two_points_correlate_fully() -> None:
+    assert correlations(np.array([0.0, 1.0]), np.array([3.0, 5.0])) == pytest.approx((1, 1))
+    assert correlations(np.array([0.0, 1.0]), np.array([5.0, 3.0])) == pytest.approx((-1, -1))
+    assert correlations(np.array([0.0, np.nan, 1.0]), np.array([5.0, 1.0, 5.0])) is None

@@ -70,4 +70,6 @@ def correlations(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float,
     x, y = x[kept], y[kept]
     if len(x) < 2 or x.min() == x.max() or y.min() == y.max():
         return None
-    return float(kendalltau(x, y, method="asymptotic").statistic), float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+    # the p-value is not used, and asymptotically fastest; for two points SciPy divides by zero there
+    method = "exact" if len(x) == 2 else "asymptotic"
+    return float(kendalltau(x, y, method=method).statistic), float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
