@@ -92,14 +92,18 @@ def test_drop_and_increase_equal_torchcam(
     assert values(result, "average_increase").mean() == theirs.summary()["conf_increase"]
 
 
-@pytest.mark.parametrize("output", ["probability", "log_probability"])
+@pytest.mark.parametrize("output", ["probability", "log_probability", "logit"])
 def test_completeness_textbook(
     output: str, vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:
     result = scored(vit, images, targets, image_ids, {"m": maps}, completeness_error={"output": output})
     for i in range(5):
-        ends = [distribution(vit, x)[targets[i]] for x in (images[i], torch.zeros(3, 16, 16))]
-        change = ends[0] - ends[1] if output == "log_probability" else math.exp(ends[0]) - math.exp(ends[1])
+        both = (images[i], torch.zeros(3, 16, 16))
+        ends = [float(distribution(vit, x)[targets[i]]) for x in both]
+        ends = [math.exp(end) for end in ends] if output == "probability" else ends
+        if output == "logit":
+            ends = [float(vit(x[None])[0, targets[i]].double()) for x in both]
+        change = ends[0] - ends[1]
         total = sum(float(v) for v in maps[i].flatten())
         assert values(result, "completeness_error")[i] == pytest.approx(abs(total - change), rel=1e-5)
 
@@ -107,11 +111,9 @@ def test_completeness_textbook(
 def test_a_complete_map_has_no_completeness_error(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:
-    change = []
-    for i in range(5):
-        ends = [distribution(vit, x)[targets[i]] for x in (images[i], torch.zeros(3, 16, 16))]
-        change.append(ends[0] - ends[1])
-    complete = maps + (torch.tensor(change, dtype=torch.float32) - maps.sum((1, 2)))[:, None, None] / 16
+    logits = vit(torch.cat([images, torch.zeros_like(images)])).double().unflatten(0, (2, 5))
+    change = (logits[0] - logits[1]).gather(1, targets[:, None])[:, 0].float()
+    complete = maps + (change - maps.sum((1, 2)))[:, None, None] / 16
     result = scored(vit, images, targets, image_ids, {"m": complete}, completeness_error={})
     assert (values(result, "completeness_error") < 1e-4).all()
 

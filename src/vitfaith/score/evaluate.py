@@ -14,6 +14,7 @@ from torch import Tensor
 
 import vitfaith.score.metrics  # noqa: F401  (registers every metric)
 from vitfaith.artifacts.schemas import CURVES, SCORES
+from vitfaith.attribute.masking import sum_in_patches
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Parameters
@@ -67,7 +68,8 @@ def evaluate(
         images: (B, C, H, W) float in [0, 1].
         targets: (B,) integer classes that the maps explain.
         image_ids: B different names; with ``seed`` they key every random number.
-        maps: method id → (B, rows, columns) float; the same grid for all.
+        maps: method id → (B, rows, columns) float, the same grid for all; or (B, H, W), for each pixel, which metrics
+            of patches sum over each patch of the classifier. Where both are given the clean images are asked twice.
         metrics: metric id → (registered name, its parameters); the id becomes the column ``metric``.
         batch_size: most images in a forward pass.
         labels: (B,) ground-truth classes, for metrics that need "labels".
@@ -79,6 +81,20 @@ def evaluate(
         InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
         ConfigError: unknown metric, parameters of another class, or a metric needs an input that is missing.
     """
+    pixelwise = {method for method, one in maps.items() if one.shape[1:] == images.shape[2:]}
+    if pixelwise and len(pixelwise) < len(maps):
+        parts = [{m: one for m, one in maps.items() if (m in pixelwise) == fine} for fine in (False, True)]
+        options = {"seed": seed, "labels": labels, "truth": truth, "extras": extras, "precision": precision}
+        first, second = (
+            evaluate(classifier, images, targets, image_ids, part, metrics, batch_size=batch_size, **options)  # type: ignore[arg-type]
+            for part in parts
+        )
+        return Evaluation(
+            pa.concat_tables([first.scores, second.scores]),
+            pa.concat_tables([first.curves, second.curves]),
+            first.forwards + second.forwards,
+            min(first.batch_size, second.batch_size),
+        )
     chosen = {name: _create(name, *entry) for name, entry in metrics.items()}
     available = {"labels": labels is not None, "truth": truth is not None}
     for name, metric in chosen.items():
@@ -159,6 +175,11 @@ def _context(
     flags = np.where(~finite.cpu().numpy(), "nan", np.where(constant.cpu().numpy(), "constant", ""))
     usable = finite & ~constant
     stacked = torch.where(usable[..., None, None], stacked, 0.0)
+    fine = None
+    if maps and tuple(stacked.shape[2:]) == tuple(images.shape[2:]) != classifier.grid:
+        fine, stacked = stacked, sum_in_patches(stacked.flatten(0, 1)[:, None], classifier.grid).unflatten(
+            0, stacked.shape[:2]
+        )
     context = ScoreContext(
         classifier,
         images,
@@ -171,6 +192,7 @@ def _context(
         labels,
         None if truth is None else truth.to(device),
         dict(extras or {}),
+        fine,
     )
     return context, flags
 

@@ -103,7 +103,8 @@ class IntervalSegment:
         maps, place = np.unique(keys, return_inverse=True)
         owner, method = np.divmod(maps, len(self.context.methods))
         owners = self._device(owner)
-        ranks = self.ranking.ranks(self.context.maps[owners, self._device(method)], owners)
+        source = self.context.maps if self.ranking.features.kind == "patch" else self.context.fine_maps
+        ranks = self.ranking.ranks(source[owners, self._device(method)], owners)
         ranks = ranks[self._device(place)]
         low, high = self._device(self.low[part])[:, None], self._device(self.high[part])[:, None]
         index = self._device(self.image[part])

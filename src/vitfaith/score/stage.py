@@ -57,10 +57,10 @@ def run_score(
             raise ArtifactError(
                 f"'{maps}': maps of '{method}' are of other images than '{images}' (missing: {missing[:3]}); delete the file and run again"
             )
-        if values.shape[1:] != classifier.grid:
+        if values.shape[1:] not in (classifier.grid, classifier.input_shape[1:]):
             raise ArtifactError(
                 f"'{maps}': maps of '{method}' are {values.shape[1]}×{values.shape[2]}, the model's patch grid is "
-                f"{classifier.grid[0]}×{classifier.grid[1]}; delete the file and run again"
+                f"{classifier.grid[0]}×{classifier.grid[1]} and its image another size; delete the file and run again"
             )
         stacked[method] = torch.from_numpy(values.copy()).to(device)
     pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255

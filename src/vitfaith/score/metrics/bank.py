@@ -141,6 +141,8 @@ class _Subsets(BankMetric[SubsetParameters]):
 
 @metric(
     "faithfulness_correlation",
+    formula="Pearson over random S of (a(S), d(S))",
+    value_range="[−1, 1]",
     direction="higher",
     citation="Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020",
     parameters=SubsetParameters,
@@ -153,6 +155,8 @@ class FaithfulnessCorrelation(_Subsets):
 
 @metric(
     "mu_fidelity",
+    formula="Spearman over random S of (a(S), d(S))",
+    value_range="[−1, 1]",
     direction="higher",
     citation="Fel et al., How Good is your Explanation?, WACV 2022",
     parameters=SubsetParameters,
@@ -165,6 +169,8 @@ class MuFidelity(_Subsets):
 
 @metric(
     "infidelity",
+    formula="mean over random S of (β a(S) − d(S))², β = Σ a(S) d(S) / Σ a(S)² or 1",
+    value_range="[0, ∞)",
     direction="lower",
     citation="Yeh et al., On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019",
     parameters=InfidelityParameters,
@@ -180,6 +186,8 @@ class Infidelity(_Subsets):
 
 @metric(
     "sensitivity_n",
+    formula="Pearson over random S with |S| = n of (a(S), d(S))",
+    value_range="[−1, 1]",
     direction="higher",
     citation="Ancona et al., Towards Better Understanding of Gradient-based Attribution Methods, ICLR 2018",
     parameters=SensitivityParameters,
@@ -196,6 +204,8 @@ class SensitivityN(BankMetric[SensitivityParameters]):
 
 @metric(
     "faithfulness_estimate",
+    formula="Pearson over patches i of (a_i, d({i}))",
+    value_range="[−1, 1]",
     direction="higher",
     citation="Alvarez-Melis & Jaakkola, Towards Robust Interpretability, NeurIPS 2018",
     parameters=BankParameters,
@@ -212,6 +222,8 @@ class FaithfulnessEstimate(BankMetric[BankParameters]):
 
 @metric(
     "single_deletion_score",
+    formula="Spearman over cells C of a 4 × 4 grid of (a(C), d(C))",
+    value_range="[−1, 1]",
     direction="higher",
     citation="Hesse et al., Benchmarking the Attribution Quality of Vision Models (IDSDS), NeurIPS 2024",
     parameters=CellParameters,
@@ -231,6 +243,8 @@ class SingleDeletionScore(BankMetric[CellParameters]):
 
 @metric(
     "monotonicity_correlation",
+    formula="Spearman over patches i of (abs(a_i), mean of d({i})²)",
+    value_range="[−1, 1]",
     direction="higher",
     citation="Nguyen & Martínez, On Quantitative Aspects of Model Interpretability, 2020",
     parameters=MonotonicityParameters,

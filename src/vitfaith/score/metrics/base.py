@@ -53,12 +53,14 @@ class ScoreContext:
         targets: (B,) int64, the explained class.
         image_ids: B names; with ``seed`` they key every random number.
         methods: M names, the order of axis 1 of ``maps``.
-        maps: (B, M, rows, columns) float32; unusable maps are all zero here.
+        maps: (B, M, rows, columns) float32 on the patch grid; unusable maps are all zero here.
         usable: (B, M) bool; False where the map is flagged. Values there are replaced by NaN and need not be computed.
         seed: the study's seed.
         labels: (B,) int64 ground-truth classes, or None.
         truth: (B, H, W) ground-truth segmentation (1 object, 0 background, −1 ignored), or None.
         extras: further inputs by name (stored responses, in-fill images …).
+        pixel_maps: (B, M, H, W) where a method gave its maps for each pixel (``maps`` then holds their sums over
+            patches, and other methods' maps are upsampled here), else None.
     """
 
     classifier: Classifier
@@ -72,6 +74,12 @@ class ScoreContext:
     labels: Tensor | None = None
     truth: Tensor | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+    pixel_maps: Tensor | None = None
+
+    @property
+    def fine_maps(self) -> Tensor:
+        """The maps for what is smaller than a patch: ``pixel_maps``, or ``maps`` for the reader to upsample."""
+        return self.maps if self.pixel_maps is None else self.pixel_maps
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,8 @@ def metric(
     *,
     direction: Direction,
     citation: str,
+    formula: str = "",
+    value_range: str = "",
     parameters: type[Parameters] = Parameters,
     needs: tuple[Need, ...] = (),
     **traits: Any,
@@ -177,6 +187,7 @@ def metric(
 
     Args:
         direction: whether "higher" or "lower" values are better ("none": a diagnostic).
+        formula, value_range: for the page of metrics, in its notation.
         needs: inputs besides the maps; a study without them gets an error that names them.
         traits: anything else the listings should show.
     """
@@ -188,6 +199,8 @@ def metric(
             parameters=parameters,
             citation=citation,
             direction=direction,
+            formula=formula,
+            value_range=value_range,
             needs=frozenset(needs),
             **traits,
         )(implementation)

@@ -27,7 +27,14 @@ class CheferParameters(LevelParameters, LabelledParameters):
         return EqualSteps(10, last=9)
 
 
-@metric("chefer_positive", direction="lower", citation=CHEFER, parameters=CheferParameters)
+@metric(
+    "chefer_positive",
+    formula="100 ∫ 1[arg-max at φ = label] dφ over 0 … 0.9, MoRF",
+    value_range="[0, 90]",
+    direction="lower",
+    citation=CHEFER,
+    parameters=CheferParameters,
+)
 class CheferPositive(CurveMetric[CheferParameters]):
     """100 × area under 0/1 correctness over 0 … 90 % removed, most relevant first (0 to 90).
 
@@ -44,7 +51,14 @@ class CheferPositive(CurveMetric[CheferParameters]):
         return 10 * unit_area(correct(curves[0], reference_classes(context, self.parameters.reference)))
 
 
-@metric("chefer_negative", direction="higher", citation=CHEFER, parameters=CheferParameters)
+@metric(
+    "chefer_negative",
+    formula="100 ∫ 1[arg-max at φ = label] dφ over 0 … 0.9, LeRF",
+    value_range="[0, 90]",
+    direction="higher",
+    citation=CHEFER,
+    parameters=CheferParameters,
+)
 class CheferNegative(CheferPositive):
     """100 × area under 0/1 correctness over 0 … 90 % removed, least relevant first (0 to 90)."""
 

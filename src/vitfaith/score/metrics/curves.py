@@ -22,7 +22,14 @@ RISE = "Petsiuk et al., RISE, BMVC 2018"
 SACO = "Wu et al., On the Faithfulness of Vision Transformer Explanations, CVPR 2024"
 
 
-@metric("deletion_auc", direction="lower", citation=RISE, parameters=CurveParameters)
+@metric(
+    "deletion_auc",
+    formula="∫ p(φ) dφ, MoRF",
+    value_range="[0, 1]",
+    direction="lower",
+    citation=RISE,
+    parameters=CurveParameters,
+)
 class DeletionAuc(CurveMetric[CurveParameters]):
     """Area under the target's probability while the most relevant features are removed first."""
 
@@ -35,7 +42,14 @@ class DeletionAuc(CurveMetric[CurveParameters]):
         return area(curves[0].probability, shares_of(curves[0]))
 
 
-@metric("insertion_auc", direction="higher", citation=RISE, parameters=CurveParameters)
+@metric(
+    "insertion_auc",
+    formula="∫ p(φ) dφ, LeRF",
+    value_range="[0, 1]",
+    direction="higher",
+    citation=RISE,
+    parameters=CurveParameters,
+)
 class InsertionAuc(CurveMetric[CurveParameters]):
     """Area under the target's probability while the most relevant features are restored first.
 
@@ -52,7 +66,14 @@ class InsertionAuc(CurveMetric[CurveParameters]):
         return area(curves[0].probability, shares_of(curves[0]))
 
 
-@metric("abpc", direction="higher", citation="Li et al., M4, NeurIPS 2023", parameters=CurveParameters)
+@metric(
+    "abpc",
+    formula="∫ p(φ) dφ of LeRF − the same of MoRF",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation="Li et al., M4, NeurIPS 2023",
+    parameters=CurveParameters,
+)
 class AreaBetween(CurveMetric[CurveParameters]):
     """Area between the LeRF and the MoRF curve of the target's probability."""
 
@@ -66,7 +87,14 @@ class AreaBetween(CurveMetric[CurveParameters]):
         return area(lerf.probability, shares_of(lerf)) - area(morf.probability, shares_of(morf))
 
 
-@metric("aopc", direction="higher", citation=SACO, parameters=CurveParameters)
+@metric(
+    "aopc",
+    formula="mean over k ≥ 1 of p(0) − p(k), MoRF",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation=SACO,
+    parameters=CurveParameters,
+)
 class Aopc(CurveMetric[CurveParameters]):
     """Mean fall of the target's probability over the steps, most relevant features removed first.
 
@@ -83,7 +111,14 @@ class Aopc(CurveMetric[CurveParameters]):
         return aopc(curves[0].probability, shares_of(curves[0]))
 
 
-@metric("log_odds", direction="lower", citation=SACO, parameters=CurveParameters)
+@metric(
+    "log_odds",
+    formula="mean over k ≥ 1 of log p(k) − log p(0), MoRF",
+    value_range="(−∞, ∞)",
+    direction="lower",
+    citation=SACO,
+    parameters=CurveParameters,
+)
 class LogOdds(CurveMetric[CurveParameters]):
     """Mean of log p(x_k)/p(x) over the steps, most relevant features removed first."""
 
@@ -96,7 +131,14 @@ class LogOdds(CurveMetric[CurveParameters]):
         return log_odds(curves[0].log_probability, shares_of(curves[0]))
 
 
-@metric("comprehensiveness_saco", direction="lower", citation=SACO, parameters=CurveParameters)
+@metric(
+    "comprehensiveness_saco",
+    formula="mean over k ≥ 1 of p(0) − p(k), LeRF",
+    value_range="[−1, 1]",
+    direction="lower",
+    citation=SACO,
+    parameters=CurveParameters,
+)
 class ComprehensivenessSaco(CurveMetric[CurveParameters]):
     """What the paper of SaCo calls comprehensiveness: AOPC with the least relevant features removed first.
 
@@ -112,7 +154,14 @@ class ComprehensivenessSaco(CurveMetric[CurveParameters]):
         return aopc(curves[0].probability, shares_of(curves[0]))
 
 
-@metric("morf_mean", direction="lower", citation="Samek et al., TNNLS 2017", parameters=CurveParameters)
+@metric(
+    "morf_mean",
+    formula="mean over k ≥ 1 of p(k), MoRF",
+    value_range="[0, 1]",
+    direction="lower",
+    citation="Samek et al., TNNLS 2017",
+    parameters=CurveParameters,
+)
 class MorfMean(CurveMetric[CurveParameters]):
     """Mean target probability over the steps, most relevant features removed first."""
 
@@ -125,14 +174,28 @@ class MorfMean(CurveMetric[CurveParameters]):
         return mean_after_start(curves[0].probability, shares_of(curves[0]))
 
 
-@metric("lerf_mean", direction="higher", citation="Samek et al., TNNLS 2017", parameters=CurveParameters)
+@metric(
+    "lerf_mean",
+    formula="mean over k ≥ 1 of p(k), LeRF",
+    value_range="[0, 1]",
+    direction="higher",
+    citation="Samek et al., TNNLS 2017",
+    parameters=CurveParameters,
+)
 class LerfMean(MorfMean):
     """Mean target probability over the steps, least relevant features removed first."""
 
     orders: ClassVar[tuple[Order, ...]] = ("lerf",)
 
 
-@metric("kl_auc_morf", direction="higher", citation="Nalmpantis et al., Vision DiffMask", parameters=CurveParameters)
+@metric(
+    "kl_auc_morf",
+    formula="∫ KL(clean ‖ at φ) dφ, MoRF",
+    value_range="[0, ∞) nats",
+    direction="higher",
+    citation="Nalmpantis et al., Vision DiffMask",
+    parameters=CurveParameters,
+)
 class KlMorf(CurveMetric[CurveParameters]):
     """Area under KL(clean ‖ perturbed) between the class distributions, most relevant features removed first."""
 
@@ -145,7 +208,14 @@ class KlMorf(CurveMetric[CurveParameters]):
         return area(curves[0].kl, shares_of(curves[0]))
 
 
-@metric("kl_auc_lerf", direction="lower", citation="Nalmpantis et al., Vision DiffMask", parameters=CurveParameters)
+@metric(
+    "kl_auc_lerf",
+    formula="∫ KL(clean ‖ at φ) dφ, LeRF",
+    value_range="[0, ∞) nats",
+    direction="lower",
+    citation="Nalmpantis et al., Vision DiffMask",
+    parameters=CurveParameters,
+)
 class KlLerf(KlMorf):
     """Area under KL(clean ‖ perturbed) between the class distributions, least relevant features removed first."""
 
@@ -156,7 +226,14 @@ class AccuracyParameters(CurveParameters, LabelledParameters):
     """A removal curve, and which class counts as correct."""
 
 
-@metric("accuracy_auc", direction="lower", citation=SACO, parameters=AccuracyParameters)
+@metric(
+    "accuracy_auc",
+    formula="∫ 1[arg-max at φ = label] dφ, MoRF",
+    value_range="[0, 1]",
+    direction="lower",
+    citation=SACO,
+    parameters=AccuracyParameters,
+)
 class AccuracyAuc(CurveMetric[AccuracyParameters]):
     """Area under 0/1 correctness, most relevant features first; its mean over images is the area under accuracy."""
 

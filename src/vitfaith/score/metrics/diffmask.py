@@ -28,7 +28,14 @@ class DiffMaskParameters(CurveParameters):
     steps: int = 28
 
 
-@metric("diffmask_positive_nll", direction="higher", citation=DIFFMASK, parameters=DiffMaskParameters)
+@metric(
+    "diffmask_positive_nll",
+    formula="Σ of 28 trapezoids of −log p, MoRF",
+    value_range="[0, ∞)",
+    direction="higher",
+    citation=DIFFMASK,
+    parameters=DiffMaskParameters,
+)
 class PositiveNll(CurveMetric[DiffMaskParameters]):
     """Area under −log p(target), most relevant first, trapezoids of unit width (the paper's "pos. KL")."""
 
@@ -41,14 +48,28 @@ class PositiveNll(CurveMetric[DiffMaskParameters]):
         return unit_area(-curves[0].log_probability)
 
 
-@metric("diffmask_negative_nll", direction="lower", citation=DIFFMASK, parameters=DiffMaskParameters)
+@metric(
+    "diffmask_negative_nll",
+    formula="Σ of 28 trapezoids of −log p, LeRF",
+    value_range="[0, ∞)",
+    direction="lower",
+    citation=DIFFMASK,
+    parameters=DiffMaskParameters,
+)
 class NegativeNll(PositiveNll):
     """Area under −log p(target), least relevant first, trapezoids of unit width (the paper's "neg. KL")."""
 
     orders: ClassVar[tuple[Order, ...]] = ("lerf",)
 
 
-@metric("diffmask_positive_probability", direction="lower", citation=DIFFMASK, parameters=DiffMaskParameters)
+@metric(
+    "diffmask_positive_probability",
+    formula="Σ of 28 trapezoids of p, MoRF",
+    value_range="[0, 28]",
+    direction="lower",
+    citation=DIFFMASK,
+    parameters=DiffMaskParameters,
+)
 class PositiveProbability(CurveMetric[DiffMaskParameters]):
     """Area under p(target), most relevant first, trapezoids of unit width, at most 28 (the paper's "pos. acc")."""
 
@@ -61,7 +82,14 @@ class PositiveProbability(CurveMetric[DiffMaskParameters]):
         return unit_area(curves[0].probability)
 
 
-@metric("diffmask_negative_probability", direction="higher", citation=DIFFMASK, parameters=DiffMaskParameters)
+@metric(
+    "diffmask_negative_probability",
+    formula="Σ of 28 trapezoids of p, LeRF",
+    value_range="[0, 28]",
+    direction="higher",
+    citation=DIFFMASK,
+    parameters=DiffMaskParameters,
+)
 class NegativeProbability(PositiveProbability):
     """Area under p(target), least relevant first, trapezoids of unit width, at most 28 (the paper's "neg. acc")."""
 

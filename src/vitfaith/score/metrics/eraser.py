@@ -36,7 +36,14 @@ class KeptShareParameters(ShareParameters):
         return KeptShares(self.shares)
 
 
-@metric("comprehensiveness", direction="higher", citation=ERASER, parameters=ShareParameters)
+@metric(
+    "comprehensiveness",
+    formula="mean over shares q of p(0) − p(top q removed)",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation=ERASER,
+    parameters=ShareParameters,
+)
 class Comprehensiveness(CurveMetric[ShareParameters]):
     """Mean fall of the target's probability when the most relevant share of the features is removed.
 
@@ -52,7 +59,14 @@ class Comprehensiveness(CurveMetric[ShareParameters]):
         return aopc(curves[0].probability, shares_of(curves[0]))
 
 
-@metric("sufficiency", direction="lower", citation=ERASER, parameters=KeptShareParameters)
+@metric(
+    "sufficiency",
+    formula="mean over shares q of p(0) − p(all but top q removed)",
+    value_range="[−1, 1]",
+    direction="lower",
+    citation=ERASER,
+    parameters=KeptShareParameters,
+)
 class Sufficiency(CurveMetric[KeptShareParameters]):
     """Mean fall of the target's probability when only the most relevant share of the features is kept."""
 

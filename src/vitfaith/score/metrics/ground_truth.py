@@ -41,7 +41,7 @@ class TruthMetric(Metric[P], Generic[P]):
         for image in range(len(context.images)):  # one at a time: M maps of all pixels in float64 fill the memory
             truth = context.truth[image]
             flags.append(truth_flag(truth))
-            maps = upsample(context.maps[image].double(), truth.shape)
+            maps = upsample(context.fine_maps[image].double(), truth.shape)
             for variant, column in self.score(maps, truth, flags[-1]).items():
                 values.setdefault(variant, []).append(column)
         table = [[flag] * len(context.methods) for flag in flags]
@@ -64,6 +64,8 @@ class _OneValue(TruthMetric[P], Generic[P]):
 
 @metric(
     "segmentation",
+    formula="pixel accuracy, mIoU of sums over images; mAP, F1: means; object = map above its mean",
+    value_range="[0, 1]",
     direction="higher",
     pooled=True,
     citation="Chefer et al., Transformer Interpretability Beyond Attention Visualization, CVPR 2021",
@@ -83,7 +85,7 @@ class Segmentation(Metric[Parameters]):
 
         assert context.truth is not None
         rows: list[dict[str, Tensor]] = []
-        for maps, truth in zip(context.maps, context.truth, strict=True):
+        for maps, truth in zip(context.fine_maps, context.truth, strict=True):
             pixels = localisation.unit_range(upsample(maps.double(), truth.shape))
             row = localisation.segmentation_counts(pixels, truth)
             row["average_precision"] = localisation.two_channel_average_precision(pixels, truth)
@@ -96,6 +98,8 @@ class Segmentation(Metric[Parameters]):
 
 @metric(
     "localisation_ap",
+    formula="average precision of pixels of T by the map",
+    value_range="[0, 1]",
     direction="higher",
     citation="average precision of the object's pixels",
     needs=("truth",),
@@ -110,7 +114,14 @@ class LocalisationAp(_OneValue[Parameters]):
         return average_precision(maps[:, truth >= 0], truth[truth >= 0] == 1)
 
 
-@metric("localisation_auroc", direction="higher", citation="area under the ROC curve", needs=("truth",))
+@metric(
+    "localisation_auroc",
+    formula="P(map on T > map off T) + P(equal) / 2",
+    value_range="[0, 1]",
+    direction="higher",
+    citation="area under the ROC curve",
+    needs=("truth",),
+)
 class LocalisationAuroc(_OneValue[Parameters]):
     """Chance that the map is higher on a pixel of the object than on one of the background."""
 
@@ -123,6 +134,8 @@ class LocalisationAuroc(_OneValue[Parameters]):
 
 @metric(
     "localisation_best_iou",
+    formula="max over t of IoU(map ≥ t, T)",
+    value_range="[0, 1]",
     direction="higher",
     citation="Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020",
     needs=("truth",),
@@ -145,6 +158,8 @@ class PointingParameters(Parameters):
 
 @metric(
     "pointing_game",
+    formula="1[distance of the arg-max to T ≤ tolerance]",
+    value_range="{0, 1}",
     direction="higher",
     citation="Zhang et al., Top-Down Neural Attention by Excitation Backprop, IJCV 2018",
     parameters=PointingParameters,
@@ -162,6 +177,8 @@ class PointingGame(_OneValue[PointingParameters]):
 
 @metric(
     "energy_pointing_game",
+    formula="Σ over T of max(a, 0) / Σ of max(a, 0)",
+    value_range="[0, 1]",
     direction="higher",
     citation="Wang et al., Score-CAM, CVPR-W 2020; Arras et al., 2022 (relevance mass accuracy)",
     needs=("truth",),
@@ -178,6 +195,8 @@ class EnergyPointingGame(_OneValue[Parameters]):
 
 @metric(
     "relevance_rank_accuracy",
+    formula="share of T among the |T| highest pixels",
+    value_range="[0, 1]",
     direction="higher",
     citation="Arras et al., CLEVR-XAI, Information Fusion 2022",
     needs=("truth",),

@@ -32,7 +32,14 @@ class IrofParameters(FillParameters):
         return Stride(1)
 
 
-@metric("irof", direction="higher", citation="Rieger & Hansen, IROF, 2020", parameters=IrofParameters)
+@metric(
+    "irof",
+    formula="1 − ∫ p(k) / p(0) d(k/L) over L superpixels, MoRF",
+    value_range="(−∞, 1]",
+    direction="higher",
+    citation="Rieger & Hansen, IROF, 2020",
+    parameters=IrofParameters,
+)
 class Irof(CurveMetric[IrofParameters]):
     """Area over p(x_k)/p(x) while superpixels are removed, most relevant first; fractions of their number, 0 to 1."""
 

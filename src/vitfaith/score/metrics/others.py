@@ -44,7 +44,7 @@ class SoftMask(Prepared):
 
         def make(start: int, stop: int) -> Tensor:
             index = image[start:stop]
-            masks = upsample(context.maps[index, method[start:stop]], context.images.shape[2:])
+            masks = upsample(context.fine_maps[index, method[start:stop]], context.images.shape[2:])
             low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
             weight = ((masks - low) / (high - low))[:, None]
             return weight * context.images[index] + (1 - weight) * background[index]
@@ -82,7 +82,14 @@ class _SoftMasked(Metric[SoftMaskParameters]):
         raise NotImplementedError
 
 
-@metric("average_drop", direction="lower", citation=GRAD_CAM_PP, parameters=SoftMaskParameters)
+@metric(
+    "average_drop",
+    formula="max(0, p(x) − p(m ⊙ x)) / p(x)",
+    value_range="[0, 1]",
+    direction="lower",
+    citation=GRAD_CAM_PP,
+    parameters=SoftMaskParameters,
+)
 class AverageDrop(_SoftMasked):
     """Share of the class probability that is lost when the image is multiplied by its map."""
 
@@ -91,7 +98,14 @@ class AverageDrop(_SoftMasked):
         return (clean - masked).clamp(min=0) / clean
 
 
-@metric("average_increase", direction="higher", citation=GRAD_CAM_PP, parameters=SoftMaskParameters)
+@metric(
+    "average_increase",
+    formula="1[p(m ⊙ x) > p(x)]",
+    value_range="{0, 1}",
+    direction="higher",
+    citation=GRAD_CAM_PP,
+    parameters=SoftMaskParameters,
+)
 class AverageIncrease(_SoftMasked):
     """Whether the class probability rises when the image is multiplied by its map (0 or 1)."""
 
@@ -102,6 +116,8 @@ class AverageIncrease(_SoftMasked):
 
 @metric(
     "average_gain",
+    formula="max(0, p(m ⊙ x) − p(x)) / (1 − p(x))",
+    value_range="[0, 1]",
     direction="higher",
     citation="Zhang et al., Opti-CAM, CVIU 2024",
     parameters=SoftMaskParameters,
@@ -118,11 +134,13 @@ class CompletenessParameters(FillParameters):
     """The baseline that the explainer attributes against, and the output whose change it should add up to."""
 
     fill: FillChoice = "black"
-    output: Literal["probability", "log_probability"] = "log_probability"
+    output: Literal["probability", "log_probability", "logit"] = "logit"
 
 
 @metric(
     "completeness_error",
+    formula="abs(Σ a − (f(x) − f(baseline))), f the logit",
+    value_range="[0, ∞)",
     direction="lower",
     citation="Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017",
     parameters=CompletenessParameters,
@@ -158,6 +176,8 @@ def entropy(maps: Tensor) -> Tensor:
 
 @metric(
     "sparsity_gini",
+    formula="Gini index of abs(a)",
+    value_range="[0, 1)",
     direction="higher",
     citation="Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, ICML 2020",
 )
@@ -171,6 +191,8 @@ class SparsityGini(Metric[Parameters]):
 
 @metric(
     "entropy",
+    formula="−Σ s log s, s = abs(a) / Σ abs(a)",
+    value_range="[0, log P]",
     direction="lower",
     citation="Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020 (complexity)",
 )

@@ -27,7 +27,14 @@ class FlippingParameters(LevelParameters):
         return Stride(self.features_in_step)
 
 
-@metric("pixel_flipping", direction="lower", citation="Bach et al., PLoS ONE 2015", parameters=FlippingParameters)
+@metric(
+    "pixel_flipping",
+    formula="mean over k ≥ 1 of p(k), MoRF",
+    value_range="[0, 1]",
+    direction="lower",
+    citation="Bach et al., PLoS ONE 2015",
+    parameters=FlippingParameters,
+)
 class PixelFlipping(CurveMetric[FlippingParameters]):
     """Mean of the target's probability while the features are removed one by one, most relevant first."""
 
@@ -58,7 +65,14 @@ class RegionParameters(FillParameters):
         return Stride(1, self.regions)
 
 
-@metric("region_perturbation", direction="higher", citation="Samek et al., TNNLS 2017", parameters=RegionParameters)
+@metric(
+    "region_perturbation",
+    formula="mean over k ≥ 0 of p(0) − p(k), squares, MoRF",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation="Samek et al., TNNLS 2017",
+    parameters=RegionParameters,
+)
 class RegionPerturbation(CurveMetric[RegionParameters]):
     """AOPC of Samek et al.: mean fall of the target's probability over k = 0 … L removed regions."""
 

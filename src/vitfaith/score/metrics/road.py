@@ -52,7 +52,14 @@ class _Road(CurveMetric[RoadParameters]):
         return mean_after_start(values, shares_of(curve))
 
 
-@metric("road_morf", direction="lower", citation=ROAD, parameters=RoadParameters)
+@metric(
+    "road_morf",
+    formula="mean over shares of p, MoRF, pixels imputed",
+    value_range="[0, 1]",
+    direction="lower",
+    citation=ROAD,
+    parameters=RoadParameters,
+)
 class RoadMorf(_Road):
     """Mean target probability (or accuracy) after imputing the most relevant pixels from the others."""
 
@@ -63,14 +70,28 @@ class RoadMorf(_Road):
         return self.level_of(context, curves[0])
 
 
-@metric("road_lerf", direction="higher", citation=ROAD, parameters=RoadParameters)
+@metric(
+    "road_lerf",
+    formula="mean over shares of p, LeRF, pixels imputed",
+    value_range="[0, 1]",
+    direction="higher",
+    citation=ROAD,
+    parameters=RoadParameters,
+)
 class RoadLerf(RoadMorf):
     """Mean target probability (or accuracy) after imputing the least relevant pixels from the others."""
 
     orders: ClassVar[tuple[Order, ...]] = ("lerf",)
 
 
-@metric("road_combined", direction="higher", citation=ROAD, parameters=RoadParameters)
+@metric(
+    "road_combined",
+    formula="(road_lerf − road_morf) / 2",
+    value_range="[−½, ½]",
+    direction="higher",
+    citation=ROAD,
+    parameters=RoadParameters,
+)
 class RoadCombined(_Road):
     """Half the difference between ``road_lerf`` and ``road_morf``."""
 

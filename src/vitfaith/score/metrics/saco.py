@@ -48,7 +48,8 @@ class _Saco(Metric[SacoParameters]):
         from vitfaith.score.ranking import upsample
         from vitfaith.score.saco import group_salience
 
-        p, maps = self.parameters, context.maps.flatten(0, 1)
+        p = self.parameters
+        maps = (context.fine_maps if p.level == "pixel" else context.maps).flatten(0, 1)
         size = context.images.shape[2:]
         clean = responses[Clean()].probability[:, None, None]
         values = {}
@@ -64,7 +65,14 @@ class _Saco(Metric[SacoParameters]):
         return values
 
 
-@metric("saco", direction="higher", citation=CITATION, parameters=SacoParameters)
+@metric(
+    "saco",
+    formula="Σ_{i<j} ±(s_i − s_j) / Σ_{i<j} (s_i − s_j), + where d_i ≥ d_j; s, d of K groups",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation=CITATION,
+    parameters=SacoParameters,
+)
 class Saco(_Saco):
     """Do groups of features with more salience cause larger drops? Pairs weighted by their gap in salience."""
 
@@ -75,7 +83,14 @@ class Saco(_Saco):
         return self._read(context, responses, saco)
 
 
-@metric("saco_rank", direction="higher", citation=CITATION, parameters=SacoParameters)
+@metric(
+    "saco_rank",
+    formula="Σ_{i<j} ±1 / number of pairs with s_i > s_j, + where d_i ≥ d_j",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation=CITATION,
+    parameters=SacoParameters,
+)
 class SacoRank(_Saco):
     """SaCo with every pair of groups counted alike, so that one dominant group does not decide."""
 
