@@ -76,6 +76,7 @@ def test_a_head_with_the_classes_of_the_images(tmp_path: Path, weights: dict[int
     written(tmp_path / "images", tmp_path, weights[2])
     assert read_yaml(tmp_path / "study.yaml")["models"]["model"]["arguments"] == {"num_classes": 2}
     assert "are labels" not in (tmp_path / "study.yaml").read_text()
+    assert read_yaml(tmp_path / "study.yaml")["figures"]["gallery"] == {"classes": ["cat", "dog"]}
 
 
 @pytest.mark.parametrize(

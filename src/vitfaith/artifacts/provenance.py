@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LIBRARIES = ("diffusers", "numpy", "pyarrow", "timm", "torch", "torchattacks")
+LIBRARIES = ("diffusers", "numpy", "pillow", "pyarrow", "timm", "torch", "torchattacks")
 
 
 def provenance(stage: str, spec: Mapping[str, Any], code: str, **facts: Any) -> dict[str, Any]:

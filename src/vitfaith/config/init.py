@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 IMAGES = 200
 """Images of the first run; enough for error bars of a few hundredths."""
 
+NAMED = 50
+"""Most classes whose names are written out for the gallery."""
+
 _WNID = re.compile(r"n\d{8}")
 _EXPLAINERS = {
     "random": "{}",
@@ -182,6 +185,9 @@ def write_config(model: str, images: Path, out: Path, weights: Path | None = Non
             "give `classes`\n  # (docs/datasets.md). Accuracies depend on it; explanations are of the class that the model predicts."
         )
         notes.append(f"the model has {found.classes} classes: see the remark under datasets")
+    figures = dict.fromkeys(_FIGURES, "{}")
+    if len(source.classes) == found.classes <= NAMED:
+        figures["gallery"] = _flow({"classes": list(source.classes)})
     count = min(IMAGES, len(source.labels))
     masks = _open(reader).masks is not None
     metrics = _METRICS | (dict.fromkeys(_LOCALISATION, "{}") if masks else {})
@@ -221,7 +227,7 @@ stability:
 compute: {{batch_size: 64}} # halved by itself when memory runs out
 
 figures:
-{_lines(dict.fromkeys(_FIGURES, "{}"))}
+{_lines(figures)}
 
 experiments:
   first:
