@@ -15,7 +15,8 @@ from tests.conftest import tiny_vit
 from vitfaith.attribute.context import Context
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.attribute.relevance.full_gradient import FullGradient, full_gradient
-from vitfaith.attribute.relevance.modified import modified_backward
+from vitfaith.attribute.relevance.gamma import gamma_linear
+from vitfaith.attribute.relevance.modified import Rules, modified_backward
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
@@ -70,15 +71,15 @@ def test_attnlrp_and_cp_lrp_differ(images: Tensor, targets: Tensor) -> None:
 def test_fullgrad_is_complete(variant: str, images: Tensor, targets: Tensor) -> None:
     """Inputs and biases add up to the logit; in float32 to its rounding."""
     classifier = double(**VARIANTS[variant])
-    found = full_gradient(classifier, images, targets, "constant")
+    found = full_gradient(classifier, images, targets, Rules("constant"))
     torch.testing.assert_close(found.score, classifier(images.double()).gather(1, targets[:, None])[:, 0])
     assert float(found.completeness_gap.max()) < 1e-10
-    single = full_gradient(classifier.float(), images, targets, "constant")
+    single = full_gradient(classifier.float(), images, targets, Rules("constant"))
     assert float(single.completeness_gap.max()) < 1e-4
 
 
 def test_fullgrad_of_a_distilled_model_is_complete(images: Tensor, targets: Tensor) -> None:
-    assert float(full_gradient(distilled(), images, targets, "constant").completeness_gap.max()) < 1e-10
+    assert float(full_gradient(distilled(), images, targets, Rules("constant")).completeness_gap.max()) < 1e-10
 
 
 def test_plain_fullgrad_is_not_complete(images: Tensor, targets: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +89,7 @@ def test_plain_fullgrad_is_not_complete(images: Tensor, targets: Tensor, monkeyp
     from vitfaith.attribute.relevance import full_gradient as module
 
     monkeypatch.setattr(module, "modified_backward", lambda *_: contextlib.nullcontext())
-    found = full_gradient(double(), images, targets, "constant")
+    found = full_gradient(double(), images, targets, Rules("constant"))
     assert float((found.completeness_gap / found.score.abs()).median()) > 0.1
 
 
@@ -105,7 +106,7 @@ def test_libra_gradient_at_pixels_is_cp_lrp(vit: Classifier, images: Tensor, tar
 def test_the_forward_is_unchanged(variant: str, attention: Any, images: Tensor) -> None:
     classifier = double(**VARIANTS[variant])
     expected = classifier(images.double())
-    with modified_backward(classifier.backbone, attention):
+    with modified_backward(classifier.backbone, Rules(attention)):
         found = classifier(images.double())
     tolerance = 1e-5 if variant == "norm in float32" else 1e-10  # timm rounds there, the modified pass does not
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
@@ -116,7 +117,7 @@ def test_a_forward_that_someone_else_replaced_comes_back(images: Tensor) -> None
     norm: Any = classifier.backbone.norm
     theirs = norm.forward
     norm.forward = theirs
-    with modified_backward(classifier.backbone, "constant"):
+    with modified_backward(classifier.backbone, Rules("constant")):
         assert norm.forward is not theirs
     assert norm.__dict__["forward"] is theirs
 
@@ -129,7 +130,7 @@ def test_other_models_keep_their_gradients(images: Tensor) -> None:
         return torch.autograd.grad(model(x)[:, 0].sum(), x)[0]
 
     plain = gradient(other)
-    with modified_backward(one.backbone, "constant"):
+    with modified_backward(one.backbone, Rules("constant")):
         assert torch.equal(gradient(other), plain)
         assert not torch.allclose(gradient(one), plain)
     assert torch.equal(gradient(one), plain)
@@ -153,7 +154,7 @@ def test_a_gate_at_zero_is_one_half() -> None:
     classifier = tiny_vit(2)
     act: Any = classifier.backbone.blocks[0].mlp.act  # type: ignore[index, union-attr]
     x = torch.tensor([0.0, 1.0, -2.0], requires_grad=True)
-    with modified_backward(classifier.backbone, "constant"):
+    with modified_backward(classifier.backbone, Rules("constant")):
         (gate,) = torch.autograd.grad(act(x).sum(), x)
     torch.testing.assert_close(gate, torch.tensor([0.5, 0.8413447, 0.0227501]))
 
@@ -174,8 +175,43 @@ def test_models_without_rules_are_refused(build_model: Any, words: str, images: 
 
 
 def test_result_has_one_entry_an_image(vit: Classifier, images: Tensor, targets: Tensor) -> None:
-    found: FullGradient = full_gradient(vit, images, targets, "uniform")
-    assert found.pixels.shape == (5, 4, 4)
+    found: FullGradient = full_gradient(vit, images, targets, Rules("uniform"))
+    assert found.pixels.shape == (5, 16, 16)
     assert found.inputs.shape == (5, 3, 17)
     assert found.biases.shape == (5, 17)
     assert found.pooled_biases.shape == found.score.shape == (5,)
+
+
+# ---------------------------------------------------------------- the γ-rule
+
+
+@pytest.mark.parametrize("gamma", [0.05, 0.25, 10.0])
+def test_the_gamma_rule_conserves_relevance(gamma: float) -> None:
+    """What an output gets of its own contributions and bias is what it passes on; without bias nothing is lost."""
+    torch.manual_seed(0)
+    layer = nn.Linear(9, 7, bias=False).double()
+    x = torch.randn(4, 9, dtype=torch.float64, requires_grad=True)
+    outputs = gamma_linear(layer, gamma)(x)
+    assert torch.equal(outputs, layer(x))
+    seed = torch.randn(4, 7, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(outputs, x, seed)
+    torch.testing.assert_close((gradient * x).sum(1), (seed * outputs).sum(1))
+
+
+def test_gamma_zero_is_the_ordinary_gradient() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(9, 7).double()
+    x = torch.randn(4, 9, dtype=torch.float64, requires_grad=True)
+    seed = torch.randn(4, 7, dtype=torch.float64)
+    found, expected = (torch.autograd.grad(f(x), x, seed)[0] for f in (gamma_linear(layer, 0.0), layer))
+    torch.testing.assert_close(found, expected)
+
+
+def test_gamma_of_patches_and_layers_are_settings_of_their_own(images: Tensor, targets: Tensor) -> None:
+    found = [
+        maps(tiny_vit(3), images, targets, **settings)["attnlrp"]
+        for settings in ({}, {"gamma": 0.25}, {"gamma_patches": 0.25}, {"gamma": 0.25, "gamma_patches": 0.25})
+    ]
+    for i in range(4):
+        for j in range(i):
+            assert not torch.allclose(found[i], found[j], rtol=1e-3)

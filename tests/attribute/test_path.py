@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.attribute.textbook import path as textbook
 from vitfaith.attribute.context import Context
 from vitfaith.attribute.explainers.beyond_intuition import beyond_intuition_head, beyond_intuition_token
-from vitfaith.attribute.explainers.integrated_gradients import integrated_gradients
+from vitfaith.attribute.explainers.integrated_gradients import IntegratedGradientsParameters, integrated_gradients
 from vitfaith.attribute.explainers.smoothgrad import SmoothgradParameters, smoothgrad
 from vitfaith.attribute.explainers.tam import tam
 from vitfaith.attribute.path_pass import BlockPathParameters, PathParameters, nodes, path_pass
@@ -55,7 +55,8 @@ def test_integrated_gradients_are_complete(
     total = ends.gather(1, targets[:, None])[:, 0]
 
     def gap(**settings: Any) -> float:
-        maps = integrated_gradients(make(vit, images, targets, image_ids), PathParameters(**settings))
+        parameters = IntegratedGradientsParameters(**settings)
+        maps = integrated_gradients(make(vit, images, targets, image_ids), parameters)
         return float((maps.sum((1, 2)) - total).abs().max() / total.abs().max())
 
     assert gap() < 1e-3
@@ -103,7 +104,7 @@ def test_more_samples_keep_the_first_ones(
     ("method", "parameters", "forwards", "backwards"),
     [
         (smoothgrad, SmoothgradParameters(samples=6), 6, 6),
-        (integrated_gradients, PathParameters(steps=6), 6, 6),
+        (integrated_gradients, IntegratedGradientsParameters(steps=6), 6, 6),
         (tam, BlockPathParameters(steps=6), 7, 6),
         (beyond_intuition_head, BlockPathParameters(steps=6), 7, 7),
         (beyond_intuition_token, BlockPathParameters(steps=6), 7, 6),

@@ -50,7 +50,10 @@ class ExplanationParameters(SmoothedParameters):
                 f"explainer '{self.explainer}' has no gradient in the image here; attack a deterministic one of the "
                 "family one_pass such as attention_rollout, raw_attention or transformer_mm"
             )
-        return entry, entry.parameters.model_validate(self.arguments)
+        parameters = entry.parameters.model_validate(self.arguments)
+        if getattr(parameters, "resolution", "patch") == "pixel":
+            raise ConfigError("attacks on explanations move patches; set the explainer's resolution to patch")
+        return entry, parameters
 
 
 class TopKParameters(ExplanationParameters):

@@ -45,11 +45,11 @@ def explain(
         sample: index of the noise sample that ``images`` shows (0 without smoothing).
 
     Returns:
-        id → (B, rows, columns) float32 on the CPU, in the order of ``methods``.
+        id → (B, rows, columns) float32 on the CPU, in the order of ``methods``; (B, H, W) with ``resolution: pixel``.
 
     Raises:
         InputError: images, targets and ids do not fit each other or the model; an explainer cannot work on this
-            model; an explainer returned something else than maps on the patch grid.
+            model; an explainer returned something else than maps of the size it was asked for.
     """
     if not len(images) == len(targets) == len(image_ids):
         raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
@@ -82,7 +82,15 @@ def explain(
                 _explain_batch(some, reading, maps)
             _explain_batch(context, {id_: entry for id_, entry in entries.items() if id_ not in reading}, maps)
     with torch.inference_mode(False):
-        return {id_: torch.cat(parts) if parts else torch.zeros(0, *classifier.grid) for id_, parts in maps.items()}
+        return {
+            id_: torch.cat(parts) if parts else torch.zeros(0, *_shape(classifier, entries[id_][1]))
+            for id_, parts in maps.items()
+        }
+
+
+def _shape(classifier: Classifier, parameters: Parameters) -> tuple[int, int]:
+    """Size of a map: the patch grid, or the image where the parameters ask for pixels."""
+    return classifier.input_shape[1:] if getattr(parameters, "resolution", "patch") == "pixel" else classifier.grid
 
 
 def _only_reads(entry: Entry) -> bool:
@@ -96,7 +104,7 @@ def _explain_batch(
     """Append the maps of ``context`` to ``maps``."""
     for id_, (entry, parameters) in entries.items():
         found = entry.implementation(context, parameters)
-        expected = (len(context.images), *context.classifier.grid)
+        expected = (len(context.images), *_shape(context.classifier, parameters))
         if tuple(found.shape) != expected:
             raise InputError(f"explainer '{entry.name}' returned shape {tuple(found.shape)} instead of {expected}")
         maps[id_].append(found.detach().float().cpu())

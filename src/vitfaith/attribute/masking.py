@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.attribute.context import Context
+    from vitfaith.attribute.registry import Resolution
     from vitfaith.models.classifier import Classifier
 
 Fill = Literal["black", "image_mean", "channel_mean", "model_mean"]
@@ -20,6 +21,8 @@ the classifier's normalisation subtracts, so that the network itself sees 0."""
 
 Score = Literal["probability", "logit"]
 """Which answer for the target class is explained: softmax probability or logit."""
+
+Pool = Literal["sum", "mean"]
 
 Build = Callable[[int, int, int], "Tensor"]
 """``build(image, start, stop)``: the perturbed copies ``start … stop - 1`` of one image, (stop - start, C, H, W)."""
@@ -70,6 +73,16 @@ def sum_in_patches(fields: Tensor, grid: tuple[int, int]) -> Tensor:
     summed = fields.sum(1)
     area = summed.shape[-2] * summed.shape[-1] / (grid[0] * grid[1])
     return pixels_to_patches(summed, grid) * area
+
+
+def at_resolution(pixels: Tensor, grid: tuple[int, int], resolution: Resolution, *, pool: Pool) -> Tensor:
+    """Pixel fields (B, H, W) float32 as they are, or as ``pool`` over each patch, (B, rows, columns).
+
+    Sums for signed contributions, which add up to the map's total; means for magnitudes.
+    """
+    if resolution == "pixel":
+        return pixels
+    return pixels_to_patches(pixels, grid) if pool == "mean" else sum_in_patches(pixels[:, None], grid)
 
 
 def target_scores(logits: Tensor, targets: Tensor, score: Score) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from pydantic import Field
+
 from vitfaith.registry import Parameters, Registry
 
 if TYPE_CHECKING:
@@ -32,6 +34,18 @@ Need = Literal[
 its values, and the gradient of the layer's own class score at it; the tokens and their gradients; the gradient at the
 pixels; the logits."""
 
+Resolution = Literal["patch", "pixel"]
+
+
+class PixelLevel(Parameters):
+    """Settings of explainers that attribute to pixels; explainers with such a field may return maps of either size."""
+
+    resolution: Resolution = Field(
+        "patch",
+        description="patch: pixels pooled over each patch; pixel: the map keeps the image's size (and takes its space)",
+    )
+
+
 Explain = TypeVar("Explain", bound="Callable[[Context, Parameters], Tensor] | Callable[..., Tensor]")
 
 EXPLAINERS: Registry = Registry("explainer")
@@ -49,6 +63,8 @@ def explainer(
     stochastic: bool = False,
 ) -> Callable[[Explain], Explain]:
     """Register ``function(context, parameters) -> Tensor`` (B, rows, columns) float32 under ``name``.
+
+    Maps live on the patch grid; where ``parameters.resolution`` is "pixel" (see :class:`PixelLevel`) they are (B, H, W).
 
     Args:
         needs: what the shared pass must keep for it.

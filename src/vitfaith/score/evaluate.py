@@ -177,8 +177,9 @@ def _context(
     stacked = torch.where(usable[..., None, None], stacked, 0.0)
     fine = None
     if maps and tuple(stacked.shape[2:]) == tuple(images.shape[2:]) != classifier.grid:
-        fine, stacked = stacked, sum_in_patches(stacked.flatten(0, 1)[:, None], classifier.grid).unflatten(
-            0, stacked.shape[:2]
+        fine, stacked = (
+            stacked,
+            sum_in_patches(stacked.flatten(0, 1)[:, None], classifier.grid).unflatten(0, stacked.shape[:2]),
         )
     context = ScoreContext(
         classifier,

@@ -80,15 +80,16 @@ def relevance(name: str) -> Pair:
     )
 
 
-def messages(name: str, rule: str) -> Pair:
+def messages(name: str, rule: str, gamma: float = 0) -> Pair:
     """At the tokens that enter the first block."""
     classifier = copy.deepcopy(model(CLASS_TOKEN)).double()
 
     def slow(image: Tensor, target: int, _: str) -> Tensor:
         with torch.no_grad():
-            return gradient_rules.relevance_of_tokens(classifier, image, target, rule)[1:].view(4, 4)
+            return gradient_rules.relevance_of_tokens(classifier, image, target, rule, gamma)[1:].view(4, 4)
 
-    return maps(model(CLASS_TOKEN), name, at="tokens")[:2], by_image(classifier, slow)
+    more = {"gamma": gamma} if gamma else {}
+    return maps(model(CLASS_TOKEN), name, at="tokens", **more)[:2], by_image(classifier, slow)
 
 
 def explicit_forward() -> Pair:
@@ -235,6 +236,10 @@ ORACLES = [
     Oracle("cp_lrp", "textbook relprop", SLOW, 1e-5, partial(messages, "cp_lrp", "constant")),
     Oracle("cp_lrp", "explicit forward", "gradient × input with all factors but one detached", 1e-5, explicit_forward),
     Oracle("attnlrp", "textbook relprop", SLOW, 1e-5, partial(messages, "attnlrp", "uniform")),
+    *[
+        Oracle("attnlrp", "textbook relprop", f"{SLOW}; γ = {g}", 1e-5, partial(messages, "attnlrp", "uniform", g))
+        for g in (0.05, 1)
+    ],
     *[
         Oracle(name, "explicit forward", "every bias a leaf of its own at every token, float64", 1e-5, partial(libragrad, name))
         for name in ("libragrad_input_x_gradient", "libragrad_fullgrad_plus")

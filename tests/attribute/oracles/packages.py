@@ -178,6 +178,30 @@ def zennit_pixels() -> Pair:
     return ours, zennit(layer, ZBox(values.min(), values.max(), 1e-12, zero_params="bias"), values, relevance)
 
 
+def zennit_gamma(kind: str) -> Pair:
+    """The γ-rule of one layer; relevance is gradient × output going in and gradient × input coming out."""
+    from zennit.rules import Gamma
+
+    from vitfaith.attribute.relevance.gamma import gamma_convolution, gamma_linear
+
+    generator = torch.Generator().manual_seed(0)
+    layer: nn.Module
+    if kind == "linear":
+        layer, values, relevance = random_linear()
+        forward = gamma_linear(layer, 0.25)
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            layer = nn.Conv2d(3, 5, 4, 4).double()
+        values = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
+        relevance = torch.randn(2, 5, 2, 2, generator=generator, dtype=torch.float64)
+        forward = gamma_convolution(layer, 0.25)
+    leaf = values.clone().requires_grad_()
+    outputs = forward(leaf)
+    (gradient,) = torch.autograd.grad(outputs, leaf, relevance / outputs.detach())
+    return gradient * values, zennit(layer, Gamma(0.25, stabilizer=1e-12), values, relevance)
+
+
 def random_linear() -> tuple[nn.Linear, Tensor, Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -260,6 +284,10 @@ ORACLES = [
         )
         for kind in ("head", "token")
     ],
+    Oracle("attnlrp", "Gamma", "package zennit; the γ-rule of one linear layer", 1e-6, partial(zennit_gamma, "linear")),
+    Oracle(
+        "attnlrp", "Gamma", "package zennit; the γ-rule of the patch embedding", 1e-6, partial(zennit_gamma, "conv")
+    ),
     Oracle("lrp", "ZPlus", "package zennit; one linear layer", 1e-6, zennit_linear),
     Oracle("lrp", "ZBox", "package zennit; the patch embedding", 1e-6, zennit_pixels),
 ]

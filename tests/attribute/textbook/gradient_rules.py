@@ -35,10 +35,17 @@ def conservative_logit(classifier: Classifier, pixels: Tensor, target: int) -> T
     return net.head(norm(net.norm, x)[0])[target]
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, relevance: Tensor) -> Tensor:
-    """The ε-rule with ε = 0: R_i = Σ_j x_i W_ji / z_j R_j, with the bias in z."""
+def linear(x: Tensor, weight: Tensor, bias: Tensor, relevance: Tensor, gamma: float = 0) -> Tensor:
+    """R_i = Σ_j c_ji / Σ_i c_ji R_j over inputs and bias; c = x_i W_ji, (1 + γ) times where it has the output's sign."""
+    out = torch.zeros_like(x)
     z = x @ weight.T + bias
-    return x * ((relevance / z) @ weight)
+    for j in range(len(weight)):
+        sign = z[..., j].sign()[..., None]
+        terms = x * weight[j]
+        terms = torch.where(terms * sign > 0, (1 + gamma) * terms, terms)
+        extra = torch.where(bias[j] * sign > 0, (1 + gamma) * bias[j], bias[j])
+        out += terms / (terms.sum(-1, keepdim=True) + extra) * relevance[..., j : j + 1]
+    return out
 
 
 def layer_norm(layer: nn.LayerNorm, x: Tensor, relevance: Tensor) -> Tensor:
@@ -52,7 +59,7 @@ def layer_norm(layer: nn.LayerNorm, x: Tensor, relevance: Tensor) -> Tensor:
     return out
 
 
-def relevance_of_tokens(classifier: Classifier, image: Tensor, target: int, rule: str) -> Tensor:
+def relevance_of_tokens(classifier: Classifier, image: Tensor, target: int, rule: str, gamma: float = 0) -> Tensor:
     """Rules of the papers as relevance messages, no gradients: relevance (N,) of the tokens that enter block 0."""
     net: Any = classifier.backbone
     x = net.patch_embed.proj(((image.double() - 0.5) / 0.25)[None])[0].flatten(1).T
@@ -74,18 +81,21 @@ def relevance_of_tokens(classifier: Classifier, image: Tensor, target: int, rule
         x = middle + branch2
     final = net.norm(x)
     relevance = torch.zeros_like(final)
-    relevance[0] = final[0] * net.head.weight[target]
+    logit = net.head(final[0])[target : target + 1]
+    relevance[0] = linear(final[0], net.head.weight[target][None], net.head.bias[target][None], logit, gamma)
     relevance = layer_norm(net.norm, x, relevance)
     for block, values in reversed(list(zip(net.blocks, kept, strict=True))):
         x, normed, q, k, v, scores, mixed, flat, branch, middle, normed2, expanded, branch2 = values
         whole = relevance / (middle + branch2)
         skip, r = middle * whole, branch2 * whole
-        r = linear(expanded, block.mlp.fc2.weight, block.mlp.fc2.bias, r)  # the activation passes relevance on as it is
-        r = linear(normed2, block.mlp.fc1.weight, block.mlp.fc1.bias, r)
+        r = linear(
+            expanded, block.mlp.fc2.weight, block.mlp.fc2.bias, r, gamma
+        )  # the activation passes relevance on as it is
+        r = linear(normed2, block.mlp.fc1.weight, block.mlp.fc1.bias, r, gamma)
         relevance = skip + layer_norm(block.norm2, middle, r)
         whole = relevance / (x + branch)
         skip, r = x * whole, branch * whole
-        r = linear(flat, block.attn.proj.weight, block.attn.proj.bias, r).reshape(len(x), 3, 8).transpose(0, 1)
+        r = linear(flat, block.attn.proj.weight, block.attn.proj.bias, r, gamma).reshape(len(x), 3, 8).transpose(0, 1)
         a = scores.softmax(-1)
         if rule == "constant":  # all of R to the values
             on_v = torch.einsum("hij,hjd,hid->hjd", a, v, r / mixed)
@@ -98,7 +108,7 @@ def relevance_of_tokens(classifier: Classifier, image: Tensor, target: int, rule
             on_q = torch.einsum("hid,hjd,hij->hid", q, k, per_term)
             on_k = torch.einsum("hid,hjd,hij->hjd", q, k, per_term)
         r = torch.stack([on_q, on_k, on_v]).permute(2, 0, 1, 3).flatten(1)
-        r = linear(normed, block.attn.qkv.weight, block.attn.qkv.bias, r)
+        r = linear(normed, block.attn.qkv.weight, block.attn.qkv.bias, r, gamma)
         relevance = skip + layer_norm(block.norm1, x, r)
     return relevance.sum(-1)
 

@@ -11,10 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.attribute import masking
-from vitfaith.attribute.registry import explainer
+from vitfaith.attribute.registry import PixelLevel, explainer
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
 from vitfaith.lazy import torch
-from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, int]
 
 
-class ExternalParameters(Parameters):
+class ExternalParameters(PixelLevel):
     """Settings of ``external``."""
 
     path: Path = Field(description="Parquet file or folder, or NPZ file, with one map per image")
@@ -46,7 +45,8 @@ def external(context: Context, parameters: ExternalParameters) -> Tensor:
       ``rows`` and ``columns`` state its shape, and are needed only where it cannot be told from the length.
     - NPZ: one array (h, w) per image under the image's name, or ``image_ids`` (N,) unicode with ``maps`` (N, h, w).
 
-    A map has the size of the patch grid, or of the image: then it is averaged over the area of each patch. NaN stays
+    A map has the size of the patch grid, or of the image: then it is averaged over the area of each patch, unless
+    ``resolution: pixel`` keeps it, which all maps must have the image's size for. NaN stays
     NaN, so that the stage flags the image instead of losing it. Images that are not asked for are ignored.
 
     Cost per image: no forward, no backward.
@@ -77,21 +77,23 @@ def external(context: Context, parameters: ExternalParameters) -> Tensor:
             f"external maps '{path}' lack {len(missing)} of {len(wanted)} images, first '{missing[0]}'; "
             "add them or restrict the dataset to the images that have maps"
         )
-    maps = [_to_patches(found[name], name, path, grid, size) for name in wanted]
+    allowed = (size,) if parameters.resolution == "pixel" else (grid, size)
+    maps = [_checked(found[name], name, path, allowed) for name in wanted]
+    if parameters.resolution == "patch":
+        maps = [one if one.shape == grid else masking.pixels_to_patches(one[None], grid)[0] for one in maps]
     return torch.stack(maps).to(context.images.device)
 
 
-def _to_patches(values: NDArray, name: str, path: Path, grid: Shape, size: Shape) -> Tensor:
-    """One map as (rows, columns) float32."""
+def _checked(values: NDArray, name: str, path: Path, allowed: Sequence[Shape]) -> Tensor:
+    """One map, of an allowed shape, as float32."""
     if values.dtype.kind not in "fiub":
         raise ArtifactError(f"external maps '{path}': the map of image '{name}' holds {values.dtype}, not numbers")
-    if values.shape not in (grid, size):
+    if values.shape not in allowed:
+        wanted = f"the image size {allowed[-1]}" + (f" or the patch grid {allowed[0]}" if len(allowed) > 1 else "")
         raise ArtifactError(
-            f"external maps '{path}': the map of image '{name}' has shape {values.shape}; "
-            f"give the patch grid {grid} or the image size {size}"
+            f"external maps '{path}': the map of image '{name}' has shape {values.shape}; give {wanted}"
         )
-    field = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-    return field if values.shape == grid else masking.pixels_to_patches(field[None], grid)[0]
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapping[str, NDArray]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from vitfaith.attribute import masking
-from vitfaith.attribute.registry import explainer
-from vitfaith.registry import Parameters
+from vitfaith.attribute.registry import PixelLevel, explainer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
     from vitfaith.attribute.context import Context
 
 
-class SaliencyParameters(Parameters):
+class SaliencyParameters(PixelLevel):
     """Settings of ``saliency``."""
 
     channels: Literal["max", "mean"] = Field("max", description="how colour channels become one value")
 
 
-class InputXGradientParameters(Parameters):
+class InputXGradientParameters(PixelLevel):
     """Settings of ``input_x_gradient``."""
 
     zero: Literal["black", "model_mean"] = Field(
@@ -50,7 +49,7 @@ def saliency(context: Context, parameters: SaliencyParameters) -> Tensor:
     """
     magnitude = context.capture.input_gradient.abs()
     pixels = magnitude.amax(1) if parameters.channels == "max" else magnitude.mean(1)
-    return masking.pixels_to_patches(pixels, context.classifier.grid)
+    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="mean")
 
 
 @explainer(
@@ -72,9 +71,8 @@ def input_x_gradient(context: Context, parameters: InputXGradientParameters) -> 
     Returns:
         (B, rows, columns) float32, signed, in logits.
     """
-    images, grid = context.images, context.classifier.grid
+    images = context.images
     if parameters.zero == "model_mean":
         images = images - masking.fill_values(context.classifier, images, "model_mean")
     pixels = (images * context.capture.input_gradient).sum(1)
-    area = pixels[0].numel() / (grid[0] * grid[1])
-    return area * masking.pixels_to_patches(pixels, grid)
+    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="sum")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vitfaith.attribute import masking
 from vitfaith.attribute.path_pass import PathParameters, path_pass
-from vitfaith.attribute.registry import explainer
+from vitfaith.attribute.registry import PixelLevel, explainer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from vitfaith.attribute.context import Context
 
 
+class IntegratedGradientsParameters(PathParameters, PixelLevel):
+    """Settings of ``integrated_gradients``."""
+
+
 @explainer(
     "integrated_gradients",
     family="path",
     class_specific=True,
     citation="Sundararajan, Taly and Yan, Axiomatic Attribution for Deep Networks, ICML 2017",
-    parameters=PathParameters,
+    parameters=IntegratedGradientsParameters,
     hierarchical=True,
 )
-def integrated_gradients(context: Context, parameters: PathParameters) -> Tensor:
+def integrated_gradients(context: Context, parameters: IntegratedGradientsParameters) -> Tensor:
     """Image minus baseline, times the gradient integrated on the line between them.
 
     (x - b) ⊙ ∫₀¹ ∇y(b + α(x - b)) dα for the logit y (eq. 1), summed over channels and over each patch, so that the
@@ -34,6 +38,5 @@ def integrated_gradients(context: Context, parameters: PathParameters) -> Tensor
         (B, rows, columns) float32, signed, in logits.
     """
     averages = path_pass(context, parameters)
-    return masking.sum_in_patches(
-        (context.images - averages.baseline) * averages.input_gradient, context.classifier.grid
-    )
+    pixels = ((context.images - averages.baseline) * averages.input_gradient).sum(1)
+    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="sum")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vitfaith.attribute import masking
-from vitfaith.attribute.registry import explainer
-from vitfaith.registry import Parameters
+from vitfaith.attribute.registry import PixelLevel, explainer
+from vitfaith.errors import ConfigError
 from vitfaith.rng import uniform
 
 if TYPE_CHECKING:
@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from vitfaith.attribute.context import Context
 
 
-class RandomParameters(Parameters):
+class RandomParameters(PixelLevel):
     """Settings of ``random``."""
 
     level: Literal["patch", "pixel"] = Field("patch", description="what gets an independent number")
+
+    @model_validator(mode="after")
+    def _check_level(self) -> RandomParameters:
+        if self.resolution == "pixel" and self.level == "patch":
+            raise ConfigError("random: resolution 'pixel' keeps a number for each pixel; set level: pixel too")
+        return self
 
 
 @explainer(
@@ -36,7 +42,7 @@ def random(context: Context, parameters: RandomParameters) -> Tensor:
     """Independent uniform numbers, keyed by seed, image and sample.
 
     ``patch``: U(0, 1) for each patch. ``pixel``: U(0, 1) for each pixel, as in the SaCo paper, then the mean over each
-    patch, because maps live on the patch grid. The two rank patches alike (uniformly at random), but the values of
+    patch, unless ``resolution`` keeps the pixels. The two rank patches alike (uniformly at random), but the means of
     ``pixel`` lie close to ½, which matters to metrics that weigh by magnitude. Costs no pass.
 
     Returns:
@@ -46,5 +52,5 @@ def random(context: Context, parameters: RandomParameters) -> Tensor:
     shape = grid if parameters.level == "patch" else context.images.shape[-2:]
     draws = uniform(context.seed, context.image_ids, f"random-{parameters.level}", shape, context.sample)
     if parameters.level == "pixel":
-        draws = masking.pixels_to_patches(draws, grid)
+        draws = masking.at_resolution(draws, grid, parameters.resolution, pool="mean")
     return draws.to(context.images.device)

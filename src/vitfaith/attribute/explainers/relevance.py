@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from vitfaith.attribute.registry import explainer
+from vitfaith.attribute import masking
+from vitfaith.attribute.registry import PixelLevel, explainer
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 
 class RelevanceParameters(Parameters):
-    """Settings of ``lrp`` and ``partial_lrp``."""
+    """Settings of ``partial_lrp``."""
 
     precision: Literal["float64", "float32"] = Field(
         "float64",
         description="of the propagation; float32 is faster on some GPUs, but off by tens of percent in deep models",
     )
+
+
+class LrpParameters(RelevanceParameters, PixelLevel):
+    """Settings of ``lrp``."""
 
 
 class RolloutParameters(RelevanceParameters):
@@ -46,9 +51,9 @@ CHEFER = "Chefer, Gur and Wolf, Transformer Interpretability Beyond Attention Vi
     class_specific=True,
     citation="Bach et al., On Pixel-Wise Explanations by Layer-Wise Relevance Propagation, PLoS ONE 2015; rules: "
     + CHEFER,
-    parameters=RelevanceParameters,
+    parameters=LrpParameters,
 )
-def lrp(context: Context, parameters: RelevanceParameters) -> Tensor:
+def lrp(context: Context, parameters: LrpParameters) -> Tensor:
     """Relevance of the logit carried back to the pixels (α = 1), summed over channels and patch.
 
     Cost per image by all four relevance maps: 1 forward, 1 backward, and rules worth about 5 forwards.
@@ -59,9 +64,8 @@ def lrp(context: Context, parameters: RelevanceParameters) -> Tensor:
     Raises:
         InputError: the model has no rules (see :func:`vitfaith.attribute.relevance.support.check_relprop`).
     """
-    from vitfaith.attribute.relevance.relprop import sum_patches
-
-    return sum_patches(_relevance(context, parameters).pixels, context.classifier.grid).float()
+    pixels = _relevance(context, parameters).pixels
+    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="sum").float()
 
 
 @explainer(

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from vitfaith.attribute import masking
 from vitfaith.attribute.path_pass import gradient_passes
-from vitfaith.attribute.registry import explainer
+from vitfaith.attribute.registry import PixelLevel, explainer
 from vitfaith.lazy import torch
-from vitfaith.registry import Parameters
 from vitfaith.rng import normal
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from vitfaith.attribute.registry import Need
 
 
-class SmoothgradParameters(Parameters):
+class SmoothgradParameters(PixelLevel):
     """Settings of ``smoothgrad``."""
 
     samples: int = Field(32, ge=1, description="noisy copies per image")
@@ -84,7 +83,7 @@ def smoothgrad(context: Context, parameters: SmoothgradParameters) -> Tensor:
     mean, square = first / parameters.samples, second / parameters.samples
     field = {"mean": mean, "square": square, "variance": (square - mean.square()).clamp_min(0)}[parameters.statistic]
     if parameters.quantity == "input_x_gradient":
-        return masking.sum_in_patches(field.float(), context.classifier.grid)
+        return masking.at_resolution(field.float().sum(1), context.classifier.grid, parameters.resolution, pool="sum")
     magnitude = field.float().abs()
     joined = magnitude.amax(1) if parameters.channels == "max" else magnitude.mean(1)
-    return masking.pixels_to_patches(joined, context.classifier.grid)
+    return masking.at_resolution(joined, context.classifier.grid, parameters.resolution, pool="mean")

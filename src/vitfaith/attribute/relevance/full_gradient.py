@@ -10,8 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from vitfaith.attribute.relevance import graph
-from vitfaith.attribute.relevance.modified import AttentionRule, modified_backward
-from vitfaith.attribute.relevance.relprop import sum_patches
+from vitfaith.attribute.relevance.modified import Rules, modified_backward
 from vitfaith.attribute.relevance.support import NORMS, check_gradient_rules
 from vitfaith.models.classifier import Classifier
 
@@ -25,7 +24,7 @@ class FullGradient:
 
     Attributes:
         score: (B,) the explained logit.
-        pixels: (B, rows, columns) gradient × normalised pixel, summed over channels and each patch.
+        pixels: (B, H, W) gradient × normalised pixel, summed over channels.
         inputs: (B, L, N) gradient × token at the input of each block, summed over channels.
         biases: (B, N) gradient × bias of every layer from the first block on, summed over channels and layers, at the
             token where the bias was added.
@@ -44,7 +43,7 @@ class FullGradient:
         return (self.score - self.inputs[:, 0].sum(1) - self.biases.sum(1) - self.pooled_biases).abs()
 
 
-def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, attention: AttentionRule) -> FullGradient:
+def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, rules: Rules) -> FullGradient:
     """One forward and one modified backward pass of ``images`` (B, C, H, W) in [0, 1] for ``targets`` (B,).
 
     The model runs in the precision of its weights; the read-outs are float32 (float64 for float64 models).
@@ -53,7 +52,7 @@ def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, atten
         InputError: the model has a module without a rule, or a target is out of range.
     """
     backbone = check_gradient_rules(classifier.backbone)
-    with graph.with_graph(), modified_backward(backbone, attention):
+    with graph.with_graph(), modified_backward(backbone, rules):
         leaves, targets = graph.ordinary(images).requires_grad_(), graph.ordinary(targets)
         tokens, biased = _Caught(), _Caught()
         handles = [block.register_forward_pre_hook(tokens.entering) for block in backbone.blocks]
@@ -80,7 +79,7 @@ def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, atten
                     pooled += term
     return FullGradient(
         score=_wide(score.detach()),
-        pixels=sum_patches(_wide(pixels), classifier.grid),
+        pixels=_wide(pixels),
         inputs=torch.stack(by_block, 1),
         biases=biases,
         pooled_biases=pooled,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,7 @@ from timm.layers.attention import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitfaith.attribute.relevance.gamma import gamma_convolution, gamma_linear
 from vitfaith.attribute.relevance.support import ACTIVATIONS, LAYER_NORMS, NORMS, check_gradient_rules
 
 AttentionRule = Literal["constant", "uniform"]
@@ -21,12 +23,27 @@ and keys through the softmax's own gradient and 1/2 to values (Achtibat et al. 2
 Forward = Callable[..., Tensor]
 
 
+@dataclass(frozen=True)
+class Rules:
+    """The choices of one modified pass.
+
+    Attributes:
+        attention: see :data:`AttentionRule`.
+        gamma: γ of all linear layers; 0 leaves them their gradient.
+        gamma_patches: γ of the patch embedding.
+    """
+
+    attention: AttentionRule
+    gamma: float = 0
+    gamma_patches: float = 0
+
+
 @contextmanager
-def modified_backward(network: nn.Module, attention: AttentionRule) -> Iterator[None]:
+def modified_backward(network: nn.Module, rules: Rules) -> Iterator[None]:
     """Inside, backward passes through ``network`` follow the rules; its outputs are the same up to rounding.
 
     Normalisation holds its scale fixed (the mean stays linear), activations ``x·gate(x)`` hold their gate fixed,
-    attention follows ``attention``. The forwards of these module instances are replaced while the block runs and put
+    attention and linear layers follow ``rules``. The forwards of these module instances are replaced while the block runs and put
     back at its end, also after an error; no class and no other model is touched. Backward passes must run inside.
     Not for two threads on one model at the same time.
 
@@ -37,7 +54,7 @@ def modified_backward(network: nn.Module, attention: AttentionRule) -> Iterator[
     before: list[tuple[nn.Module, Forward | None]] = []
     try:
         for module in network.modules():
-            forward = _modified_forward(module, attention)
+            forward = _modified_forward(module, rules)
             if forward is not None:
                 before.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = forward
@@ -50,9 +67,13 @@ def modified_backward(network: nn.Module, attention: AttentionRule) -> Iterator[
                 module.__dict__["forward"] = previous
 
 
-def _modified_forward(module: nn.Module, attention: AttentionRule) -> Forward | None:
+def _modified_forward(module: nn.Module, rules: Rules) -> Forward | None:
+    if isinstance(module, nn.Linear) and rules.gamma:
+        return gamma_linear(module, rules.gamma)
+    if isinstance(module, nn.Conv2d) and rules.gamma_patches:
+        return gamma_convolution(module, rules.gamma_patches)
     if isinstance(module, Attention):
-        return _attention(module, attention)
+        return _attention(module, rules.attention)
     if type(module) in NORMS:
         return _norm(module)
     if type(module) in ACTIVATIONS:

@@ -111,12 +111,6 @@ def _step(row: Tensor, layer: Tensor) -> Tensor:
     return row + (row[:, None] @ layer)[:, 0]
 
 
-def sum_patches(pixels: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, H, W) → (B, rows, columns), the sum over each patch."""
-    rows, columns = grid
-    return pixels.unflatten(-1, (columns, -1)).unflatten(1, (rows, -1)).sum((2, 4))
-
-
 def _through_head(backbone: VisionTransformer, kept: Record, targets: Tensor) -> Tensor:
     """From 1 at the target's logit to the final tokens (B, N, D)."""
     ones = torch.ones(len(targets), 1, dtype=kept.final.dtype, device=kept.final.device)
