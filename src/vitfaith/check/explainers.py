@@ -22,32 +22,21 @@ if TYPE_CHECKING:
 REHEARSED = ("one_pass", "path", "relevance")
 """Families that read the inside of a model; the others ask it for answers alone, or need what is not there yet."""
 
-_HEAD_WIDTH = 16
+_HEAD_WIDTH = 8
 _FEWER = ("steps", "samples")
 
 
-def rehearse(
-    model: str, section: ModelSection, classifier: Classifier, explainers: dict[str, Instance], report: Report
-) -> None:
-    """Run each explainer once and report what it refuses.
-
-    The twin has the model's blocks, tokens, heads and pooling, random weights, and narrow heads: it takes a fraction of
-    a second where the model takes many.
-    """
+def rehearse(model: str, twin: Classifier, explainers: dict[str, Instance], report: Report) -> None:
+    """Run each explainer once on the model's twin and report what it refuses."""
     chosen = {
         id_: (item.name, _short(item.parameters))
         for id_, item in explainers.items()
         if REGISTRIES["explainers"][item.name].traits["family"] in REHEARSED
     }
-    if not chosen:
-        return
-    with report.about(f"models.{model}"):
-        twin = _twin(section, classifier)
-        channels, height, width = classifier.input_shape
-        image = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
-        for id_, entry in chosen.items():
-            with report.about(f"explainers.{id_}, models.{model}"):
-                explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: entry}, seed=0, batch_size=8)
+    image = torch.rand(1, *twin.input_shape, generator=torch.Generator().manual_seed(0))
+    for id_, entry in chosen.items():
+        with report.about(f"explainers.{id_}, models.{model}"):
+            explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: entry}, seed=0, batch_size=8)
 
 
 def _short(parameters: Parameters) -> Parameters:
@@ -56,15 +45,20 @@ def _short(parameters: Parameters) -> Parameters:
     return parameters.model_copy(update=fewer)
 
 
-def _twin(section: ModelSection, classifier: Classifier) -> Classifier:
+def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
+    """A model with the blocks, tokens, heads and pooling of ``classifier``, random weights, and narrow heads.
+
+    It takes a fraction of a second where the model takes many. An architecture with a width of its own is not narrowed.
+    """
     mean, std = ([0.5] * int(classifier.mean.shape[1]) for _ in range(2))
-    heads = getattr(
-        getattr(next(iter(getattr(classifier.backbone, "blocks", [])), None), "attn", None), "num_heads", None
-    )
+    found = (getattr(module, "num_heads", None) for module in classifier.backbone.modules())
+    heads = next(
+        (count for count in found if isinstance(count, int)), None
+    )  # of the first block; later ones may double it
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     try:
-        if isinstance(heads, int):
+        if heads is not None:
             try:
                 return freeze(Classifier(_build(section, {"embed_dim": _HEAD_WIDTH * heads}), mean, std))
             except Exception:  # an architecture with a width of its own: rehearse with all of it

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,7 @@ def memory_needed(
     plan: Plan,
     datasets: Mapping[str, DatasetFacts],
     models: Mapping[str, Classifier],
+    twins: Mapping[str, Classifier],
     denoisers: Mapping[str, Denoiser],
 ) -> Memory:
     """The largest of the study's jobs on a CPU: a shard's arrays, the network, and what a batch keeps for its backward pass.
@@ -77,7 +78,7 @@ def memory_needed(
     On a GPU the last part lies in its own memory, and the batch is halved when that runs out.
     """
     largest = Memory(PROGRAM, "any job")
-    kept = {id_: kept_for_backward(classifier) for id_, classifier in models.items()}
+    kept = {id_: kept_for_backward(models[id_], twin) for id_, twin in twins.items()}
     asked = plan.study.compute.batch_size
     batch = ON_CPU if asked == "auto" else asked
     for condition in plan.conditions:
@@ -87,7 +88,7 @@ def memory_needed(
         images, pixels = min(facts.shard_size, facts.images), _pixels(facts)
         samples = samples_of(plan, condition.smoothing)
         place = f"{condition.dataset}, {condition.smoothing}"
-        if condition.model in models:
+        if condition.model in twins:
             network = _weights(models[condition.model].backbone) + min(batch, images) * kept[condition.model]
             size = PROGRAM + network + images * pixels * (9 + 6 * samples)
             largest = max(largest, Memory(size, f"attribute {condition.model} on {place}"), key=lambda m: m.size)
@@ -104,54 +105,37 @@ def samples_of(plan: Plan, smoothing: str) -> int:
     return int(getattr(plan.study.smoothings[smoothing].parameters, "samples", 1)) if plan.smooths(smoothing) else 0
 
 
-def kept_for_backward(classifier: Classifier) -> int:
-    """Bytes that autograd keeps of one image, counted on shapes; attention matrices and their gradients on top.
+def kept_for_backward(classifier: Classifier, twin: Classifier) -> int:
+    """Bytes that autograd keeps of one image, counted on the narrow twin and scaled by the widths.
 
-    Explainers that read attention hold the matrix, its gradient and a product of both in every layer.
+    Explainers that read attention hold the matrix, its gradient and a product of both in every layer; they come on top.
     """
-    own = {p.untyped_storage()._cdata for p in classifier.state_dict().values()}
-    kept: dict[int, int] = {}
+    own = {p.untyped_storage().data_ptr() for p in twin.state_dict().values()}
+    kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage.nbytes()
-        alive.append(tensor)  # a freed storage's address would be counted as the one before
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no address is used twice
         return tensor
 
-    alive: list[Tensor] = []
-    image = torch.empty(1, *classifier.input_shape, device="meta", requires_grad=True)
+    image = torch.zeros(1, *twin.input_shape, requires_grad=True)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        classifier.backbone(image)
+        twin.backbone(image)
+    width = int(classifier.backbone.num_features) / int(twin.backbone.num_features)  # type: ignore[arg-type]
     attention = 0
     if hasattr(classifier.backbone, "blocks"):  # windows of a hierarchical model are small beside its other arrays
         tokens = classifier.grid[0] * classifier.grid[1] + classifier.prefix_tokens
         heads = [getattr(m, "num_heads", 0) for m in classifier.backbone.modules() if hasattr(m, "qkv")]
         attention = sum(3 * 4 * int(count) * tokens**2 for count in heads)
-    return sum(kept.values()) + attention
+    return round(width * sum(t.untyped_storage().nbytes() for t in kept.values())) + attention
 
 
 def held_in_forward(denoiser: Denoiser, shape: tuple[int, int, int]) -> int:
-    """Bytes that a U-Net holds of one image at its widest: skip connections, and a few copies of the largest array."""
-    size = denoiser.size or shape[1:]
-    sizes: dict[str, int] = {}
-
-    def hook(name: str) -> Callable[..., None]:
-        def note(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor):
-                sizes[name] = max(sizes.get(name, 0), 4 * output.numel())
-
-        return note
-
-    handles = [m.register_forward_hook(hook(n)) for n, m in denoiser.network.named_modules()]
-    try:
-        with torch.no_grad():
-            denoiser.predict_clean(torch.empty(1, shape[0], *size, device="meta"), 1)
-    finally:
-        for handle in handles:
-            handle.remove()
-    skips = sum(v for k, v in sizes.items() if k.startswith("down_blocks") and k.count(".") == 3)
-    return skips + 6 * max(sizes.values())
+    """Bytes that a U-Net holds of one image at its widest: all skip connections, and six copies of the largest array."""
+    config: Any = denoiser.network.config
+    rows, columns = denoiser.size or shape[1:]
+    arrays = [4 * width * rows * columns // 4**level for level, width in enumerate(config.block_out_channels)]
+    return (int(config.layers_per_block) + 1) * sum(arrays) + 6 * max(arrays)
 
 
 def amount(size: float) -> str:

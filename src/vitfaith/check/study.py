@@ -6,10 +6,10 @@ from pathlib import Path
 
 from vitfaith.check.datasets import DatasetFacts, dataset_facts
 from vitfaith.check.denoisers import check_smoothing, denoiser_of
-from vitfaith.check.explainers import rehearse
+from vitfaith.check.explainers import rehearse, twin_of
 from vitfaith.check.models import check_pair, model_of
 from vitfaith.check.report import Report
-from vitfaith.check.room import amount, disk_free, disk_needed, memory_here, memory_needed
+from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
 from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.device import visible_gpus
@@ -42,13 +42,16 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
             check_pair(condition.dataset, facts, condition.model, models[condition.model], report)
     _check_smoothings(plan, datasets, denoisers, report)
     _check_metrics(study, datasets, report)
-    for model, classifier in models.items():
+    twins = _twins(study, models, report)
+    for model, twin in twins.items():
         asked = {e for x in study.experiments.values() if model in x.models for e in x.explainers}
         chosen = {id_: study.explainers[id_] for id_ in sorted(asked)}
-        rehearse(model, study.models[model], classifier, chosen, report)
+        rehearse(model, twin, chosen, report)
     lines = _outline(config, study, plan)
     with report.about("estimate"):
-        lines += _room(plan, datasets, models, denoisers, elsewhere, report)
+        disk = disk_needed(plan, datasets, models)
+        memory = memory_needed(plan, datasets, models, twins, denoisers)
+        lines += _room(plan, disk, memory, elsewhere, report)
     if report.problems:
         raise ConfigError("\n".join(report.problems))
     return lines + [f"  note: {note}" for note in report.notes]
@@ -65,6 +68,14 @@ def _datasets(study: Study, plan: Plan, report: Report) -> dict[str, DatasetFact
 def _models(plan: Plan, report: Report) -> dict[str, Classifier]:
     found = {id_: model_of(plan, id_, report) for id_ in sorted({c.model for c in plan.conditions})}
     return {id_: model for id_, model in found.items() if model is not None}
+
+
+def _twins(study: Study, models: dict[str, Classifier], report: Report) -> dict[str, Classifier]:
+    found = {}
+    for id_, classifier in models.items():
+        with report.about(f"models.{id_}"):
+            found[id_] = twin_of(study.models[id_], classifier)
+    return found
 
 
 def _denoisers(plan: Plan, report: Report) -> dict[str, Denoiser]:
@@ -119,18 +130,10 @@ def _outline(config: Path, study: Study, plan: Plan) -> list[str]:
     return lines
 
 
-def _room(
-    plan: Plan,
-    datasets: dict[str, DatasetFacts],
-    models: dict[str, Classifier],
-    denoisers: dict[str, Denoiser],
-    elsewhere: bool,
-    report: Report,
-) -> list[str]:
-    disk = disk_needed(plan, datasets, models)
+def _room(plan: Plan, disk: dict[str, float], memory: Memory, elsewhere: bool, report: Report) -> list[str]:
     total, most = sum(disk.values()), max(disk, key=lambda part: disk[part])
     free = disk_free(Path(plan.results))
-    memory, here = memory_needed(plan, datasets, models, denoisers), memory_here()
+    here = memory_here()
     on_gpu = plan.study.compute.device != "cpu" and bool(visible_gpus())
     if not elsewhere and total > free:
         report.problem(
