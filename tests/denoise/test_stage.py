@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 import vitfaith.denoise.stage as stage
 from tests.denoise.conftest import tiny_unet
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import read_provenance, write_table
+from vitfaith.cli.main import app
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.denoise.schedule import Schedule
@@ -154,6 +157,20 @@ def test_a_smoothing_of_a_plugin_needs_no_denoiser_and_is_nested_too(cache: Any,
         assert found.shape == (3, samples, 1, 8, 8)
     clean = np.random.default_rng(7).integers(0, 200, (3, 1, 8, 8), dtype=np.uint8) / 255
     assert 0.08 < (found - clean[:, None]).std() < 0.12
+
+
+def test_a_job_loads_the_plugin_that_its_specification_names(cache: Any, tmp_path: Path) -> None:
+    path = tmp_path / "smoothing_of_a_job.py"
+    path.write_text(PLUGIN.replace("my_gaussian", "job_gaussian"))
+    cache(1)
+    spec = {"seed": 1, "smoothing": {"use": "job_gaussian", "sigma": 0.1}, "plugins": [str(path)]}
+    files = ["--images", str(cache.out.parent / "images.parquet"), "--out", str(cache.out)]
+    try:
+        done = CliRunner().invoke(app, ["denoise", "--spec", json.dumps(spec), *files])
+        assert done.exit_code == 0, done.output
+        assert read_denoised(cache.out, IDS).shape == (3, 2, 1, 8, 8)
+    finally:
+        SMOOTHINGS._entries.pop("job_gaussian", None)
 
 
 def test_a_smoothing_of_a_wrong_shape_is_named(cache: Any) -> None:

@@ -75,8 +75,11 @@ def draw_curves(panel: Axes, part: DataFrame, series: Sequence[str], labels: dic
         if line.empty:
             continue
         x = line["at"].to_numpy(float)
-        band = (line["low"].to_numpy(float), line["high"].to_numpy(float))
-        panel.fill_between(x, *band, color=colours[name], alpha=0.13, linewidth=0, step="post")
+        last = int((line["mean"] > 0).sum())  # curves fall; a band around nothing certified would hide the others
+        low, high = (np.array(line[c], float)[: last + 1] for c in ("low", "high"))
+        if last:
+            high[last:], low[last:] = 0, 0
+            panel.fill_between(x[: last + 1], low, high, color=colours[name], alpha=0.13, linewidth=0, step="post")
         sound = "sound" not in line or bool(line["sound"].all())
         panel.step(
             x,

@@ -1,0 +1,25 @@
+"""More noise samples extend the cache through Snakemake, which deletes other outputs before a job."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.workflow.conftest import Workflow
+from vitfaith.artifacts.store import read_provenance
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+CACHE = "results/denoise/dataset=tiny/model=shared/attack=clean/smoothing=dds/shard-000.parquet"
+
+
+def test_more_samples_cost_the_new_ones_alone(study: Workflow) -> None:
+    config = study.config
+    images, before = config["datasets"]["tiny"]["images"], config["smoothings"]["dds"]["samples"]
+    assert read_provenance(study.folder / CACHE)["forwards"] == images * before
+    config["smoothings"]["dds"]["samples"] = before + 1
+    study.write_config(config)
+    study.snakemake("--", CACHE)
+    facts = read_provenance(study.folder / CACHE)
+    assert facts["spec"]["smoothing"]["samples"] == before + 1
+    assert (facts["kept"], facts["forwards"]) == (before, images)
+    assert not study.planned("--", CACHE)
