@@ -1,197 +1,26 @@
-"""The engine: what it evaluates, how often, in which batches, and that none of this changes a result."""
+"""The engine: that batches, neighbours and order change no result; flags, the curve table, wrong arguments."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
-import vitfaith.score.metrics  # noqa: F401
 from tests.conftest import tiny_vit
+from tests.score.engine_tools import NAMES, Recorder, close, default, table
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.models.classifier import Classifier
-from vitfaith.score.engine import Engine, Preparation, is_out_of_memory, merge
-from vitfaith.score.evaluate import Evaluation, evaluate
+from vitfaith.score.engine import Engine, Preparation, merge
+from vitfaith.score.evaluate import evaluate
 from vitfaith.score.fills import resolve_fill
 from vitfaith.score.metrics.base import ScoreContext
-from vitfaith.score.metrics.common import CurveMetric, CurveParameters
+from vitfaith.score.metrics.common import CurveParameters
 from vitfaith.score.metrics.saco import SacoParameters
 from vitfaith.score.plan import Clean, Curve, EqualSteps, Features, Full, Groups, Stride
-from vitfaith.score.registry import METRICS
 from vitfaith.score.segments import ImageSegment, MaskSegment
 
-OURS = ("saco", "curves", "eraser", "chefer", "diffmask", "region", "road", "irof")
-MODULES = {f"vitfaith.score.metrics.{name}" for name in OURS}
-NAMES = [entry.name for entry in METRICS if entry.module in MODULES]
 MEAN = resolve_fill("image_mean")
-
-
-shared_vit = functools.cache(tiny_vit)
-
-
-class Recorder(Classifier):
-    """The tiny ViT, noting the size of every batch and refusing batches above ``limit``."""
-
-    def __init__(self, limit: int = 10**9) -> None:
-        inner = shared_vit()
-        super().__init__(inner.backbone, [0.5] * 3, [0.25] * 3)
-        self.eval()
-        self.sizes: list[int] = []
-        self.limit = limit
-        self.message = "CUDA out of memory. Tried to allocate 2.00 GiB"
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if len(images) > self.limit:
-            raise RuntimeError(self.message)
-        self.sizes.append(len(images))
-        return super().forward(images)
-
-
-@pytest.fixture
-def maps() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return {name: torch.randn(5, 4, 4, generator=generator) for name in ("a", "b", "c")}
-
-
-@pytest.fixture
-def context(vit, images, targets, image_ids, maps) -> ScoreContext:
-    stacked = torch.stack(list(maps.values()), 1)
-    return ScoreContext(vit, images, targets, image_ids, tuple(maps), stacked, torch.ones(5, 3, dtype=torch.bool), 7)
-
-
-def default(name: str) -> tuple[str, object]:
-    return name, METRICS[name].parameters()
-
-
-def table(evaluation: Evaluation) -> dict[tuple[str, str, str, str], float]:
-    return {(r["image_id"], r["method"], r["metric"], r["variant"]): r["value"] for r in evaluation.scores.to_pylist()}
-
-
-# ---- costs ----------------------------------------------------------------------------------------------------------
-
-STEPS = 8  # divides the 16 patches, so that grids of different metrics coincide
-IMAGES, METHODS = 5, 3
-CURVE_METRICS = [
-    name
-    for name in NAMES
-    if METRICS[name].parameters is CurveParameters and issubclass(METRICS[name].implementation, CurveMetric)
-]
-
-
-def forwards(vit, images, targets, image_ids, maps, metrics) -> int:
-    recorder = Recorder()
-    result = evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=64)
-    assert result.forwards == sum(recorder.sizes)
-    return result.forwards
-
-
-def test_saco_costs_k_forwards_a_map_and_one_an_image(vit, images, targets, image_ids, maps):
-    metrics = {"saco": ("saco", SacoParameters(groups=(10,)))}
-    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 10 + 1)
-
-
-def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images, targets, image_ids, maps):
-    metrics = {name: (name, CurveParameters(steps=STEPS)) for name in CURVE_METRICS}
-    assert len(metrics) >= 10
-    one = {"a": maps["a"]}
-    assert forwards(vit, images, targets, image_ids, one, metrics) == IMAGES * (2 * STEPS - 1 + 1)  # + the clean pass
-    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 2 * (STEPS - 1) + 2)
-
-
-def test_saco_shares_its_first_and_last_group_with_the_curves(vit, images, targets, image_ids, maps):
-    metrics = {"saco": ("saco", SacoParameters(groups=(8,))), "abpc": ("abpc", CurveParameters(steps=8))}
-    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * (14 + 8 - 2) + 2)
-
-
-@pytest.mark.parametrize(
-    ("name", "a_map", "an_image"),
-    [
-        ("saco", 10, 1),
-        ("saco_rank", 10, 1),
-        ("deletion_auc", 9, 2),
-        ("insertion_auc", 9, 2),
-        ("abpc", 18, 2),
-        ("accuracy_auc", 9, 2),
-        ("comprehensiveness", 4, 1),  # 1 % and 5 % are both one of 16 patches
-        ("sufficiency", 4, 1),
-        ("chefer_positive", 9, 1),
-        ("chefer_negative", 9, 1),
-        ("diffmask_positive_nll", 27, 2),
-        ("pixel_flipping", 15, 2),
-        ("region_perturbation", 3, 2),  # 2 × 2 regions of at most 9 pixels
-        ("road_morf", 7, 1),
-        ("road_combined", 14, 1),
-    ],
-)
-def test_cost_of_each_metric(vit, images, targets, image_ids, maps, name, a_map, an_image):
-    metrics = {name: default(name)}
-    expected = IMAGES * (METHODS * a_map + an_image)
-    assert forwards(vit, images, targets, image_ids, maps, metrics) == expected
-
-
-def test_equal_requests_under_different_ids_cost_nothing(vit, images, targets, image_ids, maps):
-    once = {"x": default("deletion_auc")}
-    twice = once | {"y": default("deletion_auc"), "z": default("log_odds")}
-    assert forwards(vit, images, targets, image_ids, maps, twice) == forwards(
-        vit, images, targets, image_ids, maps, once
-    )
-
-
-def test_unusable_maps_cost_nothing(vit, images, targets, image_ids, maps):
-    metrics = {"saco": default("saco")}
-    more = maps | {"flat": torch.zeros(5, 4, 4), "bad": torch.full((5, 4, 4), torch.nan)}
-    assert forwards(vit, images, targets, image_ids, more, metrics) == forwards(
-        vit, images, targets, image_ids, maps, metrics
-    )
-
-
-def test_only_the_last_batch_is_not_full(images, targets, image_ids, maps):
-    recorder = Recorder()
-    metrics = {name: default(name) for name in ("saco", "abpc", "chefer_positive", "road_morf", "irof")}
-    evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=32)
-    assert len(recorder.sizes) > 5
-    assert set(recorder.sizes[:-1]) == {32}
-
-
-# ---- out of memory --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("message", ["CUDA out of memory. Tried", "DefaultCPUAllocator: can't allocate memory: you"])
-def test_running_out_of_memory_halves_the_batch_and_changes_nothing(images, targets, image_ids, maps, message):
-    metrics = {name: default(name) for name in ("saco", "insertion_auc", "irof")}
-    whole = evaluate(Recorder(), images, targets, image_ids, maps, metrics, batch_size=64)
-    scarce = Recorder(limit=20)
-    scarce.message = message
-    result = evaluate(scarce, images, targets, image_ids, maps, metrics, batch_size=64)
-    assert result.batch_size == 16
-    assert result.forwards == whole.forwards
-    assert set(scarce.sizes[:-1]) == {16}
-    close(table(result), table(whole))
-
-
-def test_one_image_too_many_is_raised_and_other_errors_are_not_swallowed(images, targets, image_ids, maps):
-    with pytest.raises(RuntimeError, match="out of memory"):
-        evaluate(Recorder(limit=0), images, targets, image_ids, maps, {"saco": default("saco")})
-    broken = Recorder(limit=0)
-    broken.message = "shapes cannot be multiplied"
-    with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        evaluate(broken, images, targets, image_ids, maps, {"saco": default("saco")})
-    assert is_out_of_memory(torch.OutOfMemoryError("anything"))
-
-
-# ---- laws -----------------------------------------------------------------------------------------------------------
-
-
-def close(one: dict, other: dict, tolerance: float = 1e-5) -> None:
-    assert one.keys() == other.keys()
-    for key, value in one.items():
-        if np.isnan(value):
-            assert np.isnan(other[key]), key
-        else:
-            assert other[key] == pytest.approx(value, rel=tolerance, abs=tolerance), key
 
 
 @pytest.fixture(scope="module")
