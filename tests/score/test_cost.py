@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,27 @@ def test_the_page_of_metrics_is_up_to_date() -> None:
         for entry in tool.REGISTRIES[registry]:
             assert f"| `{entry.name}` |" in text
     assert all(e.traits["formula"] and e.traits["value_range"] for e in METRICS)
+
+
+def bounds(text: str) -> tuple[float, float]:
+    """The numbers of a range such as "[0, ∞) nats" or "{0, 1}"."""
+    low, high = text.split(" nats")[0].strip("[]{}()").split(", ")
+    named = {"∞": math.inf, "−∞": -math.inf, "½": 0.5, "−½": -0.5, "log P": math.log(16), "−1": -1.0}
+    return tuple(named.get(end) if end in named else float(end) for end in (low, high))  # type: ignore[return-value]
+
+
+def test_values_lie_in_the_range_that_the_page_states(vit: Classifier, images: torch.Tensor) -> None:
+    metrics = {name: (name, METRICS[name].parameters(**SMALL.get(name, {}))) for name in METRICS.names}
+    maps = {"m": torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(2))}
+    truth = torch.zeros(5, 16, 16)
+    truth[:, 4:9, 2:7] = 1
+    classes = torch.tensor([0, 3, 1, 4, 3])
+    rows = evaluate(vit, images, classes, list("abcde"), maps, metrics, labels=classes, truth=truth).scores.to_pandas()
+    assert set(rows.metric) == set(METRICS.names)
+    for name, part in rows.groupby("metric"):
+        if name == "segmentation":  # counts of pixels; the range is that of the scores made from them
+            part = part[part.variant.isin(["average_precision", "f1"])]
+        low, high = bounds(METRICS[str(name)].traits["value_range"])
+        assert part.value.between(low - 1e-9, high + 1e-9).all(), name
+        if METRICS[str(name)].traits["value_range"].startswith("{"):
+            assert set(part.value) <= {low, high}
