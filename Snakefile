@@ -28,6 +28,7 @@ include: "rules/sanity.smk"
 include: "rules/certify.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/page.smk"
 
 
 localrules:
@@ -41,6 +42,7 @@ rule all:
     input:
         all_tables,
         all_figures,
+        all_pages,
 
 
 rule scores:

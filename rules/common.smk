@@ -198,6 +198,10 @@ def all_tables(wildcards):
     ]
 
 
+def all_pages(wildcards):
+    return [f"results/pages/{name}.html" for name in STUDY.experiments]
+
+
 def all_figures(wildcards):
     return [
         f"results/figures/{name}/{figure}.png"

@@ -284,3 +284,16 @@ def figures(
     from vitfaith.figures.stage import run_figure
 
     run_figure(parse_spec(spec), code, tables, out)
+
+
+@app.command()
+def page(
+    spec: Spec,
+    tables: Annotated[Path, typer.Option(help="folder with the experiment's tables")],
+    out: Annotated[Path, typer.Option(help="HTML file to write")],
+    code: Code = "",
+) -> None:
+    """Write an experiment's tables, curves and gallery as one page of HTML."""
+    from vitfaith.page.stage import run_page
+
+    run_page(parse_spec(spec), code, tables, out)

@@ -14,7 +14,7 @@ STAGE_OF = {"predictions": "predict", "scores": "score", "curves": "score", "cer
 """Folder below the results → stage, where the two differ."""
 
 ORDER = ("shard", "attack", "denoise", "predict", "bank", "attribute", "score", "stability", "sanity", "certify")
-"""Stages over shards, in the order of the chain; ``tables`` and ``figures`` follow."""
+"""Stages over shards, in the order of the chain; ``tables``, ``figures`` and ``page`` follow."""
 
 
 @dataclass
@@ -66,9 +66,10 @@ def jobs(plan: Plan) -> list[Job]:
     listed = list(found.values())
     for name, experiment in plan.study.experiments.items():
         listed.append(Job("tables", name, 0, [Path(plan.results, "tables", f"experiment={name}", "summary.parquet")]))
+        listed.append(Job("page", name, 0, [Path(plan.results, "pages", f"{name}.html")]))
         for figure in experiment.figures:
             listed.append(Job("figures", f"{name}/{figure}", 0, [Path(plan.results, "figures", name, f"{figure}.png")]))
-    return sorted(listed, key=lambda j: [*ORDER, "tables", "figures"].index(j.stage))
+    return sorted(listed, key=lambda j: [*ORDER, "tables", "figures", "page"].index(j.stage))
 
 
 def images_of(plan: Plan, dataset: str, shard: str) -> int:

@@ -178,6 +178,13 @@ def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
     return {"figure": plan.study.figures[figure].spec(), "style": plan.study.style.style.model_dump(mode="json")}
 
 
+def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:
+    """What the page tells beside the tables."""
+    found = tables_spec(plan, experiment)
+    kept = {name: found[name] for name in ("seed", "statistics", "directions")}
+    return {"experiment": experiment, **kept, "style": plan.study.style.style.model_dump(mode="json")}
+
+
 SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "shard": shard_spec,
     "train": train_spec,
@@ -192,5 +199,6 @@ SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "certify": certify_spec,
     "tables": tables_spec,
     "figures": figures_spec,
+    "page": page_spec,
 }
 """Stage → function of the plan and the job's wildcards."""

@@ -1,0 +1,1 @@
+"""An experiment as one page of HTML that works from the disk."""

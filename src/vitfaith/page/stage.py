@@ -1,0 +1,45 @@
+"""The page stage: one HTML file with an experiment's tables, curves and gallery; it needs no server and no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.errors import ArtifactError
+from vitfaith.figures.style import Style
+from vitfaith.page.data import page_data
+
+TABLES = ("summary", "curves", "gallery")
+
+
+def run_page(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> None:
+    """Write the page of an experiment from the Parquet files in ``tables``.
+
+    Raises:
+        ArtifactError: a table is missing.
+    """
+    frames = {}
+    for name in TABLES:
+        path = tables / f"{name}.parquet"
+        if not path.is_file():
+            raise ArtifactError(f"the page needs '{path}', which does not exist; run the tables stage")
+        frames[name] = pd.read_parquet(path)
+    data = page_data(**frames, spec=spec, style=Style(**spec["style"]))
+    with atomic_path(out) as temporary:
+        temporary.write_text(page(data), encoding="utf-8")
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The page around ``data``; no text of the data can end the element that holds it."""
+    template = resources.files("vitfaith.page").joinpath("template.html").read_text(encoding="utf-8")
+    script = resources.files("vitfaith.page").joinpath("template.js").read_text(encoding="utf-8")
+    held = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    filled = template.replace("{{title}}", escape(f"vitfaith: {data['experiment']}"))
+    return filled.replace("{{script}}", script).replace("{{data}}", held)
