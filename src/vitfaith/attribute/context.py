@@ -66,6 +66,10 @@ class Context:
             part.capture = self.capture.of(images)
             yield part
 
+    def on_grid(self, tokens: Tensor) -> Tensor:
+        """Values (B, N) of all tokens as maps (B, rows, columns) float32 of the patches."""
+        return tokens[:, self.classifier.prefix_tokens :].unflatten(-1, self.classifier.grid).float()
+
     def once(self, name: str, make: Callable[[], Result]) -> Result:
         """What ``make`` returned for this batch at first use: explainers that read one pass run it once."""
         if name not in self.shared:

@@ -56,12 +56,6 @@ class BlockPathParameters(PathParameters):
     start: int = Field(0, ge=0, description="first block that is walked through, counted from 0")
 
 
-def check_start(start: int, depth: int) -> None:
-    """Raise :class:`ConfigError` unless block ``start`` exists in a model of ``depth`` blocks."""
-    if start >= depth:
-        raise ConfigError(f"start is {start}, but the model has blocks 0 to {depth - 1}; give a smaller start")
-
-
 def nodes(rule: Rule, steps: int) -> tuple[list[float], list[float]]:
     """Points α in [0, 1] and weights that sum to 1.
 
@@ -85,6 +79,22 @@ def path_pass(context: Context, parameters: PathParameters, *, attention: bool =
     attention = attention or "attention" in context.needs
     points = (parameters.rule, parameters.steps, parameters.baseline, parameters.value)
     return context.once(f"path {points} {attention}", lambda: _integrate(context, parameters, attention))
+
+
+def attention_along_line(context: Context, parameters: BlockPathParameters) -> Tensor:
+    """E_h (∫∇A_L dα)⁺ (B, rows, N) in the rows that the head reads, from :func:`path_pass`.
+
+    Raises:
+        ConfigError: the model has no block ``parameters.start``.
+    """
+    depth = context.capture.depth
+    if parameters.start >= depth:
+        raise ConfigError(
+            f"start is {parameters.start}, but the model has blocks 0 to {depth - 1}; give a smaller start"
+        )
+    gradient = path_pass(context, parameters, attention=True).attention_gradient
+    assert gradient is not None
+    return gradient.clamp_min(0).mean(1)
 
 
 def _integrate(context: Context, parameters: PathParameters, attention: bool) -> PathAverages:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from vitfaith.attribute.chain import chain, times_heads
 from vitfaith.attribute.explainers.attention import discard_lowest, times_with_residual
-from vitfaith.attribute.registry import explainer
+from vitfaith.attribute.registry import Explain, explainer
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
@@ -45,13 +46,21 @@ class AttCatParameters(Parameters):
     states: Literal["input", "output"] = Field("input", description="token states of a block that are read")
 
 
-@explainer(
+def _weighted(name: str, parameters: type[Parameters], citation: str) -> Callable[[Explain], Explain]:
+    return explainer(
+        name,
+        family="one_pass",
+        needs=("attention", "attention_gradient"),
+        class_specific=True,
+        citation=citation,
+        parameters=parameters,
+    )
+
+
+@_weighted(
     "grad_attention_rollout",
-    family="one_pass",
-    needs=("attention", "attention_gradient"),
-    class_specific=True,
-    citation="Gildenblat, Exploring Explainability for Vision Transformers (vit-explain), 2020",
-    parameters=GradRolloutParameters,
+    GradRolloutParameters,
+    "Gildenblat, Exploring Explainability for Vision Transformers (vit-explain), 2020",
 )
 def grad_attention_rollout(context: Context, parameters: GradRolloutParameters) -> Tensor:
     """Rollout of attention times its gradient.
@@ -75,13 +84,10 @@ def grad_attention_rollout(context: Context, parameters: GradRolloutParameters) 
     return chain(capture, step, method="grad_attention_rollout", start_layer=parameters.start_layer)
 
 
-@explainer(
+@_weighted(
     "transformer_mm",
-    family="one_pass",
-    needs=("attention", "attention_gradient"),
-    class_specific=True,
-    citation="Chefer et al., Generic Attention-model Explainability (Transformer-MM), ICCV 2021",
-    parameters=StartLayerParameters,
+    StartLayerParameters,
+    "Chefer et al., Generic Attention-model Explainability (Transformer-MM), ICCV 2021",
 )
 def transformer_mm(context: Context, parameters: StartLayerParameters) -> Tensor:
     """Relevance R ← R + E_h(∇A⊙A)⁺·R over the layers, from R = I.
@@ -103,13 +109,10 @@ def transformer_mm(context: Context, parameters: StartLayerParameters) -> Tensor
     return chain(capture, step, method="transformer_mm", start_layer=parameters.start_layer)
 
 
-@explainer(
+@_weighted(
     "attention_gradcam",
-    family="one_pass",
-    needs=("attention", "attention_gradient"),
-    class_specific=True,
-    citation="Grad-CAM on attention, baseline of Chefer et al., Transformer Interpretability, CVPR 2021",
-    parameters=AttentionGradCamParameters,
+    AttentionGradCamParameters,
+    "Grad-CAM on attention, baseline of Chefer et al., Transformer Interpretability, CVPR 2021",
 )
 def attention_gradcam(context: Context, parameters: AttentionGradCamParameters) -> Tensor:
     """Class-token attention of one layer, heads weighted by their mean gradient.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vitfaith.attribute.path_pass import BlockPathParameters, check_start, path_pass
+from vitfaith.attribute.path_pass import BlockPathParameters, attention_along_line
 from vitfaith.attribute.registry import explainer
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
@@ -88,16 +88,12 @@ def beyond_intuition_token(context: Context, parameters: BlockPathParameters) ->
 
 
 def _rollout(context: Context, parameters: BlockPathParameters, transition: Callable[[Capture, int], Tensor]) -> Tensor:
-    capture = context.capture
-    check_start(parameters.start, capture.depth)
-    gradient = path_pass(context, parameters, attention=True).attention_gradient
-    assert gradient is not None
+    capture, weight = context.capture, attention_along_line(context, parameters)
     # Only the read-out rows of R are asked for, so they are multiplied from the left instead of the whole of R.
-    tokens = gradient.shape[-1]
-    rows = torch.eye(tokens, device=gradient.device)[capture.readout].expand(len(gradient), -1, -1)
+    rows = torch.eye(weight.shape[-1], device=weight.device)[capture.readout].expand(len(weight), -1, -1)
     for block in reversed(range(parameters.start, capture.depth)):
         rows = rows + rows @ transition(capture, block)
-    return capture.to_grid(capture.read(rows * gradient.clamp_min(0).mean(1)))
+    return capture.to_grid(capture.read(rows * weight))
 
 
 def _output_projection(block: Any, number: int) -> Tensor:

@@ -143,7 +143,7 @@ def libragrad_fullgrad_plus(context: Context, parameters: Parameters) -> Tensor:
         (B, rows, columns) float32, signed.
     """
     passed = _full_gradient(context, "constant")
-    return _on_grid(context, passed.inputs.sum(1) + passed.biases)
+    return context.on_grid(passed.inputs.sum(1) + passed.biases)
 
 
 def _input_map(
@@ -151,7 +151,7 @@ def _input_map(
 ) -> Tensor:
     passed = _full_gradient(context, attention, gammas)
     if parameters.at == "tokens":
-        return _on_grid(context, passed.inputs[:, 0])
+        return context.on_grid(passed.inputs[:, 0])
     grid = context.classifier.grid
     return masking.at_resolution(passed.pixels.float(), grid, parameters.resolution, pool="sum")
 
@@ -165,8 +165,3 @@ def _full_gradient(context: Context, attention: AttentionRule, gammas: tuple[flo
         return full_gradient(context.classifier, context.images, context.targets, Rules(attention, *gammas))
 
     return context.once(f"full gradient {attention} {gammas}", run)
-
-
-def _on_grid(context: Context, tokens: Tensor) -> Tensor:
-    patches = tokens[:, context.classifier.prefix_tokens :]
-    return patches.unflatten(-1, context.classifier.grid).float()

@@ -83,7 +83,7 @@ def partial_lrp(context: Context, parameters: RelevanceParameters) -> Tensor:
     Returns:
         (B, rows, columns) float32, non-negative.
     """
-    return _on_grid(context, _relevance(context, parameters).last)
+    return context.on_grid(_relevance(context, parameters).last)
 
 
 @explainer(
@@ -104,7 +104,7 @@ def transformer_attribution(context: Context, parameters: RolloutParameters) -> 
     Raises:
         ConfigError: ``start_layer`` is not a block of the model.
     """
-    return _on_grid(context, _from_layer(_relevance(context, parameters).attribution, parameters))
+    return context.on_grid(_from_layer(_relevance(context, parameters).attribution, parameters))
 
 
 @explainer(
@@ -123,7 +123,7 @@ def lrp_rollout(context: Context, parameters: RolloutParameters) -> Tensor:
     Returns:
         (B, rows, columns) float32, non-negative.
     """
-    return _on_grid(context, _from_layer(_relevance(context, parameters).rollout, parameters))
+    return context.on_grid(_from_layer(_relevance(context, parameters).rollout, parameters))
 
 
 def _relevance(context: Context, parameters: RelevanceParameters) -> Relevance:
@@ -147,8 +147,3 @@ def _from_layer(rollouts: Tensor, parameters: RolloutParameters) -> Tensor:
     if parameters.start_layer >= layers:
         raise ConfigError(f"start_layer {parameters.start_layer} is not a block of this model; give 0 to {layers - 1}")
     return rollouts[:, parameters.start_layer]
-
-
-def _on_grid(context: Context, tokens: Tensor) -> Tensor:
-    patches = tokens[:, context.classifier.prefix_tokens :]
-    return patches.unflatten(-1, context.classifier.grid).float()

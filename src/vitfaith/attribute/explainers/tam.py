@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.attribute.path_pass import BlockPathParameters, check_start, path_pass
+from vitfaith.attribute.path_pass import BlockPathParameters, attention_along_line
 from vitfaith.attribute.registry import explainer
 
 if TYPE_CHECKING:
@@ -37,11 +37,8 @@ def tam(context: Context, parameters: BlockPathParameters) -> Tensor:
     Raises:
         ConfigError: the model has no block ``start``.
     """
-    capture = context.capture
-    check_start(parameters.start, capture.depth)
-    gradient = path_pass(context, parameters, attention=True).attention_gradient
-    assert gradient is not None
+    capture, weight = context.capture, attention_along_line(context, parameters)
     state = capture.attention(-1, capture.readout).mean(1)
     for block in reversed(range(parameters.start, capture.depth - 1)):
         state = state + state @ capture.attention(block).mean(1)
-    return capture.to_grid(capture.read(state * gradient.clamp_min(0).mean(1)))
+    return capture.to_grid(capture.read(state * weight))

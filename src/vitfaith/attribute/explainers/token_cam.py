@@ -6,12 +6,13 @@ it only attention mixes patches into the class token, so later patch tokens get 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from vitfaith.attribute.registry import explainer
+from vitfaith.attribute.registry import Explain, explainer
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
 
@@ -29,14 +30,18 @@ class TokenCamParameters(Parameters):
     clamp: bool = Field(True, description="set negative values to 0, as the papers do; false keeps the full ranking")
 
 
-@explainer(
-    "token_gradcam",
-    family="one_pass",
-    needs=("hidden", "hidden_gradient"),
-    class_specific=True,
-    citation="Selvaraju et al., Grad-CAM, ICCV 2017",
-    parameters=TokenCamParameters,
-)
+def _token_cam(name: str, citation: str, *, gradient: bool = True) -> Callable[[Explain], Explain]:
+    return explainer(
+        name,
+        family="one_pass",
+        needs=("hidden", "hidden_gradient") if gradient else ("hidden",),
+        class_specific=gradient,
+        citation=citation,
+        parameters=TokenCamParameters,
+    )
+
+
+@_token_cam("token_gradcam", "Selvaraju et al., Grad-CAM, ICCV 2017")
 def token_gradcam(context: Context, parameters: TokenCamParameters) -> Tensor:
     """Token channels weighted by their mean gradient.
 
@@ -50,14 +55,7 @@ def token_gradcam(context: Context, parameters: TokenCamParameters) -> Tensor:
     return _finish(context, (weights * capture.features).sum(-1), parameters)
 
 
-@explainer(
-    "token_hirescam",
-    family="one_pass",
-    needs=("hidden", "hidden_gradient"),
-    class_specific=True,
-    citation="Draelos and Carin, HiResCAM, arXiv 2011.08891",
-    parameters=TokenCamParameters,
-)
+@_token_cam("token_hirescam", "Draelos and Carin, HiResCAM, arXiv 2011.08891")
 def token_hirescam(context: Context, parameters: TokenCamParameters) -> Tensor:
     """Token activations times their own gradients.
 
@@ -70,14 +68,7 @@ def token_hirescam(context: Context, parameters: TokenCamParameters) -> Tensor:
     return _finish(context, (capture.features_gradient * capture.features).sum(-1), parameters)
 
 
-@explainer(
-    "token_layercam",
-    family="one_pass",
-    needs=("hidden", "hidden_gradient"),
-    class_specific=True,
-    citation="Jiang et al., LayerCAM, IEEE Transactions on Image Processing 2021",
-    parameters=TokenCamParameters,
-)
+@_token_cam("token_layercam", "Jiang et al., LayerCAM, IEEE Transactions on Image Processing 2021")
 def token_layercam(context: Context, parameters: TokenCamParameters) -> Tensor:
     """Token activations times their own positive gradients.
 
@@ -90,14 +81,7 @@ def token_layercam(context: Context, parameters: TokenCamParameters) -> Tensor:
     return _finish(context, (capture.features_gradient.clamp_min(0) * capture.features).sum(-1), parameters)
 
 
-@explainer(
-    "token_xgradcam",
-    family="one_pass",
-    needs=("hidden", "hidden_gradient"),
-    class_specific=True,
-    citation="Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020",
-    parameters=TokenCamParameters,
-)
+@_token_cam("token_xgradcam", "Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020")
 def token_xgradcam(context: Context, parameters: TokenCamParameters) -> Tensor:
     """Token channels weighted by their activation-weighted gradient.
 
@@ -116,13 +100,10 @@ def token_xgradcam(context: Context, parameters: TokenCamParameters) -> Tensor:
     return _finish(context, (weights * features).sum(-1), parameters)
 
 
-@explainer(
+@_token_cam(
     "token_eigencam",
-    family="one_pass",
-    needs=("hidden",),
-    class_specific=False,
-    citation="Muhammad and Yeasin, Eigen-CAM, IJCNN 2020; sign as in Chung and Ying, Seg-Eigen-CAM, 2025",
-    parameters=TokenCamParameters,
+    "Muhammad and Yeasin, Eigen-CAM, IJCNN 2020; sign as in Chung and Ying, Seg-Eigen-CAM, 2025",
+    gradient=False,
 )
 def token_eigencam(context: Context, parameters: TokenCamParameters) -> Tensor:
     """First principal component of the token activations.
