@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitfaith.errors import InputError
+from vitfaith.score.class_token import class_token_alone
 from vitfaith.score.fills import Fill
 from vitfaith.score.metrics.base import Request, Response, ScoreContext, Segment
 from vitfaith.score.plan import Clean, Curve, Features, Full, Groups, Interval
@@ -132,7 +133,7 @@ class Engine:
         wanted = list(dict.fromkeys(requests))
         if not wanted:
             return {}
-        with torch.inference_mode():
+        with torch.inference_mode(), class_token_alone(self.context.classifier):
             return self._answer(wanted)
 
     def _answer(self, wanted: Sequence[Request | Interval | Clean | Full]) -> dict[object, Response]:
