@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from timm.layers import GELUTanh, LayerNormFp32, QuickGELU, RmsNorm
 from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock
 from torch import Tensor, nn
 
+from tests.attribute.zoo import model
 from tests.conftest import tiny_vit
 from vitfaith.attribute.context import Context
 from vitfaith.attribute.registry import EXPLAINERS
@@ -18,7 +20,7 @@ from vitfaith.attribute.relevance.full_gradient import FullGradient, full_gradie
 from vitfaith.attribute.relevance.gamma import gamma_linear
 from vitfaith.attribute.relevance.modified import Rules, modified_backward
 from vitfaith.errors import InputError
-from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.classifier import Classifier
 from vitfaith.models.passes import PassCounter
 
 NAMES = ("cp_lrp", "attnlrp", "libragrad_input_x_gradient", "libragrad_fullgrad_plus")
@@ -40,12 +42,7 @@ def double(**overrides: Any) -> Classifier:
 
 
 def distilled() -> Classifier:
-    torch.manual_seed(5)
-    arguments = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
-    backbone = timm.create_model("deit_tiny_distilled_patch16_224", pretrained=False, **arguments)
-    for parameter in backbone.parameters():
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    return freeze(Classifier(backbone, [0.5] * 3, [0.25] * 3)).double()
+    return copy.deepcopy(model("distilled")).double()
 
 
 def maps(classifier: Classifier, images: Tensor, targets: Tensor, **settings: Any) -> dict[str, Tensor]:

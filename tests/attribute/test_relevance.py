@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from tests.attribute.oracles.stored import golden
 from tests.attribute.textbook.relprop import relevance_maps
+from tests.attribute.zoo import model
 from tests.conftest import tiny_vit
 from vitfaith.attribute.context import Context
 from vitfaith.attribute.explainers import relevance as explainers
@@ -22,7 +24,7 @@ from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.attribute.relevance import rules
 from vitfaith.attribute.relevance.relprop import propagate
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.classifier import Classifier
 from vitfaith.models.passes import PassCounter
 
 NAMES = ("lrp", "partial_lrp", "transformer_attribution", "lrp_rollout")
@@ -43,12 +45,7 @@ def build(variant: str) -> Classifier:
 
 
 def distilled() -> Classifier:
-    torch.manual_seed(5)
-    arguments = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
-    backbone = timm.create_model("deit_tiny_distilled_patch16_224", pretrained=False, **arguments)
-    for parameter in backbone.parameters():
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    return freeze(Classifier(backbone, [0.5] * 3, [0.25] * 3))
+    return copy.deepcopy(model("distilled"))
 
 
 def maps(classifier: Classifier, images: Tensor, targets: Tensor, **settings: Any) -> dict[str, Tensor]:
