@@ -7,7 +7,8 @@ Setting "vit-ti" is a random ViT-Ti/16 on 224-pixel images, where a forward pass
 perturbs the values of a colour pixel one by one, so only one channel gives the same metric. The curves are deletion,
 insertion (torchcam) and pixel flipping (quantus), at the same steps, of the same maps; that their numbers agree is
 tested in tests/score/test_oracles.py. On a CPU the clock is the process's own time on one thread, which other load
-does not change much. Every line runs after a warm-up, the lines take turns, and the best of ``--repeats`` counts.
+does not change much. "Bare forwards" are the model as it is; the engine may be faster, as it shortens the last block of a
+ViT that is read at its class token. Every line runs after a warm-up, the lines take turns, and the best of ``--repeats`` counts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import quantus
 import torch
+from torchcam.metrics import DeletionInsertionMetric
 
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.passes import PassCounter
@@ -114,9 +117,6 @@ class Work:
 
     def packages(self) -> int:
         """Torchcam for deletion and insertion, quantus for pixel flipping, method by method."""
-        import quantus
-        from torchcam.metrics import DeletionInsertionMetric
-
         options = {"normalise": False, "abs": False, "disable_warnings": True, "perturb_baseline": 0.0}
         with PassCounter(self.classifier) as passes:
             for maps in self.maps.values():
