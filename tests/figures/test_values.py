@@ -17,7 +17,7 @@ import vitfaith.stability.measures  # noqa: F401
 from tests.figures.conftest import ATTACKS, MODELS, SMOOTHINGS
 from tests.figures.test_figures import draw
 from vitfaith.errors import ArtifactError, ConfigError
-from vitfaith.figures.accuracy_by_condition import wilson
+from vitfaith.figures.accuracy_by_condition import share_correct, wilson
 from vitfaith.figures.beats_random import stars
 from vitfaith.figures.data import FigureData
 from vitfaith.figures.gallery import decode_map, decode_pixels
@@ -286,3 +286,12 @@ def test_costs(data: FigureData) -> None:
     costs = data.costs[data.costs.method != "rollout"]
     with pytest.raises(ArtifactError, match="no row for method 'rollout'"):
         draw("cost_faithfulness", dataclasses.replace(data, costs=costs))
+
+
+def test_unlabelled_images_are_in_no_accuracy() -> None:
+    part = pd.DataFrame({"label": [1, 2, -1, 3], "target": [1, 1, 1, 1], "prediction": [1, 1, 1, 3]})
+    found = share_correct(part, "label", 0.95)
+    assert (found["n"], found["flagged"], found["mean"]) == (3, 1, 2 / 3)
+    assert share_correct(part, "target", 0.95)["mean"] == 3 / 4
+    with pytest.raises(ConfigError, match="no image has a label"):
+        share_correct(part.assign(label=-1), "label", 0.95)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from vitfaith.errors import ConfigError
 from vitfaith.figures.data import CONDITION, FigureData, Selection, select, tidy
 from vitfaith.figures.draw import canvas, count_text, facets, legend_above, points, wrap_titles
 from vitfaith.figures.names import order_conditions
@@ -41,6 +42,29 @@ def wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def share_correct(part: DataFrame, reference: str, confidence: float) -> dict[str, float]:
+    """n, flagged, mean, low, high and confidence of the share of predictions that equal the column ``reference``.
+
+    Unlabelled images (label −1) are flagged and in no share.
+
+    Raises:
+        ConfigError: no image has a label.
+    """
+    known = part[part[reference] >= 0]
+    if known.empty:
+        raise ConfigError("no image has a label, so there is no accuracy; set reference: target for this figure")
+    n, hits = len(known), int((known["prediction"] == known[reference]).sum())
+    low, high = wilson(hits, n, confidence)
+    return {
+        "n": n,
+        "flagged": len(part) - n,
+        "mean": hits / n,
+        "low": low,
+        "high": high,
+        "confidence": confidence,
+    }
+
+
 def rows(data: FigureData, parameters: Accuracy) -> DataFrame:
     """One row per (condition, quantity), quantity being "accuracy" or "probability"."""
     import pandas as pd
@@ -53,14 +77,12 @@ def rows(data: FigureData, parameters: Accuracy) -> DataFrame:
     found = []
     for key, part in frame.groupby(list(CONDITION), sort=True):
         condition = dict(zip(CONDITION, key, strict=True))
-        n = len(part)
-        hits = int((part["prediction"] == part[parameters.reference]).sum())
-        low, high = wilson(hits, n, parameters.confidence)
-        shared = {**condition, "n": n, "flagged": 0, "confidence": parameters.confidence}
-        found.append({**shared, "quantity": "accuracy", "mean": hits / n, "low": low, "high": high})
+        correct = share_correct(part, parameters.reference, parameters.confidence)
+        found.append({**condition, "quantity": "accuracy", **correct})
         values = part["target_probability"].to_numpy(float)
         mean, low, high = confidence_interval(values, confidence=parameters.confidence)
-        found.append({**shared, "quantity": "probability", "mean": mean, "low": low, "high": high})
+        told = {"n": len(part), "flagged": 0, "mean": mean, "low": low, "high": high}
+        found.append({**condition, "quantity": "probability", **told, "confidence": parameters.confidence})
     return pd.DataFrame(found)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from vitfaith.figures.accuracy_by_condition import COLUMNS, wilson
+from vitfaith.figures.accuracy_by_condition import COLUMNS
 from vitfaith.figures.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
 from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
@@ -36,10 +36,8 @@ def rows(data: FigureData, parameters: AccuracyByRadius) -> DataFrame:
     frame = tidy(frame, "predictions", [*CONDITION, "image_id"])
     found = []
     for key, part in frame.groupby(list(CONDITION), sort=True):
-        hits, n = int((part["prediction"] == part[parameters.reference]).sum()), len(part)
-        low, high = wilson(hits, n, parameters.confidence)
-        shared = {"n": n, "flagged": 0, "confidence": parameters.confidence}
-        found.append(dict(zip(CONDITION, key, strict=True)) | shared | {"mean": hits / n, "low": low, "high": high})
+        correct = share_correct(part, parameters.reference, parameters.confidence)
+        found.append(dict(zip(CONDITION, key, strict=True)) | correct)
     return tidy(with_radius(pd.DataFrame(found), data, parameters), "predictions", [*CONDITION, "kind"])
 
 
