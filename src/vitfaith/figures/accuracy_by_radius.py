@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from vitfaith.figures.accuracy_by_condition import COLUMNS
+from vitfaith.figures.accuracy_by_condition import COLUMNS, share_correct
 from vitfaith.figures.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
 from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
