@@ -27,5 +27,7 @@ rule bank:
     message:
         "Response bank of {wildcards.model}: {wildcards.dataset} {wildcards.shard}, {wildcards.attack}"
     shell:
-        "python -m vitfaith bank --spec {params.spec:q} --code {params.code} --images {input.images} {params.weights}"
-        " --out {output}" + ON_DEVICE + " > {log} 2>&1"
+        "python -m vitfaith bank --spec {params.spec:q} --code {params.code}"
+        " --images {input.images} {params.weights} --out {output}"
+        + ON_DEVICE
+        + " > {log} 2>&1"

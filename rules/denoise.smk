@@ -30,5 +30,7 @@ rule denoise:
     message:
         "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     shell:
-        "python -m vitfaith denoise --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " {params.denoiser} --out {output}" + ON_DEVICE + " > {log} 2>&1"
+        "python -m vitfaith denoise --spec {params.spec:q} --code {params.code}"
+        " --images {input.images} {params.denoiser} --out {output}"
+        + ON_DEVICE
+        + " > {log} 2>&1"

@@ -27,5 +27,7 @@ rule sanity:
     message:
         "Sanity checks of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}"
     shell:
-        "python -m vitfaith sanity --spec {params.spec:q} --code {params.code} --images {input.images} {params.weights}"
-        " --out {output}" + ON_DEVICE + " > {log} 2>&1"
+        "python -m vitfaith sanity --spec {params.spec:q} --code {params.code}"
+        " --images {input.images} {params.weights} --out {output}"
+        + ON_DEVICE
+        + " > {log} 2>&1"
