@@ -134,6 +134,8 @@ def main() -> None:
         print("| what | forwards | backwards | seconds | / bare |\n|---|---:|---:|---:|---:|")
         for line, forwards, backwards, best in rows:
             print(f"| {line} | {forwards} | {backwards} | {best:.3f} | {best / bare:.2f} |")
+        print(f"\nall one-pass methods / bare: {rows[-1][3] / bare:.2f} (bar: at most 1.5)")
+        print(f"packages / shared pass, same methods: {rows[2][3] / rows[1][3]:.1f} (bar: at least 4)")
 
 
 if __name__ == "__main__":

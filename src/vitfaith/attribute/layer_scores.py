@@ -7,11 +7,14 @@ goes once an image and not once a token; only from there on does autograd run, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from timm.layers.layer_scale import LayerScale
 from timm.layers.mlp import Mlp
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from vitfaith.attribute.readout import class_logits_of_mean, class_logits_of_tokens
 from vitfaith.attribute.recorder import Recorder
@@ -36,16 +39,13 @@ def layer_score_gradients(backbone: nn.Module, recorder: Recorder, targets: Tens
     found: list[Tensor] = []
     for layer, (block, state, call) in enumerate(zip(recorder.blocks, states, calls, strict=True)):
         each = (at_means[layer] / state.shape[1])[:, None]
-        outputs, gradients = [state], [each]
+        outputs: Sequence[Tensor] | Sequence[GradientEdge] = [state]
+        gradients = [each.expand_as(state)]
         if layer in recorder.branches and _is_plain(block):
             middle, expanded = recorder.branches[layer]
-            outputs, gradients = [middle, expanded], [each, _through_second_linear(block, each)]
-        found += torch.autograd.grad(
-            outputs,
-            [call.output],
-            [g.expand_as(o) for g, o in zip(gradients, outputs, strict=True)],
-            retain_graph=True,
-        )
+            outputs = [middle.edge, expanded.edge]
+            gradients = [each.expand(middle.shape), _through_second_linear(block, each).expand(expanded.shape)]
+        found += torch.autograd.grad(outputs, [call.output], gradients, retain_graph=True)
     return found
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
@@ -83,6 +84,17 @@ class AttentionCall:
         )  # fmt: skip
 
 
+class Place(NamedTuple):
+    """A value of the autograd graph without its memory."""
+
+    edge: GradientEdge
+    shape: torch.Size
+
+
+def _place(tensor: Tensor) -> Place:
+    return Place(get_gradient_edge(tensor), tensor.shape)
+
+
 class Recorder(TorchFunctionMode):
     """Records block inputs and attention calls of ``blocks`` while the ``with`` block runs; its hooks go at the end.
 
@@ -90,7 +102,8 @@ class Recorder(TorchFunctionMode):
         calls: the attention of each block, filled when ``attention`` was asked for.
         hidden: inputs of all blocks, then the output of the last one: depth + 1 tensors (B, N, D).
         attended: outputs (B, N, D) of the blocks' modules ``attn``, as ``calls``; empty where blocks have none.
-        branches: layer → input of the block's second norm and of its MLP's second linear layer; as ``branches`` asks.
+        branches: layer → where in the graph the input of the block's second norm and that of its MLP's second linear
+            layer were made, as ``branches`` asks; not their values, which nobody needs and autograd does not keep.
         norm1: output of the last block's first norm, or None where the block has none.
     """
 
@@ -102,7 +115,7 @@ class Recorder(TorchFunctionMode):
         self.found: list[list[AttentionCall]] = [[] for _ in self.blocks]
         self.hidden: list[Tensor] = []
         self.attended: list[Tensor] = []
-        self.branches: dict[int, list[Tensor]] = {}
+        self.branches: dict[int, list[Place]] = {}
         self._inside = branches
         self.norm1: Tensor | None = None
         self._layer: int | None = None
@@ -136,7 +149,9 @@ class Recorder(TorchFunctionMode):
             kept = self.branches[layer] = []
             for module in inner:
                 assert isinstance(module, nn.Module)
-                self._handles.append(module.register_forward_pre_hook(lambda _m, args, kept=kept: kept.append(args[0])))
+                self._handles.append(
+                    module.register_forward_pre_hook(lambda _m, args, kept=kept: kept.append(_place(args[0])))
+                )
 
     @property
     def calls(self) -> list[AttentionCall]:
