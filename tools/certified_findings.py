@@ -62,7 +62,8 @@ def accuracies(predictions: pd.DataFrame, attacks: pd.DataFrame) -> pd.DataFrame
 def pivot(frame: pd.DataFrame, index: list[str], columns: list[str]) -> pd.DataFrame:
     """Intervals as text, rows × columns in the order of the frame."""
     frame = frame.assign(text=frame.apply(interval, axis=1))
-    order = list(dict.fromkeys(frame[columns].itertuples(index=False, name=None)))
+    by_radius = frame.sort_values("eps", kind="stable")
+    order = list(dict.fromkeys(by_radius[columns].itertuples(index=False, name=None)))
     table = frame.pivot(index=index, columns=columns, values="text").fillna("–")
     table = table[[c if len(columns) > 1 else c[0] for c in order]]
     table.index = [" / ".join(i) if isinstance(i, tuple) else i for i in table.index]
