@@ -1,5 +1,6 @@
 """Functions and constraints that the rules share. What a study needs is decided in vitfaith.plan, not here."""
 
+import os
 import re
 
 from snakemake.exceptions import WorkflowError
@@ -9,6 +10,9 @@ from vitfaith.errors import VitfaithError
 from vitfaith.plan.condition import SHARED, Condition
 from vitfaith.plan.metric_inputs import score_inputs
 from vitfaith.plan.plan import Plan
+
+# Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 try:
     PLAN = Plan(load_study(config))

@@ -9,4 +9,4 @@ if ! command -v chromium > /dev/null; then
     { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; } \
         > /tmp/chromium-install.log 2>&1 || cannot "installing it failed: $(tail -n 1 /tmp/chromium-install.log)"
 fi
-exec uv run pytest tests/page/browser_test.py -o addopts= -q "$@"
+exec uv run pytest tests/page/in_browser.py -o addopts= -q "$@"

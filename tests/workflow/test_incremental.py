@@ -15,7 +15,7 @@ from tests.workflow.conftest import Workflow
 pytestmark = pytest.mark.xdist_group("workflow")
 
 Config = dict[str, Any]
-FIGURES = {"figures": 3}
+FIGURES = {"figures": 3, "page": 1}
 AFTER_MAPS = {"score": 4, "stability": 3, "tables": 1, **FIGURES}
 
 
