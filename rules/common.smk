@@ -13,6 +13,13 @@ from vitfaith.plan.plan import Plan
 
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# glibc gives freed tensors back to the kernel and gets them again page by page: a fifth of a scoring job on a CPU.
+for name, value in {
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "2000000000",
+    "MALLOC_TOP_PAD_": "100000000",
+}.items():
+    os.environ.setdefault(name, value)
 
 try:
     PLAN = Plan(load_study(config))
