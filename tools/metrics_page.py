@@ -22,7 +22,7 @@ GROUPS = {
     "Curves": ("curves", "eraser", "chefer", "diffmask", "region", "road", "irof"),
     "Response bank": ("bank",),
     "One more image, or none": ("others",),
-    "Ground truth": ("ground_truth",),
+    "Ground truth": ("ground_truth", "admissible"),
 }
 """Heading → modules of vitfaith.score.metrics."""
 

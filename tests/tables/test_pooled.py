@@ -33,7 +33,8 @@ def test_segmentation_divides_sums_over_images() -> None:
         for image, values in counts.items()
         for variant, value in values.items()
     ]
-    summary = pooled_summary(pd.DataFrame(rows), confidence=0.9, resamples=200, seed=0)
+    how = dict.fromkeys(("segmentation", "again"), "segmentation")
+    summary = pooled_summary(pd.DataFrame(rows), how, confidence=0.9, resamples=200, seed=0)
     assert summary[KEYS].drop_duplicates().shape[0] == len(summary) == 8
     assert set(summary.n) == {2}
     assert set(summary.flagged) == {1}
@@ -42,7 +43,8 @@ def test_segmentation_divides_sums_over_images() -> None:
     assert mean["miou"] == pytest.approx((63 / 76 + 32 / 47) / 2)
     assert mean["map"] == pytest.approx(0.7)
     assert mean["f1"] == pytest.approx(0.6)
-    assert pooled_summary(pd.DataFrame(rows[:0], columns=list(rows[0])), confidence=0.9, resamples=200, seed=0).empty
+    none = pd.DataFrame(rows[:0], columns=list(rows[0]))
+    assert pooled_summary(none, how, confidence=0.9, resamples=200, seed=0).empty
 
 
 def test_a_check_is_a_metric_whose_variant_is_what_it_measured() -> None:

@@ -31,10 +31,11 @@ def results_table(
     """
     scores = read_scores(results, chosen)
     known = traits(results)
-    pooled = scores["metric"].isin([m for m, t in known.items() if t.get("pooled")])
+    how = {metric: trait["pooled"] for metric, trait in known.items() if trait.get("pooled")}
+    pooled = scores["metric"].isin(list(how))
     single = scores[~pooled].assign(reference="")
     found = [summarise(single, by=[*KEYS, "reference"], **statistics)] if len(single) else []
-    found += [pooled_summary(scores[pooled], **statistics)] if pooled.any() else []
+    found += [pooled_summary(scores[pooled], how, **statistics)] if pooled.any() else []
     summary = pd.concat(found, ignore_index=True)
     if form == "csv":
         return summary.to_csv(index=False, float_format="%.6g", lineterminator="\n")

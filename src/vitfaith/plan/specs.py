@@ -168,7 +168,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
         "sanity": sorted(asked.sanity),
         "certificates": sorted(asked.certificates),
         "attacks": {a: plan.study.attacks[a].spec() for a in sorted(asked.attacks)},
-        "pooled": [m for m in sorted(asked.metrics) if _traits(plan, m).get("pooled")],
+        "pooled": {m: how for m in sorted(asked.metrics) if (how := _traits(plan, m).get("pooled"))},
         "directions": {m: _traits(plan, m)["direction"] for m in sorted(asked.metrics)},
     }
 

@@ -5,6 +5,7 @@ from vitfaith.statistics.intervals import confidence_interval
 from vitfaith.statistics.paired import paired_comparisons, paired_tests
 from vitfaith.statistics.ranks import MeanRanks, friedman_nemenyi
 from vitfaith.statistics.segmentation import segmentation_scores
+from vitfaith.statistics.side import side_scores
 from vitfaith.statistics.summary import summarise
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "paired_comparisons",
     "paired_tests",
     "segmentation_scores",
+    "side_scores",
     "summarise",
 ]

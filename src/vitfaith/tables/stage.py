@@ -70,12 +70,12 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     curves = curves[curves.method.isin(spec["explainers"])]
 
     statistics = {**spec["statistics"], "seed": spec["seed"]}
-    pooled = scores.metric.isin(spec["pooled"])
+    pooled = scores.metric.isin(list(spec["pooled"]))
     single = scores[~pooled]
     rows = [single.assign(reference=""), stability, as_scores(sanity)]
     parts = [summarise(pd.concat([r for r in rows if len(r)] or rows, ignore_index=True), by=KEYS, **statistics)]
     if pooled.any():
-        parts.append(pooled_summary(scores[pooled], **statistics))
+        parts.append(pooled_summary(scores[pooled], spec["pooled"], **statistics))
     summary = pd.concat([p for p in parts if len(p)], ignore_index=True).sort_values(KEYS, ignore_index=True)
     steps = [*CONDITION, "method", "curve", "variant", "step", "fraction"]
     means = []

@@ -67,7 +67,7 @@ class _OneValue(TruthMetric[P], Generic[P]):
     formula="pixel accuracy, mIoU of sums over images; mAP, F1: means; object = map above its mean",
     value_range="[0, 1]",
     direction="higher",
-    pooled=True,
+    pooled="segmentation",
     citation="Chefer et al., Transformer Interpretability Beyond Attention Visualization, CVPR 2021",
     needs=("truth",),
 )

@@ -1,0 +1,53 @@
+"""Whether a method takes the same of two right masks on all images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from vitfaith.errors import InputError
+from vitfaith.statistics.intervals import resampled_means
+
+
+def side_scores(
+    scores: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Share of images on the side of the majority, with bootstrap intervals over images.
+
+    The consistency max(s, 1 − s) of the share s is at least 0.5, so its interval never reaches below.
+
+    Args:
+        scores: rows (``by``, image_id, value) of one metric ``admissible_side``: 1 inside, 0 the others, 0.5 a tie.
+        by: columns that make a group (condition, method …).
+        confidence, resamples, seed: of the intervals, percentiles over resampled images.
+
+    Returns:
+        Columns ``by``, metric ("consistency"), variant (""), n, flagged, mean (the score of the data set), low,
+        high, sd (NaN: an image has no consistency of its own) and confidence.
+
+    Raises:
+        InputError: one image has two rows in a group.
+    """
+    by = list(by)
+    if scores.duplicated([*by, "image_id"]).any():
+        raise InputError(f"scores have two rows for one image in a group of {by}; select one metric")
+    rows = []
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    for key, group in scores.groupby(by, sort=True, observed=True, dropna=False):
+        values = group.sort_values("image_id")["value"].to_numpy(dtype=np.float64)
+        kept = values[np.isfinite(values)]
+        n, flagged = len(kept), len(values) - len(kept)
+        whole = kept.mean() if n else np.nan
+        drawn = resampled_means(kept[:, None], resamples, seed)[:, 0] if n > 1 else np.full(1, np.nan)
+        low, high = np.quantile(np.maximum(drawn, 1 - drawn), tails)
+        value = float(max(whole, 1 - whole))
+        rows.append((*key, "consistency", "", n, flagged, value, float(low), float(high), np.nan, confidence))
+    columns = ["metric", "variant", "n", "flagged", "mean", "low", "high", "sd", "confidence"]
+    return pd.DataFrame(rows, columns=[*by, *columns])
