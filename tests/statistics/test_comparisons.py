@@ -24,7 +24,7 @@ from vitfaith.statistics import (
     paired_comparisons,
     paired_tests,
 )
-from vitfaith.statistics.agreement import correlations
+from vitfaith.statistics.agreement import correlation_of_row, correlations
 from vitfaith.statistics.paired import holm
 
 
@@ -213,6 +213,17 @@ def test_importing_statistics_does_not_import_torch() -> None:
 
 
 def test_two_points_correlate_fully() -> None:
-    assert correlations(np.array([0.0, 1.0]), np.array([3.0, 5.0])) == pytest.approx((1, 1))
-    assert correlations(np.array([0.0, 1.0]), np.array([5.0, 3.0])) == pytest.approx((-1, -1))
-    assert correlations(np.array([0.0, np.nan, 1.0]), np.array([5.0, 1.0, 5.0])) is None
+    nan = np.nan
+    x = np.array([[0.0, 1.0, nan], [0.0, 1.0, nan], [0.0, nan, 1.0], [nan, nan, 1.0]])
+    y = np.array([[3.0, 5.0, 1.0], [5.0, 3.0, 1.0], [5.0, 1.0, 5.0], [5.0, 1.0, 5.0]])
+    assert correlations(x, y) == pytest.approx(np.array([[1, 1], [-1, -1], [nan, nan], [nan, nan]]), nan_ok=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 2**31 - 1))
+def test_short_rows_all_at_once_equal_scipy_row_by_row(length: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x, y = generator.integers(0, 4, (2, 20, length)).astype(float)
+    x[generator.random(x.shape) < 0.2] = np.nan
+    expected = np.array([correlation_of_row(a, b) for a, b in zip(x, y, strict=True)])
+    np.testing.assert_allclose(correlations(x, y), expected, atol=1e-12)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from vitfaith.errors import InputError
 
 LEVELS = ("methods", "methods_per_image", "images")
+SHORT = 64
+"""Longest rows compared by all pairs at once."""
 
 
 def metric_agreement(
@@ -55,21 +57,54 @@ def metric_agreement(
         known = both.any(axis=1)
         means = [np.array([np.nanmean(row) for row in one[known]])[None] for one in (x, y)]
         for level, pair in zip(LEVELS, (means, (x.T, y.T), (x, y)), strict=True):
-            found = [correlations(a, b) for a, b in zip(*pair, strict=True)]
-            defined = np.array([c for c in found if c is not None]).reshape(-1, 2)
+            found = correlations(*pair)
+            defined = found[np.isfinite(found).all(axis=1)]
             kendall, spearman = defined.mean(axis=0) if len(defined) else (np.nan, np.nan)
             rows.append((name, other, level, float(kendall), float(spearman), len(defined)))
     return pd.DataFrame(rows, columns=["metric", "other", "level", "kendall", "spearman", "n"])
 
 
-def correlations(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Kendall's τ-b and Spearman's ρ over the places where both are finite; None without variation in both."""
+def correlations(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kendall's τ-b and Spearman's ρ of each row of ``x`` and ``y`` (rows, n), over the places where both are finite.
+
+    Returns:
+        (rows, 2) τ-b and ρ; both NaN where one of the two does not vary.
+    """
+    if x.shape[1] <= SHORT:
+        return correlations_of_short_rows(x, y)
+    return np.array([correlation_of_row(a, b) for a, b in zip(x, y, strict=True)]).reshape(-1, 2)
+
+
+def correlation_of_row(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """:func:`correlations` of one row (n,), in O(n log n)."""
     from scipy.stats import kendalltau, rankdata
 
     kept = np.isfinite(x) & np.isfinite(y)
     x, y = x[kept], y[kept]
     if len(x) < 2 or x.min() == x.max() or y.min() == y.max():
-        return None
+        return np.nan, np.nan
     # the p-value is not used, and asymptotically fastest; for two points SciPy divides by zero there
     method = "exact" if len(x) == 2 else "asymptotic"
     return float(kendalltau(x, y, method=method).statistic), float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def correlations_of_short_rows(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """:func:`correlations` of all rows at once: one call a row takes a millisecond, and there are thousands.
+
+    With s_ij the sign of x_i − x_j, Kendall's numerator is Σ s_ij(x) s_ij(y), and 2 × the mean-centred average rank
+    of x_i is Σ_j s_ij, so that both coefficients are cosines.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    pairs = known[:, :, None] & known[:, None, :]
+    signs = []
+    for values in (x, y):
+        values = np.where(known, values, 0.0)
+        signs.append(np.where(pairs, np.sign(values[:, :, None] - values[:, None, :]), 0.0))
+    ranks = [sign.sum(axis=2) for sign in signs]
+    return np.stack([cosines(*(sign.reshape(len(x), -1) for sign in signs)), cosines(*ranks)], axis=1)
+
+
+def cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of each row of ``a`` and ``b`` (rows, n), NaN where one of them is zero."""
+    length = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), length, out=np.full(len(a), np.nan), where=length > 0)

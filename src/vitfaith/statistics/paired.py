@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from vitfaith.errors import InputError
-from vitfaith.statistics.intervals import Method, confidence_interval
+from vitfaith.statistics.intervals import Method, mean_intervals
 
 COLUMNS = ["method", "opponent", "n", "difference", "low", "high", "statistic", "p", "p_adjusted"]
 
@@ -52,11 +52,12 @@ def paired_tests(
     from scipy.stats import wilcoxon
 
     values = table.to_numpy(dtype=np.float64)
+    pairs = list(combinations(range(len(table)), 2))
+    differences = [values[first] - values[second] for first, second in pairs]
+    differences = [difference[np.isfinite(difference)] for difference in differences]
+    intervals = _intervals(differences, confidence=confidence, method=method, resamples=resamples, seed=seed)
     rows = []
-    for first, second in combinations(range(len(table)), 2):
-        difference = values[first] - values[second]
-        difference = difference[np.isfinite(difference)]
-        interval = confidence_interval(difference, confidence=confidence, method=method, resamples=resamples, seed=seed)
+    for (first, second), difference, interval in zip(pairs, differences, intervals, strict=True):
         if not len(difference):
             statistic = p = np.nan
         elif not difference.any():
@@ -67,6 +68,18 @@ def paired_tests(
         rows.append((table.index[first], table.index[second], len(difference), *interval, statistic, p))
     frame = pd.DataFrame(rows, columns=COLUMNS[:-1])
     return frame.assign(p_adjusted=holm(frame["p"]))
+
+
+def _intervals(samples: Sequence[NDArray[np.float64]], **settings: Any) -> NDArray[np.float64]:
+    """Mean, low and high (len(samples), 3) of each sample; those of one size share their resamples, drawn once."""
+    sizes = np.array([len(sample) for sample in samples], dtype=np.int64)
+    result = np.full((len(samples), 3), np.nan)
+    for size in np.unique(sizes):
+        chosen = np.flatnonzero(sizes == size)
+        result[chosen] = np.stack(
+            mean_intervals(np.stack([samples[int(i)] for i in chosen], axis=1), **settings), axis=1
+        )
+    return result
 
 
 def paired_comparisons(
