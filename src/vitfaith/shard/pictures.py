@@ -59,6 +59,19 @@ def _load(picture: Image, where: str) -> None:
         raise ArtifactError(f"picture {where} is damaged ({error}); replace or remove it") from error
 
 
+def load_picture(content: bytes | Path, where: str) -> Image:
+    """The decoded picture, as it is stored.
+
+    Raises:
+        ArtifactError: no picture, cut off, or more than eight bits a channel.
+    """
+    picture = _open(content, where)
+    _load(picture, where)
+    if picture.mode not in _EIGHT_BIT:
+        raise ArtifactError(f"picture {where} has pixels of mode {picture.mode}; convert it to 8 bits a channel")
+    return picture
+
+
 def decode_picture(content: bytes | Path, where: str, settings: PictureParameters) -> Image:
     """The picture, upright if the settings say so, as mode RGB or L.
 
@@ -67,10 +80,7 @@ def decode_picture(content: bytes | Path, where: str, settings: PictureParameter
     """
     from PIL import ImageOps
 
-    picture = _open(content, where)
-    _load(picture, where)
-    if picture.mode not in _EIGHT_BIT:
-        raise ArtifactError(f"picture {where} has pixels of mode {picture.mode}; convert it to 8 bits a channel")
+    picture = load_picture(content, where)
     if settings.exif == "apply":
         picture = ImageOps.exif_transpose(picture)
     if picture.has_transparency_data:
