@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from vitfaith.config.load import load_study
 from vitfaith.errors import VitfaithError
 from vitfaith.plan.condition import SHARED, Condition
+from vitfaith.plan.learned import learned_files, trained, trained_file
 from vitfaith.plan.metric_inputs import score_inputs
 from vitfaith.plan.plan import Plan
 
@@ -39,6 +40,7 @@ wildcard_constraints:
     attack=one_of(STUDY.attacks),
     smoothing=one_of(STUDY.smoothings),
     family=r"[a-z_]+",
+    explainer=one_of(STUDY.explainers),
     shard=r"shard-\d+",
     experiment=one_of(STUDY.experiments),
     figure=one_of(STUDY.figures),
@@ -67,6 +69,15 @@ def train_spec_of(kind):
 
     def get(wildcards):
         return PLAN.spec("train", {"kind": kind, "name": wildcards.name})
+
+    return get
+
+
+def train_code_of(kind):
+    """As ``code_of``, for the network ``name`` of a kind."""
+
+    def get(wildcards):
+        return PLAN.code("train", {"kind": kind, "name": wildcards.name})
 
     return get
 
@@ -103,9 +114,32 @@ def weights_of(wildcards):
     return PLAN.weights(wildcards.model)
 
 
+def start_weights_of(wildcards):
+    """The weights that a training starts from, nothing from scratch."""
+    return PLAN.start_weights(wildcards.name)
+
+
 def weights_option(wildcards, input):
     path = PLAN.weights_path(wildcards.model)
     return f"--weights {path}" if path else ""
+
+
+def learned_of(wildcards):
+    """The files of learned explainers in a family; nothing for most families."""
+    condition = Condition(
+        wildcards.dataset,
+        wildcards.model,
+        wildcards.attack,
+        wildcards.get("smoothing", "none"),
+    )
+    return learned_files(PLAN, condition, wildcards.family)
+
+
+def learned_options(wildcards, input):
+    files = input.get("learned", [])
+    return " ".join(
+        f"--learned {file}" for file in ([files] if isinstance(files, str) else files)
+    )
 
 
 def images_to_denoise(wildcards):
@@ -160,7 +194,7 @@ def score_input(option):
 
 def score_options(wildcards, input):
     return " ".join(
-        f"--{name} {input.get(name)}" for name in ("bank", "truth") if input.get(name)
+        f"--{name} {input.get(name)}" for name in ("bank", "truth", "placeholder") if input.get(name)
     )
 
 
@@ -232,4 +266,5 @@ def trained_networks(wildcards):
         for name, d in STUDY.denoisers.items()
         if d.training
     ]
-    return classifiers + denoisers
+    diffmasks = [trained_file(PLAN, *pair) for pair in trained(PLAN)]
+    return classifiers + denoisers + diffmasks

@@ -1,4 +1,6 @@
 rule train_classifier:
+    input:
+        start_weights_of,
     output:
         weights=ensure("results/train/classifier/{name}.safetensors", non_empty=True),
         log="results/train/classifier/{name}.log.parquet",
@@ -17,7 +19,7 @@ rule train_classifier:
         runtime=minutes_of_training,
     params:
         spec=train_spec_of("classifier"),
-        code=code_of("train"),
+        code=train_code_of("classifier"),
     message:
         "Train classifier {wildcards.name}"
     shell:
@@ -46,10 +48,40 @@ rule train_denoiser:
         runtime=minutes_of_training,
     params:
         spec=train_spec_of("denoiser"),
-        code=code_of("train"),
+        code=train_code_of("denoiser"),
         folder=subpath(output.log, parent=True),
     message:
         "Train denoiser {wildcards.name}"
     shell:
         "python -m vitfaith train denoiser --spec {params.spec:q} --out {params.folder} --log {output.log}"
         " --gpus {resources.gpu} --device {resources.device} > {log} 2>&1"
+
+
+rule train_diffmask:
+    input:
+        weights=weights_of,
+    output:
+        weights=ensure(
+            "results/train/diffmask/{explainer}/{model}.safetensors", non_empty=True
+        ),
+        log="results/train/diffmask/{explainer}/{model}.log.parquet",
+    log:
+        "logs/train/diffmask/{explainer}/{model}.log",
+    benchmark:
+        "results/benchmarks/train/diffmask/{explainer}/{model}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        gpu=1,
+        device=STUDY.compute.device,
+        mem_mb=memory,
+        runtime=minutes_of_training,
+    params:
+        spec=spec_of("diffmask"),
+        code=code_of("diffmask"),
+        weights=weights_option,
+    message:
+        "Train DiffMask {wildcards.explainer} for {wildcards.model}"
+    shell:
+        "python -m vitfaith train diffmask --spec {params.spec:q} {params.weights} --out {output.weights}"
+        " --log {output.log} --gpus {resources.gpu} --device {resources.device} > {log} 2>&1"

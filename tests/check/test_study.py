@@ -21,6 +21,7 @@ from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
 from vitfaith.check import study as check
+from vitfaith.check.models import class_order_note
 from vitfaith.check.study import check_study
 from vitfaith.config.load import read_yaml
 from vitfaith.errors import ConfigError
@@ -274,6 +275,27 @@ def test_what_is_trained_first(run: Callable[..., list[str]]) -> None:
         "  note: denoisers.fashion_mnist: is trained first, 'no-results/train/denoiser/fashion_mnist/unet/config.json' does "
         "not exist yet",
     ]
+    lines = problems(
+        run,
+        put("models", "vit_patch4", "weights", value="trained"),
+        put("models", "vit_patch4", "training", value={**recipe, "start_from": "no-file.safetensors"}),
+    )
+    assert lines == [
+        "models.vit_patch4.training.start_from: 'no-file.safetensors' does not exist; fetch it, or remove the key"
+    ]
+
+
+def test_class_order() -> None:
+    model = ["tench, Tinca tinca", "goldfish", "great white shark, white shark"]
+    assert class_order_note(["tench", "Goldfish", "white_shark"], model) == ""
+    assert class_order_note([], model) == class_order_note(model, []) == ""
+    assert class_order_note(["tench", "Carassius auratus", "white shark"], model) == ""  # one unknown spelling
+    swapped = class_order_note(["tench", "white shark", "goldfish"], model)
+    assert swapped.startswith("'white shark' is label 1 in the dataset and 2 in the model; both must count")
+    subset = class_order_note(["goldfish", "white shark"], model)
+    assert subset.startswith("'goldfish' is label 0 in the dataset and 1 in the model")
+    unknown = class_order_note(["n01440764", "n01443537", "n01484850"], model)
+    assert unknown.startswith("label 0 is 'n01440764' in the dataset and 'tench, Tinca tinca' in the model")
 
 
 def test_all_problems_come_at_once(run: Callable[..., list[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
     path = plan.weights_path(id_)
     with report.about(key):
         if section.weights == "trained" and not Path(str(path)).is_file():
+            start = section.training.start_from if section.training is not None else None
+            if start is not None and not start.is_file():
+                report.problem(f"{key}.training.start_from", f"'{start}' does not exist; fetch it, or remove the key")
             report.notes.append(f"{key}: is trained first, '{path}' does not exist yet")
             return _untrained(section)
         if path is not None and not Path(path).exists():
@@ -58,14 +62,32 @@ def check_pair(dataset: str, facts: DatasetFacts, model: str, classifier: Classi
             f"has labels up to {facts.labels}, models.{model} has {classifier.num_classes} classes; choose a model trained "
             "on these classes",
         )
-    names = list(zip(facts.classes, classifier.class_names, strict=False))
-    differing = [i for i, (ours, theirs) in enumerate(names) if not _alike(ours, theirs)]
+    note = class_order_note(facts.classes, classifier.class_names)
+    if note:
+        report.notes.append(f"datasets.{dataset}, models.{model}: {note}")
+
+
+def class_order_note(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """What to say where a dataset's class names (``ours``) and a model's are not in the same order; empty where they are.
+
+    Names that both know settle it. Without one of those, more than half must differ: a name has many spellings.
+    """
+    names = list(zip(ours, theirs, strict=False))
+    differing = [i for i, pair in enumerate(names) if not _spellings(pair[0]) & _spellings(pair[1])]
+    place = {spelling: j for j, name in enumerate(theirs) for spelling in _spellings(name)}
+    moved = next(((i, place[s]) for i in differing for s in sorted(_spellings(ours[i])) if s in place), None)
+    if moved is not None:
+        return (
+            f"'{ours[moved[0]]}' is label {moved[0]} in the dataset and {moved[1]} in the model; both must count classes in "
+            "the same order, give the dataset's reader a class list"
+        )
     if len(differing) > len(names) / 2:
         i = differing[0]
-        report.notes.append(
-            f"datasets.{dataset}, models.{model}: label {i} is '{names[i][0]}' in the dataset and '{names[i][1]}' in the "
-            "model; make sure that both count classes in the same order"
+        return (
+            f"label {i} is '{names[i][0]}' in the dataset and '{names[i][1]}' in the model; make sure that both count classes "
+            "in the same order"
         )
+    return ""
 
 
 def _untrained(section: ModelSection) -> Classifier:
@@ -88,9 +110,8 @@ def _note_download(classifier: Classifier, key: str, report: Report) -> None:
         )
 
 
-def _alike(ours: str, theirs: str) -> bool:
-    first, second = ({part.strip().casefold() for part in name.replace("_", " ").split(",")} for name in (ours, theirs))
-    return bool(first & second)
+def _spellings(name: str) -> set[str]:
+    return {part.strip().casefold() for part in name.replace("_", " ").split(",")}
 
 
 def _product(shape: tuple[int, ...]) -> str:

@@ -70,7 +70,7 @@ def _from_timm(spec: Mapping[str, Any], weights: Path | None, shapes_only: bool)
         _check_head(spec["timm"], int(backbone.num_classes), stored)  # type: ignore[arg-type]
     else:
         checkpoint = read_checkpoint(weights, shapes_only=shapes_only)
-        _fit(backbone, checkpoint, weights, shapes_only)
+        fit_checkpoint(backbone, checkpoint, weights, shapes_only)
         stored |= checkpoint.description
     named = stored | ({"num_classes": None} if weights is not None else {})
     return backbone, stored | {"class_names": class_names(named, int(backbone.num_classes))}  # type: ignore[arg-type]
@@ -101,7 +101,18 @@ def _from_folder(spec: Mapping[str, Any], folder: Path, shapes_only: bool) -> tu
     return backbone, {"mean": found.mean, "std": found.std, "class_names": found.class_names}
 
 
-def _fit(backbone: nn.Module, checkpoint: Checkpoint, weights: Path, shapes_only: bool) -> None:
+def fit_checkpoint(backbone: nn.Module, checkpoint: Checkpoint, weights: Path, shapes_only: bool = False) -> None:
+    """Load a checkpoint into a timm model, as it is or by timm's conversion for the architecture.
+
+    Args:
+        backbone: a timm model; on the device ``meta`` with ``shapes_only``.
+        checkpoint: what the file ``weights`` holds.
+        weights: named in the error.
+        shapes_only: compare names and shapes alone.
+
+    Raises:
+        ArtifactError: neither fits.
+    """
     state = checkpoint.state
     convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if convert is not None and not checkpoint.description and misfit(backbone.state_dict(), state):

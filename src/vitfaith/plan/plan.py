@@ -21,6 +21,8 @@ from vitfaith.shard.subset import shard_count, shard_name
 
 USED: dict[str, dict[str, str]] = {
     "shard": {"datasets": "reader"},
+    "train": {"datasets": "train_on"},
+    "diffmask": {"datasets": "train_on"},
     "attack": {"attacks": "attack"},
     "denoise": {"smoothings": "smoothing"},
     "attribute": {"explainers": "methods", "smoothings": "smoothing"},
@@ -157,6 +159,11 @@ class Plan:
         if weights == "pretrained":
             return None
         return f"{self.results}/train/classifier/{model}.safetensors" if weights == "trained" else str(weights)
+
+    def start_weights(self, model: str) -> list[str]:
+        """The weights that a model's training starts from, nothing when it starts from scratch."""
+        recipe = self.study.models[model].training
+        return [] if recipe is None or recipe.start_from is None else [str(recipe.start_from)]
 
     def denoiser_id(self, section: str, id_: str) -> str | None:
         """Id of the denoiser that a smoothing or attack uses, None where it uses none."""

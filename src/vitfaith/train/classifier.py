@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.rng import derive_seed
+from vitfaith.train.fine_tuning import rates, take_over
 from vitfaith.train.loop import fit
 from vitfaith.train.recipes import ClassifierRecipe
 
@@ -50,6 +51,13 @@ def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor, batch_size: 
     return float(torch.stack(hits).sum()) / len(labels)
 
 
+def _start_position_table(classifier: Classifier) -> None:
+    table = getattr(classifier.backbone, "pos_embed", None)
+    if isinstance(table, nn.Parameter) and table.shape[-1] % 4 == 0:
+        rows, columns = classifier.grid
+        table.data.copy_(0.2 * sincos_position_embedding(table.shape[-1], rows, columns, classifier.prefix_tokens))
+
+
 def train_classifier(
     architecture: str,
     arguments: dict[str, Any],
@@ -60,20 +68,23 @@ def train_classifier(
     seed: int,
     device: str = "cpu",
 ) -> tuple[Classifier, list[dict[str, Any]]]:
-    """Train timm's ``architecture`` from scratch; returns the averaged classifier and the log, one row per epoch.
+    """Train timm's ``architecture``; returns the averaged classifier and the log, one row per epoch.
 
-    Images are uint8 (N, C, H, W); the normalisation is the training set's channel mean and standard deviation.
-    The position table starts from a 2-D sine–cosine pattern, which small ViTs need to learn quickly.
+    Images are uint8 (N, C, H, W). From scratch, the normalisation is the training set's channel mean and standard
+    deviation, and the position table starts from a 2-D sine–cosine pattern, which small ViTs need to learn quickly.
+    With ``recipe.start_from`` both come with the weights and the architecture.
     """
     torch.manual_seed(derive_seed(seed, architecture, "initialise"))
     images = torch.from_numpy(train[0]).float().div_(255)
     labels = torch.from_numpy(train[1])
-    mean, std = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()
-    classifier = Classifier(build_backbone(architecture, arguments), mean, std).to(device)
-    table = getattr(classifier.backbone, "pos_embed", None)
-    if isinstance(table, nn.Parameter) and table.shape[-1] % 4 == 0:
-        rows, columns = classifier.grid
-        table.data.copy_(0.2 * sincos_position_embedding(table.shape[-1], rows, columns, classifier.prefix_tokens))
+    backbone = build_backbone(architecture, arguments)
+    if recipe.start_from is not None:
+        mean, std = take_over(backbone, recipe.start_from)
+        classifier = Classifier(backbone, mean, std).to(device)
+    else:
+        mean, std = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()
+        classifier = Classifier(backbone, mean, std).to(device)
+        _start_position_table(classifier)
     test_images = torch.from_numpy(test[0]).float().div_(255).to(device)
     test_labels = torch.from_numpy(test[1]).to(device)
 
@@ -95,6 +106,7 @@ def train_classifier(
         ema_decay=recipe.ema_decay,
         seed=seed,
         evaluate=lambda net: {"test_accuracy": accuracy(net, test_images, test_labels)},
+        rate_of=rates(classifier, recipe),
     )
     assert isinstance(averaged, Classifier)
     return freeze(averaged.cpu()), log

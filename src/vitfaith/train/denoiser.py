@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitfaith.errors import ConfigError
 from vitfaith.rng import derive_seed
 from vitfaith.train.loop import fit
 from vitfaith.train.recipes import DenoiserRecipe
@@ -23,6 +24,10 @@ def train_denoiser(
     """Train on uint8 images (N, C, H, W); returns network, scheduler (1000 linear steps) and one log row per epoch."""
     torch.manual_seed(derive_seed(seed, "denoiser", "initialise"))
     channels, size = train.shape[1], train.shape[-1]
+    if recipe.crop is not None and recipe.crop > min(train.shape[2:]):
+        raise ConfigError(
+            f"training: crop is {recipe.crop}, the images have {train.shape[3]} × {train.shape[2]} pixels"
+        )
     levels = len(recipe.channels)
     network = UNet2DModel(
         sample_size=size,
@@ -39,6 +44,15 @@ def train_denoiser(
     images = torch.from_numpy(train).float().div_(127.5).sub_(1)
     held_out = torch.from_numpy(test[:512]).float().div_(127.5).sub_(1).to(device)
 
+    def crops(indices: NDArray[np.int64], step: int) -> Tensor:
+        whole = images[torch.from_numpy(indices)]
+        side = recipe.crop
+        if side is None:
+            return whole
+        rng = np.random.default_rng(derive_seed(seed, "batch", "crop", step))
+        corners = rng.integers(0, [whole.shape[2] - side + 1, whole.shape[3] - side + 1], (len(whole), 2))
+        return torch.stack([x[:, r : r + side, c : c + side] for x, (r, c) in zip(whole, corners, strict=True)])
+
     def prediction_loss(net: nn.Module, clean: Tensor, key: str, step: int) -> Tensor:
         source = torch.Generator().manual_seed(derive_seed(seed, key, "noise", step))
         noise = torch.randn(clean.shape, generator=source).to(device)
@@ -52,7 +66,7 @@ def train_denoiser(
 
     averaged, log = fit(
         network,
-        lambda indices, step: prediction_loss(network, images[torch.from_numpy(indices)].to(device), "train", step),
+        lambda indices, step: prediction_loss(network, crops(indices, step).to(device), "train", step),
         count=len(images),
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,

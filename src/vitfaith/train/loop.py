@@ -64,16 +64,24 @@ def fit(
     ema_decay: float,
     seed: int,
     evaluate: Callable[[nn.Module], dict[str, float]],
+    rate_of: Callable[[str], float] = lambda name: 1.0,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Minimise ``loss_of(indices, step)`` with AdamW; returns the averaged network and one log row per epoch.
+
+    Args:
+        rate_of: factor on the learning rate by the parameter's name; 0 freezes it.
 
     Raises:
         VitfaithError: the loss became NaN or infinite; the text gives the step.
     """
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        rate = rate_of(name)
+        parameter.requires_grad_(rate > 0)
+        if rate > 0:
+            groups.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        [{"params": found, "weight_decay": decay, "rate": rate} for (rate, decay), found in groups.items()],
         lr=learning_rate,
         betas=(0.9, 0.98),
     )
@@ -93,7 +101,7 @@ def fit(
             mininterval=10,
         ):
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate * learning_rate_factor(step, total, warmup)
+                group["lr"] = learning_rate * group["rate"] * learning_rate_factor(step, total, warmup)
             loss = loss_of(indices, step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()

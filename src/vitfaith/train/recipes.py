@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, model_validator
 
 from vitfaith.registry import Parameters
 
@@ -21,6 +23,26 @@ class ClassifierRecipe(Parameters):
     shift: int = Field(2, ge=0, description="random translation, in pixels")
     flip: bool = Field(True, description="random horizontal flip")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
+    start_from: Path | None = Field(
+        None,
+        description="weights of the same architecture to fine-tune, in any form that models.weights takes as a file; the head "
+        "is new, the normalisation that of the weights; without it training starts from random weights",
+    )
+    trained_blocks: int | None = Field(
+        None,
+        ge=0,
+        description="with start_from: last blocks that are trained, beside final norm and head; without it all",
+    )
+    start_learning_rate: float | None = Field(
+        None, gt=0, description="with start_from: peak for all but the head; without it learning_rate"
+    )
+
+    @model_validator(mode="after")
+    def _fine_tuning(self) -> ClassifierRecipe:
+        for key in ("trained_blocks", "start_learning_rate"):
+            if self.start_from is None and getattr(self, key) is not None:
+                raise ValueError(f"{key} belongs to fine-tuning; name the weights in start_from, or remove it")
+        return self
 
 
 class DenoiserRecipe(Parameters):
@@ -34,5 +56,11 @@ class DenoiserRecipe(Parameters):
     epochs: int = Field(4, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1.5e-3, gt=0)
+    crop: int | None = Field(
+        None,
+        ge=8,
+        description="side of random crops to train on: the network is convolutional and takes other sizes; without "
+        "it whole images",
+    )
     max_timestep: int = Field(500, ge=1, le=1000, description="noise levels are drawn from [0, max_timestep)")
     ema_decay: float = Field(0.999, ge=0, lt=1)
