@@ -176,6 +176,15 @@ def test_gallery_shows_the_stored_arrays(data: FigureData) -> None:
     assert heads == ["best: image-007", "median: image-033", "worst: image-052"]
 
 
+def test_gallery_names_classes_as_the_table_does(data: FigureData) -> None:
+    told = dataclasses.replace(data, gallery=data.gallery.assign(prediction_name="ankle boot"))
+    chosen = {"model": "vit_patch4", "attack": "fgsm"}
+    texts = {axes.get_label(): axes.get_xlabel() for axes in draw("gallery", told, **chosen).axes}
+    assert texts["0/0/1"] == "ankle boot\n0.87"
+    texts = {axes.get_label(): axes.get_xlabel() for axes in draw("gallery", data, **chosen).axes}
+    assert texts["0/0/1"] == "class 9\n0.87"
+
+
 def test_gallery_decodes_colour_and_names_damage(data: FigureData) -> None:
     colour = np.arange(3 * 2 * 4, dtype=np.uint8).reshape(3, 2, 4)
     row = pd.Series({"channels": 3, "height": 2, "width": 4, "pixels": colour.tobytes(), "image_id": "i"})

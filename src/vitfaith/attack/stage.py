@@ -14,7 +14,7 @@ from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
-from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.attack.run import attack_images
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.errors import InputError
@@ -38,7 +38,8 @@ def run_attack(
 ) -> None:
     """Attack one shard.
 
-    ``out`` gets the attacked images (schema IMAGES), ``predictions`` the class probabilities of the stored images.
+    ``out`` gets the attacked images (schema IMAGES), ``predictions`` the class probabilities of the stored images; their
+    provenance names the classes when the dataset or the model does.
 
     Raises:
         InputError: the shard's labels or image size do not fit the model.
@@ -70,9 +71,10 @@ def run_attack(
         )
         stored = torch.from_numpy(result.images).to(device).float() / 255
         probabilities = forward_in_batches(classifier, stored, batch_size).softmax(1)[:, None].cpu()
-    facts = provenance(
-        "attack", spec, code, device=device, dtype="float32", forwards=passes.forwards, backwards=passes.backwards
-    )
+    counted = {"forwards": passes.forwards, "backwards": passes.backwards}
+    names = list(read_provenance(images).get("classes") or classifier.class_names)
+    classes = {"classes": names} if names else {}
+    facts = provenance("attack", spec, code, device=device, dtype="float32", **counted, **classes)
     target = targets.cpu().numpy()
     columns = {
         "image_id": pa.array(ids),

@@ -38,7 +38,7 @@ class Gallery(Parameters):
     smoothing: str | None = Field(None, description="smoothing of the third column; without it the first one")
     methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
     roles: tuple[str, ...] = Field((), description="best, median, worst; empty: all that the table has")
-    classes: tuple[str, ...] = Field((), description="class names; empty: numbers")
+    classes: tuple[str, ...] = Field((), description="class names; empty: those of the dataset or model, else numbers")
     overlay: float = Field(0.0, ge=0, lt=1, description="weight of the grey image under the map; 0 shows the map alone")
 
 
@@ -145,7 +145,8 @@ def _show_image(panel: Axes, row: Series, classes: tuple[str, ...], size: float)
     image = decode_pixels(row)
     panel.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
     number = int(row["prediction"])
-    name = classes[number] if number < len(classes) else f"class {number}"
+    told = row.get("prediction_name")
+    name = classes[number] if number < len(classes) else told if isinstance(told, str) else f"class {number}"
     probability = row["prediction_probability"]
     panel.set_xlabel(
         f"{name}\n{probability:.2f}",

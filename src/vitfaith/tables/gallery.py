@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS
-from vitfaith.artifacts.store import read_dataset
+from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
 from vitfaith.tables.collect import CONDITION, cell_files
 
 
@@ -28,8 +28,21 @@ def choose_images(scores: pd.DataFrame, per_role: int = 1) -> dict[str, str]:
     return {image: role for role, images in roles.items() for image in images}
 
 
+def _names(spec: Mapping[str, Any], results: str, frame: pd.DataFrame) -> list[str | None]:
+    """Name of the predicted class of each row, None where neither dataset nor model told any."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for path in cell_files(spec, results, "attack", family=False):
+        place = partition_values(path)
+        if (place["dataset"], place["model"]) not in told:
+            told[place["dataset"], place["model"]] = read_provenance(path).get("classes", [])
+    return [
+        told[d, m][p] if p < len(told[d, m]) else None
+        for d, m, p in zip(frame.dataset, frame.model, frame.prediction, strict=True)
+    ]
+
+
 def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per (condition, image, method): map, pixels of the input, prediction, SaCo; for the chosen images."""
+    """One row per (condition, image, method): map, pixels of the input, prediction and its name, SaCo; for the chosen images."""
     roles = choose_images(scores)
     wanted = sorted(roles)
 
@@ -52,6 +65,7 @@ def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -
     )
     frame["prediction_probability"] = [p[i] for p, i in zip(frame.probabilities, frame.prediction, strict=True)]
     frame = frame.drop(columns="probabilities")
+    frame["prediction_name"] = _names(spec, results, frame)
     frame = frame.merge(
         saco[[*CONDITION, "image_id", "method", "value"]].rename(columns={"value": "saco"}),
         on=[*CONDITION, "image_id", "method"],

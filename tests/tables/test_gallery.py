@@ -1,0 +1,43 @@
+"""Names of predicted classes reach the gallery from the dataset, else from the model, else there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tests.conftest import tiny_vit
+from vitfaith.artifacts.images import encode_images
+from vitfaith.artifacts.schemas import SHARDS
+from vitfaith.artifacts.store import write_table
+from vitfaith.attack import stage
+from vitfaith.models.classifier import Classifier
+from vitfaith.tables.gallery import _names
+
+DATASET, MODEL = list("abcde"), list("vwxyz")
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [((DATASET, MODEL), ["b", "e"]), (([], MODEL), ["w", "z"]), (([], []), [None, None])]
+)
+def test_class_names(
+    told: tuple[list[str], list[str]], expected: list[str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = tiny_vit()
+    model = Classifier(tiny.backbone, [0.5] * 3, [0.25] * 3, told[1])
+    monkeypatch.setattr(stage, "load_classifier", lambda *_: model)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16), dtype=np.uint8)
+    shard = {"image_id": pa.array(["i", "j"]), "label": pa.array([0, 1], pa.int32()), **encode_images(pixels)}
+    write_table(pa.table(shard), tmp_path / "shard.parquet", SHARDS, {"classes": told[0]} if told[0] else {})
+    out = tmp_path / "attack" / "dataset=d" / "model=m" / "attack=clean" / "shard-000.parquet"
+    spec = {"model": {}, "attack": {"use": "clean"}, "seed": 0}
+    stage.run_attack(
+        spec, "", tmp_path / "shard.parquet", None, out, tmp_path / "p.parquet", device="cpu", batch_size=2
+    )
+    condition = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none"}
+    cells = [{"condition": condition, "families": ["one_pass"], "references": []}]
+    frame = pd.DataFrame({"dataset": ["d", "d"], "model": ["m", "m"], "prediction": [1, 4]})
+    assert _names({"cells": cells, "shards": {"d": ["shard-000"]}}, str(tmp_path), frame) == expected
