@@ -3,6 +3,7 @@ rule attribute:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         denoised=denoised_of,
         weights=weights_of,
+        learned=learned_of,
     output:
         ensure(
             "results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
@@ -25,11 +26,12 @@ rule attribute:
         spec=spec_of("attribute"),
         code=code_of("attribute"),
         weights=weights_option,
+        learned=learned_options,
         denoised=denoised_option,
     message:
         "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith attribute --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " {params.denoised} {params.weights} --out {output}"
+        " {params.denoised} {params.weights} {params.learned} --out {output}"
         + ON_DEVICE
         + " > {log} 2>&1"

@@ -194,7 +194,9 @@ def score_input(option):
 
 def score_options(wildcards, input):
     return " ".join(
-        f"--{name} {input.get(name)}" for name in ("bank", "truth", "placeholder") if input.get(name)
+        f"--{name} {input.get(name)}"
+        for name in ("bank", "truth", "placeholder")
+        if input.get(name)
     )
 
 

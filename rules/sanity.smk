@@ -2,6 +2,7 @@ rule sanity:
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         weights=weights_of,
+        learned=learned_of,
     output:
         ensure(
             "results/sanity/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
@@ -24,10 +25,11 @@ rule sanity:
         spec=spec_of("sanity"),
         code=code_of("sanity"),
         weights=weights_option,
+        learned=learned_options,
     message:
         "Sanity checks of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}"
     shell:
         "python -m vitfaith sanity --spec {params.spec:q} --code {params.code}"
-        " --images {input.images} {params.weights} --out {output}"
+        " --images {input.images} {params.weights} {params.learned} --out {output}"
         + ON_DEVICE
         + " > {log} 2>&1"

@@ -5,6 +5,7 @@ rule score:
         weights=weights_of,
         bank=score_input("bank"),
         truth=score_input("truth"),
+        placeholder=score_input("placeholder"),
     output:
         scores=ensure(
             "results/scores/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
 """Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
 noise or interpolation; ``relevance`` runs modified backward rules; ``perturbation`` needs forwards of masked images;
-``learned`` needs a trained explainer; ``external`` reads maps from files."""
+``learned`` needs a trained explainer, or optimises one for each image; ``external`` reads maps from files."""
 
 Need = Literal[
     "attention",
@@ -61,6 +61,8 @@ def explainer(
     parameters: type[Parameters] = Parameters,
     hierarchical: bool = False,
     stochastic: bool = False,
+    model_files: tuple[str, ...] = (),
+    check: Callable[..., None] | None = None,
 ) -> Callable[[Explain], Explain]:
     """Register ``function(context, parameters) -> Tensor`` (B, rows, columns) float32 under ``name``.
 
@@ -71,6 +73,10 @@ def explainer(
         class_specific: whether the map depends on the target class.
         hierarchical: whether it is defined for models without class-token attention over one patch grid (Swin …).
         stochastic: whether it draws random numbers (keyed by seed, image and purpose).
+        model_files: parameters that name a file of the explained model, or a folder with one MODEL.safetensors a model; the
+            plan puts the file of the job's model in their place.
+        check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
+            the attribute stage asks it once a job.
     """
     return EXPLAINERS.register(
         name,
@@ -81,4 +87,6 @@ def explainer(
         class_specific=class_specific,
         hierarchical=hierarchical,
         stochastic=stochastic,
+        **({"model_files": model_files} if model_files else {}),
+        **({} if check is None else {"check": check}),
     )

@@ -16,6 +16,7 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attribute.explain import explain, flags_of
+from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.aggregate import aggregate_maps
 from vitfaith.denoise.stage import read_denoised
 from vitfaith.models.load import load_classifier
@@ -58,6 +59,10 @@ def map_table(
     return table.append_column("sample_maps", pa.array(list(flat), pa.list_(pa.float32())))
 
 
+def _nothing(*_: object) -> None:
+    """For explainers that have nothing to check."""
+
+
 def run_attribute(
     spec: Mapping[str, Any],
     code: str,
@@ -75,6 +80,8 @@ def run_attribute(
     targets = torch.from_numpy(table.column("target").to_numpy().astype(np.int64)).to(device)
     classifier = load_classifier(spec["model"], weights, device)
     methods = entries_of(spec["methods"], "explainers")
+    for name, parameters in methods.values():
+        EXPLAINERS[name].traits.get("check", _nothing)(classifier, parameters)
 
     def explain_sample(batch: Tensor, sample: int) -> dict[str, Tensor]:
         return explain(

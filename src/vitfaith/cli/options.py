@@ -15,6 +15,10 @@ Spec = Annotated[str, typer.Option(help="what the job depends on, as canonical J
 Code = Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")]
 Images = Annotated[Path, typer.Option(help="Parquet file with the images")]
 Weights = Annotated[Path | None, typer.Option(help="safetensors weights; without it timm's pretrained ones")]
+Learned = Annotated[
+    list[Path] | None,
+    typer.Option(help="files of trained explainers that --spec names; parts made with others are thrown away"),
+]
 Out = Annotated[Path, typer.Option(help="file to write")]
 Gpus = Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")]
 Device = Annotated[str, typer.Option(help="auto takes a GPU that the job was given; cpu; cuda insists on one")]

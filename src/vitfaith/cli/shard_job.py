@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ class ShardJob:
     device: str
     batch_size: int
     part_size: int
+    learned: Sequence[Path] = ()
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class ShardJob:
                 given,
                 outputs,
                 part_size=self.part_size,
-                settings="\0".join([self.text, self.code, _identity(self.weights)]),
+                settings="\0".join([self.text, self.code, *map(_identity, [self.weights, *self.learned])]),
             )
 
     def _batch_size(self, device: str, images: Path, backward: bool) -> int:

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from vitfaith.cli.options import BatchSize, Code, Device, Gpus, Images, Out, PartSize, Spec, Weights, parse_spec
+from vitfaith.cli.options import (
+    BatchSize,
+    Code,
+    Device,
+    Gpus,
+    Images,
+    Learned,
+    Out,
+    PartSize,
+    Spec,
+    Weights,
+    parse_spec,
+)
 from vitfaith.cli.shard_job import ShardJob
 from vitfaith.device import job_device
 
@@ -40,6 +52,15 @@ def denoiser(spec: Spec, out: Out, log: Out, gpus: Gpus = 0, device: Device = "a
 
     with job_device(gpus, device) as chosen:
         run_train_denoiser(parse_spec(spec), out, log, chosen)
+
+
+@train_app.command()
+def diffmask(spec: Spec, out: Out, log: Out, weights: Weights = None, gpus: Gpus = 0, device: Device = "auto") -> None:
+    """Train a DiffMask for a classifier by its recipe."""
+    from vitfaith.diffmask.stage import run_train_diffmask
+
+    with job_device(gpus, device) as chosen:
+        run_train_diffmask(parse_spec(spec), weights, out, log, chosen)
 
 
 @app.command()
@@ -126,6 +147,7 @@ def attribute(
     out: Out,
     denoised: Annotated[Path | None, typer.Option(help="denoised samples; without it the images themselves")] = None,
     weights: Weights = None,
+    learned: Learned = None,
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
@@ -135,7 +157,7 @@ def attribute(
     """Explain a shard with one family of explainers."""
     from vitfaith.attribute.stage import run_attribute
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, learned or [])
     job.run(
         lambda i, o, on: run_attribute(job.spec, code, i["images"], i.get("denoised"), weights, o["out"], **on),
         {"images": images, "denoised": denoised},
@@ -154,6 +176,7 @@ def score(
     weights: Weights = None,
     bank: Annotated[Path | None, typer.Option(help="response bank of these images; without it masks are asked")] = None,
     truth: Annotated[Path | None, typer.Option(help="shard with segmentations, for metrics that need them")] = None,
+    placeholder: Annotated[Path | None, typer.Option(help="DiffMask whose placeholder a fill takes")] = None,
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
@@ -163,7 +186,7 @@ def score(
     """Score the maps of a shard."""
     from vitfaith.score.stage import run_score
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [placeholder] if placeholder else [])
     job.run(
         lambda i, o, on: run_score(
             job.spec,
@@ -175,6 +198,7 @@ def score(
             o["curves"],
             bank=i.get("bank"),
             truth=i.get("truth"),
+            placeholder=placeholder,
             **on,
         ),
         {"images": images, "maps": maps, "bank": bank, "truth": truth},
@@ -227,6 +251,7 @@ def sanity(
     images: Images,
     out: Out,
     weights: Weights = None,
+    learned: Learned = None,
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
@@ -236,7 +261,7 @@ def sanity(
     """Explain the images of a shard again with random weights, for other classes, under noise."""
     from vitfaith.sanity.stage import run_sanity
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, learned or [])
     job.run(
         lambda i, o, on: run_sanity(job.spec, code, i["images"], weights, o["out"], **on),
         {"images": images},

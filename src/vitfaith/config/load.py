@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from vitfaith.config.certificates import check_certificates
+from vitfaith.config.learned import check_learned
 from vitfaith.config.sections import (
     ComputeSection,
     DatasetSection,
@@ -164,6 +165,7 @@ def _check_references(study: Study) -> None:
         for section in _CROSSED:
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
     check_certificates(study.experiments, study.smoothings, study.certificates)
+    check_learned(study.explainers, study.metrics, known)
     for section in ("smoothings", "attacks"):
         for id_, item in getattr(study, section).items():
             denoiser = getattr(item.parameters, "denoiser", None)

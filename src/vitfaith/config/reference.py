@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from vitfaith.config.load import FIXED, NAMED
 from vitfaith.config.sections import DatasetSection
+from vitfaith.diffmask.recipe import DiffMaskRecipe
 from vitfaith.figures.style import Style
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
@@ -53,7 +54,14 @@ def _cell(text: object) -> str:
 
 def _type(field: FieldInfo) -> str:
     text = field.annotation.__name__ if isinstance(field.annotation, type) else str(field.annotation)
-    for noise in ("typing.", "pathlib.", "collections.abc.", "vitfaith.train.recipes.", "NoneType"):
+    for noise in (
+        "typing.",
+        "pathlib.",
+        "collections.abc.",
+        "vitfaith.train.recipes.",
+        "vitfaith.diffmask.recipe.",
+        "NoneType",
+    ):
         text = text.replace(noise, "" if noise != "NoneType" else "None")
     return text
 
@@ -88,6 +96,10 @@ def reference_text() -> str:
     for section, model in {**NAMED, **FIXED}.items():
         doc = (model.__doc__ or "").strip().split("\n")[0]
         lines += [f"## `{section}`", "", doc, "", *_table(model)]
-    for title, recipe in (("models: `training`", ClassifierRecipe), ("denoisers: `training`", DenoiserRecipe)):
+    for title, recipe in (
+        ("models: `training`", ClassifierRecipe),
+        ("denoisers: `training`", DenoiserRecipe),
+        ("explainers: `training` of a DiffMask", DiffMaskRecipe),
+    ):
         lines += [f"### {title}", "", *_table(recipe)]
     return "\n".join(lines).rstrip() + "\n"

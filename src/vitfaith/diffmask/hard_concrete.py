@@ -11,6 +11,7 @@ The substitution t = l + (r − l)·σ(v) turns the integral into one over an in
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,7 +93,7 @@ class HardConcrete:
         # Two panels: one around the bump of σ', one over its tail.
         edges = [start, min(max(start, 0.0) + 6.0, end), end]
         parts = []
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in itertools.pairwise(edges):
             if b > a:
                 x, w = np.polynomial.legendre.leggauss(_NODES)
                 parts.append(((b - a) / 2 * x + (a + b) / 2, (b - a) / 2 * w))

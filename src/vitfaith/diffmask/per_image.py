@@ -7,7 +7,7 @@ a placeholder learned from one image could spell out its prediction, and then ev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,10 +28,10 @@ class PerImageSettings:
     learning_rate: float = 0.2
     margin: float = 0.1
     kept_share: float = 0.9
-    multiplier: float = 5.0
+    multiplier: float = 2.0
     multiplier_learning_rate: float = 0.3
     multiplier_max: float = 200.0
-    distribution: HardConcrete = HardConcrete()
+    distribution: HardConcrete = field(default_factory=HardConcrete)
 
 
 def optimise_masks(

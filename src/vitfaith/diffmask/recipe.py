@@ -45,7 +45,7 @@ class DiffMaskRecipe(Parameters):
     learning_rate: float = Field(1e-3, gt=0, description="of the gates (Adam; warm-up, then a half cosine)")
     placeholder_learning_rate: float = Field(1e-2, gt=0, description="of the placeholder")
     warmup: int = Field(100, ge=1, description="steps of the warm-up")
-    multiplier: float = Field(5.0, ge=0, description="start of λ")
+    multiplier: float = Field(2.0, ge=0, description="start of λ")
     multiplier_learning_rate: float = Field(0.3, gt=0, description="λ ← λ + this · (KL − m), clipped")
     multiplier_max: float = Field(200.0, gt=0)
     precision: Literal["float32", "bfloat16"] = Field(

@@ -68,7 +68,7 @@ def masked_embedding(classifier: Classifier, keep: Tensor, placeholder: Tensor) 
 
     Args:
         keep: (B, P) in [0, 1] for the B images of the next forward pass, row by row over the grid.
-        placeholder: (D,).
+        placeholder: (D,), or (B, 1, D) where images have their own.
     """
     rows, columns = classifier.grid
 

@@ -1,4 +1,4 @@
-"""What metrics read beside images and maps: the response bank, and segmentations."""
+"""What metrics read beside images and maps: the response bank, segmentations, a learned placeholder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.plan.condition import Condition, artifact
+from vitfaith.plan.learned import placeholder_file
 from vitfaith.registries import REGISTRIES
 
 if TYPE_CHECKING:
@@ -43,4 +44,5 @@ def score_inputs(plan: Plan, condition: Condition, shard: str) -> dict[str, str]
     needs = [REGISTRIES["metrics"][plan.study.metrics[id_].name].traits["needs"] for id_ in metrics]
     if any("truth" in need for need in needs):
         files["truth"] = artifact(plan.results, "shard", Condition(condition.dataset, "", "", ""), None, shard)
-    return files
+    placeholder = placeholder_file(plan, condition)
+    return files if placeholder is None else files | {"placeholder": placeholder}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.conditions import experiment_conditions
+from vitfaith.plan.learned import diffmask_spec, explainer_spec
 from vitfaith.plan.metric_inputs import bank_masks
 from vitfaith.registries import REGISTRIES
 
@@ -83,7 +84,7 @@ def attribute_spec(
         "seed": plan.study.seed,
         "model": _model_spec(plan, model),
         "smoothing": plan.study.smoothings[smoothing].spec(),
-        "methods": _instances(plan, "explainers", methods),
+        "methods": {id_: explainer_spec(plan, id_, model) for id_ in methods},
     }
 
 
@@ -129,7 +130,7 @@ def sanity_spec(
     return {
         "seed": plan.study.seed,
         "model": _model_spec(plan, model),
-        "methods": _instances(plan, "explainers", plan.methods(condition)[family]),
+        "methods": {id_: explainer_spec(plan, id_, model) for id_ in plan.methods(condition)[family]},
         "checks": _instances(plan, "sanity", plan.checks(condition)),
     }
 
@@ -188,6 +189,7 @@ def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:
 SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "shard": shard_spec,
     "train": train_spec,
+    "diffmask": diffmask_spec,
     "attack": attack_spec,
     "denoise": denoise_spec,
     "predict": predict_spec,

@@ -25,6 +25,7 @@ from vitfaith.errors import InputError
 from vitfaith.score.class_token import class_token_alone
 from vitfaith.score.fills import Fill
 from vitfaith.score.metrics.base import Request, Response, ScoreContext, Segment
+from vitfaith.score.placeholder import EXTRA, marked_patches
 from vitfaith.score.plan import Clean, Curve, Features, Full, Groups, Interval
 from vitfaith.score.precision import Precision, forward_precision
 from vitfaith.score.ranking import Ranking
@@ -133,7 +134,12 @@ class Engine:
         wanted = list(dict.fromkeys(requests))
         if not wanted:
             return {}
-        with torch.inference_mode(), class_token_alone(self.context.classifier):
+        placeholder = self.context.extras.get(EXTRA)
+        with (
+            torch.inference_mode(),
+            class_token_alone(self.context.classifier),
+            marked_patches(self.context.classifier, placeholder),
+        ):
             return self._answer(wanted)
 
     def _answer(self, wanted: Sequence[Request | Interval | Clean | Full]) -> dict[object, Response]:

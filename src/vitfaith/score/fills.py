@@ -96,6 +96,12 @@ class ImputationParameters(Parameters):
     tolerance: float = Field(1e-4, gt=0)
 
 
+class PlaceholderParameters(Parameters):
+    """Whose placeholder: the id of an explainer that names a trained DiffMask."""
+
+    explainer: str = "diffmask"
+
+
 class GivenParameters(Parameters):
     """Name of the in-fill among the extra inputs."""
 
@@ -169,3 +175,20 @@ def given(context: ScoreContext, parameters: GivenParameters) -> Tensor | Impute
         raise InputError(
             f"extras['{parameters.key}'] must be a tensor broadcastable to {tuple(context.images.shape)} or a function"
         ) from None
+
+
+@fill(
+    "diffmask_placeholder",
+    citation="Nalmpantis et al., 2023 (Vision DiffMask), notebook",
+    parameters=PlaceholderParameters,
+)
+def diffmask_placeholder(context: ScoreContext, parameters: PlaceholderParameters) -> Imputer:
+    """Whole patches, at the patch embedding: the vector that a trained DiffMask has learned to put there."""
+    from vitfaith.score.placeholder import EXTRA, mark
+
+    if context.extras.get(EXTRA) is None:
+        raise InputError(
+            "fill 'diffmask_placeholder': the model has no trained DiffMask here; name one in the section explainers "
+            f"(extras['{EXTRA}'] from Python), and use no metric that shares masks between explainers"
+        )
+    return mark

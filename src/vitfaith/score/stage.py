@@ -15,11 +15,13 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.bank.stage import read_bank
+from vitfaith.diffmask.files import load_diffmask
 from vitfaith.errors import ArtifactError
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of
 from vitfaith.score.evaluate import evaluate
+from vitfaith.score.placeholder import EXTRA
 from vitfaith.score.truth import read_truth
 
 
@@ -34,6 +36,7 @@ def run_score(
     *,
     bank: Path | None = None,
     truth: Path | None = None,
+    placeholder: Path | None = None,
     device: str,
     batch_size: int,
 ) -> None:
@@ -42,6 +45,7 @@ def run_score(
     Args:
         bank: answers to the masks that the metrics share; without it the masks are evaluated here.
         truth: shard with segmentations, for metrics that need them. Images without one get flagged rows.
+        placeholder: DiffMask whose placeholder a fill takes.
 
     Raises:
         ArtifactError: the maps are of other images than the shard, or on another grid than the model's; the bank or the
@@ -68,7 +72,9 @@ def run_score(
         torch.from_numpy(table.column(c).to_numpy().astype(np.int64)).to(device) for c in ("target", "label")
     )
     masks = None if truth is None else torch.from_numpy(read_truth(truth, ids)).to(device)
-    extras = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
+    extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
+    if placeholder is not None:
+        extras[EXTRA] = load_diffmask(placeholder, classifier).placeholder
     with PassCounter(classifier.backbone) as passes:
         result = evaluate(
             classifier,

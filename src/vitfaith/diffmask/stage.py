@@ -1,0 +1,56 @@
+"""Training a DiffMask as a job: safetensors with the network, Parquet with the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.diffmask.files import save_diffmask
+from vitfaith.diffmask.log import LOG
+from vitfaith.diffmask.recipe import DiffMaskRecipe
+from vitfaith.diffmask.train import train_diffmask
+from vitfaith.errors import ConfigError
+from vitfaith.models.classifier import Classifier
+from vitfaith.models.load import load_classifier
+from vitfaith.shard.stage import open_source
+
+
+def run_train_diffmask(spec: Mapping[str, Any], weights: Path | None, out: Path, log: Path, device: str) -> None:
+    """Train for the model with ``weights``; ``out`` is the safetensors file, ``log`` a Parquet file of schema LOG.
+
+    A killed training goes on from a hidden file beside ``out``, also where Snakemake has removed its outputs.
+
+    Raises:
+        ConfigError: images of another size than the model's.
+    """
+    classifier, recipe = load_classifier(spec["model"], weights, device), DiffMaskRecipe(**spec["recipe"])
+    train, test = (_images(spec[part], classifier) for part in ("train_on", "test_on"))
+    network, rows = train_diffmask(
+        classifier,
+        train,
+        test,
+        recipe,
+        class_specific=spec["class_specific"],
+        checkpoint=out.with_name(f".{out.stem}.progress.safetensors"),
+    )
+    save_diffmask(network, out, classifier, {"recipe": spec["recipe"]})
+    with atomic_path(log) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=LOG), temporary, compression="zstd")
+
+
+def _images(reader: Mapping[str, Any], classifier: Classifier) -> NDArray[np.uint8]:
+    source = open_source(reader)
+    images = source.read(np.arange(len(source.labels)))
+    if images.shape[1:] != classifier.input_shape:
+        raise ConfigError(
+            f"training: images are {images.shape[1:]}, the model takes {classifier.input_shape}; set the preprocessing of "
+            "train_on and test_on to that size"
+        )
+    return images
