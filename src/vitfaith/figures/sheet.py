@@ -38,6 +38,10 @@ class Sheet:
 
         self.blocks = max([b for b in range(1, images + 1) if side(b) >= smallest], default=1)
         self.side = min(side(self.blocks), 20.0)
+        # narrow blocks move apart where there is room, so that their headings do not touch
+        heading = 24 * 0.6 * style.font_size * MM_PER_PT
+        block = conditions * (self.side + self.gap) + self.gutter
+        self.pitch = max(block, min((room + self.gutter) / self.blocks, heading))
         self.top = 2 * line + 1.6 * style.font_size * MM_PER_PT + 1.0
         self.first, self.step = self.side + 2 * line + 1.6, self.side + line + 1.6
         self.band = self.top + self.first + (len(names) - 1) * self.step + 2.0
@@ -64,12 +68,7 @@ class Sheet:
         return self.height - band * self.band - below
 
     def _x(self, index: int, column: int) -> float:
-        slot = index % self.blocks
-        return (
-            self.left
-            + slot * (self.conditions * (self.side + self.gap) + self.gutter)
-            + column * (self.side + self.gap)
-        )
+        return self.left + (index % self.blocks) * self.pitch + column * (self.side + self.gap)
 
     def panel(self, index: int, row: int, column: int) -> Axes:
         """The empty square panel of image ``index``."""
