@@ -14,6 +14,8 @@ rule predict:
         "results/benchmarks/predict/{dataset}/{model}/{attack}/{smoothing}/{shard}.jsonl"
     wildcard_constraints:
         smoothing=one_of(PLAN.smoothings),
+    # short jobs wait, so that the long ones do not leave a core idle at the end
+    priority: -1
     conda:
         "../envs/vitfaith.yaml"
     resources:

@@ -11,6 +11,8 @@ rule stability:
         "logs/stability/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
     benchmark:
         "results/benchmarks/stability/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+    # short jobs wait, so that the long ones do not leave a core idle at the end
+    priority: -1
     conda:
         "../envs/vitfaith.yaml"
     params:
