@@ -24,11 +24,11 @@ class LookaheadAdam(torch.optim.Adam):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step of Adam, and the look back where it is due."""
-        for parameter in self._all():
-            state = self.state[parameter]
-            if "slow" not in state:
-                state["slow"] = parameter.detach().clone()
+        # kept aside until Adam has made its own entries, which it makes only for parameters without any
+        starts = {p: p.detach().clone() for p in self._all() if "slow" not in self.state.get(p, {})}
         result = super().step(closure)
+        for parameter, start in starts.items():
+            self.state[parameter]["slow"] = start
         self.count += 1
         if self.count % self.every == 0:
             for parameter in self._all():
