@@ -20,7 +20,7 @@ from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.figures.accuracy_by_condition import share_correct, wilson
 from vitfaith.figures.beats_random import stars
 from vitfaith.figures.data import FigureData
-from vitfaith.figures.gallery import decode_map, decode_pixels
+from vitfaith.figures.pictures import decode_map, decode_pixels
 from vitfaith.figures.style import BASELINE_COLOUR
 from vitfaith.figures.top_k_overlap import chance
 

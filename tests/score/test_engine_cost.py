@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.score.engine_tools import NAMES, Recorder, close, default, table
-from vitfaith.score.engine import is_out_of_memory
+from vitfaith.models.memory import is_out_of_memory
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.metrics.common import CurveMetric, CurveParameters
 from vitfaith.score.metrics.saco import SacoParameters

@@ -59,14 +59,12 @@ def run_in_parts(
     parts = [{name: folder / f"{i:05d}-{name}.parquet" for name in outputs} for i in range(len(slices))]
     missing = [i for i, part in enumerate(parts) if not all(path.is_file() for path in part.values())]
     if len(missing) < len(parts):
-        _LOG.info(
-            "%d of %d images are kept from an earlier try", sum(map(len, slices)) - _size(slices, missing), len(ids)
-        )
+        _LOG.info("%d of %d images are kept from an earlier try", len(ids) - _size(slices, missing), len(ids))
     began, left = time.monotonic(), _size(slices, missing)
     with _signals() as stopped:
         for done, i in enumerate(missing):
             if stopped:
-                kept = sum(map(len, slices)) - _size(slices, missing[done:])
+                kept = len(ids) - _size(slices, missing[done:])
                 raise StoppedEarlyError(
                     f"told to stop with {kept} of {len(ids)} images done; the next try goes on from there"
                 )

@@ -11,10 +11,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.attribute.explain import explain, flags_of
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.aggregate import aggregate_maps
@@ -77,7 +77,7 @@ def run_attribute(
     """Explain one shard with every method of ``spec['methods']`` (one family, one shared pass where possible)."""
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
-    targets = torch.from_numpy(table.column("target").to_numpy().astype(np.int64)).to(device)
+    targets = integer_tensor(table, "target", device)
     classifier = load_classifier(spec["model"], weights, device)
     methods = entries_of(spec["methods"], "explainers")
     for name, parameters in methods.values():
@@ -91,8 +91,7 @@ def run_attribute(
     parts = []
     with PassCounter(classifier.backbone) as passes:
         if denoised is None:
-            pixels = decode_images(table, np.uint8, str(images)).copy()
-            maps = explain_sample(torch.from_numpy(pixels).to(device).float() / 255, 0)
+            maps = explain_sample(image_tensor(table, str(images), device), 0)
             parts = [map_table(ids, m, targets, maps[m], None) for m in methods]
         else:
             cache = torch.from_numpy(read_denoised(denoised, ids))

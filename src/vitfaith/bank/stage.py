@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import BANK, IMAGES
 from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.bank.build import build_bank
 from vitfaith.bank.masks import BankRequest
 from vitfaith.bank.store import Bank
@@ -39,12 +36,12 @@ def run_bank(
     """
     table = read_table(images, IMAGES)
     classifier = load_classifier(spec["model"], weights, device)
-    pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
+    pixels = image_tensor(table, str(images), device)
     with PassCounter(classifier.backbone) as passes:
         bank = build_bank(
             classifier,
             pixels,
-            torch.from_numpy(table.column("target").to_numpy().astype(np.int64)),
+            integer_tensor(table, "target", "cpu"),
             table.column("image_id").to_pylist(),
             [BankRequest.from_spec(one) for one in spec["masks"]],
             seed=spec["seed"],

@@ -108,6 +108,7 @@ def denoise(
     """Noise and denoise the images of a shard."""
     from vitfaith.denoise.stage import run_denoise
 
+    # what the file holds already is kept sample by sample, for all images at once: parts would not see it
     job = ShardJob(spec, code, None, gpus, device, batch_size, 0 if out.exists() else part_size)
     job.run(
         lambda i, o, on: run_denoise(job.spec, code, i["images"], denoiser, o["out"], **on),

@@ -12,8 +12,8 @@ from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
 from vitfaith.errors import ArtifactError
 from vitfaith.registries import REGISTRIES
+from vitfaith.tables.collect import CONDITION
 
-CONDITION = ("dataset", "model", "attack", "smoothing")
 KEYS = (*CONDITION, "method", "metric", "variant")
 
 

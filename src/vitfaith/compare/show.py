@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from vitfaith.compare.folder import CONDITION, KEYS, read_scores, traits
+from vitfaith.compare.folder import KEYS, read_scores, traits
 from vitfaith.compare.runs import Difference
 from vitfaith.statistics import paired_comparisons, summarise
 from vitfaith.tables.cells import leaderboard, mark_of
+from vitfaith.tables.collect import CONDITION
 from vitfaith.tables.latex import to_latex
 from vitfaith.tables.markdown import to_markdown
 from vitfaith.tables.pooled import pooled_summary

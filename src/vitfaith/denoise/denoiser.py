@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitfaith.artifacts.json_file import read_json_object
 from vitfaith.denoise.adm_settings import adm_settings
-from vitfaith.denoise.folder import load_unet, local_folder, read_json
+from vitfaith.denoise.folder import load_unet, local_folder
 from vitfaith.denoise.layout import folder_files
 from vitfaith.denoise.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
@@ -98,7 +99,7 @@ class Denoiser:
             schedule, scale, name = Schedule.from_config(flags.scheduler), flags.timestep_scale, str(path)
         else:
             folder = local_folder(path, download=not shapes_only)
-            schedule = Schedule.from_config(read_json(folder_files(folder)[2]))
+            schedule = Schedule.from_config(read_json_object(folder_files(folder)[2], "denoiser"))
             network, scale, name = load_unet(folder, shapes_only=shapes_only), 1.0, str(folder)
         if not shapes_only:
             # diffusers' own .to(dtype) warns about modules to keep in float32 even when there are none

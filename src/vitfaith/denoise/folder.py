@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from vitfaith.artifacts.json_file import read_json_object
 from vitfaith.denoise.layout import WEIGHTS, folder_files, is_hub_id
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import misfit, read_checkpoint
@@ -38,17 +38,6 @@ def local_folder(folder: str | Path, *, download: bool = True) -> Path:
         ) from error
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises :class:`ArtifactError` naming the file."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"denoiser: '{file}' cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"denoiser: '{file}' is no JSON object")
-    return content
-
-
 def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
     """The ``UNet2DModel`` of a folder; with ``shapes_only`` on the device ``meta``, its weights' header checked.
 
@@ -57,7 +46,7 @@ def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
         ConfigError: it is another kind of network.
     """
     config_file, weights, _ = folder_files(folder)
-    config = read_json(config_file)
+    config = read_json_object(config_file, "denoiser")
     kind = config.get("_class_name", "UNet2DModel")
     if kind != "UNet2DModel":
         raise ConfigError(

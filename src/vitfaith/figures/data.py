@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -18,6 +19,23 @@ CONDITION = ("dataset", "model", "attack", "smoothing")
 INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence")
 SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
 SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
+
+
+def read_tables(folder: Path, names: Iterable[str], reader: str) -> dict[str, DataFrame]:
+    """The Parquet tables ``names`` of an experiment.
+
+    Raises:
+        ArtifactError: a table is missing; the message says that ``reader`` needs it.
+    """
+    import pandas as pd
+
+    frames = {}
+    for name in names:
+        path = folder / f"{name}.parquet"
+        if not path.is_file():
+            raise ArtifactError(f"{reader} needs '{path}', which does not exist; run the tables stage")
+        frames[name] = pd.read_parquet(path)
+    return frames
 
 
 @dataclass(frozen=True)

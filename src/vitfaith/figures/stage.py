@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from vitfaith.errors import ArtifactError
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.data import FigureData, read_tables
 from vitfaith.figures.save import save_figure
 from vitfaith.figures.style import Style
 from vitfaith.registries import REGISTRIES, entry_of
@@ -22,12 +19,7 @@ def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> N
         ArtifactError: a table that the figure needs is missing.
     """
     name, parameters = entry_of(spec["figure"], "figures")
-    frames = {}
-    for need in REGISTRIES["figures"][name].traits["needs"]:
-        path = tables / f"{need}.parquet"
-        if not path.is_file():
-            raise ArtifactError(f"figure '{name}' needs '{path}', which does not exist; run the tables stage")
-        frames[need] = pd.read_parquet(path)
+    frames = read_tables(tables, REGISTRIES["figures"][name].traits["needs"], f"figure '{name}'")
     style = Style(**spec["style"])
     with style.context_of_drawing():
         picture = REGISTRIES["figures"][name].implementation(FigureData(**frames), parameters, style)

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from vitfaith.artifacts.store import open_parquet
 from vitfaith.models.batch_size import ON_CPU, fastest_batch_size, remembered
 from vitfaith.models.load import load_classifier
-from vitfaith.score.engine import is_out_of_memory
+from vitfaith.models.memory import is_out_of_memory
 
 _SHAPE = pa.schema([pa.field(name, pa.int32()) for name in ("channels", "height", "width")])
 

@@ -6,7 +6,6 @@ value become one matrix.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitfaith.artifacts.json_file import read_json_object
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.classifier import build_backbone
 from vitfaith.models.pair_pooled import PairPooledViT
@@ -100,7 +100,7 @@ def read_folder(folder: Path, arguments: Mapping[str, Any]) -> Folder:
         ArtifactError: a file is missing or cannot be read; the text names it.
         ConfigError: the folder holds another kind of model; the text says which ones are converted.
     """
-    config = _read_json(folder / "config.json")
+    config = read_json_object(folder / "config.json", "models")
     weights = next((folder / n for n in ("model.safetensors", "pytorch_model.bin") if (folder / n).is_file()), None)
     if weights is None:
         raise ArtifactError(f"models: '{folder}' has no model.safetensors; save the model in one file")
@@ -226,7 +226,7 @@ def _timm_folder(config: Mapping[str, Any], weights: Path, arguments: Mapping[st
 def _normalisation(file: Path) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
     if not file.is_file():
         return None, None
-    content = _read_json(file)
+    content = read_json_object(file, "models")
     mean, std = _floats(content.get("image_mean")), _floats(content.get("image_std"))
     if content.get("do_normalize") is False:
         channels = len(mean or (0, 0, 0))
@@ -236,13 +236,3 @@ def _normalisation(file: Path) -> tuple[tuple[float, ...] | None, tuple[float, .
 
 def _floats(values: Any) -> tuple[float, ...] | None:
     return None if values is None else tuple(map(float, values))
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"models: '{file}' cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"models: '{file}' is no JSON object")
-    return content

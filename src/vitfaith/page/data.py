@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitfaith.figures.data import CONDITION
 from vitfaith.figures.names import order_conditions
+from vitfaith.figures.pictures import decode_map, decode_pixels
 from vitfaith.figures.style import BASELINE_COLOUR, Style, is_baseline
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-CONDITION = ("dataset", "model", "attack", "smoothing")
 DIGITS = 5
 """Significant digits in the page; the Parquet files have all."""
 
@@ -100,21 +101,18 @@ def gallery_data(gallery: DataFrame, style: Style) -> list[dict[str, Any]]:
 
 def image_of(row: Series) -> NDArray[np.uint8]:
     """(H, W, 3) pixels of a row of the gallery."""
-    shape = (int(row["channels"]), int(row["height"]), int(row["width"]))
-    pixels = np.frombuffer(row["pixels"], np.uint8).reshape(shape).transpose(1, 2, 0)
-    return np.repeat(pixels, 3, axis=2) if shape[0] == 1 else pixels
+    pixels = np.asarray(np.round(255 * decode_pixels(row)), dtype=np.uint8)
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 def map_of(row: Series, style: Style) -> NDArray[np.uint8]:
-    """(rows, columns, 3) a map in the style's colours, from its minimum to its maximum; grey where it is constant."""
+    """(rows, columns, 3) a map in the style's colours, from its minimum to its maximum; grey where there is none."""
     from matplotlib import colormaps
 
-    values = np.asarray(row["map"], dtype=np.float64).reshape(int(row["rows"]), int(row["columns"]))
-    low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
-    if not high > low:
-        return np.full((*values.shape, 3), 204, dtype=np.uint8)
-    coloured = colormaps[style.sequential]((values - low) / (high - low))[..., :3]
-    return np.asarray(np.round(255 * coloured), dtype=np.uint8)
+    heat = decode_map(row)
+    if heat is None:
+        return np.full((int(row["rows"]), int(row["columns"]), 3), 204, dtype=np.uint8)
+    return np.asarray(np.round(255 * colormaps[style.sequential](heat)[..., :3]), dtype=np.uint8)
 
 
 def png(pixels: NDArray[np.uint8]) -> str:

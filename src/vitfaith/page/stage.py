@@ -9,10 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from vitfaith.artifacts.store import atomic_path
-from vitfaith.errors import ArtifactError
+from vitfaith.figures.data import read_tables
 from vitfaith.figures.style import Style
 from vitfaith.page.data import page_data
 
@@ -25,13 +23,7 @@ def run_page(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> Non
     Raises:
         ArtifactError: a table is missing.
     """
-    frames = {}
-    for name in TABLES:
-        path = tables / f"{name}.parquet"
-        if not path.is_file():
-            raise ArtifactError(f"the page needs '{path}', which does not exist; run the tables stage")
-        frames[name] = pd.read_parquet(path)
-    data = page_data(**frames, spec=spec, style=Style(**spec["style"]))
+    data = page_data(**read_tables(tables, TABLES, "the page"), spec=spec, style=Style(**spec["style"]))
     with atomic_path(out) as temporary:
         temporary.write_text(page(data), encoding="utf-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from vitfaith.artifacts.store import read_provenance
@@ -49,7 +49,7 @@ class Row:
     backwards: float | None = 0
     hours: float | None = 0
     gigabytes: float | None = 0
-    unknown: int = field(default=0)
+    unknown: int = 0
 
 
 def _facts(path: Path) -> dict[str, float]:

@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
-from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, SANITY
 from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.attribute.explain import explain
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
@@ -54,8 +52,8 @@ def run_sanity(
         return maps
 
     classifier = load_classifier(spec["model"], weights, device)
-    pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
-    targets = torch.from_numpy(table.column("target").to_numpy().astype(np.int64)).to(device)
+    pixels = image_tensor(table, str(images), device)
+    targets = integer_tensor(table, "target", device)
     maps = explain_with(classifier, pixels, targets, ids)
     subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"])
     parts = []

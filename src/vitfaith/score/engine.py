@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitfaith.errors import InputError
+from vitfaith.models.memory import is_out_of_memory
 from vitfaith.score.class_token import class_token_alone
 from vitfaith.score.fills import Fill
 from vitfaith.score.metrics.base import Request, Response, ScoreContext, Segment
@@ -285,11 +286,3 @@ def _cut(segments: Sequence[Segment], ends: Sequence[int], start: int, stop: int
         pieces.append((segments[place], start - begin, end - begin))
         start = end
     return pieces
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether ``error`` says that the device or the host has no memory left."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        phrase in text for phrase in ("out of memory", "can't allocate memory", "not enough memory")
-    )

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.maps import read_maps
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.bank.stage import read_bank
 from vitfaith.diffmask.files import load_diffmask
 from vitfaith.errors import ArtifactError
@@ -67,10 +66,8 @@ def run_score(
                 f"{classifier.grid[0]}×{classifier.grid[1]} and its image another size; delete the file and run again"
             )
         stacked[method] = torch.from_numpy(values.copy()).to(device)
-    pixels = torch.from_numpy(decode_images(table, np.uint8, str(images)).copy()).to(device).float() / 255
-    targets, labels = (
-        torch.from_numpy(table.column(c).to_numpy().astype(np.int64)).to(device) for c in ("target", "label")
-    )
+    pixels = image_tensor(table, str(images), device)
+    targets, labels = (integer_tensor(table, column, device) for column in ("target", "label"))
     masks = None if truth is None else torch.from_numpy(read_truth(truth, ids)).to(device)
     extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
     if placeholder is not None:

@@ -1,0 +1,48 @@
+"""The pictures in a table ``gallery``: images and maps as arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitfaith.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pandas import Series
+
+
+def decode_pixels(row: Series) -> NDArray[np.float64]:
+    """(H, W) or (H, W, 3) in [0, 1] from a row's uint8, channel-first pixels.
+
+    Raises:
+        ArtifactError: the number of bytes does not fit the size.
+    """
+    shape = tuple(int(row[c]) for c in ("channels", "height", "width"))
+    flat = np.frombuffer(row["pixels"], np.uint8)
+    if flat.size != np.prod(shape) or shape[0] not in (1, 3):
+        raise ArtifactError(
+            f"table 'gallery', column 'pixels': image {row['image_id']} has {flat.size} bytes for {shape[0]}×{shape[1]}"
+            f"×{shape[2]} (1 or 3 channels can be shown); run the tables stage again"
+        )
+    image = flat.reshape(shape) / 255.0
+    return image[0] if shape[0] == 1 else np.moveaxis(image, 0, -1)
+
+
+def decode_map(row: Series) -> NDArray[np.float64] | None:
+    """(rows, columns) scaled to [0, 1]; None for a constant map or one that is not finite.
+
+    Raises:
+        ArtifactError: the number of values does not fit the grid.
+    """
+    flat = np.asarray(row["map"], dtype=np.float64)
+    shape = int(row["rows"]), int(row["columns"])
+    if flat.size != shape[0] * shape[1]:
+        raise ArtifactError(
+            f"table 'gallery', column 'map': {row['method']} on image {row['image_id']} has {flat.size} values for a"
+            f" grid of {shape[0]}×{shape[1]}; run the tables stage again"
+        )
+    if not np.isfinite(flat).all() or flat.max() == flat.min():
+        return None
+    return ((flat - flat.min()) / (flat.max() - flat.min())).reshape(shape)
