@@ -73,8 +73,9 @@ def test_gradient_rollout_parameters(before: bool, ratio: float) -> None:
 
 
 def test_start_layer_and_states() -> None:
-    found = maps(model("class_token"), "transformer_mm", start_layer=1)
-    check("class_token", found, lambda a, rows: textbook.transformer_mm(a, rows, start=1))
+    for start in (1, -2):
+        found = maps(model("class_token"), "transformer_mm", start_layer=start)
+        check("class_token", found, lambda a, rows: textbook.transformer_mm(a, rows, start=1))
     found = maps(model("class_token"), "attcat", states="output")
     check("class_token", found, lambda a, rows: textbook.attcat(a, rows, shift=1))
 
@@ -83,6 +84,11 @@ def test_start_layer_and_states() -> None:
 def test_a_start_layer_past_the_end_names_the_depth(method: str) -> None:
     with pytest.raises(ConfigError, match=f"{method}: start_layer is 3, but the model has 3 blocks"):
         maps(model("class_token"), method, start_layer=3)
+
+
+def test_a_start_layer_before_the_first_names_the_depth() -> None:
+    with pytest.raises(ConfigError, match="start_layer is -4, but the model has 3 blocks"):
+        maps(model("class_token"), "transformer_mm", start_layer=-4)
 
 
 CAMS = ["token_gradcam", "token_hirescam", "token_layercam", "token_xgradcam", "token_eigencam"]

@@ -40,14 +40,14 @@ def chain(capture: Capture, step: Callable[[Tensor, int], Tensor], *, method: st
         capture: the shared pass.
         step: ``(row, layer)`` → row·M_layer, both (B, N).
         method: name for the error's text.
-        start_layer: first layer s of the product; the layers before it are left out.
+        start_layer: first layer s of the product; the layers before it are left out; negative counts from the last.
     """
-    if start_layer >= capture.depth:
+    if not -capture.depth <= start_layer < capture.depth:
         raise ConfigError(
-            f"{method}: start_layer is {start_layer}, but the model has {capture.depth} blocks; set a lower one"
+            f"{method}: start_layer is {start_layer}, but the model has {capture.depth} blocks; set one of them"
         )
     row = readout_weights(capture)
-    for layer in reversed(range(start_layer, capture.depth)):
+    for layer in reversed(range(start_layer % capture.depth, capture.depth)):
         row = step(row, layer)
     return capture.to_grid(row)
 

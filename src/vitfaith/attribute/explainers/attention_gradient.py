@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class StartLayerParameters(Parameters):
     """Settings of ``transformer_mm``."""
 
-    start_layer: int = Field(0, ge=0, description="first block of the product")
+    start_layer: int = Field(0, description="first block of the product; negative numbers count from the last")
 
 
 class GradRolloutParameters(Parameters):
