@@ -63,3 +63,19 @@ def diff(
 
     found = compare_runs(run_a, run_b, tolerance=tolerance, confidence=confidence, resamples=resamples)
     typer.echo(difference_text(found), nl=False)
+
+
+@app.command()
+def published(
+    results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
+    paper: Annotated[str, typer.Option(help="name of a file in the folder of values: saco, fvit …")] = "saco",
+    values: Annotated[Path, typer.Option(help="folder with published values")] = Path("resources/published"),
+    confidence: Confidence = 0.95,
+    resamples: Resamples = 2000,
+) -> None:
+    """Print a paper's published values beside those of a run, with how far each is confirmed."""
+    from vitfaith.compare.published import beside, published_text, read_published
+
+    statistics = {"confidence": confidence, "resamples": resamples, "seed": 0}
+    found = beside(read_published(values / f"{paper}.csv"), results, statistics)
+    typer.echo(published_text(found), nl=False)

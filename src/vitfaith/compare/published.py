@@ -1,0 +1,132 @@
+"""Values that papers and their reproductions published, beside those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import kendalltau
+
+from vitfaith.compare.folder import KEYS, read_scores, traits
+from vitfaith.errors import ArtifactError
+from vitfaith.statistics import summarise
+from vitfaith.tables.pooled import pooled_summary
+
+COLUMNS = ("table", *KEYS, "value", "status", "source")
+STATUSES = {
+    "confirmed": "read in the named source",
+    "digitised": "measured in a figure of the named source",
+    "reproduction": "measured by others, not by the paper's authors",
+    "unconfirmed": "recalled; nobody here has seen the source",
+}
+"""What a value's ``status`` says of it."""
+
+_FEWEST = 3
+"""Methods from which on the order of a column is compared."""
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Published values: columns :data:`COLUMNS`, ``value`` float64 on the metric's own scale, the others text.
+
+    An empty ``dataset`` or ``model`` means the mean over all that a run has.
+
+    Raises:
+        ArtifactError: no such file, a column is missing, or a value or status is none.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.csv"))) or "none"
+        raise ArtifactError(f"'{path}' does not exist; papers with published values there: {known}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"'{path}' is no CSV: {error}") from error
+    missing = [c for c in COLUMNS if c not in frame.columns]
+    if missing:
+        raise ArtifactError(f"'{path}' has no column '{missing[0]}'; it needs {', '.join(COLUMNS)}")
+    numbers = pd.to_numeric(frame["value"], errors="coerce")
+    for line, (value, status) in enumerate(zip(numbers, frame["status"], strict=True), start=2):
+        if not pd.notna(value):
+            raise ArtifactError(f"'{path}', line {line}: value '{frame['value'].iloc[line - 2]}' is no number")
+        if status not in STATUSES:
+            raise ArtifactError(f"'{path}', line {line}: status '{status}' is none of {', '.join(STATUSES)}")
+    return frame.assign(value=numbers)
+
+
+def beside(published: pd.DataFrame, results: Path, statistics: Mapping[str, Any]) -> pd.DataFrame:
+    """``published`` with columns ours, low, high, n: the same mean in a folder of results, NaN and 0 where it has none.
+
+    Where a row names no model (or dataset), scores are averaged over the run's models (datasets) first, image by image,
+    and over images then.
+
+    Args:
+        published: from :func:`read_published`.
+        results: folder of a run.
+        statistics: confidence, resamples and seed of the intervals.
+
+    Raises:
+        ArtifactError: there are no scores.
+    """
+    scores = read_scores(results, {})
+    how = {id_: str(trait["pooled"]) for id_, trait in traits(results).items() if trait.get("pooled")}
+    numbered = published.reset_index(names="_row")
+    rows = []
+    for key, group in numbered.groupby(["dataset", "model"], sort=False):
+        dataset, model = map(str, key)
+        part = scores[(scores["dataset"] == dataset) | (dataset == "")]
+        part = part[(part["model"] == model) | (model == "")].assign(dataset=dataset, model=model)
+        rows.append(group.merge(_summary(part, how, statistics), on=list(KEYS), how="left"))
+    found = pd.concat(rows, ignore_index=True).sort_values("_row", ignore_index=True).drop(columns="_row")
+    return found.assign(n=found["n"].fillna(0).astype(int))
+
+
+def _summary(scores: pd.DataFrame, how: Mapping[str, str], statistics: Mapping[str, Any]) -> pd.DataFrame:
+    kept = [*KEYS, "mean", "low", "high", "n"]
+    each = ["image_id", *KEYS]
+    # a value is missing where one of the models has none, as a mean over fewer models is another quantity
+    values = scores.groupby(each, sort=False)["value"].agg(lambda v: v.mean(skipna=False)).reset_index()
+    pooled = values["metric"].isin(list(how))
+    parts = [summarise(values[~pooled], by=list(KEYS), **statistics)] if not pooled.all() else []
+    if pooled.any():
+        parts.append(pooled_summary(values[pooled], how, **statistics))
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=kept)
+    return frame[kept].rename(columns={"mean": "ours"})
+
+
+def published_text(found: pd.DataFrame) -> str:
+    """Ours beside published, as Markdown: one table for each of the paper's, and how well the orders of methods agree."""
+    lines = []
+    for title, rows in found.groupby("table", sort=False):
+        lines += [f"### {title}", "", "| condition | method | metric | ours | n | published | status |"]
+        lines.append("|---|---|---|---|---|---|---|")
+        lines += [_line(row) for _, row in rows.iterrows()]
+        lines += ["", *_orders(rows)]
+        lines += [f"Source: {source}." for source in dict.fromkeys(rows["source"])] + [""]
+    used = [s for s in STATUSES if s in set(found["status"])]
+    lines.append(
+        "Status: " + "; ".join(f"{s}, {STATUSES[s]}" for s in used) + ". Intervals are of our mean over images."
+    )
+    absent = int((found["n"] == 0).sum())
+    if absent:
+        lines.append(f"{absent} of {len(found)} published values have no counterpart in these results.")
+    return "\n".join([*lines, ""])
+
+
+def _line(row: pd.Series) -> str:
+    condition = " · ".join(str(row[c]) or f"mean of {c}s" for c in ("dataset", "model", "attack", "smoothing"))
+    metric = f"{row['metric']} {row['variant']}".strip()
+    ours = "–" if row["n"] == 0 else f"{row['ours']:.4g} [{row['low']:.4g}, {row['high']:.4g}]"
+    return f"| {condition} | {row['method']} | {metric} | {ours} | {row['n']} | {row['value']:.4g} | {row['status']} |"
+
+
+def _orders(rows: pd.DataFrame) -> list[str]:
+    """A line for each column of three methods or more that both have."""
+    found = []
+    place = ["dataset", "model", "attack", "smoothing", "metric", "variant"]
+    for key, group in rows[rows["n"] > 0].groupby(place, sort=False):
+        if len(group) >= _FEWEST:
+            tau = kendalltau(group["ours"], group["value"]).statistic
+            name = " ".join(filter(None, map(str, key[4:])))
+            found.append(f"Order of {len(group)} methods by {name}: Kendall's τ {tau:.2f}.")
+    return [*found, ""] if found else []
