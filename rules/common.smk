@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -53,6 +54,12 @@ def spec_of(stage):
         return PLAN.spec(stage, dict(wildcards))
 
     return get
+
+
+def caption_of(wildcards, output):
+    """The caption that a figure's job has written, for the report."""
+    path = Path(output.caption)
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def code_of(stage):

@@ -4,6 +4,7 @@ rule figures:
     output:
         pdf="results/figures/{experiment}/{figure}.pdf",
         svg="results/figures/{experiment}/{figure}.svg",
+        caption="results/figures/{experiment}/{figure}.rst",
         png=report(
             "results/figures/{experiment}/{figure}.png",
             category="{experiment}",
@@ -21,6 +22,7 @@ rule figures:
         code=code_of("figures"),
         tables=tables_folder,
         stem=subpath(output.png, strip_suffix=".png"),
+        caption=caption_of,
     message:
         "Figure {wildcards.figure} of experiment {wildcards.experiment}"
     shell:

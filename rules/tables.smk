@@ -18,6 +18,8 @@ rule tables:
             "certified.csv",
             "summary.parquet",
             "summary.csv",
+            "leaderboards.md",
+            "leaderboards.tex",
         ),
     log:
         "logs/tables/{experiment}.log",

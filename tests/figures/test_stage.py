@@ -10,6 +10,7 @@ import pytest
 
 from tests.figures.test_figures import files
 from vitfaith.errors import ArtifactError
+from vitfaith.figures.caption import caption
 from vitfaith.figures.data import FigureData
 from vitfaith.figures.registry import FIGURES
 from vitfaith.figures.stage import run_figure
@@ -23,8 +24,11 @@ def test_parquet_gives_the_same_bytes(name: str, small: FigureData, tmp_path: Pa
     for need in FIGURES[name].traits["needs"]:
         frame = getattr(small, need)
         pq.write_table(pa.Table.from_pandas(frame.astype({"dataset": "category"})), folder / f"{need}.parquet")
-    run_figure({"figure": {"use": name}, "style": {"dpi": 60}}, "", folder, tmp_path / "out" / name)
+    run_figure({"figure": {"use": name}, "style": {"dpi": 60}, "seed": 3}, "", folder, tmp_path / "out" / name)
     expected = files(name, small, tmp_path / "memory", Style(dpi=60))
+    told = caption(name, small, FIGURES[name].parameters(), seed=3)
+    assert "Seed 3." in told
+    expected[".rst"] = f"{told}\n".encode()
     assert {p.suffix: p.read_bytes() for p in (tmp_path / "out").iterdir()} == expected
 
 

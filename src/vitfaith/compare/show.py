@@ -11,10 +11,9 @@ import pandas as pd
 from vitfaith.compare.folder import KEYS, read_scores, traits
 from vitfaith.compare.runs import Difference
 from vitfaith.statistics import paired_comparisons, summarise
-from vitfaith.tables.cells import leaderboard, mark_of
+from vitfaith.tables.boards import boards_text
+from vitfaith.tables.cells import mark_of
 from vitfaith.tables.collect import CONDITION
-from vitfaith.tables.latex import to_latex
-from vitfaith.tables.markdown import to_markdown
 from vitfaith.tables.pooled import pooled_summary
 
 Format = Literal["markdown", "latex", "csv"]
@@ -41,16 +40,8 @@ def results_table(
     if form == "csv":
         return summary.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     better = {metric: trait["direction"] for metric, trait in known.items()}
-    parts = []
-    for condition, rows in summary.groupby(list(CONDITION), sort=True):
-        own = single[(single[list(CONDITION)] == list(condition)).all(axis=1)]
-        tests = paired_comparisons(own, by=["metric", "variant"], **statistics)
-        board = leaderboard(rows, better, statistics=tests, baseline=baseline)
-        title = " · ".join(map(str, condition))
-        parts.append(
-            to_latex(board, caption=title) if form == "latex" else to_markdown(board, title=title, baseline=baseline)
-        )
-    return "\n".join(parts)
+    tests = paired_comparisons(single, by=[*CONDITION, "metric", "variant"], **statistics)
+    return boards_text(summary, tests, better, form, baseline)
 
 
 def difference_text(found: Difference) -> str:

@@ -1,4 +1,4 @@
-"""The figures stage: one figure from an experiment's tables, as PDF, SVG and PNG."""
+"""The figures stage: one figure from an experiment's tables, as PDF, SVG and PNG, and its caption."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.figures.caption import caption
 from vitfaith.figures.data import FigureData, read_tables
 from vitfaith.figures.save import save_figure
 from vitfaith.figures.style import Style
@@ -15,12 +17,16 @@ from vitfaith.registries import REGISTRIES, entry_of
 def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> None:
     """Draw the figure of ``spec`` from the Parquet files in ``tables``; ``out`` is the path without suffix.
 
+    The caption goes beside it, as reStructuredText (``.rst``).
+
     Raises:
         ArtifactError: a table that the figure needs is missing.
     """
     name, parameters = entry_of(spec["figure"], "figures")
     frames = read_tables(tables, REGISTRIES["figures"][name].traits["needs"], f"figure '{name}'")
-    style = Style(**spec["style"])
+    data, style = FigureData(**frames), Style(**spec["style"])
     with style.context_of_drawing():
-        picture = REGISTRIES["figures"][name].implementation(FigureData(**frames), parameters, style)
+        picture = REGISTRIES["figures"][name].implementation(data, parameters, style)
         save_figure(picture, out)
+    with atomic_path(out.with_name(f"{out.name}.rst")) as temporary:
+        temporary.write_text(caption(name, data, parameters, spec.get("seed")) + "\n", encoding="utf-8")

@@ -175,8 +175,9 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
 
 
 def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
-    """A figure and the style."""
-    return {"figure": plan.study.figures[figure].spec(), "style": plan.study.style.style.model_dump(mode="json")}
+    """A figure, the style, and the seed for the caption."""
+    style = plan.study.style.style.model_dump(mode="json")
+    return {"figure": plan.study.figures[figure].spec(), "style": style, "seed": plan.study.seed}
 
 
 def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:

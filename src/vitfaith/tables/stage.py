@@ -14,6 +14,7 @@ from vitfaith.artifacts.schemas import CERTIFICATES, CURVES, PREDICTIONS, SANITY
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.statistics import metric_agreement, paired_comparisons, summarise
 from vitfaith.tables.attacks import attack_table
+from vitfaith.tables.boards import boards_text
 from vitfaith.tables.certified import certified_summary
 from vitfaith.tables.collect import CONDITION, collect
 from vitfaith.tables.costs import cost_table
@@ -28,6 +29,12 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
             frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
         else:
             pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary, compression="zstd")
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def agreement_table(scores: pd.DataFrame, directions: Mapping[str, Any]) -> pd.DataFrame:
@@ -54,7 +61,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
 
     ``scores``, ``stability`` and ``predictions`` keep one row an image, as does ``sanity``; ``curves`` is averaged over images; ``summary``
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
-    the rank correlations between metrics, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
+    the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``attacks`` what each attack was asked for and did.
     """
     by = ["method", "metric", "variant", "image_id"]
@@ -102,3 +109,6 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(gallery_table(spec, results, scores), out / "gallery.parquet")
     write_frame(summary, out / "summary.parquet")
     write_frame(summary, out / "summary.csv")
+    shown = summary[summary.metric.isin(spec["metrics"])]
+    write_text(boards_text(shown, comparisons, spec["directions"], "markdown"), out / "leaderboards.md")
+    write_text(boards_text(shown, comparisons, spec["directions"], "latex"), out / "leaderboards.tex")

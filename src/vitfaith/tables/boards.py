@@ -1,0 +1,41 @@
+"""One leaderboard a condition, as Markdown or LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from vitfaith.tables.cells import leaderboard
+from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.latex import to_latex
+from vitfaith.tables.markdown import to_markdown
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def boards_text(
+    summary: DataFrame,
+    comparisons: DataFrame,
+    directions: Mapping[str, Literal["higher", "lower"]],
+    form: Literal["markdown", "latex"],
+    baseline: str = "random",
+) -> str:
+    """Leaderboards of every condition in ``summary``, one after the other; empty where nothing was scored.
+
+    Args:
+        summary: rows of schema ``SUMMARY``; those with a reference (stability, sanity checks) are left out.
+        comparisons: paired tests with the columns of a condition, for the stars.
+        directions: metric → whether higher or lower means are better.
+        form: "markdown", or "latex" for tables of the package booktabs.
+        baseline: method that the stars refer to.
+    """
+    parts = []
+    for condition, rows in summary[summary["reference"] == ""].groupby(CONDITION, sort=True, observed=True):
+        tests = comparisons[(comparisons[CONDITION].astype(str) == list(map(str, condition))).all(axis=1)]
+        board = leaderboard(rows, directions, statistics=tests, baseline=baseline)
+        title = " · ".join(map(str, condition))
+        parts.append(
+            to_latex(board, caption=title) if form == "latex" else to_markdown(board, title=title, baseline=baseline)
+        )
+    return "\n".join(parts)
