@@ -7,8 +7,10 @@
 # Inside: SLURM_TEST_LOGS is the folder with the daemons' logs, SLURM_TEST_SLURMD starts a node again (argument: its name).
 set -euo pipefail
 
-CPUS=${CPUS:-2}                 # of each node; nodes may claim more than the machine has
-MEMORY=${MEMORY:-9000}          # MB of each node
+# Of each node; nodes may claim more than the machine has. Retries ask for several times a job's memory, and SLURM refuses
+# a job that no node could hold.
+CPUS=${CPUS:-2}
+MEMORY=${MEMORY:-64000} # MB
 NODES="node1 node2"
 PACKAGES="munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins iproute2"
 

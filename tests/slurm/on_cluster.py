@@ -148,12 +148,12 @@ def test_out_of_time_goes_on_where_it_was(tmp_path: Path) -> None:
     target = "results/attack/dataset=tiny/model=vit_patch4/attack=pgd/shard-000.parquet"
     kept = flow.folder / "results/attack/dataset=tiny/model=vit_patch4/attack=pgd/.shard-000.parts"
     known = {job["JobId"] for job in slurm_jobs()}
-    with started(flow, "--set-resources", "attack:runtime=1", "--retries", "6", target) as process:
+    with started(flow, "--set-resources", "attack:runtime=attempt", "--retries", "6", target) as process:
         first = running("attack", known)
         while not list(kept.glob("*/00001-*.parquet")) and process.poll() is None:
             time.sleep(0.5)
-        # What SLURM does at the time limit: SIGTERM, and SIGKILL soon after.
-        subprocess.run(["scancel", "--signal=TERM", "--full", first["JobId"]], check=True)
+        # What SLURM does at the time limit: SIGTERM, and SIGKILL soon after. On a slow machine it has done so already.
+        subprocess.run(["scancel", "--signal=TERM", "--full", first["JobId"]], check=False)
     assert process.returncode == 0, (flow.folder / "background.log").read_text()
     assert "images are kept from an earlier try" in log.read_text()
     tries = {job["JobId"] for job in slurm_jobs() if "attack" in job.get("Comment", "")} - known
@@ -181,7 +181,7 @@ def test_cancelled_job_and_lost_node(tmp_path: Path, at_home: dict[str, bytes]) 
 
 def test_failed_shard_leaves_the_rest(tmp_path: Path) -> None:
     flow = workflow(tmp_path / "repository")
-    flow.snakemake("results/shard/dataset=tiny/shard-000.parquet", "results/shard/dataset=tiny/shard-001.parquet")
+    flow.snakemake("--until", "shard")
     broken = flow.folder / "results/shard/dataset=tiny/shard-001.parquet"
     stat = broken.stat()
     broken.write_bytes(broken.read_bytes()[:200])
