@@ -1,0 +1,25 @@
+"""The report that Snakemake makes of a finished study."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+
+import pytest
+
+from tests.workflow.conftest import Workflow
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def test_report_shows_each_figure_with_its_counts(study: Workflow) -> None:
+    study.snakemake("--report", "report.zip")
+    with zipfile.ZipFile(study.folder / "report.zip") as archive:
+        pages = [name for name in archive.namelist() if name.endswith("report.html")]
+        assert len(pages) == 1
+        texts = "".join(archive.read(n).decode() for n in archive.namelist() if n.endswith((".html", ".js")))
+    for figure in study.config["experiments"]["tiny"]["figures"]:
+        assert f"{figure}.png" in texts
+    # the leaderboard's caption, from the tables: data, images, intervals, seed
+    for part in (r"n = \d+ images", "Seed 7", "tiny", "clean"):
+        assert re.search(part, texts), part
