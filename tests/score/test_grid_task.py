@@ -57,3 +57,26 @@ def test_the_networks_count_and_attention_finds_the_cells(task: str) -> None:
     assert mean["raw_attention", "auroc"] > 0.99
     assert mean["random", "iou"] < 0.6
     assert mean["random", "exact"] < 0.1
+
+
+def test_the_shipped_diffmask_solves_the_task_in_its_own_scale() -> None:
+    study = study_of("grid.yaml")
+    section = study.models["vit_grid_3x3"]
+    model = load_classifier(section.model_dump(), ROOT / str(section.weights))
+    source = open_source(study.datasets["grid_3x3_validation"][0].spec())
+    indices = np.arange(100)
+    images, labels = torch.from_numpy(source.read(indices)).float() / 255, torch.from_numpy(source.labels[:100])
+    assert source.masks is not None
+    truth = torch.from_numpy(np.stack([np.asarray(m) for m in source.masks(indices)]))
+    ids = source.image_ids[:100]
+    file = str(ROOT / "resources" / "diffmasks" / "vit_grid_3x3.safetensors")
+    methods = {"diffmask": entry_of({"use": "diffmask", "weights": file}, "explainers")}
+    maps = explain(model, images, labels, ids, methods, seed=0, batch_size=100)
+    metrics = {
+        "sided": entry_of(study.metrics["admissible_mask"].spec(), "metrics"),
+        "all": entry_of({**study.metrics["admissible_mask"].spec(), "one_sided": "score"}, "metrics"),
+    }
+    scores = evaluate(model, images, labels, ids, maps, metrics, truth=truth).scores.to_pandas()
+    mean = scores.groupby(["metric", "variant"]).value.mean()
+    assert mean["sided", "iou"] >= 0.95
+    assert mean["all", "iou"] >= 0.95, "also where all cells are counted, or none"

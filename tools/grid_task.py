@@ -1,0 +1,53 @@
+"""Print the tables of docs/grid-task.md: how close every explainer comes to a right mask, from the tables of the study.
+
+Run after `snakemake --configfile config/grid.yaml`:
+    python tools/grid_task.py [results/tables]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vitfaith.figures.style import Style
+
+
+def board(folder: Path, experiment: str) -> str:
+    """One experiment as Markdown, the best IoU first, then AUROC."""
+    tables = folder / f"experiment={experiment}"
+    summary = pd.read_parquet(tables / "summary.parquet").astype({"method": str, "metric": str, "variant": str})
+    scores = pd.read_parquet(tables / "scores.parquet").astype({"method": str, "metric": str})
+    rows: Any = summary.set_index(["metric", "variant", "method"])
+    inside = scores[scores.metric == "admissible_side"].groupby("method").value.mean()
+    mask = rows.loc["admissible_mask"]
+    order = mask["mean"].unstack(0).sort_values(["iou", "auroc"], ascending=False).index
+    lines = [
+        "| explainer | IoU | exact | best IoU | AUROC | consistency | counted side | SaCo | n |",
+        "|---" * 9 + "|",
+    ]
+    label = Style().label
+    for method in order:
+        iou = mask.loc["iou", method]
+        mean = {v: float(mask.loc[v, method]["mean"]) for v in ("exact", "best_iou", "auroc")}
+        side = float(rows.loc["admissible_side", "consistency", method]["mean"])
+        saco = float(rows.loc["saco"].xs(method, level="method")["mean"].iloc[0])
+        lines.append(
+            f"| {label(method)} | **{iou['mean']:.3f}** [{iou['low']:.3f}, {iou['high']:.3f}] | {mean['exact']:.3f} "
+            f"| {mean['best_iou']:.3f} | {mean['auroc']:.3f} | {side:.2f} | {inside[method]:.2f} "
+            f"| {saco:.2f} | {int(iou['n'])} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print both experiments."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "results/tables")
+    for experiment in ("grid_3x3", "grid_5x5"):
+        print(f"### {experiment}\n\n{board(folder, experiment)}\n")
+
+
+if __name__ == "__main__":
+    main()
