@@ -48,6 +48,12 @@ class DiffMaskRecipe(Parameters):
     multiplier: float = Field(2.0, ge=0, description="start of λ")
     multiplier_learning_rate: float = Field(0.3, gt=0, description="λ ← λ + this · (KL − m), clipped")
     multiplier_max: float = Field(200.0, gt=0)
+    penalty: float = Field(
+        0.0,
+        ge=0,
+        description="ρ of an augmented Lagrangian, ρ/2 · max(0, KL − m)², which pulls back at once where λ is still on its way: for "
+        "models where the masks collapse; try 30",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the frozen model's passes (autocast); gates and losses stay in float32"
     )

@@ -108,7 +108,8 @@ class SharedStep:
             self.network.gates.count
         )
         optimiser.zero_grad(set_to_none=True)
-        (target + self.multiplier * (kl - recipe.margin)).backward()
+        excess = kl - recipe.margin
+        (target + self.multiplier * excess + recipe.penalty / 2 * excess.clamp(min=0) ** 2).backward()
         measured |= {"multiplier": self.multiplier.clone(), "gradient_norm": _norm(self.network)}
         optimiser.step()
         raised = self.multiplier + recipe.multiplier_learning_rate * (kl.detach() - recipe.margin)

@@ -6,9 +6,11 @@ conformance page (``python -m benchmarks.conformance``) prints the error itself.
 
 from __future__ import annotations
 
-from tests.attribute.oracles import loops, packages, stored
+from tests.attribute.oracles import learned, loops, packages, stored
 from tests.attribute.oracles.base import Oracle, Pair
 
 __all__ = ["ORACLES", "Oracle", "Pair"]
 
-ORACLES: list[Oracle] = sorted([*packages.ORACLES, *stored.ORACLES, *loops.ORACLES], key=lambda oracle: oracle.subject)
+ORACLES: list[Oracle] = sorted(
+    [*packages.ORACLES, *stored.ORACLES, *loops.ORACLES, *learned.ORACLES], key=lambda oracle: oracle.subject
+)
