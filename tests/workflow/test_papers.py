@@ -55,3 +55,16 @@ def test_the_smoke_variant_runs_and_stands_beside_the_paper(paper: str, tmp_path
     matched = [line for line in text.splitlines() if line.startswith("| imagenet") and "| – | 0 |" not in line]
     assert len(matched) > 3
     assert "confirmed" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_configuration_is_valid(path: Path) -> None:
+    assert load_study(read_yaml(path)).experiments
+
+
+def test_the_full_imagenet_study_is_as_large_as_it_says() -> None:
+    study = load_study(read_yaml(ROOT / "config" / "examples" / "imagenet_full.yaml"))
+    experiment = study.experiments["imagenet"]
+    assert study.datasets["imagenet"][1].images == 50_000
+    axes = ("explainers", "attacks", "smoothings", "models")
+    assert [len(getattr(experiment, axis)) for axis in axes] == [15, 3, 3, 3]

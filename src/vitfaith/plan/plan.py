@@ -201,9 +201,13 @@ class Plan:
         if self.study.code_tracking == "off":
             return "off"
         modules = self._modules(stage, SPECS[stage](self, **wildcards) if stage in USED else {})
-        own = {m for m in modules if m.startswith("vitfaith.")}
-        files = self._plugins(modules)
-        return fingerprint([f"vitfaith.{stage}.stage", *sorted(own)], stop=["vitfaith.registries"], files=files)
+        return self._fingerprint(stage, frozenset(modules))
+
+    @cache  # noqa: B019  (thousands of jobs share a few sets of modules)
+    def _fingerprint(self, stage: str, modules: frozenset[str]) -> str:
+        own = sorted(m for m in modules if m.startswith("vitfaith."))
+        files = self._plugins(set(modules))
+        return fingerprint([f"vitfaith.{stage}.stage", *own], stop=["vitfaith.registries"], files=files)
 
     def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
         """Modules of the registered items that a specification names."""
