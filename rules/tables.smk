@@ -15,6 +15,8 @@ rule tables:
             "costs.parquet",
             "certificates.parquet",
             "attacks.parquet",
+            "smoothings.parquet",
+            "trainings.parquet",
             "certified.csv",
             "summary.parquet",
             "summary.csv",

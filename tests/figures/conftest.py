@@ -249,6 +249,18 @@ def make_attacks() -> pd.DataFrame:
     )
 
 
+def make_smoothings() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "smoothing": ["none", "dds"],
+            "kind": ["none", "dds"],
+            "mode": ["", "calibrated"],
+            "sigma": [0.0, 0.25],
+            "samples": [1, 4],
+        }
+    )
+
+
 def make_certificates() -> pd.DataFrame:
     draw = np.random.default_rng(4)
     parts = []
@@ -320,6 +332,7 @@ def make_data() -> FigureData:
         costs=make_costs(),
         certificates=make_certificates(),
         attacks=make_attacks(),
+        smoothings=make_smoothings(),
     )
 
 
@@ -333,6 +346,8 @@ def small(data: FigureData) -> FigureData:
     """One model, two attacks: for tests that write many files."""
 
     def cut(frame: pd.DataFrame) -> pd.DataFrame:
+        if "model" not in frame:
+            return frame
         frame = frame[frame["model"] == "vit_patch4"]
         return frame[frame["attack"].isin(["clean", "pgd"])] if "attack" in frame else frame
 

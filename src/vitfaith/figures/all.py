@@ -14,6 +14,7 @@ from vitfaith.figures import (  # noqa: F401
     gallery,
     metric_agreement,
     metric_by_radius,
+    metric_by_smoothing,
     perturbation_curves,
     saco_by_condition,
     saco_by_condition_heatmap,

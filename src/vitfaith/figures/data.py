@@ -61,6 +61,9 @@ class FigureData:
         certificates: one row per (condition, image, method, certificate, k, beta) of schema ``CERTIFICATES``; the method
             is empty for a certificate of the prediction.
         attacks: one row per (dataset, model, attack): kind, aims_at, norm, eps, n, success, realised distances.
+        smoothings: one row per smoothing: kind, mode, sigma, samples.
+        trainings: one row per (model, method, step) of the training of a learned explainer: its margin, and the columns of
+            :data:`vitfaith.diffmask.log.LOG`.
     """
 
     summary: DataFrame | None = None
@@ -74,6 +77,8 @@ class FigureData:
     costs: DataFrame | None = None
     certificates: DataFrame | None = None
     attacks: DataFrame | None = None
+    smoothings: DataFrame | None = None
+    trainings: DataFrame | None = None
 
     @classmethod
     def names(cls) -> list[str]:

@@ -26,6 +26,8 @@ Table = Literal[
     "costs",
     "certificates",
     "attacks",
+    "smoothings",
+    "trainings",
 ]
 """What a figure may read; each is one file ``{table}.parquet`` of an experiment."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.conditions import experiment_conditions
-from vitfaith.plan.learned import diffmask_spec, explainer_spec
+from vitfaith.plan.learned import diffmask_spec, explainer_spec, trainings
 from vitfaith.plan.metric_inputs import bank_masks
 from vitfaith.registries import REGISTRIES
 
@@ -169,6 +169,8 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
         "sanity": sorted(asked.sanity),
         "certificates": sorted(asked.certificates),
         "attacks": {a: plan.study.attacks[a].spec() for a in sorted(asked.attacks)},
+        "trainings": trainings(plan, experiment),
+        "smoothings": {s: plan.study.smoothings[s].spec() for s in sorted(asked.smoothings)},
         "pooled": {m: how for m in sorted(asked.metrics) if (how := _traits(plan, m).get("pooled"))},
         "directions": {m: _traits(plan, m)["direction"] for m in sorted(asked.metrics)},
     }

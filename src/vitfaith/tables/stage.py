@@ -20,6 +20,8 @@ from vitfaith.tables.collect import CONDITION, collect
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.gallery import gallery_table
 from vitfaith.tables.pooled import KEYS, pooled_summary
+from vitfaith.tables.smoothings import smoothing_table
+from vitfaith.tables.trainings import training_table
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -62,7 +64,8 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     ``scores``, ``stability`` and ``predictions`` keep one row an image, as does ``sanity``; ``curves`` is averaged over images; ``summary``
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
-    ``certified.csv`` their summary, ``attacks`` what each attack was asked for and did.
+    ``certified.csv`` their summary, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
+    ``trainings`` how learned explainers were trained.
     """
     by = ["method", "metric", "variant", "image_id"]
     scores = collect(spec, results, "scores", SCORES, by=by)
@@ -98,6 +101,8 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(certified_summary(certificates), out / "certified.csv")
     write_frame(certificates.reset_index(drop=True), out / "certificates.parquet")
     write_frame(attack_table(spec, results), out / "attacks.parquet")
+    write_frame(training_table(spec), out / "trainings.parquet")
+    write_frame(smoothing_table(spec["smoothings"]), out / "smoothings.parquet")
     write_frame(comparisons, out / "statistics.parquet")
     write_frame(agreement_table(single, spec["directions"]), out / "agreement.parquet")
     write_frame(cost_table(spec, results), out / "costs.parquet")

@@ -1,0 +1,31 @@
+"""What smoothings are: noise, samples and mode, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from vitfaith.registries import entry_of
+
+
+def smoothing_table(specs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Settings of each smoothing: ``kind`` (registered name), ``mode``, ``sigma`` and ``samples``.
+
+    No smoothing has σ = 0 and one sample; a smoothing of a user's own that has no such setting has NaN and 0.
+    """
+    rows = []
+    for name, spec in specs.items():
+        kind, parameters = entry_of(spec, "smoothings")
+        none = kind == "none"
+        rows.append(
+            {
+                "smoothing": name,
+                "kind": kind,
+                "mode": str(getattr(parameters, "mode", "")),
+                "sigma": 0.0 if none else float(getattr(parameters, "sigma", float("nan"))),
+                "samples": 1 if none else int(getattr(parameters, "samples", 0)),
+            }
+        )
+    return pd.DataFrame(rows, columns=["smoothing", "kind", "mode", "sigma", "samples"])
