@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from vitfaith.config.load import load_study
 from vitfaith.errors import VitfaithError
 from vitfaith.plan.condition import SHARED, Condition
-from vitfaith.plan.learned import learned_files, trained, trained_file
+from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
 from vitfaith.plan.metric_inputs import score_inputs
 from vitfaith.plan.plan import Plan
 
@@ -232,6 +232,11 @@ def smoothed_maps(wildcards):
 
 def experiment_results(wildcards):
     return PLAN.experiment_files(wildcards.experiment)
+
+
+def training_logs(wildcards):
+    """How an experiment's learned explainers were trained."""
+    return [training["log"] for training in trainings(PLAN, wildcards.experiment)]
 
 
 def tables_folder(wildcards):

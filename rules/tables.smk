@@ -1,6 +1,7 @@
 rule tables:
     input:
         experiment_results,
+        training_logs,
     output:
         multiext(
             "results/tables/experiment={experiment}/",

@@ -261,6 +261,31 @@ def make_smoothings() -> pd.DataFrame:
     )
 
 
+def make_trainings() -> pd.DataFrame:
+    draw = np.random.default_rng(5)
+    steps = np.arange(20, 820, 20)
+    parts = []
+    for model, start in (("vit_patch4", 0.9), ("vit_patch2", 0.7)):
+        kl = 0.1 + 0.2 * np.exp(-steps / 150) + 0.02 * draw.standard_normal(len(steps))
+        looks = steps % 200 == 0
+        parts.append(
+            pd.DataFrame(
+                {
+                    "model": model,
+                    "method": "diffmask",
+                    "margin": 0.1,
+                    "step": steps,
+                    "kl": kl,
+                    "kept_share": 0.4 + (start - 0.4) * np.exp(-steps / 200),
+                    "multiplier": 2 + np.cumsum(kl - 0.1),
+                    "test_kl": np.where(looks, kl, np.nan),
+                    "test_kept_share": np.where(looks, 0.45, np.nan),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
 def make_certificates() -> pd.DataFrame:
     draw = np.random.default_rng(4)
     parts = []
@@ -333,6 +358,7 @@ def make_data() -> FigureData:
         certificates=make_certificates(),
         attacks=make_attacks(),
         smoothings=make_smoothings(),
+        trainings=make_trainings(),
     )
 
 

@@ -60,6 +60,13 @@ def hidden_states(classifier: Classifier) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
+def patch_embedding(classifier: Classifier, images: Tensor) -> Tensor:
+    """State 0 of ``images`` (B, C, H, W) alone: (B, P, D), without a forward pass of the model."""
+    rows, columns = classifier.grid
+    blocks_of_vit(classifier)
+    return _flat(classifier.backbone.patch_embed(classifier.normalise(images)), rows * columns)  # type: ignore[operator]
+
+
 @contextmanager
 def masked_embedding(classifier: Classifier, keep: Tensor, placeholder: Tensor) -> Iterator[None]:
     """Inside, each patch embedding x becomes ``keep``·x + (1 − ``keep``)·``placeholder``, before positions are added.

@@ -11,6 +11,7 @@ from vitfaith.figures import (  # noqa: F401
     certified_top_k,
     cost_faithfulness,
     critical_difference,
+    diffmask_training,
     gallery,
     metric_agreement,
     metric_by_radius,

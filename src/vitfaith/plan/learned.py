@@ -93,3 +93,21 @@ def diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
         "model": plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"}),
         "class_specific": REGISTRIES["explainers"][item.name].traits["class_specific"],
     }
+
+
+def trainings(plan: Plan, experiment: str) -> list[dict[str, Any]]:
+    """Logs of the trainings behind an experiment's explainers: those that the rule writes, or that lie beside the weights."""
+    asked = plan.study.experiments[experiment]
+    found = []
+    for id_ in sorted(asked.explainers):
+        for model in sorted(asked.models):
+            file = model_files(plan, id_, model).get("weights")
+            if file is None:
+                continue
+            log = file.removesuffix(".safetensors") + ".log.parquet"
+            if file == trained_file(plan, id_, model) or Path(log).is_file():
+                recipe = getattr(plan.study.explainers[id_].parameters, TRAINING, None)
+                found.append(
+                    {"method": id_, "model": model, "log": log, "margin": 0.1 if recipe is None else recipe.margin}
+                )
+    return found

@@ -1,0 +1,29 @@
+"""The logs of the trainings behind learned explainers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vitfaith.artifacts.store import read_table
+from vitfaith.diffmask.log import LOG
+
+
+def training_table(spec: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per (model, method, step) with the columns of the log, from ``spec["trainings"]``.
+
+    Raises:
+        ArtifactError: a log is missing or damaged.
+    """
+    parts = [
+        read_table(Path(each["log"]), LOG)
+        .to_pandas()
+        .assign(model=each["model"], method=each["method"], margin=each["margin"])
+        for each in spec["trainings"]
+    ]
+    empty = LOG.empty_table().to_pandas().assign(model="", method="", margin=0.0)
+    columns = ["model", "method", "margin", *LOG.names]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else empty[columns]
