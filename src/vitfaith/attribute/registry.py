@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
 """Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
 noise or interpolation; ``relevance`` runs modified backward rules; ``perturbation`` needs forwards of masked images;
-``learned`` needs a trained explainer, or optimises one for each image; ``external`` reads maps from files."""
+``learned`` optimises for each image (a trained explainer reads the shared pass); ``external`` reads maps from files."""
 
 Need = Literal[
     "attention",

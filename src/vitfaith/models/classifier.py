@@ -45,11 +45,15 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) in the precision of the weights for ``images`` (B, C, H, W) of any float type in [0, 1]."""
+        logits: Tensor = self.backbone(self.normalise(images))
+        return logits
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """What the backbone receives of ``images`` (B, C, H, W) in [0, 1], in the precision of its weights."""
         wide = images if images.dtype in (torch.float32, torch.float64) else images.float()
         normalised = (wide - self.mean) / self.std
         parameter = next(self.backbone.parameters(), None)
-        logits: Tensor = self.backbone(normalised if parameter is None else normalised.to(parameter.dtype))
-        return logits
+        return normalised if parameter is None else normalised.to(parameter.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Classifier:
         """As ``nn.Module``; but half precision, which would shift the normalisation, stops at the weights."""

@@ -58,7 +58,8 @@ def _check(classifier: Classifier, parameters: DiffMaskParameters) -> None:
 
 @explainer(
     "diffmask",
-    family="learned",
+    family="one_pass",
+    needs=("hidden",),
     class_specific=False,
     citation=CITATION,
     parameters=DiffMaskParameters,
@@ -68,7 +69,7 @@ def _check(classifier: Classifier, parameters: DiffMaskParameters) -> None:
 def diffmask(context: Context, parameters: DiffMaskParameters) -> Tensor:
     """Share of each patch that trained gates keep so that the class distribution stays as it is.
 
-    The map is of the whole distribution, not of the target class. Cost per image: one forward, no backward.
+    The map is of the whole distribution, not of the target class. Cost per image: the shared forward, no backward.
 
     Returns:
         (B, rows, columns) float32 in (0, 1].
@@ -81,7 +82,8 @@ def diffmask(context: Context, parameters: DiffMaskParameters) -> Tensor:
 
 @explainer(
     "diffmask_class",
-    family="learned",
+    family="one_pass",
+    needs=("hidden",),
     class_specific=True,
     citation=CITATION,
     parameters=DiffMaskParameters,
@@ -92,7 +94,7 @@ def diffmask_class(context: Context, parameters: DiffMaskParameters) -> Tensor:
     """Share of each patch that trained gates keep so that the target's probability stays as it is.
 
     The gates get a learned term of the class; the constraint is the divergence of "this class" against "another one".
-    Cost per image: one forward, no backward.
+    Cost per image: the shared forward, no backward.
 
     Returns:
         (B, rows, columns) float32 in (0, 1].
@@ -105,12 +107,14 @@ def diffmask_class(context: Context, parameters: DiffMaskParameters) -> Tensor:
 
 def _map(context: Context, parameters: DiffMaskParameters, *, class_specific: bool) -> Tensor:
     from vitfaith.diffmask.files import load_diffmask
-    from vitfaith.diffmask.passes import clean_pass
+    from vitfaith.diffmask.states import patch_embedding
 
-    network = load_diffmask(Path(parameters.weights), context.classifier, class_specific=class_specific)
-    _, states = context.once("diffmask states", lambda: clean_pass(context.classifier, context.images))
+    classifier, capture = context.classifier, context.capture
+    network = load_diffmask(Path(parameters.weights), classifier, class_specific=class_specific)
+    states = [patch_embedding(classifier, context.images).float()]
+    states += [capture.hidden(layer)[:, capture.prefix_tokens :] for layer in range(capture.depth + 1)]
     targets = context.targets if class_specific else None
-    return network.map_of(network.locations(states, targets), parameters.mask).unflatten(1, context.classifier.grid)
+    return network.map_of(network.locations(states, targets), parameters.mask).unflatten(1, classifier.grid)
 
 
 @explainer(
