@@ -63,7 +63,7 @@ def leaderboard(results: Path) -> str:
     rest = means.drop(index="random")
     agreement = [
         f"{heading.split(' ↑')[0]} {spearmanr(rest['SaCo ↑'], rest[heading], nan_policy='omit').statistic:.2f}"
-        for heading in means.columns[3:]
+        for heading in means.columns.difference(list(SHOWN.values())[:3], sort=False)
     ]
     return (
         f"## All explainers\n\nClean images, undefended; means over n = {summary['n'].max()} images with 95 % bootstrap "

@@ -20,6 +20,7 @@ from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.figures.accuracy_by_condition import share_correct, wilson
 from vitfaith.figures.beats_random import stars
 from vitfaith.figures.data import FigureData
+from vitfaith.figures.gallery import heading
 from vitfaith.figures.pictures import decode_map, decode_pixels
 from vitfaith.figures.style import BASELINE_COLOUR
 from vitfaith.figures.top_k_overlap import chance
@@ -183,6 +184,14 @@ def test_gallery_names_classes_as_the_table_does(data: FigureData) -> None:
     assert texts["0/0/1"] == "ankle boot\n0.87"
     texts = {axes.get_label(): axes.get_xlabel() for axes in draw("gallery", data, **chosen).axes}
     assert texts["0/0/1"] == "class 9\n0.87"
+
+
+def test_gallery_headings_have_room() -> None:
+    assert heading("best", "image-007") == "best: image-007"
+    assert heading("median", "plants/flowers/iris.png#0") == "median: iris.png#0"
+    long = heading("worst", "n01440764/ILSVRC2012_val_00000293")
+    assert long == "worst: …012_val_00000293"
+    assert len(long) == 24
 
 
 def test_gallery_decodes_colour_and_names_damage(data: FigureData) -> None:

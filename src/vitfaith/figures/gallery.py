@@ -12,7 +12,7 @@ from vitfaith.figures.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.names import decimal, order_conditions
 from vitfaith.figures.pictures import decode_map, decode_pixels
 from vitfaith.figures.registry import figure
-from vitfaith.figures.sheet import Sheet
+from vitfaith.figures.sheet import HEADING, Sheet
 from vitfaith.figures.style import Style
 from vitfaith.registry import Parameters
 
@@ -92,7 +92,7 @@ def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
     names = [f"explained image\n({style.label(str(table['model'].iloc[0]))})", *map(style.label, methods)]
     sheet = Sheet(style, names, images=len(images), conditions=len(conditions))
     for index, (role, image_id) in enumerate(images):
-        sheet.heading(index, f"{role}: {image_id}")
+        sheet.heading(index, heading(role, image_id))
         for j, condition in enumerate(conditions):
             shown = [keyed[image_id, *condition, m] for m in methods if (image_id, *condition, m) in keyed]
             if not shown:
@@ -104,6 +104,12 @@ def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
                 panel = sheet.panel(index, 1 + methods.index(row["method"]), j)
                 _show_map(panel, row, style, parameters.overlay, sheet.tiny)
     return sheet.figure
+
+
+def heading(role: str, image_id: str) -> str:
+    """Role and file name, cut at the front to what has room: endings tell images apart."""
+    name, room = image_id.rpartition("/")[2], HEADING - len(role) - 2
+    return f"{role}: {name if len(name) <= room else '…' + name[1 - room :]}"
 
 
 def _show_image(panel: Axes, row: Series, classes: tuple[str, ...], size: float) -> None:

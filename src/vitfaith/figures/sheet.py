@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MM_PER_PT = MM_PER_INCH / 72
+HEADING = 24
+"""Characters of a heading that have room over a block, however narrow it is."""
 
 
 class Sheet:
@@ -39,7 +41,7 @@ class Sheet:
         self.blocks = max([b for b in range(1, images + 1) if side(b) >= smallest], default=1)
         self.side = min(side(self.blocks), 20.0)
         # narrow blocks move apart where there is room, so that their headings do not touch
-        heading = 24 * 0.6 * style.font_size * MM_PER_PT
+        heading = HEADING * 0.6 * style.font_size * MM_PER_PT
         block = conditions * (self.side + self.gap) + self.gutter
         self.pitch = max(block, min((room + self.gutter) / self.blocks, heading))
         self.top = 2 * line + 1.6 * style.font_size * MM_PER_PT + 1.0
