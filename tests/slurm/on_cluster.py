@@ -21,7 +21,7 @@ from tests.workflow.conftest import Workflow, copy_of_the_workflow
 
 SUBMIT = (
     *("--workflow-profile", "profiles/slurm", "--jobs", "8", "--latency-wait", "10"),
-    *("--slurm-init-seconds-before-status-checks", "6"),
+    *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
     *("--default-resources", "slurm_partition=main", "mem_mb=1500", "runtime=20"),
 )
 STAGES = ("shard", "attack", "attribute", "score", "stability")
