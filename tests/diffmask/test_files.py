@@ -137,6 +137,7 @@ def test_a_placeholder_that_is_missing_or_cannot_be_used(vit: Classifier, images
         scored(vit, images, torch.rand(5, 4, 4), [Full(fill)], diffmask_placeholder=torch.zeros(7))
 
 
+FAMILY = EXPLAINERS["diffmask"].traits["family"]
 STUDY: dict[str, Any] = {
     "datasets": {"some": {"reader": "parquet", "path": "resources/data/fashion_mnist.parquet", "images": 16}},
     "models": {"vit": {"timm": "vit_tiny_patch16_224", "arguments": {"depth": 1}, "weights": "w.safetensors"}},
@@ -162,14 +163,14 @@ def test_the_plan_finds_the_files_of_each_model() -> None:
     plan = Plan(load_study(STUDY))
     here = Condition("some", "vit", "clean", "none")
     own = "results/train/diffmask/own/vit.safetensors"
-    assert learned_files(plan, here, "learned") == ["masks/vit.safetensors", "one.safetensors", own]
+    assert learned_files(plan, here, FAMILY) == ["masks/vit.safetensors", "one.safetensors", own]
     assert placeholder_file(plan, here) == own
     assert explainer_spec(plan, "diffmask", "vit") == {
         "use": "diffmask", "weights": "masks/vit.safetensors", "mask": "expected",
     }  # fmt: skip
     assert trained(plan) == [("diffmask", "vit"), ("own", "vit")]
     place = {"dataset": "some", "model": "vit", "attack": "clean", "smoothing": "none", "shard": "shard-000"}
-    assert "training" not in plan.spec("attribute", {**place, "family": "learned"})
+    assert "training" not in plan.spec("attribute", {**place, "family": FAMILY})
     spec = json.loads(plan.spec("diffmask", {"explainer": "own", "model": "vit"}))
     assert spec["class_specific"] is False
     assert spec["recipe"]["margin"] == 0.1
