@@ -197,3 +197,23 @@ def metric_rows(
     frame = select(frame, "summary", reference=reference)
     frame = select(frame, "summary", variant=pick_variant(frame, "summary", variant, preferred))
     return tidy(select(frame, "summary", **(wanted or {})), "summary", [*CONDITION, "method"])
+
+
+class OneMetric(Selection):
+    """Which number a figure shows."""
+
+    metric: str = Field("saco", description="id of a metric or of a stability measure")
+    variant: str | None = Field(None, description="its variant; without it the only one, k=10 or k=0.2")
+    reference: str = Field("", description="for a stability measure: clean or undefended")
+
+
+def chosen_rows(data: FigureData, parameters: OneMetric) -> DataFrame:
+    """Rows of ``summary`` with the number that ``parameters`` name, as :func:`metric_rows` finds them."""
+    return metric_rows(
+        data,
+        parameters.metric,
+        parameters.variant,
+        reference=parameters.reference,
+        preferred="k=0.2" if parameters.reference else "k=10",
+        wanted=parameters.wanted(),
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from vitfaith.figures.data import CONDITION, FigureData, metric_rows, tidy
+from vitfaith.figures.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
 from vitfaith.figures.draw import ZERO_LINE, blank, canvas, count_text, legend_above, metric_text, shape_of, wrap_titles
 from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
 from vitfaith.figures.registry import figure
@@ -17,24 +15,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-class MetricByRadius(ByRadius):
-    """Which number."""
-
-    metric: str = Field("saco", description="id of a metric or of a stability measure")
-    variant: str | None = Field(None, description="its variant; without it the only one, k=10 or k=0.2")
-    reference: str = Field("", description="for a stability measure: clean or undefended")
+class MetricByRadius(ByRadius, OneMetric):
+    """Which number, over which attacks."""
 
 
 def rows(data: FigureData, parameters: MetricByRadius) -> DataFrame:
     """One row per (condition, method, kind of attack) with the columns kind and eps."""
-    frame = metric_rows(
-        data,
-        parameters.metric,
-        parameters.variant,
-        reference=parameters.reference,
-        preferred="k=0.2" if parameters.reference else "k=10",
-        wanted=parameters.wanted(),
-    )
+    frame = chosen_rows(data, parameters)
     return tidy(with_radius(frame, data, parameters), "summary", [*CONDITION, "method", "kind"])
 
 

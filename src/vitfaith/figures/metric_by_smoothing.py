@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, FigureData, Selection, metric_rows, tidy
+from vitfaith.figures.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
 from vitfaith.figures.draw import (
     ZERO_LINE,
     blank,
@@ -33,13 +33,10 @@ SMOOTHINGS = ("smoothing", "kind", "mode", "sigma", "samples")
 NONE = "none"
 
 
-class MetricBySmoothing(Selection):
-    """Which number, over which setting."""
+class MetricBySmoothing(OneMetric):
+    """Over which setting."""
 
     over: Literal["sigma", "samples"] = Field("sigma", description="setting on the horizontal axis: sigma or samples")
-    metric: str = Field("saco", description="id of a metric or of a stability measure")
-    variant: str | None = Field(None, description="its variant; without it the only one, k=10 or k=0.2")
-    reference: str = Field("", description="for a stability measure: clean or undefended")
 
 
 def rows(data: FigureData, parameters: MetricBySmoothing) -> DataFrame:
@@ -48,14 +45,7 @@ def rows(data: FigureData, parameters: MetricBySmoothing) -> DataFrame:
     Raises:
         ConfigError: smoothings differ in more than the setting that is shown, or have no number for it.
     """
-    frame = metric_rows(
-        data,
-        parameters.metric,
-        parameters.variant,
-        reference=parameters.reference,
-        preferred="k=0.2" if parameters.reference else "k=10",
-        wanted=parameters.wanted(),
-    )
+    frame = chosen_rows(data, parameters)
     settings = data.table("smoothings", SMOOTHINGS)[list(SMOOTHINGS)]
     found = frame.merge(settings, on="smoothing")
     if parameters.over == "samples":
