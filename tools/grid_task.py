@@ -16,19 +16,21 @@ from vitfaith.figures.style import Style
 
 
 def board(folder: Path, experiment: str) -> str:
-    """One experiment as Markdown, the best IoU first, then AUROC."""
+    """One experiment as Markdown, the best IoU first, of equal ones the more consistent."""
     tables = folder / f"experiment={experiment}"
     summary = pd.read_parquet(tables / "summary.parquet").astype({"method": str, "metric": str, "variant": str})
     scores = pd.read_parquet(tables / "scores.parquet").astype({"method": str, "metric": str})
-    rows: Any = summary.set_index(["metric", "variant", "method"])
+    rows: Any = summary.set_index(["metric", "variant", "method"]).sort_index()
     inside = scores[scores.metric == "admissible_side"].groupby("method").value.mean()
     mask = rows.loc["admissible_mask"]
-    order = mask["mean"].unstack(0).sort_values(["iou", "auroc"], ascending=False).index
+    order = mask["mean"].unstack(0)
+    order["side"] = rows.loc["admissible_side", "consistency"]["mean"]
+    order = order.sort_values(["iou", "side"], ascending=False).index
     lines = [
         "| explainer | IoU | exact | best IoU | AUROC | consistency | counted side | SaCo | n |",
         "|---" * 9 + "|",
     ]
-    label = Style().label
+    label = Style(labels={"diffmask_5x5": "DiffMask", "diffmask_per_image": "DiffMask, image by image"}).label
     for method in order:
         iou = mask.loc["iou", method]
         mean = {v: float(mask.loc[v, method]["mean"]) for v in ("exact", "best_iou", "auroc")}
