@@ -1,0 +1,126 @@
+"""How stable training a DiffMask is: several seeds of dual ascent beside the released rule, for any model of any study.
+
+Run: python tools/diffmask_stability.py OUT [--config config/config.yaml] [--explainer diffmask] [--model vit_patch4] [--seeds 5]
+     [--steps 300] [--rules dual released]
+Trains from the explainer's recipe, keeps each log as OUT/{rule}.{seed}.parquet (those that are there are not trained again), prints a
+table and draws OUT/curves.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitfaith.config.load import load_study, read_yaml
+from vitfaith.diffmask.log import LOG
+from vitfaith.diffmask.recipe import OFFICIAL, DiffMaskRecipe
+from vitfaith.diffmask.train import train_diffmask
+from vitfaith.errors import VitfaithError
+from vitfaith.models.load import load_classifier
+from vitfaith.shard.stage import open_source
+
+RULES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dual": ("dual ascent", {}),
+    "released_fast": (
+        "released rule, our rates and start",
+        {"mode": "official", "objective": "log_probability", "multiplier": 20.0},
+    ),
+    "released": ("released rule, its own settings", OFFICIAL),
+}
+
+
+def train(given: argparse.Namespace) -> None:
+    """All rules and seeds that have no log yet."""
+    study = load_study(read_yaml(given.config))
+    item, section = study.explainers[given.explainer], study.models[given.model]
+    recipe: Any = getattr(item.parameters, "training", None)
+    if recipe is None:
+        raise SystemExit(f"explainers.{given.explainer} has no training recipe")
+    model = load_classifier(section.model_dump(mode="json"), Path(str(section.weights)), given.device)
+    sources = (open_source(study.datasets[name][0].spec()) for name in (recipe.train_on, recipe.test_on))
+    images, held_out = (source.read(np.arange(len(source.labels))) for source in sources)
+    given.out.mkdir(parents=True, exist_ok=True)
+    for rule in given.rules:
+        for seed in range(given.seeds):
+            path = given.out / f"{rule}.{seed}.parquet"
+            if path.is_file():
+                continue
+            changes = {**RULES[rule][1], "seed": seed, "steps": given.steps, "epochs": 10_000}
+            settings = DiffMaskRecipe(**{**recipe.model_dump(), **changes})
+            try:
+                _, log = train_diffmask(model, images, held_out, settings)
+            except VitfaithError as error:
+                print(f"{rule}, seed {seed}: {error}")
+                log = []
+            pq.write_table(pa.Table.from_pylist(log, schema=LOG), path)
+
+
+def table(given: argparse.Namespace) -> str:
+    """Markdown: where each rule ends, over its seeds; diverged means not finite, or a held-out KL above five margins."""
+    lines = [
+        "| rule | seeds | held-out KL | kept share | agreement | λ at the end | diverged | nothing masked |",
+        "|---" * 8 + "|",
+    ]
+    for rule in given.rules:
+        logs = [pd.read_parquet(given.out / f"{rule}.{seed}.parquet") for seed in range(given.seeds)]
+        last = pd.DataFrame([log.iloc[-1] for log in logs if len(log)])
+
+        def span(column: str, found: pd.DataFrame = last) -> str:
+            return f"{found[column].min():.3g} … {found[column].max():.3g}"
+
+        diverged = len(logs) - len(last) + int((last.test_kl > 0.5).sum())
+        lines.append(
+            f"| {RULES[rule][0]} | {len(logs)} | {span('test_kl')} | {span('test_kept_share')} | {span('test_agreement')} "
+            f"| {span('multiplier')} | {diverged} | {int((last.test_kept_share > 0.98).sum())} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(given: argparse.Namespace) -> None:
+    """KL, kept share and multiplier: a column a rule, a line a seed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = (("kl", "KL, nats"), ("kept_share", "kept share"), ("multiplier", "λ"))
+    picture = Figure(figsize=(3.2 * len(given.rules), 6), layout="constrained")
+    FigureCanvasAgg(picture)
+    axes = picture.subplots(3, len(given.rules), sharex="col", sharey="row", squeeze=False)
+    for column, rule in enumerate(given.rules):
+        for row, (name, text) in enumerate(panels):
+            panel = axes[row, column]
+            for seed in range(given.seeds):
+                log = pd.read_parquet(given.out / f"{rule}.{seed}.parquet")
+                panel.plot(log["step"], log[name], linewidth=1, label=f"seed {seed}")
+            panel.grid(alpha=0.3)
+            if column == 0:
+                panel.set_ylabel(text)
+        axes[0, column].set_title(RULES[rule][0], fontsize=9)
+        axes[2, column].set_xlabel("step")
+    picture.savefig(given.out / "curves.png", dpi=130, metadata={"Software": None})
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--config", type=Path, default=Path("config/config.yaml"))
+    parser.add_argument("--explainer", default="diffmask")
+    parser.add_argument("--model", default="vit_patch4")
+    parser.add_argument("--rules", nargs="+", choices=list(RULES), default=["dual", "released_fast", "released"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    train(given)
+    print(table(given))
+    draw(given)
+
+
+if __name__ == "__main__":
+    main()
