@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from findings_tables import interval, markdown, read
 from scipy.stats import spearmanr
 
 SHOWN = {
@@ -26,26 +27,6 @@ SHOWN = {
 """(metric, variant) → heading of its column."""
 
 
-def read(results: Path, experiment: str, name: str) -> pd.DataFrame:
-    """A table of an experiment, with plain strings for categories."""
-    frame = pd.read_parquet(results / "tables" / f"experiment={experiment}" / f"{name}.parquet")
-    for column in frame.select_dtypes("category"):
-        frame[column] = frame[column].astype(str)
-    return frame
-
-
-def interval(row: pd.Series) -> str:
-    """Mean and interval as text."""
-    return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-
-
-def markdown(frame: pd.DataFrame, corner: str = "") -> str:
-    """A data frame as a Markdown table."""
-    head = [corner, *map(str, frame.columns)]
-    rows = [[str(index), *map(str, row)] for index, row in zip(frame.index, frame.to_numpy(), strict=True)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
-
-
 def wide(summary: pd.DataFrame, values: str) -> pd.DataFrame:
     """Methods by shown metrics, the column ``values`` of ``summary``."""
     rows = summary[summary["reference"] == ""]
@@ -57,7 +38,7 @@ def wide(summary: pd.DataFrame, values: str) -> pd.DataFrame:
 
 def leaderboard(results: Path) -> str:
     """Every explainer by faithfulness and localisation, and how far the two agree."""
-    summary = read(results, "explainers", "summary")
+    summary = read(results / "tables", "explainers", "summary")
     means = wide(summary, "mean")
     order = means["SaCo ↑"].sort_values(ascending=False, na_position="last").index
     table = wide(summary.assign(text=summary.apply(interval, axis=1)), "text").loc[order]
@@ -86,7 +67,7 @@ def training(results: Path) -> str:
 
 def robustness(results: Path) -> str:
     """Accuracy, faithfulness, localisation and overlap under attack and behind smoothing."""
-    summary, predictions = (read(results, "robustness", name) for name in ("summary", "predictions"))
+    summary, predictions = (read(results / "tables", "robustness", name) for name in ("summary", "predictions"))
     place = ["attack", "smoothing"]
     hits = predictions.assign(hit=predictions["prediction"] == predictions["label"]).groupby(place)["hit"].mean()
     accuracy = ", ".join(f"{' + '.join(map(str, key))} {value:.3f}" for key, value in hits.items())
@@ -112,7 +93,7 @@ def robustness(results: Path) -> str:
 def smaller(results: Path) -> str:
     """Says so where the results are those of a smaller run than the study asks for."""
     study = yaml.safe_load((Path(__file__).parents[1] / "config" / "stamps.yaml").read_text())
-    summary = read(results, "explainers", "summary")
+    summary = read(results / "tables", "explainers", "summary")
     images, explainers = study["datasets"]["stamps"]["images"], len(study["experiments"]["explainers"]["explainers"])
     found = int((summary["n"] + summary["flagged"]).max()), summary["method"].nunique()
     whole = (results / "tables" / "experiment=robustness").is_dir()

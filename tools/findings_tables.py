@@ -1,0 +1,27 @@
+"""What the scripts that print findings share: an experiment's tables, and Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def read(folder: Path, experiment: str, name: str) -> pd.DataFrame:
+    """A table of an experiment, with plain strings for categories."""
+    frame = pd.read_parquet(folder / f"experiment={experiment}" / f"{name}.parquet")
+    for column in frame.select_dtypes("category"):
+        frame[column] = frame[column].astype(str)
+    return frame
+
+
+def interval(row: pd.Series) -> str:
+    """Mean and interval as text."""
+    return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def markdown(frame: pd.DataFrame, corner: str = "") -> str:
+    """A data frame as a Markdown table."""
+    head = [corner, *map(str, frame.columns)]
+    rows = [[str(index), *map(str, row)] for index, row in zip(frame.index, frame.to_numpy(), strict=True)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
