@@ -14,6 +14,8 @@ from torch import Tensor
 from tests.conftest import tiny_vit
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.check.learned import check_learned_files
+from vitfaith.check.report import Report
 from vitfaith.config.load import load_study
 from vitfaith.diffmask.files import check_trained_for, load_diffmask, save_diffmask
 from vitfaith.diffmask.hard_concrete import HardConcrete
@@ -229,3 +231,20 @@ def test_the_stage_writes_network_and_log(vit: Classifier, tmp_path: Path) -> No
     assert not list(tmp_path.glob(".*"))
     with pytest.raises(ConfigError, match=r"images are \(3, 32, 32\), the model takes \(3, 16, 16\)"):
         run_train_diffmask({**spec, "train_on": {**reader, "cell": 16}}, weights, out, log, "cpu")
+
+
+def test_the_check_of_a_study_looks_at_the_files(vit: Classifier, path: Path, tmp_path: Path) -> None:
+    """Missing, of another model, or trained first; ids in the text."""
+    explainers = {**STUDY["explainers"], "here": {"explainer": "diffmask", "weights": str(path)}}
+    experiments = {"all": {**STUDY["experiments"]["all"], "explainers": ["diffmask", "own", "here"]}}
+    plan = Plan(load_study({**STUDY, "explainers": explainers, "experiments": experiments}), str(tmp_path))
+    report = Report()
+    check_learned_files(plan, {"vit": vit}, report)
+    assert len(report.problems) == 1
+    assert (
+        "explainers.diffmask.weights, models.vit: DiffMask 'masks/vit.safetensors' does not exist" in report.problems[0]
+    )
+    assert [note for note in report.notes if "explainers.own.weights: is trained first for models.vit" in note]
+    report = Report()
+    check_learned_files(plan, {"vit": tiny_vit(depth=2)}, report)
+    assert any("explainers.here.weights, models.vit" in text and "5 gates" in text for text in report.problems)

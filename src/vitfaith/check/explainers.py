@@ -32,6 +32,7 @@ def rehearse(model: str, twin: Classifier, explainers: dict[str, Instance], repo
         id_: (item.name, _short(item.parameters))
         for id_, item in explainers.items()
         if REGISTRIES["explainers"][item.name].traits["family"] in REHEARSED
+        and "model_files" not in REGISTRIES["explainers"][item.name].traits  # see vitfaith.check.learned
     }
     image = torch.rand(1, *twin.input_shape, generator=torch.Generator().manual_seed(0))
     for id_, entry in chosen.items():

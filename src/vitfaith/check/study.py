@@ -7,6 +7,7 @@ from pathlib import Path
 from vitfaith.check.datasets import DatasetFacts, dataset_facts
 from vitfaith.check.denoisers import check_smoothing, denoiser_of
 from vitfaith.check.explainers import rehearse, twin_of
+from vitfaith.check.learned import check_learned_files
 from vitfaith.check.models import check_pair, model_of
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
@@ -42,6 +43,7 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
             check_pair(condition.dataset, facts, condition.model, models[condition.model], report)
     _check_smoothings(plan, datasets, denoisers, report)
     _check_metrics(study, datasets, report)
+    check_learned_files(plan, models, report)
     twins = _twins(study, models, report)
     for model, twin in twins.items():
         asked = {e for x in study.experiments.values() if model in x.models for e in x.explainers}

@@ -1,0 +1,28 @@
+"""Whether the files of learned explainers are there and fit their models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vitfaith.check.report import Report
+from vitfaith.diffmask.files import load_diffmask
+from vitfaith.models.classifier import Classifier
+from vitfaith.plan.learned import model_files, trained_file
+from vitfaith.plan.plan import Plan
+from vitfaith.registries import REGISTRIES
+
+
+def check_learned_files(plan: Plan, models: Mapping[str, Classifier], report: Report) -> None:
+    """Report files that are missing, broken, or of a model with other blocks, width or classes; note what is trained first."""
+    pairs = {(e, m) for x in plan.study.experiments.values() for e in x.explainers for m in x.models if m in models}
+    for explainer, model in sorted(pairs):
+        item = plan.study.explainers[explainer]
+        for name, file in model_files(plan, explainer, model).items():
+            key = f"explainers.{explainer}.{name}"
+            if file == trained_file(plan, explainer, model) and not Path(file).is_file():
+                report.notes.append(f"{key}: is trained first for models.{model}, '{file}' does not exist yet")
+                continue
+            classes = REGISTRIES["explainers"][item.name].traits["class_specific"] if name == "weights" else None
+            with report.about(f"{key}, models.{model}"):
+                load_diffmask(Path(file), models[model], class_specific=classes)
