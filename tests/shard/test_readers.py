@@ -42,7 +42,11 @@ def test_a_real_file(name: str, tmp_path: Path) -> None:
 
 
 def test_every_reader_is_among_the_cases() -> None:
-    tested = {reader for reader, _ in CASES.values()} | {"fashion_mnist", "colour_grid", "cutouts"}  # tested by themselves
+    tested = {reader for reader, _ in CASES.values()} | {
+        "fashion_mnist",
+        "colour_grid",
+        "cutouts",
+    }  # tested by themselves
     assert tested == {
         n for n in REGISTRIES["datasets"].names if REGISTRIES["datasets"][n].module.startswith("vitfaith.")
     }
