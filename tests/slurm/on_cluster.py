@@ -5,6 +5,7 @@ Not collected with the other tests; `tests/slurm/run.sh` runs it inside a cluste
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +103,24 @@ def on_cluster(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, str]
     return flow, done.stdout + done.stderr
 
 
+def overhead(folder: Path) -> str:
+    """Where the seconds of submissions went: in the queue, in Snakemake and imports around the stages, in the stages."""
+    jobs, times = slurm_jobs(), {}
+    for job in jobs:
+        times[job["JobId"]] = [datetime.fromisoformat(job[f"{m}Time"]) for m in ("Submit", "Start", "End")]
+    waited = sum((start - submit).total_seconds() for submit, start, _ in times.values())
+    ran = sum((end - start).total_seconds() for _, start, end in times.values())
+    files = [f for stage in STAGES for f in (folder / "results/benchmarks" / stage).rglob("*.jsonl")]
+    stages = sum(json.loads(file.read_text().splitlines()[0])["s"] for file in files)
+    return (
+        f"{len(jobs)} submissions of {len(files)} jobs; each waited {waited / len(jobs):.1f} s and ran {ran / len(jobs):.1f} s, "
+        f"{stages / len(jobs):.1f} s of it in stages (their imports included)"
+    )
+
+
 def test_cluster_equals_local(at_home: dict[str, bytes], on_cluster: tuple[Workflow, str]) -> None:
     assert results(on_cluster[0].folder) == at_home
+    print(overhead(on_cluster[0].folder))
 
 
 def test_each_job_has_one_gpu(on_cluster: tuple[Workflow, str]) -> None:
