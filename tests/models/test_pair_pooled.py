@@ -44,7 +44,7 @@ def test_every_explainer(images: Tensor, targets: Tensor, image_ids: list[str]) 
     pair, plain = twins("token")
     compared = 0
     for entry in REGISTRIES["explainers"]:
-        if entry.traits["family"] in ("external", "learned", "perturbation"):
+        if entry.traits["family"] in ("external", "learned", "perturbation") or entry.traits.get("model_files"):
             continue
         methods = {entry.name: (entry.name, entry.parameters())}
         arguments = (images[:2], targets[:2], image_ids[:2], methods)

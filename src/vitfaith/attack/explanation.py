@@ -45,7 +45,9 @@ class ExplanationParameters(SmoothedParameters):
 
         entry = EXPLAINERS[self.explainer]
         needs = entry.traits["needs"]
-        if entry.traits["family"] != "one_pass" or entry.traits["stochastic"] or not needs or needs & UNSUPPORTED_NEEDS:
+        reads_files = bool(entry.traits.get("model_files"))  # one for each model, which an attack does not name
+        one_pass = entry.traits["family"] == "one_pass" and not entry.traits["stochastic"] and not reads_files
+        if not one_pass or not needs or needs & UNSUPPORTED_NEEDS:
             raise ConfigError(
                 f"explainer '{self.explainer}' has no gradient in the image here; attack a deterministic one of the "
                 "family one_pass such as attention_rollout, raw_attention or transformer_mm"
