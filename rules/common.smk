@@ -12,6 +12,7 @@ from vitfaith.plan.condition import SHARED, Condition
 from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
 from vitfaith.plan.metric_inputs import score_inputs
 from vitfaith.plan.plan import Plan
+from vitfaith.registries import REGISTRIES
 
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -54,6 +55,12 @@ def spec_of(stage):
         return PLAN.spec(stage, dict(wildcards))
 
     return get
+
+
+def paper_of(wildcards):
+    """The paper that a figure follows, by which the report orders figures."""
+    name = STUDY.figures[wildcards.figure].name
+    return re.split("[;,]", REGISTRIES["figures"][name].citation)[0]
 
 
 def caption_of(wildcards, output):

@@ -8,6 +8,7 @@ rule figures:
         png=report(
             "results/figures/{experiment}/{figure}.png",
             category="{experiment}",
+            subcategory=paper_of,
             labels={"figure": "{figure}"},
             caption="../workflow/report/figure.rst",
         ),
