@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.workflow.conftest import Workflow
 from vitfaith.config.load import load_study, read_yaml
+from vitfaith.plan.counting import passes_of
 from vitfaith.plan.estimate import costs, estimate
 from vitfaith.plan.jobs import Job, jobs
 from vitfaith.plan.plan import Plan
@@ -48,6 +50,19 @@ def test_estimate_of_a_finished_study(finished_study: Workflow, tmp_path: Path) 
     assert disk is not None
     assert min(hours, disk) > 0
     assert {row.hours for row in estimate(found, tmp_path, {})} == {None}
+
+
+def test_counted_passes_are_those_that_a_run_takes(finished_study: Workflow, tmp_path: Path) -> None:
+    plan = Plan(load_study(read_yaml(finished_study.folder / CONFIG)))
+    found = jobs(plan)
+    ran = {row.stage: row for row in estimate(found, tmp_path, costs(found, finished_study.folder))}
+    counted = {row.stage: row for row in estimate(found, tmp_path, {}, partial(passes_of, plan))}
+    for stage in ("attack", "denoise", "predict", "attribute", "score"):
+        # storing an attacked image looks at those again whose prediction rounding could change
+        loose = 0.1 if stage == "attack" else 1e-9
+        expected = ran[stage].forwards, ran[stage].backwards
+        assert (counted[stage].forwards, counted[stage].backwards) == pytest.approx(expected, rel=loose), stage
+    assert counted["score"].hours is None
 
 
 def test_status(study: Workflow) -> None:

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from vitfaith.plan.jobs import Job
+    from vitfaith.plan.plan import Plan
 
 app = typer.Typer()
 
@@ -16,12 +17,11 @@ Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
 Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
 
 
-def _jobs(config: Path) -> list[Job]:
+def _plan(config: Path) -> Plan:
     from vitfaith.config.load import load_study, read_yaml
-    from vitfaith.plan.jobs import jobs
     from vitfaith.plan.plan import Plan
 
-    return jobs(Plan(load_study(read_yaml(config))))
+    return Plan(load_study(read_yaml(config)))
 
 
 @app.command()
@@ -47,16 +47,25 @@ def plan(
 ) -> None:
     """Show jobs, network passes, hours and disk by stage before anything runs."""
     from vitfaith.plan.estimate import costs, estimate
+    from vitfaith.plan.jobs import jobs
     from vitfaith.plan.show import print_plan
 
-    found = _jobs(config)
-    print_plan(estimate(found, folder, costs(found, like or folder)))
+    study = _plan(config)
+    found = jobs(study)
+
+    def count(job: Job) -> tuple[float, float] | None:
+        from vitfaith.plan.counting import passes_of  # imports torch, which a study that has run does not need
+
+        return passes_of(study, job)
+
+    print_plan(estimate(found, folder, costs(found, like or folder), count))
 
 
 @app.command()
 def status(config: Config = Path("config/config.yaml"), folder: Folder = Path()) -> None:
     """Show how many jobs of each stage are done, running, failed, and still to do."""
+    from vitfaith.plan.jobs import jobs
     from vitfaith.plan.show import print_status
     from vitfaith.plan.status import status as status_of
 
-    print_status(*status_of(_jobs(config), folder))
+    print_status(*status_of(jobs(_plan(config)), folder))

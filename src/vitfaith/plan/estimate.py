@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,10 @@ class Cost:
 
 @dataclass
 class Row:
-    """Estimate of one stage; passes, hours and disk are of the jobs still to do, None where nothing like them ran."""
+    """Estimate of one stage; passes, hours and disk are of the jobs still to do, None where nothing like them ran.
+
+    Passes are also known where they were counted.
+    """
 
     stage: str
     jobs: int = 0
@@ -50,6 +53,7 @@ class Row:
     hours: float | None = 0
     gigabytes: float | None = 0
     unknown: int = 0
+    uncounted: int = 0
 
 
 def _facts(path: Path) -> dict[str, float]:
@@ -81,11 +85,17 @@ def costs(jobs: Sequence[Job], folder: Path) -> dict[tuple[str, ...], Cost]:
     return found
 
 
-def estimate(jobs: Sequence[Job], folder: Path, known: dict[tuple[str, ...], Cost]) -> list[Row]:
+def estimate(
+    jobs: Sequence[Job],
+    folder: Path,
+    known: dict[tuple[str, ...], Cost],
+    count: Callable[[Job], tuple[float, float] | None] = lambda job: None,
+) -> list[Row]:
     """One row a stage, in the order of ``jobs``.
 
     Args:
         known: cost by kind of job, from this study's folder or another's (see :func:`costs`).
+        count: forward and backward passes of one image of a job that nothing like has run yet, None where it cannot say.
     """
     rows: dict[str, Row] = {}
     for job in jobs:
@@ -98,6 +108,12 @@ def estimate(jobs: Sequence[Job], folder: Path, known: dict[tuple[str, ...], Cos
         cost = next((known[kind] for kind in job.kinds if kind in known), None)
         if cost is None:
             row.unknown += 1
+            passes = count(job)
+            if passes is None:
+                row.uncounted += 1
+            else:
+                row.forwards = (row.forwards or 0) + job.images * passes[0]
+                row.backwards = (row.backwards or 0) + job.images * passes[1]
             continue
         share = max(job.images, 1) / cost.images
         for name, value in (
@@ -109,5 +125,7 @@ def estimate(jobs: Sequence[Job], folder: Path, known: dict[tuple[str, ...], Cos
             setattr(row, name, getattr(row, name) + share * value)
     for row in rows.values():
         if row.unknown:
-            row.forwards = row.backwards = row.hours = row.gigabytes = None
+            row.hours = row.gigabytes = None
+        if row.uncounted:
+            row.forwards = row.backwards = None
     return list(rows.values())

@@ -13,7 +13,10 @@ from vitfaith.plan.status import STATES, State
 if TYPE_CHECKING:
     from rich.table import Table
 
-HINT = "? = nothing like it has run yet: run one shard, or name the results of an earlier study with --like"
+HINT = (
+    "? = nothing like it has run yet: run one shard, or name the results of an earlier study with --like; passes are then "
+    "counted on one image and a small stand-in"
+)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

@@ -1,0 +1,168 @@
+"""Network passes of jobs that nothing like has run yet: counted on one image and a small stand-in for the networks.
+
+How often an attack, an explainer or a metric calls its network depends on its settings and the patch grid, not on the
+network's size, so the stage's own code is asked, with a ViT of width 8 on the model's grid. What depends on the image
+(attacks that stop early, clusters of features) is an estimate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitfaith.artifacts.store import partition_values
+from vitfaith.check.models import model_of
+from vitfaith.check.report import Report
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.schedule import Schedule
+from vitfaith.errors import ConfigError, VitfaithError
+from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.passes import PassCounter
+from vitfaith.plan.jobs import Job
+from vitfaith.plan.plan import Plan
+from vitfaith.registries import REGISTRIES, entries_of, entry_of
+
+Passes = tuple[float, float]
+"""Forward and backward passes of one image."""
+
+NONE: Passes = (0.0, 0.0)
+FREE = ("shard", "stability", "certify", "tables", "figures", "page")
+"""Stages without a network."""
+
+
+class _Silent(nn.Module):
+    """A denoiser's network that answers zeros."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.config = SimpleNamespace(
+            in_channels=channels,
+            out_channels=channels,
+            sample_size=None,
+            block_out_channels=(1,),
+            class_embed_type=None,
+            num_class_embeds=None,
+        )
+
+    def forward(self, images: Tensor, *_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(sample=torch.zeros_like(images))
+
+
+@cache
+def _stand_in(plan: Plan, model: str) -> Classifier:
+    """A ViT of width 8 with the grid, channels and classes of a model.
+
+    Raises:
+        ConfigError: the model cannot be read.
+    """
+    from timm.models.vision_transformer import VisionTransformer
+
+    report = Report()
+    real = model_of(plan, model, report)
+    if real is None:
+        raise ConfigError("; ".join(report.problems))
+    channels, height, width = real.input_shape
+    patch = height // real.grid[0], width // real.grid[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        small = VisionTransformer(
+            img_size=(height, width), patch_size=patch, in_chans=channels, num_classes=max(real.num_classes, 2),
+            embed_dim=8, depth=2, num_heads=2,
+        )  # fmt: skip
+    return freeze(Classifier(small, mean=[0.5] * channels, std=[0.5] * channels))
+
+
+def _image(classifier: Classifier) -> Tensor:
+    return torch.randint(0, 256, (1, *classifier.input_shape), generator=torch.Generator().manual_seed(0)) / 255
+
+
+def _samples(smoothing: Mapping[str, Any]) -> int:
+    return int(getattr(entry_of(smoothing, "smoothings")[1], "samples", 1))
+
+
+def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
+    from vitfaith.attack.run import attack_images
+
+    image = _image(classifier)
+    denoiser = Denoiser(_Silent(len(image[0])), Schedule.from_config({})) if "denoiser" in spec else None
+    with PassCounter(classifier) as passes:
+        target = classifier(image).argmax(1)
+        attack_images(
+            classifier, image, target, ["image"], *entry_of(spec["attack"], "attacks"), seed=0, denoiser=denoiser
+        )
+        classifier(image)
+    return passes.forwards, passes.backwards
+
+
+def _denoise(spec: Mapping[str, Any]) -> Passes:
+    name, parameters = entry_of(spec["smoothing"], "smoothings")
+    denoiser = Denoiser(_Silent(1), Schedule.from_config({}))
+    with PassCounter(denoiser.network) as passes:
+        image = torch.full((1, 1, 8, 8), 0.5)
+        REGISTRIES["smoothings"][name].implementation(
+            denoiser, image, ["image"], parameters, range(1), seed=0, batch_size=1
+        )
+    return float(passes.forwards * _samples(spec["smoothing"])), 0.0
+
+
+def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
+    from vitfaith.attribute.explain import explain
+
+    methods = entries_of(spec["methods"], "explainers")
+    # what is trained for one model does not fit the stand-in; it reads the shared pass
+    fitting = {i: m for i, m in methods.items() if not REGISTRIES["explainers"][m[0]].traits.get("model_files")}
+    target = torch.zeros(1, dtype=torch.int64)
+    with PassCounter(classifier.backbone) as passes:
+        explain(classifier, _image(classifier), target, ["image"], fitting, seed=0, batch_size=64)
+    samples = _samples(spec["smoothing"])
+    return float(passes.forwards * samples), float(passes.backwards * samples)
+
+
+def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes:
+    from vitfaith.score.cost import forward_cost
+
+    channels, height, width = classifier.input_shape
+    chosen = entries_of(spec["metrics"], "metrics").values()
+    metrics = [REGISTRIES["metrics"][name].implementation(parameters) for name, parameters in chosen]
+    cost = forward_cost(metrics, classifier.grid, (height, width), channels)
+    return float(cost.an_image + maps * cost.a_map), 0.0
+
+
+def passes_of(plan: Plan, job: Job) -> Passes | None:
+    """Forward and backward passes of one image of ``job``; None where they cannot be told without running it."""
+    if job.stage in FREE:
+        return NONE
+    wildcards = {
+        k: v for k, v in partition_values(job.outputs[0]).items() if not (job.stage == "attack" and k == "smoothing")
+    }
+    try:
+        spec = json.loads(plan.spec(job.stage, wildcards | {"shard": job.outputs[0].stem}))
+        if job.stage == "predict":
+            return float(_samples(plan.study.smoothings[wildcards["smoothing"]].spec())), 0.0
+        maps = len(spec.get("methods", ()))
+        if job.stage == "score":
+            attributed = json.loads(plan.spec("attribute", wildcards | {"shard": job.outputs[0].stem}))
+            maps = len(attributed["methods"])
+        for key in ("seed", "plugins"):
+            spec.pop(key, None)
+        return _counted(plan, wildcards["model"], job.stage, json.dumps(spec, sort_keys=True), maps)
+    except (VitfaithError, OSError):
+        return None
+
+
+@cache
+def _counted(plan: Plan, model: str, stage: str, spec: str, maps: int) -> Passes | None:
+    settings = json.loads(spec)
+    if stage == "denoise":
+        return _denoise(settings)
+    if stage == "score":
+        return _score(settings, _stand_in(plan, model), maps)
+    counters = {"attack": _attack, "attribute": _attribute}
+    return counters[stage](settings, _stand_in(plan, model)) if stage in counters else None
