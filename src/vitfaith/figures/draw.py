@@ -181,3 +181,10 @@ def blank(axes: Iterable[Axes]) -> None:
 def metric_text(style: Style, metric: str, variant: str) -> str:
     """``SaCo (k=10)``."""
     return f"{style.label(metric)} ({variant})" if variant else style.label(metric)
+
+
+def against_text(reference: str) -> str:
+    """What a stability measure compares with, to follow its name; nothing for a score."""
+    return {"clean": " with the clean map, same smoothing", "undefended": " with the clean, undefended map"}.get(
+        reference, ""
+    )

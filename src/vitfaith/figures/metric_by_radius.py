@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vitfaith.figures.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
-from vitfaith.figures.draw import ZERO_LINE, blank, canvas, count_text, legend_above, metric_text, shape_of, wrap_titles
+from vitfaith.figures.draw import (
+    ZERO_LINE,
+    against_text,
+    blank,
+    canvas,
+    count_text,
+    legend_above,
+    metric_text,
+    shape_of,
+    wrap_titles,
+)
 from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
@@ -64,8 +74,7 @@ def metric_by_radius(data: FigureData, parameters: MetricByRadius, style: Style)
         panel.set_title(f"{name} ({count_text(part['n'])})" if len(part) else name)
     for panel in list(axes.flat)[max(0, len(keys) - shape[1]) : len(keys)]:
         panel.tick_params(axis="x", labelbottom=True)
-    against = {"clean": " with the clean map, same smoothing", "undefended": " with the clean, undefended map"}
-    text = metric_text(style, parameters.metric, str(table["variant"].iloc[0])) + against.get(parameters.reference, "")
+    text = metric_text(style, parameters.metric, str(table["variant"].iloc[0])) + against_text(parameters.reference)
     label_radius(picture, parameters, style, f"mean {text}")
     legend_above(picture, axes.flat)
     blank(list(axes.flat)[len(keys) :])

@@ -11,6 +11,7 @@ from vitfaith.errors import ConfigError
 from vitfaith.figures.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
 from vitfaith.figures.draw import (
     ZERO_LINE,
+    against_text,
     blank,
     canvas,
     count_text,
@@ -111,7 +112,7 @@ def metric_by_smoothing(data: FigureData, parameters: MetricBySmoothing, style: 
         panel.set_title(f"{title} ({count_text(part['n'])})")
     words = {"sigma": "standard deviation σ of the noise", "samples": "noise samples per image"}
     picture.supxlabel(f"{words[parameters.over]} (shifted a little where points meet)", fontsize=style.font_size)
-    text = metric_text(style, parameters.metric, str(table["variant"].iloc[0]))
+    text = metric_text(style, parameters.metric, str(table["variant"].iloc[0])) + against_text(parameters.reference)
     picture.supylabel(f"mean {text}", fontsize=style.font_size)
     legend_above(picture, axes.flat)
     blank(list(axes.flat)[len(panels) :])
