@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.linear import quick_linear_layers
 
 
 @torch.inference_mode()
@@ -19,4 +20,5 @@ def forward_in_batches(classifier: Classifier, images: Tensor, batch_size: int) 
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give at least 1")
     nothing = torch.zeros(0, classifier.num_classes, device=images.device)
-    return torch.cat([nothing, *(classifier(part).float() for part in images.split(batch_size) if len(part))])
+    with quick_linear_layers(classifier):
+        return torch.cat([nothing, *(classifier(part).float() for part in images.split(batch_size) if len(part))])

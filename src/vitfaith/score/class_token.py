@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.linear import linear
 
 
 @contextmanager

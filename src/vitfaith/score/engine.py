@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitfaith.errors import InputError
+from vitfaith.models.linear import quick_linear_layers
 from vitfaith.models.memory import is_out_of_memory
 from vitfaith.score.class_token import class_token_alone
 from vitfaith.score.fills import Fill
@@ -139,6 +140,7 @@ class Engine:
         with (
             torch.inference_mode(),
             class_token_alone(self.context.classifier),
+            quick_linear_layers(self.context.classifier),
             marked_patches(self.context.classifier, placeholder),
         ):
             return self._answer(wanted)
