@@ -33,7 +33,8 @@ def test_it_is_the_product_of_the_textbook(shape: list[int], inputs: int, output
     expected = x.double() @ weight.double().T + (0 if offset is None else offset.double())
     with torch.no_grad():
         found = linear(x, weight, offset)
-    assert found.shape == (*shape, outputs) and found.dtype == torch.float32
+    assert found.shape == (*shape, outputs)
+    assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
 
 

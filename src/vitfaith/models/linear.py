@@ -58,8 +58,8 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = 
     rows = inputs.reshape(-1, inputs.shape[-1])
     if len(rows) == 1:  # a product with one vector has a kernel of its own, with other rounding
         rows = rows.expand(2, -1)
-    step = ("gelu", [], "none") if gelu else ("none", [], "")  # "none" is the GELU without approximation
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), weight, bias, *step)
+    after, algorithm = ("gelu", "none") if gelu else ("none", "")  # algorithm "none": the GELU without approximation
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), weight, bias, after, [], algorithm)
     return product[: inputs.shape[:-1].numel()].reshape(*inputs.shape[:-1], len(weight))
 
 
@@ -69,13 +69,12 @@ def _forward(layer: nn.Linear, inputs: Tensor) -> Tensor:
 
 def _is_plain(mlp: Any) -> bool:
     """Whether a timm MLP is linear, GELU, linear, and nobody watches the steps between."""
-    layers, act = (mlp.fc1, mlp.fc2), mlp.act
-    return (
-        all(type(layer) is nn.Linear for layer in layers)
-        and type(act) is nn.GELU
-        and act.approximate == "none"
-        and not any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in (mlp.fc1, act))
-    )
+    first, act = mlp.fc1, mlp.act
+    if type(first) is not nn.Linear or type(mlp.fc2) is not nn.Linear or type(act) is not nn.GELU:
+        return False
+    watched = any(m._forward_hooks or m._forward_pre_hooks for m in (first, act))
+    changed = any("forward" in m.__dict__ for m in (first, act))
+    return str(act.approximate) == "none" and not watched and not changed
 
 
 def _mlp(mlp: Any, tokens: Tensor) -> Tensor:
