@@ -74,7 +74,7 @@ def _is_plain(mlp: Any) -> bool:
         return False
     watched = any(m._forward_hooks or m._forward_pre_hooks for m in (first, act))
     changed = any("forward" in m.__dict__ for m in (first, act))
-    return str(act.approximate) == "none" and not watched and not changed
+    return act.approximate == "none" and not watched and not changed
 
 
 def _mlp(mlp: Any, tokens: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def _mlp(mlp: Any, tokens: Tensor) -> Tensor:
 def _suits(inputs: Tensor, weight: Tensor) -> bool:
     return (
         AVAILABLE
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and inputs.dtype == weight.dtype == torch.float32
         and inputs.device.type == weight.device.type == "cpu"
         and inputs.numel() > 0
