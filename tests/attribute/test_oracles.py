@@ -9,7 +9,7 @@ from tests.attribute.oracles import ORACLES, Oracle
 from vitfaith.attribute.registry import EXPLAINERS
 
 
-@pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: f"{oracle.subject}-{oracle.source}-{oracle.remark}")
+@pytest.mark.parametrize("oracle", ORACLES, ids=str)
 def test_explainers_agree_with_their_oracles(oracle: Oracle) -> None:
     assert oracle.error() <= oracle.tolerance
 

@@ -1,4 +1,4 @@
-"""The better of two right masks: loops over patches, scikit-learn, laws, and the consistency of the chosen side."""
+"""The better of two right masks: laws, flags, and the consistency of the chosen side."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import jaccard_score, roc_auc_score
 from torch import Tensor
 
+from tests.score import textbook
+from tests.score.oracles.ground_truth import CELLS, blocks
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.score import admissible
@@ -22,19 +23,6 @@ from vitfaith.statistics import side_scores
 from vitfaith.tables.pooled import pooled_summary
 
 NAMES = ("admissible_mask", "admissible_side")
-VARIANTS = ("iou", "exact", "best_iou", "auroc")
-
-
-def cells_of(*codes: int) -> Tensor:
-    """A 4 × 4 pattern of cells for each number, by its bits."""
-    return torch.tensor([[code >> i & 1 for i in range(16)] for code in codes]).view(-1, 4, 4)
-
-
-def pixels(cells: Tensor) -> Tensor:
-    return cells.repeat_interleave(4, 1).repeat_interleave(4, 2)
-
-
-CELLS = cells_of(0b0110_0000_1001_1111, 0b1, 0b1111_1111_0000_1111, 0b1010_0101_1010_0101, 0b0111_1111_1111_1111)
 
 
 @pytest.fixture(scope="module")
@@ -55,46 +43,6 @@ def scored(
     return evaluate(vit, images, targets, ids, maps, metrics, truth=truth).scores.to_pandas()
 
 
-def textbook(values: np.ndarray, inside: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
-    """All read-outs of one map (rows, columns), cell by cell."""
-    places = [(r, c) for r in range(inside.shape[0]) for c in range(inside.shape[1])]
-    sides = [{p for p in places if inside[p]}, {p for p in places if not inside[p]}]
-
-    def iou(chosen: set, side: set) -> float:
-        return len(chosen & side) / len(chosen | side)
-
-    two = [iou({p for p in places if values[p] > threshold}, side) for side in sides]
-    best = max(iou({p for p in places if values[p] >= values[t]}, side) for t in places for side in sides)
-    wins = [(values[p] > values[q]) + 0.5 * (values[p] == values[q]) for p in sides[0] for q in sides[1]]
-    area = sum(wins) / len(wins)
-    return {
-        "iou": max(two),
-        "exact": float({p for p in places if values[p] > threshold} in sides),
-        "best_iou": best,
-        "auroc": max(area, 1 - area),
-        "": 1.0 if two[0] > two[1] else 0.0 if two[0] < two[1] else 0.5,
-    }
-
-
-def test_every_read_out_equals_loops_and_scikit_learn(
-    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
-) -> None:
-    rounded = maps.clone()
-    rounded[1:3] = rounded[1:3].round()  # ties
-    frame = scored(vit, images, targets, image_ids, {"m": rounded}, pixels(CELLS))
-    assert (frame.flag == "").all()
-    found = frame.pivot(index="image_id", columns="variant", values="value").loc[image_ids]
-    for i in range(5):
-        raw, inside = rounded[i].double().numpy(), CELLS[i].numpy() == 1
-        values = (raw - raw.min()) / (raw.max() - raw.min())
-        for variant, value in textbook(values, inside).items():
-            assert found[variant].iloc[i] == pytest.approx(value, abs=1e-12), variant
-        flat, actual = raw.ravel(), inside.ravel()
-        assert found["auroc"].iloc[i] == pytest.approx(max(roc_auc_score(actual, s * flat) for s in (1, -1)))
-        cut = values.ravel() > 0.5
-        assert found["iou"].iloc[i] == pytest.approx(max(jaccard_score(s, cut) for s in (actual, ~actual)))
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=4, max_size=9), st.integers(1, 2**9 - 2))
 def test_laws(scores: list[int], code: int) -> None:
@@ -102,7 +50,7 @@ def test_laws(scores: list[int], code: int) -> None:
     if inside.all() or not inside.any():
         inside = torch.arange(len(scores)) == 0
     maps = torch.tensor([scores], dtype=torch.float64)
-    expected = textbook(np.array([scores]), inside.numpy()[None], threshold=2)
+    expected = textbook.admissible(np.array([scores]), inside.numpy()[None], threshold=2)
     chosen = maps > 2
     iou = admissible.overlaps(chosen, inside)
     assert float(iou.amax()) == pytest.approx(expected["iou"])
@@ -122,7 +70,7 @@ def test_both_right_masks_score_best_in_any_scale(
 ) -> None:
     tilted = CELLS + 0.2 * torch.rand(5, 4, 4, generator=torch.Generator().manual_seed(0))
     maps = {"cells": 40.0 * tilted - 100, "others": -tilted, "half": torch.rand(5, 4, 4)}
-    frame = scored(vit, images, targets, image_ids, maps, pixels(CELLS))
+    frame = scored(vit, images, targets, image_ids, maps, blocks(CELLS))
     for method, where in (("cells", 1), ("others", 0)):
         part = frame[frame.method == method]
         assert (part[part.metric == "admissible_mask"].value == 1).all()
@@ -133,7 +81,7 @@ def test_both_right_masks_score_best_in_any_scale(
 def test_masks_keep_their_own_scale(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
     mask = 0.7 + 0.2 * CELLS  # all above 0.5: everything is kept, which is neither side
     maps = {"diffmask": mask, "same": mask.clone()}
-    frame = scored(vit, images, targets, image_ids, maps, pixels(CELLS), masks=("diffmask",))
+    frame = scored(vit, images, targets, image_ids, maps, blocks(CELLS), masks=("diffmask",))
     table = frame.pivot(index=["method", "image_id"], columns="variant", values="value")
     assert (table.loc["same", "exact"] == 1).all()
     assert (table.loc["diffmask", "exact"] == 0).all()
@@ -145,7 +93,7 @@ def test_masks_keep_their_own_scale(vit: Classifier, images: Tensor, targets: Te
 def test_an_empty_side_is_flagged_or_scored_when_asked(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:
-    truth = pixels(CELLS).clone()
+    truth = blocks(CELLS).clone()
     truth[0], truth[1], truth[2] = 0, 1, -1
     constant = maps.clone()
     constant[3] = 0.3
@@ -184,11 +132,11 @@ def test_singles_equal_batch(
 ) -> None:
     key = ["image_id", "metric", "variant"]
     both = {"m": maps, "other": maps.flip(1)}
-    together = scored(vit, images, targets, image_ids, both, pixels(CELLS))
+    together = scored(vit, images, targets, image_ids, both, blocks(CELLS))
     together = together[together.method == "m"].set_index(key).value
     for i in (0, 4):
         p = slice(i, i + 1)
-        alone = scored(vit, images[p], targets[p], image_ids[p], {"m": maps[p]}, pixels(CELLS)[p]).set_index(key).value
+        alone = scored(vit, images[p], targets[p], image_ids[p], {"m": maps[p]}, blocks(CELLS)[p]).set_index(key).value
         pd.testing.assert_series_equal(alone, together.loc[alone.index], check_exact=True)
 
 

@@ -84,3 +84,24 @@ def curve(
 ) -> list[np.ndarray]:
     """Log-probabilities after removing the first ``count`` features of ``order``, for every count."""
     return [distribution(classifier, without(image, order[:count], filling, cells)) for count in counts]
+
+
+def admissible(values: np.ndarray, inside: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
+    """Read-outs of one map (rows, columns) against the better of two masks, cell by cell; "" is the side."""
+    places = [(r, c) for r in range(inside.shape[0]) for c in range(inside.shape[1])]
+    sides = [{p for p in places if inside[p]}, {p for p in places if not inside[p]}]
+
+    def iou(chosen: set, side: set) -> float:
+        return len(chosen & side) / len(chosen | side)
+
+    two = [iou({p for p in places if values[p] > threshold}, side) for side in sides]
+    best = max(iou({p for p in places if values[p] >= values[t]}, side) for t in places for side in sides)
+    wins = [(values[p] > values[q]) + 0.5 * (values[p] == values[q]) for p in sides[0] for q in sides[1]]
+    area = sum(wins) / len(wins)
+    return {
+        "iou": max(two),
+        "exact": float({p for p in places if values[p] > threshold} in sides),
+        "best_iou": best,
+        "auroc": max(area, 1 - area),
+        "": 1.0 if two[0] > two[1] else 0.0 if two[0] < two[1] else 0.5,
+    }
