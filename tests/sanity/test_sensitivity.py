@@ -1,4 +1,4 @@
-"""Sensitivity to noise against captum and by hand."""
+"""Sensitivity to noise by hand, its flags and its cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from captum.metrics import sensitivity_max
 from torch import Tensor
 
 from vitfaith import rng
@@ -40,25 +39,12 @@ def gradient_maps(classifier: Classifier, images: Tensor, targets: Tensor) -> Te
     return gradient.abs().sum(1).unflatten(1, (4, 4)).unflatten(3, (4, 4)).mean((2, 4))
 
 
-def test_maximum_equals_captum(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
-    inside = 0.2 + 0.6 * images
-    ours = one(lambda x, y: gradient_maps(vit, x, y), inside, targets, image_ids, 3, radius=0.05, samples=4)
-    draws = [(2 * rng.uniform(3, image_ids, "sensitivity", (3, 16, 16), s) - 1) * 0.05 for s in range(4)]
-
-    def perturb(repeated: Tensor) -> tuple[Tensor]:
-        # captum repeats each image n times in a row
-        return (repeated + torch.stack(draws, 1).flatten(0, 1),)
-
-    expected = sensitivity_max(
-        lambda x, target: (gradient_maps(vit, x[0], target),),  # captum passes tuples and wants them back
-        inside,
-        perturb_func=perturb,
-        n_perturb_samples=4,
-        target=targets,
-    )
-    torch.testing.assert_close(ours.maximum.float(), expected, rtol=1e-4, atol=0)
-    assert (ours.average <= ours.maximum).all()
-    assert ours.flags == [""] * 5
+def test_the_average_is_no_larger_than_the_maximum(
+    vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
+) -> None:
+    found = one(lambda x, y: gradient_maps(vit, x, y), images, targets, image_ids, 3, radius=0.05, samples=4)
+    assert (found.average <= found.maximum).all()
+    assert found.flags == [""] * 5
 
 
 def test_linear_explainer_by_hand() -> None:
