@@ -2,48 +2,65 @@
 
     python -m benchmarks.conformance            measure and write the page
     python -m benchmarks.conformance --check    measure and write nothing; fail if an error exceeds its tolerance, an
-                                                explainer has no row, or the page's rows are not those of the oracles
+                                                explainer, metric, stability measure or sanity check has no row, or
+                                                the page's rows are not those of the oracles
 
-Each package under tests/ may have a module or package ``oracles`` with a list ``ORACLES``; the tests read the same
-lists.
+Packages under tests/ have a module or package ``oracles`` with a list ``ORACLES``; the tests read the same lists.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tests.attribute.oracles.base import Oracle
+from tests.oracle import Oracle
 
-import vitfaith.attribute.explainers  # noqa: F401  (registers)
-from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.registries import REGISTRIES
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "conformance.md"
-PACKAGES = ("captum", "fast-vit-rollout", "grad-cam", "torchcam", "txv", "zennit", "scikit-learn", "timm", "torch")
+PACKAGES = (
+    "captum", "fast-vit-rollout", "grad-cam", "quantus", "torchcam", "txv", "zennit", "numpy", "scikit-image",
+    "scikit-learn", "scipy", "timm", "torch",
+)  # fmt: skip
+SECTIONS: dict[str, dict[str, str]] = {
+    "Explainers": {"explainers": "attribute"},
+    "Metrics": {"metrics": "score"},
+    "Stability and sanity": {"stability": "stability", "sanity": "sanity"},
+}
+"""Heading → registry, each of whose entries needs a row there → package under tests/ whose oracles stand there."""
+
+Measured = Mapping[str, Sequence[tuple[Oracle, tuple[float, float]]]]
+"""Heading → its oracles with their errors."""
 
 HEAD = """# Conformance
 
-Our numbers against those of outside packages, of stored outputs of the authors' code, and of slow textbook forms that
-share no code with ours, on tiny random networks in float32 on a CPU. The relative error is the largest absolute
-difference divided by the largest magnitude of the oracle's output; `tests/` hold it under the tolerance. Every
-registered explainer has a row. Made by `python -m benchmarks.conformance`; `--check` fails when it is out of date.
+Our numbers against those of outside packages, of stored outputs of the authors' code, of published figures, and of slow
+textbook forms that share no code with ours, on tiny random networks in float32 on a CPU. The relative error is the largest
+absolute difference divided by the largest magnitude of the oracle's output; `tests/` hold it under the tolerance. Every
+registered explainer, metric, stability measure and sanity check has a row. Rows that are flagged instead of scored have no
+number to compare; tests of the flags hold those. Made by `python -m benchmarks.conformance`; `--check` fails when it is out
+of date.
 """
 COLUMNS = (
     "| method | oracle | what the oracle is | largest error | relative | tolerance |\n|---|---|---|---:|---:|---:|"
 )
 
 
-def oracles() -> list[Oracle]:
-    """The entries of all ``tests/*/oracles``, in order of path."""
-    found: list[Oracle] = []
-    for path in sorted([*(ROOT / "tests").glob("*/oracles.py"), *(ROOT / "tests").glob("*/oracles/__init__.py")]):
-        found += importlib.import_module(f"tests.{path.relative_to(ROOT / 'tests').parts[0]}.oracles").ORACLES
-    return found
+def oracles() -> dict[str, list[Oracle]]:
+    """Heading → the entries of its packages' ``tests/*/oracles``."""
+    return {
+        heading: [
+            oracle
+            for package in packages.values()
+            for oracle in importlib.import_module(f"tests.{package}.oracles").ORACLES
+        ]
+        for heading, packages in SECTIONS.items()
+    }
 
 
 def rows_of(entries: Iterable[Oracle]) -> list[str]:
@@ -51,37 +68,53 @@ def rows_of(entries: Iterable[Oracle]) -> list[str]:
     return [f"| `{o.subject}` | {o.source} | {o.remark} | {o.tolerance:.0e} |" for o in entries]
 
 
-def page_rows(text: str | None = None) -> list[str]:
-    """The same of the page as it is."""
-    lines = (PAGE.read_text(encoding="utf-8") if text is None else text).splitlines()
+def page_rows(heading: str, text: str | None = None) -> list[str]:
+    """The same of one section of the page as it is."""
+    whole = PAGE.read_text(encoding="utf-8") if text is None else text
+    _, _, section = whole.partition(f"\n## {heading}\n")
+    lines = section.partition("\n## ")[0].splitlines()
     cells = [line.split(" | ") for line in lines if line.startswith("| `")]
     return [" | ".join([*row[:3], row[-1]]) for row in cells]
 
 
-def page(measured: list[tuple[Oracle, tuple[float, float]]]) -> str:
+def page(measured: Measured) -> str:
     """The Markdown page."""
-    lines = [
-        f"| `{o.subject}` | {o.source} | {o.remark} | {absolute:.0e} | {relative:.0e} | {o.tolerance:.0e} |"
-        for o, (absolute, relative) in measured
-    ]
+    blocks = [HEAD]
+    for heading, entries in measured.items():
+        lines = [
+            f"| `{o.subject}` | {o.source} | {o.remark} | {absolute:.0e} | {relative:.0e} | {o.tolerance:.0e} |"
+            for o, (absolute, relative) in entries
+        ]
+        blocks.append("\n".join([f"## {heading}", "", COLUMNS, *lines, ""]))
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return "\n".join([HEAD, COLUMNS, *lines, "", f"Versions: {versions}.", ""])
+    return "\n".join([*blocks, f"Versions: {versions}.", ""])
 
 
-def problems(measured: list[tuple[Oracle, tuple[float, float]]], text: str) -> list[str]:
+def missing(text: str) -> list[str]:
+    """What is registered here and has no row in the page ``text``."""
+    found = []
+    for heading, packages in SECTIONS.items():
+        listed = page_rows(heading, text)
+        for section, package in packages.items():
+            registry = REGISTRIES[section]
+            found += [
+                f"{registry.kind} '{entry.name}' has no row; add an oracle to tests/{package}/oracles"
+                for entry in registry
+                if entry.module.startswith("vitfaith.") and not any(r.startswith(f"| `{entry.name}` |") for r in listed)
+            ]
+    return found
+
+
+def problems(measured: Measured, text: str) -> list[str]:
     """What is wrong with the numbers, or with the page ``text``."""
     found = [
         f"{o.subject} against {o.source}: relative error {error:.1e} > {o.tolerance:.0e}"
-        for o, (_, error) in measured
+        for entries in measured.values()
+        for o, (_, error) in entries
         if not error <= o.tolerance
     ]
-    listed = page_rows(text)
-    found += [
-        f"explainer '{entry.name}' has no row; add an oracle to tests/attribute/oracles"
-        for entry in EXPLAINERS
-        if entry.module.startswith("vitfaith.") and not any(row.startswith(f"| `{entry.name}` |") for row in listed)
-    ]
-    if listed != rows_of(o for o, _ in measured):
+    found += missing(text)
+    if any(page_rows(heading, text) != rows_of(o for o, _ in entries) for heading, entries in measured.items()):
         found.append("the rows are not those of the oracles; run python -m benchmarks.conformance")
     return found
 
@@ -89,7 +122,7 @@ def problems(measured: list[tuple[Oracle, tuple[float, float]]], text: str) -> l
 def main() -> int:
     """Measure; write the page or check it."""
     torch.set_num_threads(1)
-    measured = [(oracle, oracle.errors()) for oracle in oracles()]
+    measured = {heading: [(oracle, oracle.errors()) for oracle in entries] for heading, entries in oracles().items()}
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(page(measured), encoding="utf-8")
     wrong = problems(measured, PAGE.read_text(encoding="utf-8"))

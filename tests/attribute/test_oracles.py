@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.conformance import page_rows, rows_of
 
 from tests.attribute.oracles import ORACLES, Oracle
 from vitfaith.attribute.registry import EXPLAINERS
@@ -16,8 +15,3 @@ def test_explainers_agree_with_their_oracles(oracle: Oracle) -> None:
 
 def test_every_explainer_has_an_oracle() -> None:
     assert {entry.name for entry in EXPLAINERS} <= {oracle.subject for oracle in ORACLES}
-
-
-def test_the_page_has_a_row_for_every_oracle() -> None:
-    """Rerun ``python -m benchmarks.conformance`` when this fails."""
-    assert set(rows_of(ORACLES)) <= set(page_rows())
