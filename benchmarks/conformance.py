@@ -40,11 +40,11 @@ Measured = Mapping[str, Sequence[tuple[Oracle, tuple[float, float]]]]
 HEAD = """# Conformance
 
 Our numbers against those of outside packages, of stored outputs of the authors' code, of published figures, and of slow
-textbook forms that share no code with ours, on tiny random networks in float32 on a CPU. The relative error is the largest
-absolute difference divided by the largest magnitude of the oracle's output; `tests/` hold it under the tolerance. Every
-registered explainer, metric, stability measure and sanity check has a row. Rows that are flagged instead of scored have no
-number to compare; tests of the flags hold those. Made by `python -m benchmarks.conformance`; `--check` fails when it is out
-of date.
+textbook forms that share no code with ours, on tiny random networks in float32 on a CPU. Where a method draws at random,
+the oracle is given our draws. The relative error is the largest absolute difference divided by the largest magnitude of
+the oracle's output; `tests/` hold it under the tolerance. Flagged maps have no number to compare; other tests hold their
+flags. Every registered explainer, metric, stability measure and sanity check has a row. Made by
+`python -m benchmarks.conformance`; `--check` fails when it is out of date.
 """
 COLUMNS = (
     "| method | oracle | what the oracle is | largest error | relative | tolerance |\n|---|---|---|---:|---:|---:|"

@@ -160,6 +160,6 @@ TOLERANCES = {"comprehensiveness": 5e-5}
 """Its values, differences of probabilities, are a hundred times smaller than those."""
 
 ORACLES = [
-    Oracle(name, "textbook loop", REMARKS.get(name, LOOP), TOLERANCES.get(name, 1e-5), partial(definition, name))
+    Oracle(name, "textbook loop", REMARKS.get(name, LOOP), TOLERANCES.get(name, 5e-6), partial(definition, name))
     for name in DEFINITIONS
 ]

@@ -150,7 +150,7 @@ PIXELS, CELL_LOOP, READ_OUTS = (
 SCIKIT_LEARN = "package scikit-learn; upsampled maps"
 
 ORACLES = [
-    Oracle("segmentation", "textbook loop", f"{PIXELS}; counts", 1e-9, partial(segmentation, COUNTS, counts)),
+    Oracle("segmentation", "textbook loop", f"{PIXELS}; counts", 1e-12, partial(segmentation, COUNTS, counts)),
     Oracle("segmentation", "f1_score", SCIKIT_LEARN, 1e-9, partial(segmentation, ["f1"], f1)),
     Oracle(
         "segmentation",
@@ -160,14 +160,14 @@ ORACLES = [
         partial(segmentation, ["average_precision"], two_channels),
     ),
     *[
-        Oracle(name, source, SCIKIT_LEARN, 1e-6, partial(localisation, name, of_labelled(function)))
+        Oracle(name, source, SCIKIT_LEARN, 1e-9, partial(localisation, name, of_labelled(function)))
         for name, source, function in (
             ("localisation_ap", "average_precision_score", average_precision_score),
             ("localisation_auroc", "roc_auc_score", roc_auc_score),
         )
     ],
     *[
-        Oracle(name, "textbook loop", PIXELS, 1e-6, partial(localisation, name, oracle))
+        Oracle(name, "textbook loop", PIXELS, 1e-9, partial(localisation, name, oracle))
         for name, oracle in (
             ("localisation_best_iou", best_iou),
             ("relevance_rank_accuracy", rank_accuracy),
@@ -186,7 +186,7 @@ ORACLES = [
         "admissible_mask",
         "jaccard_score, roc_auc_score",
         "package scikit-learn; iou, auroc of the better mask",
-        1e-6,
+        1e-9,
         partial(better_mask, "admissible_mask", ("iou", "auroc"), of_scikit_learn),
     ),
     Oracle(

@@ -176,8 +176,14 @@ OUTPUTS = {"probability": "p", "log_probability": "log p"}
 TWELFTHS = {"size": 0.2, "count": 12}
 
 ORACLES = [
-    Oracle("saco", "figure of Wu et al. 2024", "two examples; three digits", 5e-4, saco_figure),
-    Oracle("saco_rank", "kendalltau", "package scipy; groups without ties", 1e-6, saco_kendall),
+    Oracle(
+        "saco",
+        "figure of Wu et al. 2024",
+        "two examples of ten groups, read from the figure; three digits",
+        5e-4,
+        saco_figure,
+    ),
+    Oracle("saco_rank", "kendalltau", "package scipy; given groups without ties", 1e-9, saco_kendall),
     *[
         Oracle(name, "textbook loop", f"pair by pair, float64; {plural}", 1e-5, partial(saco_groups, name, level))
         for name in ("saco", "saco_rank")
@@ -187,7 +193,7 @@ ORACLES = [
         Oracle(
             name,
             BANK,
-            f"{SETS}; random sets, {what}{also}",
+            f"{SETS}; our random sets, {what}{also}",
             tolerance,
             partial(response_bank, name, partial(random_sets, size=0.2), score, **TWELFTHS, output=output, **settings),
         )
@@ -195,12 +201,18 @@ ORACLES = [
         for name, score, tolerance, also, settings in (
             ("faithfulness_correlation", pearson, 2e-4, "", {}),
             ("mu_fidelity", spearman, 1e-9, "", {}),
-            ("infidelity", partial(infidelity, True), 1e-4, "; one fitted factor", {"scaled": True}),
-            ("infidelity", partial(infidelity, False), 1e-4, "; no factor", {"scaled": False}),
+            ("infidelity", partial(infidelity, True), 1e-5, "; one fitted factor", {"scaled": True}),
+            ("infidelity", partial(infidelity, False), 1e-6, "; no factor", {"scaled": False}),
         )
     ],
     *[
-        Oracle("sensitivity_n", BANK, f"{SETS}; 2 and 8 patches, {what}", 2e-4, partial(sensitivity_n, output=output))
+        Oracle(
+            "sensitivity_n",
+            BANK,
+            f"{SETS}; our random sets of 2 and 8 patches, {what}",
+            2e-4,
+            partial(sensitivity_n, output=output),
+        )
         for output, what in OUTPUTS.items()
     ],
     Oracle(
@@ -218,18 +230,18 @@ ORACLES = [
         partial(response_bank, "single_deletion_score", cells, spearman, cells=2),
     ),
     Oracle("monotonicity_correlation", BANK, f"{SETS}; each patch", 1e-9, partial(monotonicity, 1)),
-    Oracle("monotonicity_correlation", BANK, f"{SETS}; two draws of noise", 1e-9, partial(monotonicity, 2)),
+    Oracle("monotonicity_correlation", BANK, f"{SETS}; our noise, two draws", 1e-9, partial(monotonicity, 2)),
     *[
-        Oracle(name, "textbook loop", f"image by image, float64; fill {fill}", 1e-4, partial(soft_mask, name, fill))
+        Oracle(name, "textbook loop", f"image by image, float64; fill {fill}", 2e-6, partial(soft_mask, name, fill))
         for name in SOFT
         for fill in ("black", "image_mean")
     ],
     *[
         Oracle(
-            "completeness_error", "textbook loop", f"image by image, float64; {what}", 1e-5, partial(completeness, o)
+            "completeness_error", "textbook loop", f"image by image, float64; {what}", 1e-6, partial(completeness, o)
         )
         for o, what in ({**OUTPUTS, "logit": "logit"}).items()
     ],
-    Oracle("sparsity_gini", "textbook loop", "pair by pair, float64", 1e-6, partial(complexity, "sparsity_gini", gini)),
-    Oracle("entropy", "textbook loop", "patch by patch, float64", 1e-6, partial(complexity, "entropy", entropy)),
+    Oracle("sparsity_gini", "textbook loop", "pair by pair, float64", 1e-9, partial(complexity, "sparsity_gini", gini)),
+    Oracle("entropy", "textbook loop", "patch by patch, float64", 1e-9, partial(complexity, "entropy", entropy)),
 ]
