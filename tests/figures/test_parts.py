@@ -80,6 +80,8 @@ def test_orders_and_labels() -> None:
     assert sorted(["k=10", "k=5", "k=0.5"], key=natural) == ["k=0.5", "k=5", "k=10"]
     assert label_of("my_method") == "My method"
     assert label_of("vit_patch4") == "vit_patch4"
+    assert label_of("kl_negative_placeholder") == "KL negative placeholder"
+    assert label_of("localisation_ap") == "Localisation AP"
     assert number_in("patch mean k=10", "k") == 10
     assert number_in("k=0.05", "k") == 0.05
     assert number_in("rank=3", "k") is None

@@ -186,6 +186,17 @@ def test_gallery_names_classes_as_the_table_does(data: FigureData) -> None:
     assert texts["0/0/1"] == "class 9\n0.87"
 
 
+def test_gallery_of_a_study_without_saco_says_nothing_of_it(data: FigureData) -> None:
+    def texts(saco: object) -> str:
+        table = dataclasses.replace(data, gallery=data.gallery.assign(saco=saco))
+        picture = draw("gallery", table, model="vit_patch4", attack="fgsm", classes=tuple("abcdefghij"))
+        return " ".join(axes.get_xlabel() for axes in picture.axes)
+
+    assert "SaCo" not in texts(np.nan)
+    some = data.gallery["saco"].where(data.gallery["method"] != "random")
+    assert "no SaCo" in texts(some)
+
+
 def test_gallery_headings_have_room() -> None:
     assert heading("best", "image-007") == "best: image-007"
     assert heading("median", "plants/flowers/iris.png#0") == "median: iris.png#0"

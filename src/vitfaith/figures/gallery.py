@@ -73,7 +73,8 @@ def rows(data: FigureData, parameters: Gallery) -> DataFrame:
         "Maps of the images with the best, median and worst faithfulness (SaCo averaged over methods and conditions; "
         "the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
         "the image that is explained, with the predicted class and its probability (red where it is not the explained "
-        "class). Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo."
+        "class). Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo. "
+        "Studies without SaCo show their first images."
     ),
     category="examples",
     parameters=Gallery,
@@ -88,6 +89,7 @@ def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
         {(str(r), str(i)) for r, i in zip(table["role"], table["image_id"], strict=True)},
         key=lambda pair: (known.get(pair[0], len(ROLES)), pair),
     )
+    scored = bool(np.isfinite(table["saco"].astype(float)).any())
     keyed = {(r["image_id"], r["attack"], r["smoothing"], r["method"]): r for _, r in table.iterrows()}
     names = [f"explained image\n({style.label(str(table['model'].iloc[0]))})", *map(style.label, methods)]
     sheet = Sheet(style, names, images=len(images), conditions=len(conditions))
@@ -102,7 +104,7 @@ def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
             _show_image(top, shown[0], parameters.classes, sheet.tiny)
             for row in shown:
                 panel = sheet.panel(index, 1 + methods.index(row["method"]), j)
-                _show_map(panel, row, style, parameters.overlay, sheet.tiny)
+                _show_map(panel, row, style, parameters.overlay, sheet.tiny, scored=scored)
     return sheet.figure
 
 
@@ -127,7 +129,7 @@ def _show_image(panel: Axes, row: Series, classes: tuple[str, ...], size: float)
     )
 
 
-def _show_map(panel: Axes, row: Series, style: Style, overlay: float, size: float) -> None:
+def _show_map(panel: Axes, row: Series, style: Style, overlay: float, size: float, *, scored: bool) -> None:
     heat = decode_map(row)
     extent = (-0.5, row["width"] - 0.5, row["height"] - 0.5, -0.5)
     if heat is None:
@@ -140,5 +142,6 @@ def _show_map(panel: Axes, row: Series, style: Style, overlay: float, size: floa
         panel.imshow(
             heat, cmap=style.sequential, vmin=0, vmax=1, alpha=1 - overlay, extent=extent, interpolation="nearest"
         )
-    value = f"SaCo {decimal(row['saco'], 2)}" if np.isfinite(row["saco"]) else "no SaCo"
-    panel.set_xlabel(value, fontsize=size, labelpad=1.5)
+    if scored:
+        value = f"SaCo {decimal(row['saco'], 2)}" if np.isfinite(row["saco"]) else "no SaCo"
+        panel.set_xlabel(value, fontsize=size, labelpad=1.5)

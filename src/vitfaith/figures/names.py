@@ -92,6 +92,20 @@ OTHERS: dict[str, str] = {
 }
 """Known datasets, metrics, curves, attacks and smoothings."""
 
+ABBREVIATIONS = {
+    "ap": "AP",
+    "auc": "AUC",
+    "auroc": "AUROC",
+    "diffmask": "DiffMask",
+    "iou": "IoU",
+    "kl": "KL",
+    "lrp": "LRP",
+    "mm": "MM",
+    "nll": "NLL",
+    "saco": "SaCo",
+}
+"""Words of other names that are not written in small letters."""
+
 _FIRST = {"clean": 0, "none": 0}
 
 
@@ -102,7 +116,7 @@ def label_of(name: str) -> str:
         return known
     if re.search(r"\d", name):
         return name
-    text = name.replace("_", " ")
+    text = " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))
     return text[:1].upper() + text[1:]
 
 
