@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import joblib
+import psutil
 import pytest
 import torch
 
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 
 torch.set_num_threads(1)  # tests run side by side, on networks too small to share between threads
+
+MEMORY_OF_A_WORKER = 4 * 2**30  # bytes; the study that a test runs counts among them
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker for each core that this process may really use (containers grant fewer than there are), if memory allows."""
+    return max(1, min(joblib.cpu_count(), psutil.virtual_memory().total // MEMORY_OF_A_WORKER))
 
 
 def tiny_vit(seed: int = 0, **overrides: object) -> Classifier:

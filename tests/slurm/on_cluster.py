@@ -160,7 +160,7 @@ def test_more_memory_after_running_out(tmp_path: Path) -> None:
 def test_out_of_time_goes_on_where_it_was(tmp_path: Path) -> None:
     flow = workflow(tmp_path / "repository")
     config = flow.config
-    config["attacks"]["pgd"] = {"eps": "8/255", "alpha": "1/255", "steps": int(os.environ.get("SLOW_STEPS", "3000"))}
+    config["attacks"]["pgd"] = {"eps": "8/255", "alpha": "1/255", "steps": int(os.environ.get("SLOW_STEPS", "1200"))}
     flow.write_config(config)
     log = flow.folder / "logs/attack/tiny/vit_patch4/pgd/shard-000.log"
     target = "results/attack/dataset=tiny/model=vit_patch4/attack=pgd/shard-000.parquet"
