@@ -197,6 +197,28 @@ def test_gallery_of_a_study_without_saco_says_nothing_of_it(data: FigureData) ->
     assert "no SaCo" in texts(some)
 
 
+def test_gallery_outlines_known_objects(data: FigureData) -> None:
+    truth = np.zeros((28, 28), np.uint8)
+    truth[5:15, 20:] = 1  # up to the right edge
+    truth[0, :3] = 255
+    known = [truth.tobytes() if image == "image-007" else None for image in data.gallery["image_id"]]
+    table = dataclasses.replace(data, gallery=data.gallery.assign(truth=known))
+    picture = draw("gallery", table, model="vit_patch4", attack="fgsm")
+    for axes in picture.axes:
+        lines = axes.collections
+        if axes.get_label().startswith("0/"):
+            points = lines[-1].get_paths()[0].vertices
+            np.testing.assert_allclose(points.min(0), [19.5, 4.5])
+            np.testing.assert_allclose(points.max(0), [27.5, 14.5])
+            assert axes.get_xlim() == (-0.5, 27.5)
+            assert axes.get_ylim() == (27.5, -0.5)
+        else:
+            assert not lines
+    broken = dataclasses.replace(data, gallery=data.gallery.assign(truth=b"123"))
+    with pytest.raises(ArtifactError, match="'truth': image image-007 has 3 bytes for 28×28"):
+        draw("gallery", broken, model="vit_patch4", attack="fgsm")
+
+
 def test_gallery_headings_have_room() -> None:
     assert heading("best", "image-007") == "best: image-007"
     assert heading("median", "plants/flowers/iris.png#0") == "median: iris.png#0"

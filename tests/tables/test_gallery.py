@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 from tests.conftest import tiny_vit
-from vitfaith.artifacts.images import encode_images
+from vitfaith.artifacts.images import encode_images, encode_truth
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
 from vitfaith.attack import stage
 from vitfaith.models.classifier import Classifier
-from vitfaith.tables.gallery import _names
+from vitfaith.tables.gallery import _names, _truth
 
 DATASET, MODEL = list("abcde"), list("vwxyz")
 
@@ -41,3 +41,18 @@ def test_class_names(
     cells = [{"condition": condition, "families": ["one_pass"], "references": []}]
     frame = pd.DataFrame({"dataset": ["d", "d"], "model": ["m", "m"], "prediction": [1, 4]})
     assert _names({"cells": cells, "shards": {"d": ["shard-000"]}}, str(tmp_path), frame) == expected
+
+
+def test_segmentations_come_from_the_shards(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 3, 4, 4), np.uint8)
+    masks = np.stack([np.eye(4), np.full((4, 4), -1)]).astype(np.int8)
+    for number, (names, truth) in enumerate([(["a", "b"], encode_truth(masks)), (["c", "d"], {})]):
+        shard = {"image_id": pa.array(names), "label": pa.array([0, 1], pa.int32()), **encode_images(pixels), **truth}
+        write_table(pa.table(shard), tmp_path / "shard" / "dataset=d" / f"shard-00{number}.parquet", SHARDS, {})
+    spec = {"cells": [], "shards": {"d": ["shard-000", "shard-001"]}}
+    found = _truth(spec, str(tmp_path), ["a", "c", "d"])
+    assert found[["dataset", "image_id"]].to_numpy().tolist() == [["d", "a"]]
+    assert found.truth[0] == masks[0].tobytes()
+    nothing = _truth(spec, str(tmp_path), ["c"])
+    assert nothing.columns.tolist() == ["dataset", "image_id", "truth"]
+    assert nothing.empty

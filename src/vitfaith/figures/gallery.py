@@ -10,7 +10,7 @@ from pydantic import Field
 from vitfaith.errors import ConfigError
 from vitfaith.figures.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.names import decimal, order_conditions
-from vitfaith.figures.pictures import decode_map, decode_pixels
+from vitfaith.figures.pictures import decode_map, decode_object, decode_pixels
 from vitfaith.figures.registry import figure
 from vitfaith.figures.sheet import HEADING, Sheet
 from vitfaith.figures.style import Style
@@ -74,7 +74,7 @@ def rows(data: FigureData, parameters: Gallery) -> DataFrame:
         "the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
         "the image that is explained, with the predicted class and its probability (red where it is not the explained "
         "class). Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo. "
-        "Studies without SaCo show their first images."
+        "Lines show the borders of objects where the data set knows them. Studies without SaCo show their first images."
     ),
     category="examples",
     parameters=Gallery,
@@ -121,6 +121,7 @@ def _show_image(panel: Axes, row: Series, classes: tuple[str, ...], size: float)
     told = row.get("prediction_name")
     name = classes[number] if number < len(classes) else told if isinstance(told, str) else f"class {number}"
     probability = row["prediction_probability"]
+    _outline(panel, row)
     panel.set_xlabel(
         f"{name}\n{probability:.2f}",
         fontsize=size,
@@ -142,6 +143,20 @@ def _show_map(panel: Axes, row: Series, style: Style, overlay: float, size: floa
         panel.imshow(
             heat, cmap=style.sequential, vmin=0, vmax=1, alpha=1 - overlay, extent=extent, interpolation="nearest"
         )
+        _outline(panel, row)
     if scored:
         value = f"SaCo {decimal(row['saco'], 2)}" if np.isfinite(row["saco"]) else "no SaCo"
         panel.set_xlabel(value, fontsize=size, labelpad=1.5)
+
+
+def _outline(panel: Axes, row: Series) -> None:
+    """The border of the object, where the table knows it: white within black, which shows on any image and map."""
+    inside = decode_object(row)
+    if inside is None or not inside.any():
+        return
+    closed = np.pad(inside, 1)  # so that objects cut by the edge get a closed line
+    y, x = (np.arange(size) - 1 for size in closed.shape)
+    for width, colour in ((1.4, "black"), (0.6, "white")):
+        panel.contour(x, y, closed, levels=[0.5], colors=colour, linewidths=width)
+    panel.set_xlim(-0.5, row["width"] - 0.5)
+    panel.set_ylim(row["height"] - 0.5, -0.5)

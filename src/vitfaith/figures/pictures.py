@@ -30,6 +30,24 @@ def decode_pixels(row: Series) -> NDArray[np.float64]:
     return image[0] if shape[0] == 1 else np.moveaxis(image, 0, -1)
 
 
+def decode_object(row: Series) -> NDArray[np.bool_] | None:
+    """(H, W) True on the object of the row's segmentation; None where the row has none.
+
+    Raises:
+        ArtifactError: the number of bytes does not fit the size.
+    """
+    stored = row.get("truth")
+    if not isinstance(stored, bytes):
+        return None
+    shape = int(row["height"]), int(row["width"])
+    if len(stored) != shape[0] * shape[1]:
+        raise ArtifactError(
+            f"table 'gallery', column 'truth': image {row['image_id']} has {len(stored)} bytes for {shape[0]}×{shape[1]} "
+            "pixels; run the tables stage again"
+        )
+    return np.frombuffer(stored, np.int8).reshape(shape) == 1
+
+
 def decode_map(row: Series) -> NDArray[np.float64] | None:
     """(rows, columns) scaled to [0, 1]; None for a constant map or one that is not finite.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS
-from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
+from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS, SHARDS, TRUTH
+from vitfaith.artifacts.store import open_parquet, partition_values, read_dataset, read_provenance
+from vitfaith.plan.condition import Condition, artifact
 from vitfaith.tables.collect import CONDITION, cell_files
 
 
@@ -41,8 +43,25 @@ def _names(spec: Mapping[str, Any], results: str, frame: pd.DataFrame) -> list[s
     ]
 
 
+def _truth(spec: Mapping[str, Any], results: str, wanted: Sequence[str]) -> pd.DataFrame:
+    """Segmentations of the ``wanted`` images: columns dataset, image_id, truth; no row for an image without one."""
+    parts = [pd.DataFrame({"dataset": [], "image_id": [], TRUTH.name: []}, dtype=object)]
+    for dataset, shards in spec["shards"].items():
+        for shard in shards:
+            handle = open_parquet(Path(artifact(results, "shard", Condition(dataset, "", "", ""), None, shard)), SHARDS)
+            if TRUTH.name in handle.schema_arrow.names:
+                frame = handle.read(columns=["image_id", TRUTH.name]).to_pandas()
+                frame = frame[frame.image_id.isin(wanted) & frame[TRUTH.name].notna()]
+                parts.append(frame.assign(dataset=dataset))
+    return pd.concat(parts, ignore_index=True)
+
+
 def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per (condition, image, method): map, pixels of the input, prediction and its name, SaCo; for the chosen images."""
+    """One row per (condition, image, method), for the chosen images.
+
+    Columns: role, condition, image, method, map, pixels of the input, prediction and its name, SaCo, and the segmentation
+    (as in shards; None without one).
+    """
     roles = choose_images(scores)
     wanted = sorted(roles)
 
@@ -71,5 +90,7 @@ def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -
         on=[*CONDITION, "image_id", "method"],
         how="left",
     )
+    frame = frame.merge(_truth(spec, results, wanted), on=["dataset", "image_id"], how="left")
+    frame[TRUTH.name] = frame[TRUTH.name].astype(object).where(frame[TRUTH.name].notna(), None)
     frame.insert(0, "role", frame.image_id.map(roles))
     return frame.sort_values([*CONDITION, "image_id", "method"], ignore_index=True)
