@@ -55,6 +55,7 @@ def write_tables(folder: Path) -> None:
                 picture = {"channels": 1, "height": 4, "width": 4, "pixels": PIXELS.tobytes()}
                 values = np.zeros(4) if role == "worst" else np.array([0.0, 1, 2, 3])
                 told = {"target": 1, "prediction": i, "prediction_probability": 0.7, "saco": np.nan, "role": role}
+                told["prediction_name"] = "sandal" if i else None
                 gallery.append(
                     keys | picture | told | {"image_id": f"image-{i}", "rows": 2, "columns": 2, "map": values}
                 )
@@ -90,6 +91,7 @@ def test_the_page_holds_the_tables(tmp_path: Path) -> None:
     worst = next(e for e in data["gallery"] if e["role"] == "worst")
     assert (decoded(worst["maps"]["random"]["picture"]) == 204).all(), "a constant map looks like one with contrast"
     assert worst["maps"]["random"]["saco"] is None
+    assert {e["name"] for e in data["gallery"]} == {"class 0", "sandal"}
 
 
 def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:

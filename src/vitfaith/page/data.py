@@ -81,13 +81,14 @@ def gallery_data(gallery: DataFrame, style: Style) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for key, rows in gallery.groupby([*CONDITION, "image_id"], observed=True, sort=True):
         first = rows.iloc[0]
-        picture = image_of(first)
+        picture, told = image_of(first), first.get("prediction_name")
         found.append(
             dict(zip((*CONDITION, "image_id"), map(str, key), strict=True))
             | {
                 "role": str(first["role"]),
                 "target": int(first["target"]),
                 "prediction": int(first["prediction"]),
+                "name": told if isinstance(told, str) else f"class {int(first['prediction'])}",
                 "probability": rounded(float(first["prediction_probability"])),
                 "picture": png(picture),
                 "maps": {

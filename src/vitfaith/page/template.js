@@ -136,7 +136,7 @@ function drawGallery() {
   const head = make("tr", {}, make("th", {}, "image"), ...methods.map((m) => make("th", {}, label(m))));
   const body = rows.map((row) => make("tr", {},
     make("td", {}, make("img", { src: row.picture, alt: row.image_id }), `${row.role} `,
-      make("span", { class: row.prediction === row.target ? "" : "wrong" }, `class ${row.prediction}: ${shown(row.probability, 2)}`)),
+      make("span", { class: row.prediction === row.target ? "" : "wrong" }, `${row.name}: ${shown(row.probability, 2)}`)),
     ...methods.map((m) => m in row.maps
       ? make("td", {}, make("img", { src: row.maps[m].picture, alt: `${label(m)} of ${row.image_id}` }), shown(row.maps[m].saco, 2))
       : make("td", {}, "–"))));
