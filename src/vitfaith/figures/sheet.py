@@ -49,12 +49,14 @@ class Sheet:
         self.band = self.top + self.first + (len(names) - 1) * self.step + 2.0
         self.bands = -(-images // self.blocks)
         self.height = self.bands * self.band
-        self.figure.set_size_inches(style.width, self.height / MM_PER_INCH)
+        # few narrow blocks do not fill the page; what they leave empty is cut
+        self.width = min(width, self.left + (self.blocks - 1) * self.pitch + max(block - self.gutter, heading) + 1.0)
+        self.figure.set_size_inches(self.width / MM_PER_INCH, self.height / MM_PER_INCH)
         for band in range(self.bands):
             for row, name in enumerate(names):
                 y = self._y(band, row) + self.side / 2
                 self.figure.text(
-                    (self.left - 1.5) / width, y / self.height, name, ha="right", va="center", fontsize=style.small
+                    (self.left - 1.5) / self.width, y / self.height, name, ha="right", va="center", fontsize=style.small
                 )
 
     def _widest(self) -> float:
@@ -74,9 +76,8 @@ class Sheet:
 
     def panel(self, index: int, row: int, column: int) -> Axes:
         """The empty square panel of image ``index``."""
-        width = self.style.width * MM_PER_INCH
         y = self._y(index // self.blocks, row)
-        box = (self._x(index, column) / width, y / self.height, self.side / width, self.side / self.height)
+        box = (self._x(index, column) / self.width, y / self.height, self.side / self.width, self.side / self.height)
         axes = self.figure.add_axes(box, label=f"{index}/{row}/{column}")
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
@@ -85,10 +86,9 @@ class Sheet:
 
     def heading(self, index: int, text: str) -> None:
         """Bold text over the block of image ``index``."""
-        width = self.style.width * MM_PER_INCH
         y = self.height - (index // self.blocks) * self.band - 0.8
         self.figure.text(
-            self._x(index, 0) / width,
+            self._x(index, 0) / self.width,
             y / self.height,
             text,
             ha="left",
