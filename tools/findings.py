@@ -103,6 +103,14 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
     )
 
 
+OTHERS = """## Other studies
+
+- [Natural images with known objects](stamps-findings.md): 28 explainers on a ViT-S/14, faithfulness beside localisation.
+- [Attacks, smoothing and what is proved](certified-findings.md).
+- [DiffMask's Table 1](diffmask.md#table-1), and [a counting task with exact ground truth](grid-task.md).
+"""
+
+
 def main() -> None:
     """Print the document."""
     summary = pd.read_parquet(TABLES / "summary.parquet")
@@ -116,7 +124,8 @@ def main() -> None:
     print(random_is_zero(summary))
     print(beats_random(statistics, directions))
     print(ablation(summary))
-    print(robustness(summary, predictions), end="")
+    print(robustness(summary, predictions))
+    print(OTHERS, end="")
 
 
 if __name__ == "__main__":

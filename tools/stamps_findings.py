@@ -87,7 +87,24 @@ def robustness(results: Path) -> str:
         table = rows.pivot(index="method", columns=place, values="text")
         table.columns = [f"{attack}, {smoothing}" for attack, smoothing in table.columns]
         parts.append(f"{title}:\n\n{markdown(table)}\n")
-    return f"## Under attack and behind denoised smoothing\n\nAccuracy: {accuracy}.\n\n" + "\n".join(parts)
+    return (
+        f"## Under attack and behind denoised smoothing\n\nAccuracy: {accuracy}.\n\n"
+        + "\n".join(parts)
+        + below_zero(summary)
+    )
+
+
+def below_zero(summary: pd.DataFrame) -> str:
+    """Names the explainers whose maps are less faithful under attack than no order at all, where there are any."""
+    rows = summary[(summary["metric"] == "saco") & (summary["attack"] != "clean") & (summary["smoothing"] == "none")]
+    names = sorted(rows[rows["high"] < 0]["method"].unique())
+    if not names:
+        return ""
+    return (
+        f"\nSaCo is below 0 under attack for {', '.join(names)}. Their maps stay on the object, as the average precision says. But "
+        "the explained class is the one predicted for the clean image, and the attack made the object's pixels speak against "
+        "it: taking them away raises its probability. Overlap and localisation do not see that.\n"
+    )
 
 
 def smaller(results: Path) -> str:
