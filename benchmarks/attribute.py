@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from benchmarks.shared import one_pass
 from torch import Tensor
 
 from vitfaith.attribute.explain import explain
@@ -83,7 +84,7 @@ class Work:
 
     def lines(self) -> Mapping[str, Callable[[], None]]:
         """What is timed, in the order of the table."""
-        every = [entry.name for entry in EXPLAINERS if entry.traits["family"] == "one_pass"]
+        every = [entry.name for entry in one_pass()]
         without = [name for name in every if name not in ("legrad", "tokentm")]
         return {
             BARE: self.bare,

@@ -28,17 +28,17 @@ LINES = {
 def measure(line: str, size: int, images: int) -> int:
     """Bytes that one line needs above what was resident before it."""
     import torch
+    from benchmarks.shared import one_pass
     from tests.attribute.autograd import reference
 
     from vitfaith.attribute.explain import explain
-    from vitfaith.attribute.registry import EXPLAINERS
     from vitfaith.attribute.shared_pass import run_capture
     from vitfaith.models.classifier import Classifier, build_backbone, freeze
 
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     classifier = freeze(Classifier(build_backbone(MODEL, {"img_size": size}), [0.5] * 3, [0.5] * 3)).to(device)
-    entries = [entry for entry in EXPLAINERS if entry.traits["family"] == "one_pass"]
+    entries = one_pass()
     needs = frozenset(need for entry in entries for need in entry.traits["needs"])
 
     def run(pixels: torch.Tensor, targets: torch.Tensor) -> object:
