@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.smooth import denoise_images
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
+from vitfaith.plan.learned import model_files
+from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 
 STORED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
@@ -72,14 +75,22 @@ def main() -> None:
         seed=study.seed,
         batch_size=256,
     )
-    methods = {id_: (study.explainers[id_].name, study.explainers[id_].parameters) for id_ in experiment.explainers}
-    methods = {k: v for k, v in methods.items() if not REGISTRIES["explainers"][v[0]].traits["stochastic"]}
+    steady = [
+        i for i in experiment.explainers if not REGISTRIES["explainers"][study.explainers[i].name].traits["stochastic"]
+    ]
+    plan = Plan(study)
     for model in experiment.models:
+        methods = {
+            i: (item.name, item.parameters.model_copy(update=model_files(plan, i, model)))
+            for i, item in ((i, study.explainers[i]) for i in steady)
+        }
         section = study.models[model]
         classifier = load_classifier(section.model_dump(include={"timm", "arguments", "mean", "std"}), section.weights)
         targets = forward_in_batches(classifier, images, 256).argmax(1)
 
-        def smoothed(pixels: Tensor, targets: Tensor = targets, classifier: object = classifier) -> dict[str, Tensor]:
+        def smoothed(
+            pixels: Tensor, targets: Tensor = targets, classifier: object = classifier, methods: Any = methods
+        ) -> dict[str, Tensor]:
             maps = [
                 explain(classifier, pixels[:, s], targets, ids, methods, seed=0, batch_size=256)
                 for s in range(pixels.shape[1])
