@@ -2,7 +2,7 @@ rule attack:
     input:
         images="results/shard/dataset={dataset}/{shard}.parquet",
         weights=weights_of,
-        denoiser=attacked_denoiser_of,
+        denoiser=denoiser_of("attacks"),
     output:
         images=ensure(
             "results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
@@ -29,7 +29,7 @@ rule attack:
         spec=spec_of("attack"),
         code=code_of("attack"),
         weights=weights_option,
-        denoiser=attacked_denoiser_option,
+        denoiser=denoiser_option("attacks"),
     message:
         "Attack {wildcards.attack} on {wildcards.model}, {wildcards.dataset} {wildcards.shard}"
     shell:

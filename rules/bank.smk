@@ -2,6 +2,7 @@ rule bank:
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         weights=weights_of,
+        denoiser=denoiser_of("metrics"),
     output:
         ensure(
             "results/bank/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
@@ -24,10 +25,11 @@ rule bank:
         spec=spec_of("bank"),
         code=code_of("bank"),
         weights=weights_option,
+        denoiser=denoiser_option("metrics"),
     message:
         "Response bank of {wildcards.model}: {wildcards.dataset} {wildcards.shard}, {wildcards.attack}"
     shell:
         "python -m vitfaith bank --spec {params.spec:q} --code {params.code}"
-        " --images {input.images} {params.weights} --out {output}"
+        " --images {input.images} {params.weights} {params.denoiser} --out {output}"
         + ON_DEVICE
         + " > {log} 2>&1"

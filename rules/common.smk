@@ -10,7 +10,7 @@ from vitfaith.config.load import load_study
 from vitfaith.errors import VitfaithError
 from vitfaith.plan.condition import SHARED, Condition
 from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
-from vitfaith.plan.metric_inputs import score_inputs
+from vitfaith.plan.metric_inputs import infilled, score_inputs
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 
@@ -119,8 +119,12 @@ def minutes_of_training(wildcards, attempt):
 
 
 def condition_of(wildcards):
+    """The condition of a job; with an empty smoothing where its files are for all of them."""
     return Condition(
-        wildcards.dataset, wildcards.model, wildcards.attack, wildcards.smoothing
+        wildcards.dataset,
+        wildcards.model,
+        wildcards.attack,
+        wildcards.get("smoothing", ""),
     )
 
 
@@ -163,23 +167,28 @@ def images_to_denoise(wildcards):
     return f"results/attack/dataset={wildcards.dataset}/model={wildcards.model}/attack={wildcards.attack}/{wildcards.shard}.parquet"
 
 
-def denoiser_of(wildcards):
-    return PLAN.denoiser_files("smoothings", wildcards.smoothing)
+def denoiser_user(section, wildcards):
+    """The smoothing, attack or metric that a job reads a denoiser for; None where no metric does."""
+    if section == "metrics":
+        return infilled(PLAN, condition_of(wildcards))
+    return wildcards.smoothing if section == "smoothings" else wildcards.attack
 
 
-def denoiser_option(wildcards):
-    folder = PLAN.denoiser("smoothings", wildcards.smoothing)
-    return f"--denoiser {folder}" if folder else ""
+def denoiser_of(section):
+    """An input function for the files of a denoiser; nothing where none is used, or one of the hub."""
+
+    def get(wildcards):
+        return PLAN.denoiser_files(section, denoiser_user(section, wildcards))
+
+    return get
 
 
-def attacked_denoiser_of(wildcards):
-    """The denoiser that an attack sees through, nothing for most attacks."""
-    return PLAN.denoiser_files("attacks", wildcards.attack)
+def denoiser_option(section):
+    def get(wildcards):
+        folder = PLAN.denoiser(section, denoiser_user(section, wildcards))
+        return f"--denoiser {folder}" if folder else ""
 
-
-def attacked_denoiser_option(wildcards):
-    folder = PLAN.denoiser("attacks", wildcards.attack)
-    return f"--denoiser {folder}" if folder else ""
+    return get
 
 
 def denoised_of(wildcards):

@@ -1,7 +1,7 @@
 rule denoise:
     input:
         images=images_to_denoise,
-        denoiser=denoiser_of,
+        denoiser=denoiser_of("smoothings"),
     output:
         # More samples extend what is there, so the job must find it.
         ensure(
@@ -26,7 +26,7 @@ rule denoise:
     params:
         spec=spec_of("denoise"),
         code=code_of("denoise"),
-        denoiser=denoiser_option,
+        denoiser=denoiser_option("smoothings"),
     message:
         "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     shell:

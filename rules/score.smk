@@ -6,6 +6,7 @@ rule score:
         bank=score_input("bank"),
         truth=score_input("truth"),
         placeholder=score_input("placeholder"),
+        denoiser=denoiser_of("metrics"),
     output:
         scores=ensure(
             "results/scores/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
@@ -30,10 +31,11 @@ rule score:
         code=code_of("score"),
         weights=weights_option,
         inputs=score_options,
+        denoiser=denoiser_option("metrics"),
     message:
         "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith score --spec {params.spec:q} --code {params.code} --images {input.images} --maps {input.maps}"
-        " {params.weights} {params.inputs} --scores {output.scores} --curves {output.curves}"
+        " {params.weights} {params.inputs} {params.denoiser} --scores {output.scores} --curves {output.curves}"
         + ON_DEVICE
         + " > {log} 2>&1"

@@ -34,6 +34,7 @@ class ShardOnDisk:
     folder: Path
     metrics: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    denoisers: dict[str, Any] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -44,6 +45,7 @@ class ShardOnDisk:
                 {
                     "datasets": {"d": {"reader": "parquet", "path": str(self.folder / "shard.parquet"), "images": 5}},
                     "models": {"m": self.settings},
+                    "denoisers": self.denoisers,
                     "attacks": {"clean": {}},
                     "smoothings": {"none": {}},
                     "explainers": {"r": {"explainer": "random"}},
@@ -89,13 +91,16 @@ class ShardOnDisk:
         columns = {"image_id": pa.array(ids), "label": pa.array([0] * len(ids), pa.int32()), **encode_images(pixels)}
         write_table(pa.table({**columns, **encode_truth(masks)}), self.folder / "shard.parquet", SHARDS, {})
 
-    def bank(self) -> Path:
+    def bank(self, **options: Any) -> Path:
         """The response bank of ``metrics``."""
         spec = json.loads(
             self.plan.spec("bank", {"dataset": "d", "model": "m", "attack": "clean", "shard": "shard-000"})
         )
         out = self.folder / "bank.parquet"
-        run_bank(spec, "", self.folder / "images.parquet", self.folder / "weights.safetensors", out, device="cpu", batch_size=64)  # fmt: skip
+        run_bank(
+            spec, "", self.folder / "images.parquet", self.folder / "weights.safetensors", out, device="cpu", batch_size=64,
+            **options,
+        )  # fmt: skip
         return out
 
     def score(self, **options: Any) -> pd.DataFrame:

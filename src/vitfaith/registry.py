@@ -26,6 +26,28 @@ class Parameters(BaseModel):
 
 
 @dataclass(frozen=True)
+class Ids:
+    """Marks a parameter that names entries of configuration sections: ``Annotated[str, Ids("denoisers")]``.
+
+    One name, several, or the keys of a mapping. They are looked up when a configuration is read.
+    """
+
+    sections: tuple[str, ...]
+
+    def __init__(self, *sections: str) -> None:
+        object.__setattr__(self, "sections", sections)
+
+
+def named_ids(parameters: Parameters) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(parameter, the ids it has, the sections they are of) for every parameter marked by :class:`Ids`."""
+    for name, field_ in type(parameters).model_fields.items():
+        for mark in field_.metadata:
+            if isinstance(mark, Ids):
+                value = getattr(parameters, name)
+                yield name, () if value is None else (value,) if isinstance(value, str) else tuple(value), mark.sections
+
+
+@dataclass(frozen=True)
 class Entry:
     """One registered item.
 

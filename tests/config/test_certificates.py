@@ -120,7 +120,7 @@ def test_a_smoothing_of_a_plugin_is_planned_and_its_file_is_named_to_the_job(
     path.write_text(PLUGIN.replace("my_gaussian", "planned_gaussian"))
     raw["plugins"] = [str(path)]
     raw["smoothings"]["mine"] = {"smoothing": "planned_gaussian", "sigma": 0.1, "samples": 300}
-    raw["experiments"]["certified"]["smoothings"] = ["mine"]
+    raw["experiments"]["certified"] |= {"smoothings": ["mine"], "figures": []}
     try:
         plan = Plan(load_study(raw))
         where = {"dataset": "fashion_mnist_32", "attack": "clean", "smoothing": "mine", "shard": "shard-000"}

@@ -9,6 +9,9 @@ import pytest
 import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
+from tests.denoise.conftest import tiny_unet
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.score.engine import Engine
 from vitfaith.score.fills import FILLS, resolve_fill
@@ -93,8 +96,12 @@ def test_every_fill_is_deterministic_and_independent_of_the_batch(vit, images, i
     for entry in FILLS:
         if entry.name == "given":
             continue
-        request = Full(resolve_fill(entry.name))
-        learned = {"diffmask_placeholder": torch.arange(24.0)} if entry.name == "diffmask_placeholder" else {}
+        diffusion = {"name": "diffusion", "denoiser": "tiny", "steps": 2, "resamples": 2}
+        request = Full(resolve_fill(diffusion if entry.name == "diffusion" else entry.name))
+        learned = {
+            "diffmask_placeholder": {"diffmask_placeholder": torch.arange(24.0)},
+            "diffusion": {"denoiser": Denoiser(tiny_unet(), Schedule.from_config({}))},
+        }.get(entry.name, {})
         whole = Engine(context_of(images, image_ids, vit, **learned), 64).answer([request])[request].probability
         single = (
             Engine(context_of(images[2:3], image_ids[2:3], vit, **learned), 64).answer([request])[request].probability

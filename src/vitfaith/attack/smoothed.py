@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from vitfaith.denoise.smoothings import DdsParameters, Mode
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class SmoothedParameters(Parameters):
     """The smoothing that an attack sees through, and how it takes gradients."""
 
-    denoiser: str | None = Field(
+    denoiser: Annotated[str | None, Ids("denoisers")] = Field(
         None, description="id of an entry of the section denoisers; without it the attack ignores smoothing"
     )
     sigma: float | None = Field(None, gt=0, description="as in the smoothing dds; goes with denoiser")

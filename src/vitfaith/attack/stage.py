@@ -32,7 +32,7 @@ def run_attack(
     out: Path,
     predictions: Path,
     *,
-    denoiser: Path | None = None,
+    denoiser: Path | str | None = None,
     device: str,
     batch_size: int,
 ) -> None:

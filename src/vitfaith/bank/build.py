@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ def build_bank(
     seed: int = 0,
     batch_size: int = 256,
     precision: Precision = "float32",
+    extras: Mapping[str, Any] | None = None,
 ) -> Bank:
     """Evaluate the masks of ``requests``, each once, with one more forward for each clean image.
 
@@ -41,6 +43,7 @@ def build_bank(
         seed: the study's seed.
         batch_size: most images in a forward pass; halved when memory runs out.
         precision: of the forward passes.
+        extras: further inputs of fills, see :class:`~vitfaith.score.metrics.base.ScoreContext`.
 
     Raises:
         InputError: an argument has a wrong shape or range, or a mask set does not fit the grid.
@@ -63,6 +66,7 @@ def build_bank(
         nothing,
         nothing[:, :, 0, 0].bool(),
         seed,
+        extras=dict(extras or {}),
     )
     answers = Engine(context, batch_size, precision).answer([Clean(), *requests])
     return Bank(

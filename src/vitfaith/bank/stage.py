@@ -16,6 +16,7 @@ from vitfaith.bank.store import Bank
 from vitfaith.errors import ArtifactError
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
+from vitfaith.score.diffusion import infill_extras
 
 
 def run_bank(
@@ -25,10 +26,14 @@ def run_bank(
     weights: Path | None,
     out: Path,
     *,
+    denoiser: str | None = None,
     device: str,
     batch_size: int,
 ) -> None:
     """Evaluate the masks ``spec["masks"]`` on the images of one shard.
+
+    Args:
+        denoiser: folder, checkpoint or hub id of the denoiser that a fill draws from.
 
     Raises:
         ArtifactError: the images cannot be read.
@@ -37,7 +42,8 @@ def run_bank(
     table = read_table(images, IMAGES)
     classifier = load_classifier(spec["model"], weights, device)
     pixels = image_tensor(table, str(images), device)
-    with PassCounter(classifier.backbone) as passes:
+    infill = infill_extras(spec, denoiser, device)
+    with PassCounter(classifier.backbone, *(d.network for d in infill.values())) as passes:
         bank = build_bank(
             classifier,
             pixels,
@@ -47,6 +53,7 @@ def run_bank(
             seed=spec["seed"],
             batch_size=batch_size,
             precision=spec["precision"],
+            extras=infill,
         )
     facts = provenance("bank", spec, code, device=device, dtype=spec["precision"], forwards=passes.forwards)
     write_table(bank.to_table(), out, BANK, facts)

@@ -13,6 +13,8 @@ from vitfaith.denoise.smooth import check_passes, noise_level
 from vitfaith.denoise.smoothings import DdsParameters
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
+from vitfaith.score.diffusion import working_size
+from vitfaith.score.fills import DiffusionParameters, settings_of_fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,18 @@ def denoiser_of(plan: Plan, id_: str, path: str, files: list[Path], report: Repo
     with report.about(key):
         return Denoiser.load(path, section.spec(), shapes_only=True)
     return None
+
+
+def check_fill(
+    id_: str, parameters: Parameters, denoiser: Denoiser, datasets: dict[str, DatasetFacts], report: Report
+) -> None:
+    """Report images that cannot go through the network of a metric's diffusion in-fill, or steps that it does not have."""
+    settings = settings_of_fill(parameters)
+    if not isinstance(settings, DiffusionParameters):
+        return
+    for dataset, facts in datasets.items():
+        with report.about(f"metrics.{id_}.fill, datasets.{dataset}"):
+            working_size(denoiser, facts.shape, settings)
 
 
 def check_smoothing(

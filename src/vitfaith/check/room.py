@@ -16,6 +16,7 @@ from vitfaith.check.datasets import DatasetFacts
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier
 from vitfaith.plan.condition import SHARED
+from vitfaith.plan.metric_inputs import infilled
 
 if TYPE_CHECKING:
     from vitfaith.denoise.denoiser import Denoiser
@@ -97,6 +98,11 @@ def memory_needed(
             network = _weights(denoiser.network) + min(batch, images * samples) * held_in_forward(denoiser, facts.shape)
             size = PROGRAM + network + images * pixels * (5 + 6 * samples)
             largest = max(largest, Memory(size, f"denoise {place}"), key=lambda m: m.size)
+        filler = denoisers.get(plan.denoiser_id("metrics", infilled(plan, condition)) or "")
+        if filler is not None:
+            network = _weights(filler.network) + batch * held_in_forward(filler, facts.shape)
+            size = PROGRAM + network + images * pixels * 9
+            largest = max(largest, Memory(size, f"score {condition.model} on {place}"), key=lambda m: m.size)
     return largest
 
 

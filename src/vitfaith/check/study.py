@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vitfaith.check.datasets import DatasetFacts, dataset_facts
-from vitfaith.check.denoisers import check_smoothing, denoiser_of
+from vitfaith.check.denoisers import check_fill, check_smoothing, denoiser_of
 from vitfaith.check.explainers import rehearse, twin_of
 from vitfaith.check.learned import check_learned_files
 from vitfaith.check.models import check_pair, model_of
@@ -41,7 +41,7 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
         if condition.dataset in datasets and condition.model in models:
             facts = datasets[condition.dataset]
             check_pair(condition.dataset, facts, condition.model, models[condition.model], report)
-    _check_smoothings(plan, datasets, denoisers, report)
+    _check_denoised(plan, datasets, denoisers, report)
     _check_metrics(study, datasets, report)
     check_learned_files(plan, models, report)
     twins = _twins(study, models, report)
@@ -83,7 +83,7 @@ def _twins(study: Study, models: dict[str, Classifier], report: Report) -> dict[
 def _denoisers(plan: Plan, report: Report) -> dict[str, Denoiser]:
     found = {}
     used = {("smoothings", c.smoothing) for c in plan.conditions} | {("attacks", c.attack) for c in plan.conditions}
-    for section, user in sorted(used):
+    for section, user in sorted(used | {("metrics", id_) for c in plan.conditions for id_ in plan.metrics(c)}):
         id_, path = plan.denoiser_id(section, user), plan.denoiser(section, user)
         if id_ is not None and path is not None and id_ not in found:
             files = [Path(file) for file in plan.denoiser_files(section, user)]
@@ -91,15 +91,22 @@ def _denoisers(plan: Plan, report: Report) -> dict[str, Denoiser]:
     return {id_: denoiser for id_, denoiser in found.items() if denoiser is not None}
 
 
-def _check_smoothings(
+def _check_denoised(
     plan: Plan, datasets: dict[str, DatasetFacts], denoisers: dict[str, Denoiser], report: Report
 ) -> None:
-    for smoothing in sorted({c.smoothing for c in plan.conditions}):
-        denoiser = denoisers.get(plan.denoiser_id("smoothings", smoothing) or "")
-        used = {c.dataset for c in plan.conditions if c.smoothing == smoothing}
-        if denoiser is not None:
-            parameters = plan.study.smoothings[smoothing].parameters
-            check_smoothing(smoothing, parameters, denoiser, {d: f for d, f in datasets.items() if d in used}, report)
+    for section, users, check in (
+        ("smoothings", lambda c: [c.smoothing], check_smoothing),
+        ("metrics", plan.metrics, check_fill),
+    ):
+        used: dict[str, set[str]] = {}
+        for condition in plan.conditions:
+            for id_ in users(condition):
+                used.setdefault(id_, set()).add(condition.dataset)
+        for id_, names in sorted(used.items()):
+            denoiser = denoisers.get(plan.denoiser_id(section, id_) or "")
+            if denoiser is not None:
+                parameters = getattr(plan.study, section)[id_].parameters
+                check(id_, parameters, denoiser, {d: f for d, f in datasets.items() if d in names}, report)
 
 
 def _check_metrics(study: Study, datasets: dict[str, DatasetFacts], report: Report) -> None:

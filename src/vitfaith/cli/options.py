@@ -19,6 +19,7 @@ Learned = Annotated[
     list[Path] | None,
     typer.Option(help="files of trained explainers that --spec names; parts made with others are thrown away"),
 ]
+DenoiserPath = Annotated[str | None, typer.Option(help="denoiser folder, checkpoint or hub id, where one is used")]
 Out = Annotated[Path, typer.Option(help="file to write")]
 Gpus = Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")]
 Device = Annotated[str, typer.Option(help="auto takes a GPU that the job was given; cpu; cuda insists on one")]

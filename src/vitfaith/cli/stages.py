@@ -10,6 +10,7 @@ import typer
 from vitfaith.cli.options import (
     BatchSize,
     Code,
+    DenoiserPath,
     Device,
     Gpus,
     Images,
@@ -70,7 +71,7 @@ def attack(
     out: Out,
     predictions: Out,
     weights: Weights = None,
-    denoiser: Annotated[Path | None, typer.Option(help="denoiser folder, for attacks that see through one")] = None,
+    denoiser: DenoiserPath = None,
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
@@ -80,7 +81,7 @@ def attack(
     """Attack the images of a shard."""
     from vitfaith.attack.stage import run_attack
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [Path(denoiser)] if denoiser else [])
     job.run(
         lambda i, o, on: run_attack(
             job.spec, code, i["images"], weights, o["out"], o["predictions"], denoiser=denoiser, **on
@@ -96,9 +97,7 @@ def denoise(
     spec: Spec,
     images: Images,
     out: Out,
-    denoiser: Annotated[
-        str | None, typer.Option(help="folder, checkpoint or hub id, for smoothings that use one")
-    ] = None,
+    denoiser: DenoiserPath = None,
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
@@ -178,6 +177,7 @@ def score(
     bank: Annotated[Path | None, typer.Option(help="response bank of these images; without it masks are asked")] = None,
     truth: Annotated[Path | None, typer.Option(help="shard with segmentations, for metrics that need them")] = None,
     placeholder: Annotated[Path | None, typer.Option(help="DiffMask whose placeholder a fill takes")] = None,
+    denoiser: DenoiserPath = None,
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
@@ -187,7 +187,8 @@ def score(
     """Score the maps of a shard."""
     from vitfaith.score.stage import run_score
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [placeholder] if placeholder else [])
+    read = [path for path in (placeholder, denoiser and Path(denoiser)) if path]
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, read)
     job.run(
         lambda i, o, on: run_score(
             job.spec,
@@ -200,6 +201,7 @@ def score(
             bank=i.get("bank"),
             truth=i.get("truth"),
             placeholder=placeholder,
+            denoiser=denoiser,
             **on,
         ),
         {"images": images, "maps": maps, "bank": bank, "truth": truth},
@@ -213,6 +215,7 @@ def bank(
     images: Images,
     out: Out,
     weights: Weights = None,
+    denoiser: DenoiserPath = None,
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
@@ -222,9 +225,9 @@ def bank(
     """Ask the classifier about the masks that metrics share between explainers."""
     from vitfaith.bank.stage import run_bank
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [Path(denoiser)] if denoiser else [])
     job.run(
-        lambda i, o, on: run_bank(job.spec, code, i["images"], weights, o["out"], **on),
+        lambda i, o, on: run_bank(job.spec, code, i["images"], weights, o["out"], denoiser=denoiser, **on),
         {"images": images},
         {"out": out},
     )

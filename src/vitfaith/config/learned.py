@@ -34,7 +34,6 @@ def check_learned(explainers: Mapping[str, Instance], metrics: Mapping[str, Inst
         if explainer is None:
             continue
         where = f"metrics.{id_}.fill.explainer"
-        known([explainer], "explainers", where)
         chosen = explainers[explainer]
         files = REGISTRIES["explainers"][chosen.name].traits.get("model_files", ())
         if not any(getattr(chosen.parameters, name) is not None for name in files):

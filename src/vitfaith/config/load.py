@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from vitfaith.config.certificates import check_certificates
 from vitfaith.config.learned import check_learned
+from vitfaith.config.named import check_figures, check_named
 from vitfaith.config.sections import (
     ComputeSection,
     DatasetSection,
@@ -164,13 +165,10 @@ def _check_references(study: Study) -> None:
     for id_, experiment in study.experiments.items():
         for section in _CROSSED:
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
+    check_named(study)
     check_certificates(study.experiments, study.smoothings, study.certificates)
     check_learned(study.explainers, study.metrics, known)
-    for section in ("smoothings", "attacks"):
-        for id_, item in getattr(study, section).items():
-            denoiser = getattr(item.parameters, "denoiser", None)
-            if denoiser is not None:
-                known([denoiser], "denoisers", f"{section}.{id_}.denoiser")
+    check_figures(study)
     for section in ("models", "denoisers"):
         for id_, item in getattr(study, section).items():
             recipe = item.training

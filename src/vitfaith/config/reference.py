@@ -13,6 +13,8 @@ from vitfaith.config.sections import DatasetSection
 from vitfaith.diffmask.recipe import DiffMaskRecipe
 from vitfaith.figures.style import Style
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
+from vitfaith.registry import Registry
+from vitfaith.score.fills import FILLS
 from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
 
 HEAD = """# Configuration
@@ -46,6 +48,9 @@ TITLES = {
     "certificates": "What can be proved about predictions and maps behind a smoothing (docs/certificates.md).",
     "figures": "What is drawn; `style` is shared by all figures.",
 }
+
+FILL = """What removed pixels become: a key of most metrics. `fill: blur` names a kind, `fill: {name: blur, sigma: 3}` gives it settings.
+How far a study's order of methods hangs on this choice is worth a look: `config/fills.yaml`."""
 
 
 def _cell(text: object) -> str:
@@ -81,6 +86,12 @@ def _table(model: type[BaseModel]) -> list[str]:
     return ["| key | type | default | meaning |", "|---|---|---|---|", *_rows(model), ""]
 
 
+def _entries(section: str, registry: Registry) -> Iterator[str]:
+    for entry in registry:
+        citation = f" ({entry.citation})" if entry.citation else ""
+        yield from (f"### {section}: `{entry.name}`", "", f"{entry.summary}{citation}", "", *_table(entry.parameters))
+
+
 def reference_text() -> str:
     """The whole document as Markdown."""
     lines = [HEAD]
@@ -90,9 +101,9 @@ def reference_text() -> str:
             lines += ["Every dataset:", "", *_table(DatasetSection)]
         if section == "figures":
             lines += ["`style`:", "", *_table(Style)]
-        for entry in registry:
-            citation = f" ({entry.citation})" if entry.citation else ""
-            lines += [f"### {section}: `{entry.name}`", "", f"{entry.summary}{citation}", "", *_table(entry.parameters)]
+        lines += _entries(section, registry)
+        if section == "metrics":
+            lines += ["## `fill`", "", FILL, "", *_entries("fill", FILLS)]
     for section, model in {**NAMED, **FIXED}.items():
         doc = (model.__doc__ or "").strip().split("\n")[0]
         lines += [f"## `{section}`", "", doc, "", *_table(model)]

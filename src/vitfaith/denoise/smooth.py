@@ -140,7 +140,7 @@ def smooth_batch(
     signed = 2 * images - 1
     if parameters.is_official:
         return (_official(denoiser, signed, parameters, draw, level) + 1) / 2
-    resized = _resize(signed, denoiser.size) if parameters.network_size else signed
+    resized = resize(signed, denoiser.size) if parameters.network_size else signed
     if mode == "denoise_only":
         noisy = denoiser.schedule.signal(level.timestep) * resized
     else:
@@ -150,7 +150,7 @@ def smooth_batch(
         clean = walk_back(denoiser, noisy, timesteps, lambda: draw(noisy), parameters.sampler)
     else:
         clean, _ = denoiser.predict_clean(noisy, level.timestep)
-    return ((_resize(clean, (images.shape[-2], images.shape[-1])) + 1) / 2).clamp(0, 1)
+    return ((resize(clean, (images.shape[-2], images.shape[-1])) + 1) / 2).clamp(0, 1)
 
 
 def _official(denoiser: Denoiser, signed: Tensor, parameters: DdsParameters, draw: Draw, level: NoiseLevel) -> Tensor:
@@ -162,18 +162,19 @@ def _official(denoiser: Denoiser, signed: Tensor, parameters: DdsParameters, dra
     delta, schedule = parameters.sigma, denoiser.schedule
     clean = signed
     if parameters.mode != "official_noise_only" and level.calls:
-        resized = _resize(signed, denoiser.size, antialias=False) if parameters.network_size else signed
+        resized = resize(signed, denoiser.size, antialias=False) if parameters.network_size else signed
         scale = (1 - schedule.official_beta(level.calls)) ** 0.5
         noisy = scale * (resized + delta * draw(resized))
         timesteps = schedule.respaced(OFFICIAL_RESPACING)[: level.calls][::-1]
         clean = walk_back(denoiser, noisy, timesteps, lambda: draw(noisy), "ancestral")
-        clean = _resize(clean, (signed.shape[-2], signed.shape[-1]), antialias=False)
+        clean = resize(clean, (signed.shape[-2], signed.shape[-1]), antialias=False)
     if parameters.mode != "official_denoise_only":
         clean = clean + delta * draw(clean)
     return clean.clamp(-1, 1)
 
 
-def _resize(images: Tensor, size: tuple[int, int] | None, *, antialias: bool = True) -> Tensor:
+def resize(images: Tensor, size: tuple[int, int] | None, *, antialias: bool = True) -> Tensor:
+    """Bilinear, (B, C, H, W) to (B, C, *size); the images themselves where they have that size, or without one."""
     if size is None or tuple(images.shape[-2:]) == tuple(size):
         return images
     return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=antialias)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.errors import ConfigError
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class DdsParameters(Parameters):
         description="calibrated: one denoiser call at the timestep whose noise is sigma; multistep: from that timestep "
         "step by step; official: the published notebook; *noise_only and *denoise_only: without the other half",
     )
-    denoiser: str = Field(description="id of an entry of the section denoisers")
+    denoiser: Annotated[str, Ids("denoisers")] = Field(description="id of an entry of the section denoisers")
     aggregation: Aggregation | None = Field(
         None,
         description="how the samples' maps become one: mean, or the notebook's percentile_max; without it by mode",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +26,7 @@ from vitfaith.figures.names import decimal
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
 from vitfaith.figures.style import MARKERS, Look, Style
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,10 +36,14 @@ if TYPE_CHECKING:
 class Ablation(Leaderboard):
     """Which four methods make the square."""
 
-    last_layer: str = Field("raw_attention", description="last layer, attention alone")
-    all_layers: str = Field("rollout", description="all layers, attention alone")
-    last_layer_gradient: str = Field("attention_gradcam", description="last layer, attention weighted by its gradient")
-    all_layers_gradient: str = Field("transformer_mm", description="all layers, attention weighted by its gradient")
+    last_layer: Annotated[str, Ids("explainers")] = Field("raw_attention", description="last layer, attention alone")
+    all_layers: Annotated[str, Ids("explainers")] = Field("rollout", description="all layers, attention alone")
+    last_layer_gradient: Annotated[str, Ids("explainers")] = Field(
+        "attention_gradcam", description="last layer, attention weighted by its gradient"
+    )
+    all_layers_gradient: Annotated[str, Ids("explainers")] = Field(
+        "transformer_mm", description="all layers, attention weighted by its gradient"
+    )
 
     def square(self) -> dict[str, tuple[str, str]]:
         """Method → (layers, gradient)."""
@@ -56,13 +61,7 @@ class Ablation(Leaderboard):
 def rows(data: FigureData, parameters: Ablation) -> DataFrame:
     """Four rows per (dataset, model) with columns layers and gradient."""
     square = parameters.square()
-    wanted: dict[str, str | tuple[str, ...]] = {
-        "attack": parameters.attack,
-        "smoothing": parameters.smoothing,
-        "dataset": parameters.datasets,
-        "model": parameters.models,
-        "method": tuple(square),
-    }
+    wanted = {**parameters.wanted(), "method": tuple(square)}
     frame = metric_rows(data, parameters.metric, parameters.variant, wanted=wanted)
     layers, gradient = zip(*(square[str(m)] for m in frame["method"]), strict=True)
     return frame.assign(layers=layers, gradient=gradient)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.data import CONDITION, FigureData, OneCondition, select, tidy
 from vitfaith.figures.directions import ARROWS, Direction, direction_of
 from vitfaith.figures.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.heat import heat_panel
 from vitfaith.figures.names import natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,20 +33,18 @@ def stars(p: float) -> str:
     return next((mark for level, mark in STARS if p < level), "")
 
 
-class BeatsRandom(Parameters):
+class BeatsRandom(OneCondition):
     """Which condition, metrics and opponent."""
 
-    opponent: str = Field("random", description="method to compare with")
-    attack: str = Field("clean", description="attack whose images are explained")
-    smoothing: str = Field("none", description="smoothing behind which they are explained")
-    datasets: tuple[str, ...] = Field((), description="datasets to show; empty: all")
-    models: tuple[str, ...] = Field((), description="models to show; empty: all")
-    methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
-    metrics: tuple[str, ...] = Field((), description="metrics to show; empty: all that have a better direction")
-    variants: dict[str, str] = Field(
+    opponent: Annotated[str, Ids("explainers")] = Field("random", description="method to compare with")
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
+    metrics: Annotated[tuple[str, ...], Ids("metrics")] = Field(
+        (), description="metrics to show; empty: all that have a better direction"
+    )
+    variants: Annotated[dict[str, str], Ids("metrics", "stability", "sanity")] = Field(
         default_factory=dict, description="metric → its variant; without it the only one, or k=10"
     )
-    directions: dict[str, Direction] = Field(
+    directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
         default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
     )
 
@@ -61,10 +59,7 @@ def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
         "statistics",
         reference="",
         opponent=parameters.opponent,
-        attack=parameters.attack,
-        smoothing=parameters.smoothing,
-        dataset=parameters.datasets,
-        model=parameters.models,
+        **parameters.wanted(),
         metric=parameters.metrics,
         method=parameters.methods,
     )

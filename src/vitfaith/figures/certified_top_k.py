@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from vitfaith.figures.draw import blank, canvas, count_text, legend_above, shape
 from vitfaith.figures.names import natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +26,9 @@ class CertifiedTopK(Certified):
     series: Literal["smoothing", "certificate", "beta", "k"] = Field(
         "smoothing", description="what the colours tell apart; everything else must have one value"
     )
-    certificates: tuple[str, ...] = Field((), description="ids of certificates; empty: all")
+    certificates: Annotated[tuple[str, ...], Ids("certificates")] = Field(
+        (), description="ids of certificates; empty: all"
+    )
     k: int | None = Field(None, description="size of the top-k set; without it the smallest")
     beta: float | None = Field(None, description="overlap; without it the smallest")
 

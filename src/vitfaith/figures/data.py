@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -108,11 +108,11 @@ class FigureData:
 class Selection(Parameters):
     """Which conditions and methods a figure shows; empty means all."""
 
-    datasets: tuple[str, ...] = Field((), description="datasets to show; empty: all")
-    models: tuple[str, ...] = Field((), description="models to show; empty: all")
-    attacks: tuple[str, ...] = Field((), description="attacks to show; empty: all")
-    smoothings: tuple[str, ...] = Field((), description="smoothings to show; empty: all")
-    methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
+    datasets: Annotated[tuple[str, ...], Ids("datasets")] = Field((), description="datasets to show; empty: all")
+    models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
+    attacks: Annotated[tuple[str, ...], Ids("attacks")] = Field((), description="attacks to show; empty: all")
+    smoothings: Annotated[tuple[str, ...], Ids("smoothings")] = Field((), description="smoothings to show; empty: all")
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
 
     def wanted(self) -> dict[str, Sequence[str]]:
         """Column → wanted values, for :func:`select`."""
@@ -123,6 +123,21 @@ class Selection(Parameters):
             "smoothing": self.smoothings,
             "method": self.methods,
         }
+
+
+class OneCondition(Parameters):
+    """The images that a figure is of: one attack and smoothing; datasets and models empty means all."""
+
+    attack: Annotated[str, Ids("attacks")] = Field("clean", description="attack whose images are explained")
+    smoothing: Annotated[str, Ids("smoothings")] = Field(
+        "none", description="smoothing behind which they are explained"
+    )
+    datasets: Annotated[tuple[str, ...], Ids("datasets")] = Field((), description="datasets to show; empty: all")
+    models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
+
+    def wanted(self) -> dict[str, str | Sequence[str]]:
+        """Column → wanted values, for :func:`select`."""
+        return {"attack": self.attack, "smoothing": self.smoothing, "dataset": self.datasets, "model": self.models}
 
 
 def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -> DataFrame:
@@ -202,7 +217,9 @@ def metric_rows(
 class OneMetric(Selection):
     """Which number a figure shows."""
 
-    metric: str = Field("saco", description="id of a metric or of a stability measure")
+    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field(
+        "saco", description="id of a metric or of a stability measure"
+    )
     variant: str | None = Field(None, description="its variant; without it the only one, k=10 or k=0.2")
     reference: str = Field("", description="for a stability measure: clean or undefended")
 

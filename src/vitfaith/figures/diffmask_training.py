@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from vitfaith.figures.data import FigureData, select, tidy
 from vitfaith.figures.draw import canvas, legend_above, wrap_titles
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import MARKERS, Style
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,8 +27,10 @@ PANELS = (
 class Trainings(Parameters):
     """Which trainings."""
 
-    models: tuple[str, ...] = Field((), description="models to show; empty: all")
-    methods: tuple[str, ...] = Field((), description="explainers to show; empty: all that were trained")
+    models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field(
+        (), description="explainers to show; empty: all that were trained"
+    )
 
 
 def rows(data: FigureData, parameters: Trainings) -> DataFrame:

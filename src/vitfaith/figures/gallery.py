@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
@@ -14,7 +14,7 @@ from vitfaith.figures.pictures import decode_map, decode_object, decode_pixels
 from vitfaith.figures.registry import figure
 from vitfaith.figures.sheet import HEADING, Sheet
 from vitfaith.figures.style import Style
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,13 +30,15 @@ COLUMNS = (*KEYS, *PICTURE, "target", "prediction", "prediction_probability", "s
 class Gallery(Parameters):
     """Which model, attack and smoothing."""
 
-    dataset: str | None = Field(None, description="dataset; without it the first one")
-    model: str | None = Field(None, description="model; without it the first one")
-    attack: str | None = Field(
+    dataset: Annotated[str | None, Ids("datasets")] = Field(None, description="dataset; without it the first one")
+    model: Annotated[str | None, Ids("models")] = Field(None, description="model; without it the first one")
+    attack: Annotated[str | None, Ids("attacks")] = Field(
         None, description="attack of the second and third column; without it pgd or the first one"
     )
-    smoothing: str | None = Field(None, description="smoothing of the third column; without it the first one")
-    methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
+    smoothing: Annotated[str | None, Ids("smoothings")] = Field(
+        None, description="smoothing of the third column; without it the first one"
+    )
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
     roles: tuple[str, ...] = Field((), description="best, median, worst; empty: all that the table has")
     classes: tuple[str, ...] = Field((), description="class names; empty: those of the dataset or model, else numbers")
     overlay: float = Field(0.0, ge=0, lt=1, description="weight of the grey image under the map; 0 shows the map alone")

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.data import CONDITION, FigureData, OneCondition, select, tidy
 from vitfaith.figures.draw import canvas, facets, wrap_titles
 from vitfaith.figures.heat import heat_panel
 from vitfaith.figures.names import decimal, natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
-from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,13 +28,9 @@ TITLES: dict[Level, str] = {
 }
 
 
-class Agreement(Parameters):
+class Agreement(OneCondition):
     """Which condition and level."""
 
-    attack: str = Field("clean", description="attack whose images are explained")
-    smoothing: str = Field("none", description="smoothing behind which they are explained")
-    datasets: tuple[str, ...] = Field((), description="datasets to show; empty: all")
-    models: tuple[str, ...] = Field((), description="models to show; empty: all")
     metrics: tuple[str, ...] = Field(
         (), description="metrics to show, with their variant as in the table ('saco k=10'); empty: all"
     )
@@ -50,10 +45,7 @@ def rows(data: FigureData, parameters: Agreement) -> DataFrame:
     frame = select(
         frame,
         "agreement",
-        attack=parameters.attack,
-        smoothing=parameters.smoothing,
-        dataset=parameters.datasets,
-        model=parameters.models,
+        **parameters.wanted(),
         level=parameters.levels,
     )
     if parameters.metrics:

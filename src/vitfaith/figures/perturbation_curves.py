@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from vitfaith.figures.draw import blank, canvas, count_text, facets, legend_abov
 from vitfaith.figures.names import natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +26,10 @@ COLUMNS = (*KEYS, "fraction", "quantity", *INTERVAL)
 class Curves(Selection):
     """Which curves; the clean, undefended condition unless others are named."""
 
-    attacks: tuple[str, ...] = Field(("clean",), description="attacks to show; empty: all")
-    smoothings: tuple[str, ...] = Field(("none",), description="smoothings to show; empty: all")
+    attacks: Annotated[tuple[str, ...], Ids("attacks")] = Field(("clean",), description="attacks to show; empty: all")
+    smoothings: Annotated[tuple[str, ...], Ids("smoothings")] = Field(
+        ("none",), description="smoothings to show; empty: all"
+    )
     curves: tuple[Literal["morf", "lerf"], ...] = Field(
         ("morf", "lerf"), min_length=1, description="orders of removal to show"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from vitfaith.figures.dodged import dodged_points
 from vitfaith.figures.draw import ZERO_LINE, metric_text
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 class ByCondition(Selection):
     """Which metric; all conditions unless some are named."""
 
-    metric: str = Field("saco", description="metric to show")
+    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to show")
     variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
-    directions: dict[str, Direction] = Field(
+    directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
         default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
     )
 

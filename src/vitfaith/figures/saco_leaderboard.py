@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.data import FigureData, metric_rows
+from vitfaith.figures.data import FigureData, OneCondition, metric_rows
 from vitfaith.figures.directions import ARROWS, Direction, direction_of
 from vitfaith.figures.draw import (
     ZERO_LINE,
@@ -23,37 +23,27 @@ from vitfaith.figures.draw import (
 from vitfaith.figures.names import decimal
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import BASELINE_COLOUR, Style, is_baseline
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-class Leaderboard(Parameters):
+class Leaderboard(OneCondition):
     """Which metric and condition."""
 
-    metric: str = Field("saco", description="metric to rank by")
+    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to rank by")
     variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
-    attack: str = Field("clean", description="attack whose images are explained")
-    smoothing: str = Field("none", description="smoothing behind which they are explained")
-    datasets: tuple[str, ...] = Field((), description="datasets to show; empty: all")
-    models: tuple[str, ...] = Field((), description="models to show; empty: all")
-    methods: tuple[str, ...] = Field((), description="methods to show; empty: all")
-    directions: dict[str, Direction] = Field(
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
+    directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
         default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
     )
 
 
 def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
     """One row per (dataset, model, method), the best first."""
-    wanted: dict[str, str | tuple[str, ...]] = {
-        "attack": parameters.attack,
-        "smoothing": parameters.smoothing,
-        "dataset": parameters.datasets,
-        "model": parameters.models,
-        "method": parameters.methods,
-    }
+    wanted = {**parameters.wanted(), "method": parameters.methods}
     frame = metric_rows(data, parameters.metric, parameters.variant, wanted=wanted)
     smallest_first = direction_of(parameters.metric, parameters.directions) == "lower"
     return frame.sort_values(

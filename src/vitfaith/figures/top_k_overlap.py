@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from vitfaith.figures.dodged import dodged_points
 from vitfaith.figures.names import number_in
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 class TopK(Selection):
     """Which size of the leading set and which reference."""
 
-    metric: str = Field("top_k_overlap", description="id of the stability measure")
+    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field(
+        "top_k_overlap", description="id of the stability measure"
+    )
     variant: str | None = Field(None, description="its variant; without it the only one, or k=0.1")
     reference: Literal["clean", "undefended"] = Field(
         "clean", description="clean: same smoothing without attack; undefended: neither attack nor smoothing"
     )
-    patches: dict[str, int] = Field(
+    patches: Annotated[dict[str, int], Ids("models")] = Field(
         default_factory=dict, description="model → patches of its maps, for the chance level of an absolute k"
     )
 

@@ -9,26 +9,27 @@ from torch import Tensor, nn
 
 
 class PassCounter:
-    """Counts images through ``network`` while the ``with`` block runs; the hook is removed at its end.
+    """Counts images through ``networks`` while the ``with`` block runs; the hooks are removed at its end.
 
     Attributes:
         forwards: images (rows of the first argument) that were passed forward.
         backwards: images whose output received a gradient.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, *networks: nn.Module) -> None:
+        self.networks = networks
         self.forwards = 0
         self.backwards = 0
 
     def __enter__(self) -> PassCounter:
-        self._handle = self.network.register_forward_hook(self._count)
+        self._handles = [network.register_forward_hook(self._count) for network in self.networks]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
 
     def _count(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         rows = len(inputs[0])

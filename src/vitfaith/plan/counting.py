@@ -8,7 +8,7 @@ network's size, so the stage's own code is asked, with a ViT of width 8 on the m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,8 @@ from vitfaith.models.passes import PassCounter
 from vitfaith.plan.jobs import Job
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES, entries_of, entry_of
+from vitfaith.registry import Parameters
+from vitfaith.score.fills import DiffusionParameters, settings_of_fill
 
 Passes = tuple[float, float]
 """Forward and backward passes of one image."""
@@ -39,13 +41,13 @@ FREE = ("shard", "stability", "certify", "tables", "figures", "page")
 class _Silent(nn.Module):
     """A denoiser's network that answers zeros."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, size: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(1))
         self.config = SimpleNamespace(
             in_channels=channels,
             out_channels=channels,
-            sample_size=None,
+            sample_size=size,
             block_out_channels=(1,),
             class_embed_type=None,
             num_class_embeds=None,
@@ -126,13 +128,28 @@ def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
 
 
 def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes:
+    from vitfaith.score import diffusion, placeholder
     from vitfaith.score.cost import forward_cost
 
     channels, height, width = classifier.input_shape
-    chosen = entries_of(spec["metrics"], "metrics").values()
-    metrics = [REGISTRIES["metrics"][name].implementation(parameters) for name, parameters in chosen]
-    cost = forward_cost(metrics, classifier.grid, (height, width), channels)
-    return float(cost.an_image + maps * cost.a_map), 0.0
+    silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
+    extras = {diffusion.EXTRA: silent, placeholder.EXTRA: torch.zeros(1)}
+
+    def forwards(chosen: Iterable[tuple[str, Parameters]]) -> int:
+        metrics = [REGISTRIES["metrics"][name].implementation(parameters) for name, parameters in chosen]
+        cost = forward_cost(metrics, classifier.grid, (height, width), channels, extras)
+        return cost.an_image + maps * cost.a_map
+
+    chosen = list(entries_of(spec["metrics"], "metrics").values())
+    total = forwards(chosen)
+    drawn: dict[DiffusionParameters, list[tuple[str, Parameters]]] = {}
+    for name, parameters in chosen:
+        fill = settings_of_fill(parameters)
+        if isinstance(fill, DiffusionParameters):
+            drawn.setdefault(fill, []).append((name, parameters))
+    for fill, users in drawn.items():  # each perturbed image, all but the clean one, is first drawn by the denoiser
+        total += (forwards(users) - 1) * fill.calls
+    return float(total), 0.0
 
 
 def passes_of(plan: Plan, job: Job) -> Passes | None:

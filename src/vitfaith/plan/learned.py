@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition
 from vitfaith.registries import REGISTRIES
+from vitfaith.score.fills import PlaceholderParameters, settings_of_fill
 
 if TYPE_CHECKING:
     from vitfaith.plan.plan import Plan
@@ -66,8 +67,8 @@ def placeholder_file(plan: Plan, condition: Condition) -> str | None:
 
 def placeholder_of(parameters: Any) -> str | None:
     """Id of the explainer whose placeholder a metric with these parameters fills with."""
-    fill = getattr(parameters, "filling", None)
-    return fill.parameters.explainer if fill is not None and fill.name == "diffmask_placeholder" else None
+    settings = settings_of_fill(parameters)
+    return settings.explainer if isinstance(settings, PlaceholderParameters) else None
 
 
 def trained(plan: Plan) -> list[tuple[str, str]]:

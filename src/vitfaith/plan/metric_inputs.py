@@ -1,11 +1,13 @@
-"""What metrics read beside images and maps: the response bank, segmentations, a learned placeholder."""
+"""What metrics read beside images and maps: the response bank, segmentations, a learned placeholder, a denoiser."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition, artifact
 from vitfaith.plan.learned import placeholder_file
 from vitfaith.registries import REGISTRIES
@@ -31,6 +33,23 @@ def bank_masks(plan: Plan, dataset: str, model: str, attack: str) -> list[dict[s
     """What the response bank of an attacked dataset holds: masks do not depend on the smoothing behind them."""
     wanted = [c for c in plan.conditions if (c.dataset, c.model, c.attack) == (dataset, model, attack)]
     return _masks(plan, sorted({id_ for condition in wanted for id_ in plan.metrics(condition)}))
+
+
+@cache
+def infilled(plan: Plan, condition: Condition) -> str | None:
+    """A metric of this condition whose fill is drawn by a denoiser, None where there is none; all smoothings without one.
+
+    Raises:
+        ConfigError: metrics name several denoisers.
+    """
+    wanted = [c for c in plan.conditions if condition in (c, replace(c, smoothing=""))]
+    users = {plan.denoiser_id("metrics", id_): id_ for c in wanted for id_ in sorted(plan.metrics(c), reverse=True)}
+    users.pop(None, None)
+    if len(users) > 1:
+        raise ConfigError(
+            f"metrics {', '.join(sorted(users.values()))}: their fills name several denoisers; give each an experiment of its own"
+        )
+    return next(iter(users.values()), None)
 
 
 @cache

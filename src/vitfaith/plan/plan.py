@@ -17,6 +17,7 @@ from vitfaith.plan.condition import Condition, artifact
 from vitfaith.plan.conditions import asked_in, conditions, experiment_conditions
 from vitfaith.plan.specs import SPECS
 from vitfaith.registries import REGISTRIES
+from vitfaith.score.fills import settings_of_fill
 from vitfaith.shard.subset import shard_count, shard_name
 
 USED: dict[str, dict[str, str]] = {
@@ -165,20 +166,23 @@ class Plan:
         recipe = self.study.models[model].training
         return [] if recipe is None or recipe.start_from is None else [str(recipe.start_from)]
 
-    def denoiser_id(self, section: str, id_: str) -> str | None:
-        """Id of the denoiser that a smoothing or attack uses, None where it uses none."""
-        name: str | None = getattr(getattr(self.study, section)[id_].parameters, "denoiser", None)
+    def denoiser_id(self, section: str, id_: str | None) -> str | None:
+        """Id of the denoiser that a smoothing, an attack or the fill of a metric uses, None where it uses none."""
+        if id_ is None:
+            return None
+        parameters = getattr(self.study, section)[id_].parameters
+        name: str | None = getattr(settings_of_fill(parameters) or parameters, "denoiser", None)
         return name
 
-    def denoiser(self, section: str, id_: str) -> str | None:
-        """The denoiser folder, checkpoint or hub id that a smoothing or attack uses, None where it uses none."""
+    def denoiser(self, section: str, id_: str | None) -> str | None:
+        """The denoiser folder, checkpoint or hub id of that denoiser, None where none is used."""
         name = self.denoiser_id(section, id_)
         if name is None:
             return None
         path = self.study.denoisers[name].path
         return f"{self.results}/train/denoiser/{name}" if path == "trained" else str(path)
 
-    def denoiser_files(self, section: str, id_: str) -> list[str]:
+    def denoiser_files(self, section: str, id_: str | None) -> list[str]:
         """The files of that denoiser that count as input; none of a model of the hub."""
         name, path = self.denoiser_id(section, id_), self.denoiser(section, id_)
         if name is None or path is None:

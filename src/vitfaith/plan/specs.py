@@ -10,7 +10,7 @@ from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.conditions import experiment_conditions
 from vitfaith.plan.learned import diffmask_spec, explainer_spec, trainings
-from vitfaith.plan.metric_inputs import bank_masks
+from vitfaith.plan.metric_inputs import bank_masks, infilled
 from vitfaith.registries import REGISTRIES
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
 def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
     name = plan.denoiser_id(section, id_)
     return {} if name is None else {"denoiser": plan.study.denoisers[name].spec()}
+
+
+def _infill_spec(plan: Plan, condition: Condition) -> dict[str, Any]:
+    user = infilled(plan, condition)
+    return {} if user is None else _denoiser_spec(plan, "metrics", user)
 
 
 def _traits(plan: Plan, metric: str) -> Mapping[str, Any]:
@@ -95,19 +100,21 @@ def bank_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> 
         "model": _model_spec(plan, model),
         "precision": plan.study.models[model].precision,
         "masks": bank_masks(plan, dataset, model, attack),
+        **_infill_spec(plan, Condition(dataset, model, attack, "")),
     }
 
 
 def score_spec(
     plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
 ) -> dict[str, Any]:
-    """Model and metrics."""
-    metrics = plan.metrics(Condition(dataset, model, attack, smoothing))
+    """Model and metrics, and the denoiser that a fill draws from."""
+    condition = Condition(dataset, model, attack, smoothing)
     return {
         "seed": plan.study.seed,
         "model": _model_spec(plan, model),
         "precision": plan.study.models[model].precision,
-        "metrics": _instances(plan, "metrics", metrics),
+        "metrics": _instances(plan, "metrics", plan.metrics(condition)),
+        **_infill_spec(plan, condition),
     }
 
 

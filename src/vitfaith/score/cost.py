@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -27,6 +28,11 @@ class Cost:
 class _Counter(Engine):
     """Answers every request with NaN and counts the images that it would have been asked about."""
 
+    def answer(self, requests: Iterable[Any]) -> dict[object, Response]:
+        """Responses without a network, so nothing in it is prepared."""
+        wanted = list(dict.fromkeys(requests))
+        return self._answer(wanted) if wanted else {}
+
     def _run(self, segments: Sequence[Segment]) -> list[Response]:
         answers = []
         for segment in segments:
@@ -42,10 +48,17 @@ def cloudy_image(size: tuple[int, int], channels: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(clouds, size, mode="bilinear")
 
 
-def forward_cost(metrics: Iterable[Metric], grid: tuple[int, int], size: tuple[int, int], channels: int = 3) -> Cost:
+def forward_cost(
+    metrics: Iterable[Metric],
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    channels: int = 3,
+    extras: Mapping[str, Any] | None = None,
+) -> Cost:
     """Forward passes that ``metrics`` together cost for maps on ``grid`` of images of ``size`` (height, width).
 
-    Superpixels are counted on a cloudy random image; their number differs a little between images.
+    Superpixels are counted on a cloudy random image; their number differs a little between images. ``extras`` are what
+    fills ask for; they are not called.
     """
     chosen = list(metrics)
     generator = torch.Generator().manual_seed(0)
@@ -64,6 +77,7 @@ def forward_cost(metrics: Iterable[Metric], grid: tuple[int, int], size: tuple[i
             maps[:, :number],
             usable,
             labels=torch.zeros(1, dtype=torch.int64),
+            extras=dict(extras or {}),
         )
         counter = _Counter(context, 1)
         counter.answer(request for metric in chosen for request in metric.requests(context))

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from vitfaith.errors import ConfigError, InputError, did_you_mean
 from vitfaith.lazy import torch
-from vitfaith.registry import Parameters, Registry
-from vitfaith.rng import normal, uniform
+from vitfaith.registry import Ids, Parameters, Registry
+from vitfaith.rng import generator, normal, uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     image of the context each row is."""
 
 FILLS: Registry = Registry("fill")
-FillChoice = str | dict[str, str | int | float]
+FillChoice = Annotated[
+    str | dict[str, str | int | float], Field(description="what removed pixels become; section `fill` has the choice")
+]
 """How a parameter names a fill: "blur", or {"name": "blur", "sigma": 3}."""
 
 F = TypeVar("F", bound="Callable[..., Tensor | Imputer]")
@@ -37,6 +39,12 @@ F = TypeVar("F", bound="Callable[..., Tensor | Imputer]")
 def fill(name: str, *, citation: str = "", parameters: type[Parameters] = Parameters) -> Callable[[F], F]:
     """Register ``function(context, parameters) -> Tensor | Imputer`` under ``name``."""
     return FILLS.register(name, parameters=parameters, citation=citation)
+
+
+def settings_of_fill(parameters: object) -> Parameters | None:
+    """The settings of the fill that a metric's parameters name, None where they name none."""
+    named: Fill | None = getattr(parameters, "filling", None)
+    return None if named is None else named.parameters
 
 
 @dataclass(frozen=True)
@@ -75,14 +83,14 @@ def resolve_fill(choice: FillChoice | Mapping[str, str | int | float]) -> Fill:
 class BlurParameters(Parameters):
     """Width of the Gaussian, in pixels (RISE: σ 5 on 224-pixel images, kernel of 11 pixels)."""
 
-    sigma: float = Field(5.0, gt=0)
-    kernel: int = Field(11, ge=1)
+    sigma: float = Field(5.0, gt=0, description="standard deviation, pixels")
+    kernel: int = Field(11, ge=1, description="width of the kernel, pixels")
 
 
 class NoiseParameters(Parameters):
     """Which of several independent draws to use."""
 
-    draw: int = Field(0, ge=0)
+    draw: int = Field(0, ge=0, description="which of several independent fields")
 
 
 class ImputationParameters(Parameters):
@@ -92,20 +100,40 @@ class ImputationParameters(Parameters):
     7e-3 at most).
     """
 
-    noise: float = Field(0.01, ge=0)
-    tolerance: float = Field(1e-4, gt=0)
+    noise: float = Field(0.01, ge=0, description="standard deviation of the noise, in [0, 1] pixel units")
+    tolerance: float = Field(1e-4, gt=0, description="relative residual at which the solver stops")
 
 
 class PlaceholderParameters(Parameters):
     """Whose placeholder: the id of an explainer that names a trained DiffMask."""
 
-    explainer: str = "diffmask"
+    explainer: Annotated[str, Ids("explainers")] = Field("diffmask", description="id of an explainer with a DiffMask")
+
+
+class DiffusionParameters(Parameters):
+    """Which denoiser draws the removed pixels, and how often it is called: steps × resamples times a perturbed image."""
+
+    denoiser: Annotated[str, Ids("denoisers")] = Field(description="id of an entry of the section denoisers")
+    steps: int = Field(10, ge=1, description="noise levels, evenly spread over the schedule (RePaint: 250)")
+    resamples: int = Field(
+        4, ge=1, description="times that each step is taken (RePaint: 10); with 1, removed pixels do not fit the others"
+    )
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="ancestral, as RePaint's, or ddim")
+    size: Literal["image", "network"] = Field(
+        "image", description="image: the U-Net runs at the image's size; network: resized to its own, and back"
+    )
+    draw: int = Field(0, ge=0, description="which of several independent in-fills")
+
+    @property
+    def calls(self) -> int:
+        """Network calls for each perturbed image."""
+        return self.steps * self.resamples
 
 
 class GivenParameters(Parameters):
     """Name of the in-fill among the extra inputs."""
 
-    key: str = "infill"
+    key: str = Field("infill", description="key of evaluate(extras=…)")
 
 
 @fill("image_mean", citation="Wu et al., 2024 (SaCo)")
@@ -156,6 +184,33 @@ def noisy_linear(context: ScoreContext, parameters: ImputationParameters) -> Imp
     def impute(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
         filled = impute_linear(images, removed, parameters.tolerance)
         return torch.where(removed[:, None], filled + parameters.noise * field[index], images)
+
+    return impute
+
+
+@fill(
+    "diffusion",
+    citation="Lugmayr et al., 2022 (RePaint); Chang et al., 2019 (generative in-fill)",
+    parameters=DiffusionParameters,
+)
+def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer:
+    """What a denoiser of the study draws there, given the pixels that stay; the same noise for every mask of an image."""
+    from vitfaith.denoise.smooth import keyed_noise
+    from vitfaith.score.diffusion import EXTRA, infill, working_size
+
+    denoiser = context.extras.get(EXTRA)
+    if denoiser is None:
+        raise InputError(f"fill 'diffusion': there is no denoiser; pass one to evaluate(extras={{'{EXTRA}': …}})")
+    channels, height, width = context.images.shape[1:]
+    shape = (channels, *working_size(denoiser, (channels, height, width), parameters))
+
+    def impute(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
+        shown, row = index.unique(return_inverse=True)
+        sources = [
+            generator(context.seed, context.image_ids[i], "fill-diffusion", parameters.draw) for i in shown.tolist()
+        ]
+        draw, like = keyed_noise(sources), images.new_empty((len(shown), *shape))
+        return infill(denoiser, images.float(), removed, lambda: draw(like)[row], parameters).to(images)
 
     return impute
 

@@ -19,6 +19,7 @@ from vitfaith.errors import ArtifactError
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of
+from vitfaith.score.diffusion import infill_extras
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.placeholder import EXTRA
 from vitfaith.score.truth import read_truth
@@ -36,6 +37,7 @@ def run_score(
     bank: Path | None = None,
     truth: Path | None = None,
     placeholder: Path | None = None,
+    denoiser: str | None = None,
     device: str,
     batch_size: int,
 ) -> None:
@@ -45,6 +47,7 @@ def run_score(
         bank: answers to the masks that the metrics share; without it the masks are evaluated here.
         truth: shard with segmentations, for metrics that need them. Images without one get flagged rows.
         placeholder: DiffMask whose placeholder a fill takes.
+        denoiser: folder, checkpoint or hub id of the denoiser that a fill draws from.
 
     Raises:
         ArtifactError: the maps are of other images than the shard, or on another grid than the model's; the bank or the
@@ -72,7 +75,8 @@ def run_score(
     extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
     if placeholder is not None:
         extras[EXTRA] = load_diffmask(placeholder, classifier).placeholder
-    with PassCounter(classifier.backbone) as passes:
+    infill = infill_extras(spec, denoiser, device)
+    with PassCounter(classifier.backbone, *(d.network for d in infill.values())) as passes:
         result = evaluate(
             classifier,
             pixels,
@@ -84,7 +88,7 @@ def run_score(
             seed=spec["seed"],
             batch_size=batch_size,
             truth=masks,
-            extras=extras,
+            extras=extras | infill,
             precision=spec["precision"],
         )
     facts = provenance("score", spec, code, device=device, dtype=spec["precision"], forwards=passes.forwards)

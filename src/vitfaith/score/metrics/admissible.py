@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
 from vitfaith.lazy import torch
-from vitfaith.registry import Parameters
+from vitfaith.registry import Ids, Parameters
 from vitfaith.score.metrics.base import Answers, Metric, ScoreContext, metric
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class AdmissibleParameters(Parameters):
     """How a map becomes a mask."""
 
     threshold: float = Field(0.5, description="a patch belongs to the mask where its value is larger")
-    masks: tuple[str, ...] = Field(
+    masks: Annotated[tuple[str, ...], Ids("explainers")] = Field(
         (),
         description="ids of explainers whose maps are masks already: compared with the threshold as they are. All other "
         "maps are scaled onto [0, 1] image by image",

@@ -1,0 +1,43 @@
+"""Whether parameters that name entries of other sections name ones that exist, where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.registry import Parameters, named_ids
+from vitfaith.score.fills import settings_of_fill
+
+if TYPE_CHECKING:
+    from vitfaith.config.load import Study
+
+_SECTIONS = ("attacks", "smoothings", "explainers", "metrics", "stability", "sanity", "certificates")
+
+
+def check_named(study: Study) -> None:
+    """Raise :class:`ConfigError` for a name in a parameter marked by :class:`~vitfaith.registry.Ids` that is in no section."""
+    for section in _SECTIONS:
+        for id_, item in getattr(study, section).items():
+            for where, parameters in (("", item.parameters), (".fill", settings_of_fill(item.parameters))):
+                if parameters is not None:
+                    _check(parameters, study, f"{section}.{id_}{where}", "section ")
+
+
+def check_figures(study: Study) -> None:
+    """Raise :class:`ConfigError` for a figure that names, be it by default, what its experiment does not have.
+
+    It would be drawn last, and then fail.
+    """
+    for name, experiment in study.experiments.items():
+        for id_ in experiment.figures:
+            _check(study.figures[id_].parameters, experiment, f"figures.{id_}", f"experiments.{name}.")
+
+
+def _check(parameters: Parameters, there: object, where: str, place: str) -> None:
+    for key, ids, sections in named_ids(parameters):
+        found: Collection[str] = [id_ for section in sections for id_ in getattr(there, section)]
+        for id_ in ids:
+            if id_ not in found:
+                hint = did_you_mean(id_, found)
+                raise ConfigError(f"{where}.{key}: '{id_}' is not in {place}{', '.join(sections)}{hint}")
