@@ -18,6 +18,7 @@ rule tables:
             "attacks.parquet",
             "smoothings.parquet",
             "trainings.parquet",
+            "pairs.parquet",
             "certified.csv",
             "summary.parquet",
             "summary.csv",

@@ -286,6 +286,30 @@ def make_trainings() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def make_pairs(count: int = 10) -> pd.DataFrame:
+    first, second = np.triu_indices(count, 1)
+    parts = []
+    for model, attack, smoothing, method in cells():
+        skill = METHODS[method] * condition_effect(model, attack, smoothing)
+        broken = 0.5 - 0.5 * skill * (second - first) / count
+        gap = (second - first) / (second - first).sum()
+        keys = dict(zip(KEYS, ("fashion_mnist", model, attack, smoothing, method), strict=True))
+        parts.append(
+            pd.DataFrame(
+                {
+                    **keys,
+                    "variant": "patch image_mean k=10",
+                    "first": first + 1,
+                    "second": second + 1,
+                    "broken": broken,
+                    "contribution": gap * (1 - 2 * broken),
+                    "n": IMAGES,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
 def make_certificates() -> pd.DataFrame:
     draw = np.random.default_rng(4)
     parts = []
@@ -359,6 +383,7 @@ def make_data() -> FigureData:
         attacks=make_attacks(),
         smoothings=make_smoothings(),
         trainings=make_trainings(),
+        pairs=make_pairs(),
     )
 
 

@@ -137,6 +137,7 @@ CURVES = pa.schema(
         pa.field("log_probability", pa.float32(), nullable=False),
         pa.field("kl", pa.float32(), nullable=False),  # KL(clean distribution ‖ this one), nats
         pa.field("prediction", pa.int32(), nullable=False),
+        pa.field("salience", pa.float32()),  # of the group, in the unit of the map; null for "morf" and "lerf"
     ]
 )
 

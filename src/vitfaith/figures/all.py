@@ -21,5 +21,6 @@ from vitfaith.figures import (  # noqa: F401
     saco_by_condition_heatmap,
     saco_by_groups,
     saco_leaderboard,
+    saco_pairs,
     top_k_overlap,
 )

@@ -64,6 +64,8 @@ class FigureData:
         smoothings: one row per smoothing: kind, mode, sigma, samples.
         trainings: one row per (model, method, step) of the training of a learned explainer: its margin, and the columns of
             :data:`vitfaith.diffmask.log.LOG`.
+        pairs: one row per (condition, method, variant, first, second): pairs of SaCo's groups, see
+            :func:`vitfaith.tables.pairs.pair_table`.
     """
 
     summary: DataFrame | None = None
@@ -79,6 +81,7 @@ class FigureData:
     attacks: DataFrame | None = None
     smoothings: DataFrame | None = None
     trainings: DataFrame | None = None
+    pairs: DataFrame | None = None
 
     @classmethod
     def names(cls) -> list[str]:

@@ -28,6 +28,7 @@ Table = Literal[
     "attacks",
     "smoothings",
     "trainings",
+    "pairs",
 ]
 """What a figure may read; each is one file ``{table}.parquet`` of an experiment."""
 

@@ -23,6 +23,7 @@ from vitfaith.score.metrics.base import Metric, Response, ScoreContext
 from vitfaith.score.plan import Curve, Groups
 from vitfaith.score.precision import Precision
 from vitfaith.score.registry import METRICS
+from vitfaith.score.saco import map_salience
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,9 @@ def _curve_rows(context: ScoreContext, request: Curve | Groups, response: Respon
             column(response.log_probability, np.float32),
             column(response.kl, np.float32),
             column(response.prediction, np.int32),
+            column(map_salience(context, request), np.float32)
+            if isinstance(request, Groups)
+            else pa.nulls(len(image), pa.float32()),
         ],
         schema=CURVES,
     )

@@ -19,6 +19,7 @@ from vitfaith.tables.certified import certified_summary
 from vitfaith.tables.collect import CONDITION, collect
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.gallery import gallery_table
+from vitfaith.tables.pairs import pair_table
 from vitfaith.tables.pooled import KEYS, pooled_summary
 from vitfaith.tables.smoothings import smoothing_table
 from vitfaith.tables.trainings import training_table
@@ -61,7 +62,7 @@ def as_scores(sanity: pd.DataFrame) -> pd.DataFrame:
 def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> None:
     """Write the tables of an experiment below ``out``.
 
-    ``scores``, ``stability`` and ``predictions`` keep one row an image, as does ``sanity``; ``curves`` is averaged over images; ``summary``
+    ``scores``, ``stability`` and ``predictions`` keep one row an image, as does ``sanity``; ``curves`` is averaged over images, ``pairs`` tells which pairs of groups break SaCo; ``summary``
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
@@ -111,6 +112,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(sanity.reset_index(drop=True), out / "sanity.parquet")
     write_frame(predictions.reset_index(drop=True), out / "predictions.parquet")
     write_frame(pd.concat(means, ignore_index=True), out / "curves.parquet")
+    write_frame(pair_table(curves), out / "pairs.parquet")
     write_frame(gallery_table(spec, results, scores), out / "gallery.parquet")
     write_frame(summary, out / "summary.parquet")
     write_frame(summary, out / "summary.csv")

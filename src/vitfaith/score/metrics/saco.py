@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 
-from vitfaith.lazy import torch
 from vitfaith.score.metrics.base import Answers, Metric, ScoreContext, metric
 from vitfaith.score.metrics.common import LevelParameters
 from vitfaith.score.plan import Clean, Groups
@@ -15,7 +14,6 @@ from vitfaith.score.plan import Clean, Groups
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAPS_AT_ONCE = 64
 CITATION = "Wu et al., On the Faithfulness of Vision Transformer Explanations, CVPR 2024"
 
 
@@ -45,23 +43,14 @@ class _Saco(Metric[SacoParameters]):
     def _read(
         self, context: ScoreContext, responses: Answers, formula: Callable[[Tensor, Tensor], Tensor]
     ) -> dict[str, Tensor]:
-        from vitfaith.score.ranking import upsample
-        from vitfaith.score.saco import group_salience
+        from vitfaith.score.saco import map_salience
 
-        p = self.parameters
-        maps = (context.fine_maps if p.level == "pixel" else context.maps).flatten(0, 1)
-        size = context.images.shape[2:]
         clean = responses[Clean()].probability[:, None, None]
         values = {}
-        for count in p.groups:
-            drops = clean - responses[Groups(count, p.features, p.filling)].probability
-            salience = torch.cat(  # in parts: 1000 pixel maps in float64 would take 0.4 GB, several times
-                [
-                    group_salience((upsample(part, size) if p.level == "pixel" else part).flatten(1), count)
-                    for part in maps.split(MAPS_AT_ONCE)
-                ]
-            )
-            values[f"k={count}"] = formula(salience.unflatten(0, drops.shape[:2]), drops)
+        for request in self.requests(context)[1:]:
+            assert isinstance(request, Groups)
+            drops = clean - responses[request].probability
+            values[f"k={request.count}"] = formula(map_salience(context, request), drops)
         return values
 
 

@@ -1,0 +1,48 @@
+"""Which pairs of groups break SaCo: the pair matrix of every image, averaged over images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from vitfaith.tables.collect import CONDITION
+
+KEYS = [*CONDITION, "method", "variant"]
+COLUMNS = [*KEYS, "first", "second", "broken", "contribution", "n"]
+
+
+def pair_table(curves: pd.DataFrame) -> pd.DataFrame:
+    """One row per (condition, method, variant, pair of groups) with columns first < second, 1 the most salient group.
+
+    ``broken``: share of images on which the more salient group causes the smaller drop, of those on which the two differ in
+    salience; NaN where none does. ``contribution``: mean over images of ±(s_i − s_j) / Σ (s_i − s_j); over all pairs these
+    add up to the mean of SaCo. ``n``: images, without those whose map is constant or could not be scored.
+
+    Args:
+        curves: rows of schema ``CURVES`` with the condition's columns.
+    """
+    groups = curves[curves.curve == "groups"]
+    parts = [
+        _pairs(part).assign(**dict(zip(KEYS, map(str, key), strict=True)))
+        for key, part in groups.groupby(KEYS, observed=True)
+    ]
+    return pd.concat([p[COLUMNS] for p in parts] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
+
+
+def _pairs(part: pd.DataFrame) -> pd.DataFrame:
+    count = part.step.nunique()
+    ordered = part.sort_values(["image_id", "step"])
+    salience, probability = (ordered[c].to_numpy(float).reshape(-1, count) for c in ("salience", "probability"))
+    first, second = np.triu_indices(count, 1)
+    gap = salience[:, first] - salience[:, second]
+    broken = probability[:, first] > probability[:, second]  # the drop is the smaller one; the clean answer cancels
+    total = gap.sum(1)
+    known = np.isfinite(total) & (total > 0) & np.isfinite(probability).all(1)
+    gap, broken, total = gap[known], broken[known], total[known]
+    different = gap > 0
+    with np.errstate(invalid="ignore"):
+        share = np.where(different, broken, False).sum(0) / different.sum(0)
+        contribution = (np.where(broken, -gap, gap) / total[:, None]).sum(0) / len(gap)
+    return pd.DataFrame(
+        {"first": first + 1, "second": second + 1, "broken": share, "contribution": contribution, "n": len(gap)}
+    )
