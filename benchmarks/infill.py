@@ -1,0 +1,75 @@
+"""How well the diffusion in-fill fits what stays, for steps × resamples, and what it costs; default study's images and denoiser.
+
+Run:  uv run python -m benchmarks.infill [--images 64] [--out infill.png]
+Half of the 4 × 4 patches of each image are removed at random. Prints the error at removed pixels (root mean square, in [0, 1]), the
+share of images that a classifier puts into the same class as the whole image, and milliseconds an image; a constant fill beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vitfaith.config.load import load_study, read_yaml
+from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.smooth import keyed_noise
+from vitfaith.models.forward import forward_in_batches
+from vitfaith.models.load import load_classifier
+from vitfaith.rng import generator
+from vitfaith.score.diffusion import infill
+from vitfaith.score.fills import DiffusionParameters
+from vitfaith.shard.stage import open_source
+
+SETTINGS = [(10, 1), (40, 1), (10, 2), (10, 4), (10, 10), (20, 2), (5, 4), (50, 10)]
+
+
+def main() -> None:
+    """Read the command line and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--out", type=Path, help="picture of the first eight images under each setting")
+    given = parser.parse_args()
+    study = load_study(read_yaml(Path("config/config.yaml")))
+    pixels = open_source(study.datasets["fashion_mnist"][0].spec()).read(np.arange(given.images))
+    images = torch.from_numpy(pixels.copy()).float() / 255
+    patches = torch.rand(len(images), 7, 7, generator=torch.Generator().manual_seed(0)) < 0.5
+    removed = patches.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    denoiser = Denoiser.load(Path("resources/denoisers/fashion_mnist"))
+    model = study.models["vit_patch4"]
+    classifier = load_classifier(model.model_dump(), Path(str(model.weights)))
+    clean = forward_in_batches(classifier, images, 64).argmax(1)
+    shown = [images, torch.where(removed[:, None], 0.5, images)]
+
+    def line(name: str, calls: int, filled: Tensor, seconds: float) -> None:
+        error = float((filled - images)[removed[:, None]].square().mean().sqrt())
+        same = float((forward_in_batches(classifier, filled, 64).argmax(1) == clean).float().mean())
+        print(f"| {name} | {calls} | {error:.3f} | {same:.2f} | {1000 * seconds / len(images):.0f} |", flush=True)
+
+    print(f"{len(images)} images\n| fill | calls | error | same class | ms |\n" + "|---" * 5 + "|")
+    mean = images.mean((1, 2, 3), keepdim=True)
+    line("image mean", 0, torch.where(removed[:, None], mean, images), 0)
+    for sampler in ("ancestral", "ddim"):
+        for steps, resamples in SETTINGS:
+            parameters = DiffusionParameters(denoiser="", steps=steps, resamples=resamples, sampler=sampler)  # type: ignore[arg-type]
+            draw = keyed_noise([generator(study.seed, str(i), "benchmark") for i in range(len(images))])
+            with torch.inference_mode():
+                start = time.perf_counter()
+                filled = infill(denoiser, images, removed, lambda draw=draw: draw(images), parameters)  # type: ignore[misc]
+                seconds = time.perf_counter() - start
+            line(f"{sampler}, {steps} steps × {resamples}", parameters.calls, filled, seconds)
+            shown.append(filled)
+    if given.out:
+        rows = torch.cat([torch.cat(list(row[:8, 0]), 1) for row in shown])
+        Image.fromarray((rows.numpy() * 255).astype("uint8")).resize((rows.shape[1] * 3, rows.shape[0] * 3), 0).save(
+            given.out
+        )
+
+
+if __name__ == "__main__":
+    main()
