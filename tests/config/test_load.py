@@ -17,6 +17,7 @@ from vitfaith.config.load import load_study, parse_fractions, read_yaml
 from vitfaith.config.reference import reference_text
 from vitfaith.config.schema import schema_text
 from vitfaith.errors import ConfigError
+from vitfaith.plan.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,6 +83,18 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (_set("datasets", "fashion_mnist", "images", value=0), r"datasets\.fashion_mnist\.images"),
         (_set("seed", value="one"), "seed: expected an integer"),
+        (
+            _set("figures", "saco_leaderboard", value={"metric": "sako"}),
+            r"figures\.saco_leaderboard\.metric: 'sako' is not in experiments\.fashion_mnist\.metrics, .*'saco'\?\)",
+        ),
+        (
+            _set("figures", "gallery", value={"smoothing": "dss"}),
+            r"figures\.gallery\.smoothing: 'dss' is not in experiments\.fashion_mnist\.smoothings",
+        ),
+        (
+            _set("metrics", "admissible_mask", value={"masks": ["diffmsk"]}),
+            r"metrics\.admissible_mask\.masks: 'diffmsk' is not in section explainers \(did you mean 'diffmask'\?\)",
+        ),
         (_set("attacks", value={"pgd": {}}), r"experiments\.fashion_mnist\.attacks: 'clean' is not in section attacks"),
         (_set("explainers", "Big Name", value={}), r"explainers\.Big Name: ids become folder names"),
     ],
@@ -93,6 +106,21 @@ def test_mistakes_name_the_key_and_the_way_out(
     with pytest.raises(ConfigError) as error:
         load_study(raw)
     assert re.search(message, str(error.value)), str(error.value)
+
+
+def test_a_figure_knows_what_is_better_of_a_metric_under_an_id_of_your_own(raw: dict[str, Any]) -> None:
+    raw["metrics"]["mine"] = {"metric": "deletion_auc", "steps": 7}
+    raw["figures"]["saco_leaderboard"] = {"metric": "mine"}
+    raw["experiments"]["fashion_mnist"]["metrics"].append("mine")
+
+    def directions(figure: str) -> Any:
+        spec = Plan(load_study(raw)).spec("figures", {"experiment": "fashion_mnist", "figure": figure})
+        return json.loads(spec)["figure"]["directions"]
+
+    assert directions("saco_leaderboard") == directions("beats_random") == {"mine": "lower"}
+    assert directions("critical_difference") == {}
+    raw["figures"]["saco_leaderboard"]["directions"] = {"mine": "higher"}
+    assert directions("saco_leaderboard") == {"mine": "higher"}
 
 
 def test_trained_weights_need_a_recipe(raw: dict[str, Any]) -> None:

@@ -185,8 +185,25 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
 
 def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
     """A figure, the style, and the seed for the caption."""
+    item = plan.study.figures[figure]
+    spec = item.spec()
+    if "directions" in spec:
+        spec["directions"] = _directions(plan, experiment, item.parameters) | spec["directions"]
     style = plan.study.style.style.model_dump(mode="json")
-    return {"figure": plan.study.figures[figure].spec(), "style": style, "seed": plan.study.seed}
+    return {"figure": spec, "style": style, "seed": plan.study.seed}
+
+
+def _directions(plan: Plan, experiment: str, figure: Any) -> dict[str, str]:
+    """Id → what is better, for the ids of metrics and measures that a figure shows, where they are not registered names."""
+    asked = plan.study.experiments[experiment]
+    shown = [figure.metric] if hasattr(figure, "metric") else figure.metrics or [*asked.metrics, *asked.stability]
+    found = {}
+    for section in ("metrics", "stability"):
+        items = getattr(plan.study, section)
+        for id_ in shown:
+            if id_ in items and id_ != items[id_].name:
+                found[id_] = REGISTRIES[section][items[id_].name].traits["direction"]
+    return found
 
 
 def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:
