@@ -116,3 +116,48 @@ def test_a_network_gives_the_same_logits_and_has_no_trace_afterwards(images: Ten
     with pytest.raises(ZeroDivisionError), quick_linear_layers(vit):
         raise ZeroDivisionError
     assert not any("forward" in module.__dict__ for module in vit.modules())
+
+
+@needs_onednn
+def test_gradients_are_those_of_the_formula() -> None:
+    """First and second derivatives in the inputs, against torch in float64; the weights get none and ask for none."""
+    weight, offset = layer(12, 9)
+    x = torch.randn(7, 12, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    double = x.detach().double().requires_grad_()
+    found = linear(x, weight, offset, gelu=True)
+    expected = functional.gelu(functional.linear(double, weight.double(), None if offset is None else offset.double()))
+    assert type(linear(x, weight, offset).grad_fn).__name__ == "_LinearBackward"
+    for first, second in ((found, x), (expected, double)):
+        (gradient,) = torch.autograd.grad((first**2).sum(), second, create_graph=True)
+        (twice,) = torch.autograd.grad((gradient**3).sum(), second)
+        if first is found:
+            ours = gradient.detach(), twice
+    torch.testing.assert_close(ours[0].double(), gradient.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours[1].double(), twice, rtol=1e-4, atol=1e-3)
+
+
+def test_weights_that_are_trained_get_their_gradients() -> None:
+    weight, offset = (None if t is None else t.requires_grad_() for t in layer(12, 9))
+    assert weight is not None
+    assert offset is not None
+    x = torch.randn(7, 12, requires_grad=True)
+    for gradients in (linear, functional.linear):
+        found = torch.autograd.grad((gradients(x, weight, offset) ** 2).sum(), [x, weight, offset])
+        if gradients is linear:
+            ours = found
+    assert all(torch.equal(a, b) for a, b in zip(ours, found, strict=True))
+
+
+@needs_onednn
+def test_a_gradient_does_not_depend_on_the_rest_of_the_batch(images: Tensor) -> None:
+    vit = tiny_vit()
+    for p in vit.parameters():
+        p.requires_grad_(False)
+
+    def gradient(batch: Tensor) -> Tensor:
+        batch = batch.clone().requires_grad_()
+        with quick_linear_layers(vit):
+            score = vit(batch)[:, 1].sum()
+        return torch.autograd.grad(score, batch)[0]
+
+    torch.testing.assert_close(gradient(images)[:1], gradient(images[:1]), rtol=1e-5, atol=1e-8)

@@ -18,6 +18,7 @@ from vitfaith.attack.storage import distances, pixel_lattice, to_lattice
 from vitfaith.attack.victim import Logits, undisturbed
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.linear import quick_linear_layers
 from vitfaith.registry import Entry, Parameters
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def attack_images(
         raise ConfigError(f"eps = {bound.eps:g} reaches every image; the l2 radius is in [0,1] pixel units")
     step = max(1, batch_size) if entry.traits["batched"](settings) else 1
     stored, predictions = [torch.empty(0, *clean.shape[1:], dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
-    with undisturbed(classifier), torch.inference_mode(False):
+    with undisturbed(classifier), torch.inference_mode(False), quick_linear_layers(classifier):
         for start in range(0, len(clean), step):
             rows = slice(start, start + step)
             ids = list(image_ids[rows])

@@ -16,6 +16,7 @@ from vitfaith.attribute.recorder import Recorder
 from vitfaith.attribute.registry import Need
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.linear import quick_linear_layers
 
 ATTENTION_NEEDS = frozenset({"attention", "attention_gradient", "attention_scores", "value", "layer_scores"})
 BLOCK_NEEDS = ATTENTION_NEEDS | {"hidden", "hidden_gradient"}
@@ -82,7 +83,10 @@ def _run(
 ) -> Capture:
     """Both passes, with their graph or without."""
     blocks = _blocks(classifier) if kept & BLOCK_NEEDS else []
-    with Recorder(blocks, attention=bool(kept & ATTENTION_NEEDS), branches="layer_scores" in kept) as recorder:
+    with (
+        Recorder(blocks, attention=bool(kept & ATTENTION_NEEDS), branches="layer_scores" in kept) as recorder,
+        quick_linear_layers(classifier),  # after the recorder's hooks, which it must not bypass
+    ):
         logits = classifier(images).float()
     calls = recorder.calls if kept & ATTENTION_NEEDS else []
     gradients = {}

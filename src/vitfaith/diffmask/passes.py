@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vitfaith.diffmask.states import hidden_states, masked_embedding
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.linear import quick_linear_layers
 from vitfaith.score.class_token import class_token_alone
 
 
@@ -19,7 +20,12 @@ def precision(name: str, device: torch.device) -> AbstractContextManager[object]
 
 def clean_pass(classifier: Classifier, images: Tensor, precise: str = "float32") -> tuple[Tensor, list[Tensor]]:
     """Log-probabilities (B, K) float32 and the L + 2 states (B, P, D) of ``images``, without gradients; one forward."""
-    with torch.no_grad(), precision(precise, images.device), hidden_states(classifier) as states:
+    with (
+        torch.no_grad(),
+        precision(precise, images.device),
+        hidden_states(classifier) as states,
+        quick_linear_layers(classifier),
+    ):
         logits = classifier(images)
     return logits.float().log_softmax(1), list(states)
 
@@ -36,6 +42,7 @@ def masked_pass(
         precision(precise, images.device),
         masked_embedding(classifier, keep, placeholder),
         class_token_alone(classifier),
+        quick_linear_layers(classifier),
     ):
         logits = classifier(images)
     return logits.float().log_softmax(1)

@@ -1,4 +1,4 @@
-"""Linear layers by oneDNN where no gradient is wanted, on a CPU: the same numbers in about half the time.
+"""Linear layers by oneDNN on a CPU, where no gradient of the weights is wanted: the same numbers in about half the time.
 
 For float32 matrix products torch calls MKL, which leaves half the vector width of processors of other makes unused. oneDNN,
 which comes with torch and computes its convolutions already, uses all of it. Sums may be taken in another order, so results
@@ -49,12 +49,35 @@ def quick_linear_layers(network: nn.Module) -> Iterator[None]:
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
     """As ``functional.linear``: (…, O) for ``inputs`` (…, I), ``weight`` (O, I) and ``bias`` (O,) or None, of any dtype.
 
-    By oneDNN for float32 on a CPU where no gradient is recorded and no autocast is on; else by torch's own choice. With
-    ``gelu``, the result goes through x · Φ(x) while it is still in the processor's cache.
+    By oneDNN for float32 on a CPU where no gradient of the weights is recorded and no autocast is on; else by torch's own
+    choice. With ``gelu``, the result goes through x · Φ(x), while it is still in the processor's cache where no gradient of
+    the inputs is recorded either. Differentiable in the inputs any number of times.
     """
-    if not _suits(inputs, weight):
+    recorded = torch.is_grad_enabled()
+    if not _suits(inputs, weight) or (recorded and any(p is not None and p.requires_grad for p in (weight, bias))):
         found = functional.linear(inputs, weight, bias)
-        return functional.gelu(found) if gelu else found
+    elif recorded and inputs.requires_grad:
+        found = _Linear.apply(inputs, weight, bias)
+    else:
+        return _product(inputs, weight, bias, gelu=gelu)
+    return functional.gelu(found) if gelu else found
+
+
+class _Linear(torch.autograd.Function):
+    """The product of :func:`linear`, whose gradient in the inputs is again one."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        context.save_for_backward(weight)
+        return _product(inputs, weight, bias)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = context.saved_tensors
+        return linear(gradient, weight.t().contiguous(), None), None, None
+
+
+def _product(inputs: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
     rows = inputs.reshape(-1, inputs.shape[-1])
     if len(rows) == 1:  # a product with one vector has a kernel of its own, with other rounding
         rows = rows.expand(2, -1)
@@ -90,6 +113,5 @@ def _suits(inputs: Tensor, weight: Tensor) -> bool:
         and inputs.dtype == weight.dtype == torch.float32
         and inputs.device.type == weight.device.type == "cpu"
         and inputs.numel() > 0
-        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )
