@@ -64,7 +64,7 @@ def saco_pairs(data: FigureData, parameters: Pairs, style: Style) -> Figure:
     shape = shape_of(len(panels), 4 if style.columns == "two" else 2)
     picture, axes = canvas(style, *shape, panel_mm=(style.width * 25.4 - 20) / shape[1] + 6, sharex=True, sharey=True)
     count = int(table["second"].max())
-    for panel, (title, method, part) in zip(axes.flat, panels, strict=False):
+    for number, (panel, (title, method, part)) in enumerate(zip(axes.flat, panels, strict=False)):
         share = np.full((count - 1, count - 1), np.nan)
         share[part["first"] - 1, part["second"] - 2] = part["broken"]
         seaborn.heatmap(
@@ -73,7 +73,7 @@ def saco_pairs(data: FigureData, parameters: Pairs, style: Style) -> Figure:
         shown = range(0, count - 1, max(1, (count - 1) // 4))
         panel.set_xticks([i + 0.5 for i in shown], [str(i + 2) for i in shown])
         panel.set_yticks([i + 0.5 for i in shown], [str(i + 1) for i in shown], rotation=0)
-        panel.tick_params(length=0)
+        panel.tick_params(length=0, labelbottom=number + shape[1] >= len(panels))
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
         name = style.label(method) + (f", {title}" if len(groups) > 1 else "")
