@@ -32,7 +32,12 @@ def test_list_shows_every_registered_item_and_is_valid_json(section: str) -> Non
 def test_check_accepts_the_shipped_configs() -> None:
     for path in sorted((ROOT / "config").glob("*.yaml")):
         done = vitfaith("check", str(path))
-        if path.stem in ("saco", "fvit", "stamps", "diffmask_cifar10"):  # images of the user's own, or fetched first: nothing else may lack
+        if path.stem in (
+            "saco",
+            "fvit",
+            "stamps",
+            "diffmask_cifar10",
+        ):  # images of the user's own, or fetched first: nothing else may lack
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             assert all(re.search("do(es)? not exist|has no CITY", line) for line in lines), done.stderr
         else:

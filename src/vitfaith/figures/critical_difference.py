@@ -34,10 +34,7 @@ def chosen(data: FigureData, parameters: CriticalDifference) -> DataFrame:
     frame = select(
         frame,
         "scores",
-        attack=parameters.attack,
-        smoothing=parameters.smoothing,
-        dataset=parameters.datasets,
-        model=parameters.models,
+        **parameters.wanted(),
         method=parameters.methods,
     )
     return tidy(frame, "scores", [*CONDITION, "method", "image_id"])

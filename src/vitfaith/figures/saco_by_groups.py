@@ -36,10 +36,7 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
         frame,
         "summary",
         reference="",
-        attack=parameters.attack,
-        smoothing=parameters.smoothing,
-        dataset=parameters.datasets,
-        model=parameters.models,
+        **parameters.wanted(),
         method=parameters.methods,
         variant=parameters.variant,
     )
