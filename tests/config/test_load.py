@@ -92,6 +92,14 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             r"figures\.gallery\.smoothing: 'dss' is not in experiments\.fashion_mnist\.smoothings",
         ),
         (
+            _set("metrics", "average_drop", value={"fill": "noisy_linear"}),
+            r"metrics\.average_drop\.fill: .*fill 'noisy_linear' needs to know what is removed",
+        ),
+        (
+            _set("metrics", "average_drop", value={"fill": "blakc"}),
+            r"metrics\.average_drop\.fill: .*did you mean 'black'",
+        ),
+        (
             _set("metrics", "admissible_mask", value={"masks": ["diffmsk"]}),
             r"metrics\.admissible_mask\.masks: 'diffmsk' is not in section explainers \(did you mean 'diffmask'\?\)",
         ),
@@ -108,14 +116,20 @@ def test_mistakes_name_the_key_and_the_way_out(
     assert re.search(message, str(error.value)), str(error.value)
 
 
-def test_a_figure_knows_what_is_better_of_a_metric_under_an_id_of_your_own(raw: dict[str, Any]) -> None:
+def test_a_figure_knows_direction_and_fill_of_a_metric_under_an_id_of_your_own(raw: dict[str, Any]) -> None:
     raw["metrics"]["mine"] = {"metric": "deletion_auc", "steps": 7}
     raw["figures"]["saco_leaderboard"] = {"metric": "mine"}
     raw["experiments"]["fashion_mnist"]["metrics"].append("mine")
 
+    def spec(figure: str) -> Any:
+        return json.loads(Plan(load_study(raw)).spec("figures", {"experiment": "fashion_mnist", "figure": figure}))
+
     def directions(figure: str) -> Any:
-        spec = Plan(load_study(raw)).spec("figures", {"experiment": "fashion_mnist", "figure": figure})
-        return json.loads(spec)["figure"]["directions"]
+        return spec(figure)["figure"]["directions"]
+
+    assert spec("saco_leaderboard")["fills"] == {"mine": "image_mean"}
+    assert set(spec("beats_random")["fills"]) == {"saco", "deletion_auc", "insertion_auc", "aopc", "log_odds", "mine"}
+    assert spec("gallery")["fills"] == {}
 
     assert directions("saco_leaderboard") == directions("beats_random") == {"mine": "lower"}
     assert directions("critical_difference") == {}

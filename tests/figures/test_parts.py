@@ -17,7 +17,7 @@ import vitfaith.figures.all
 import vitfaith.score.metrics  # noqa: F401
 from tests.figures.test_figures import STYLE, draw
 from vitfaith.errors import ConfigError
-from vitfaith.figures.caption import caption, flagged_text
+from vitfaith.figures.caption import caption, fills_text, flagged_text
 from vitfaith.figures.data import FigureData, metric_rows, pick_variant, select
 from vitfaith.figures.directions import direction_of
 from vitfaith.figures.names import label_of, natural, number_in, order_conditions, order_methods
@@ -62,6 +62,16 @@ def test_select_keeps_order_and_leaves_free_columns_alone() -> None:
     frame = pd.DataFrame({"a": ["x", "y", "z"], "b": [1, 2, 3]})
     assert list(select(frame, "t", a=("z", "x")).b) == [1, 3]
     assert len(select(frame, "t", a=(), b=None)) == 3
+
+
+def test_the_caption_says_what_stands_in_for_removed_pixels(data: FigureData) -> None:
+    assert fills_text({}) == ""
+    assert fills_text({"a": "black", "b": "black"}) == "Removed pixels become ``black``."
+    both = fills_text({"a": "black", "b": "blur(sigma=2.0)", "c": "black"})
+    assert both == "Removed pixels become ``black`` (``a``, ``c``), ``blur(sigma=2.0)`` (``b``)."
+    parameters = FIGURES["saco_leaderboard"].parameters()
+    assert "become ``image_mean``." in caption("saco_leaderboard", data, parameters, 1, {"saco": "image_mean"})
+    assert "become" not in caption("saco_leaderboard", data, parameters, 1)
 
 
 def test_directions() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
 from vitfaith.errors import InputError
@@ -100,8 +101,17 @@ def test_one_forward_a_map_serves_all(
     assert scored(vit, images, targets, image_ids, {"m": maps}, entropy={}, sparsity_gini={}).forwards <= 5
 
 
-def test_a_fill_that_needs_a_mask_is_refused(
+@pytest.mark.parametrize("fill", ["noisy_linear", "diffmask_placeholder", {"name": "diffusion", "denoiser": "a"}])
+def test_a_fill_that_needs_a_mask_is_refused(fill: object) -> None:
+    """When the settings are made, before anything runs; an imputer that is handed over is refused when it is seen."""
+    with pytest.raises(ValidationError, match="needs to know what is removed"):
+        METRICS["average_drop"].parameters(fill=fill)
+
+
+def test_an_imputer_cannot_be_blended(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:
-    with pytest.raises(InputError, match="noisy_linear"):
-        scored(vit, images, targets, image_ids, {"m": maps}, average_drop={"fill": "noisy_linear"})
+    chosen = {"average_drop": ("average_drop", METRICS["average_drop"].parameters(fill="given"))}
+    extras = {"infill": lambda images, *_: images}
+    with pytest.raises(InputError, match="'given' cannot be blended"):
+        evaluate(vit, images, targets, image_ids, {"m": maps}, chosen, extras=extras)

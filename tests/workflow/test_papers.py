@@ -19,7 +19,7 @@ from vitfaith.check.study import check_study
 from vitfaith.config.load import load_study, read_yaml
 
 PAPERS = ("saco", "fvit")
-pytestmark = pytest.mark.xdist_group("workflow")
+pytestmark = pytest.mark.xdist_group("papers")
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vitfaith.figures.names import order_conditions
@@ -54,8 +55,27 @@ def conditions_text(rows: DataFrame) -> str:
     return "; ".join(parts) + "." if parts else ""
 
 
-def caption(name: str, data: FigureData, parameters: Parameters, seed: int | None = None) -> str:
-    """Caption of a figure in reStructuredText: how to read it, the data, n, the interval, flagged values, the seed.
+def fills_text(fills: Mapping[str, str]) -> str:
+    """Sentence on what stands in for removed pixels, from metric → fill."""
+    users: dict[str, list[str]] = {}
+    for metric, fill in fills.items():
+        users.setdefault(fill, []).append(f"``{metric}``")
+    if len(users) < 2:
+        return f"Removed pixels become ``{next(iter(users))}``." if users else ""
+    return "Removed pixels become " + ", ".join(f"``{fill}`` ({', '.join(m)})" for fill, m in users.items()) + "."
+
+
+def caption(
+    name: str,
+    data: FigureData,
+    parameters: Parameters,
+    seed: int | None = None,
+    fills: Mapping[str, str] | None = None,
+) -> str:
+    """Caption of a figure in reStructuredText: how to read it, the data, the fill, n, the interval, flagged values, the seed.
+
+    Args:
+        fills: metric → what stands in for removed pixels, of the metrics that the figure shows.
 
     Raises:
         ConfigError: no figure has this name.
@@ -63,7 +83,11 @@ def caption(name: str, data: FigureData, parameters: Parameters, seed: int | Non
     """
     entry = FIGURES[name]
     rows: DataFrame = entry.traits["rows"](data, parameters)
-    sentences = [entry.traits["caption"].format(**parameters.model_dump()), conditions_text(rows)]
+    sentences = [
+        entry.traits["caption"].format(**parameters.model_dump()),
+        conditions_text(rows),
+        fills_text(fills or {}),
+    ]
     if "n" in rows:
         sentences.append(count_sentence(rows))
     if {"n", "flagged"} <= set(rows.columns):

@@ -28,5 +28,6 @@ def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> N
     with style.context_of_drawing():
         picture = REGISTRIES["figures"][name].implementation(data, parameters, style)
         save_figure(picture, out)
+    text = caption(name, data, parameters, spec.get("seed"), spec.get("fills"))
     with atomic_path(out.with_name(f"{out.name}.rst")) as temporary:
-        temporary.write_text(caption(name, data, parameters, spec.get("seed")) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")

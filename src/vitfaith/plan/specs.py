@@ -184,19 +184,30 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
 
 
 def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
-    """A figure, the style, and the seed for the caption."""
+    """A figure, the style, and for the caption the seed and what stands in for removed pixels."""
     item = plan.study.figures[figure]
+    shown = _shown(plan, experiment, item.parameters)
     spec = item.spec()
     if "directions" in spec:
-        spec["directions"] = _directions(plan, experiment, item.parameters) | spec["directions"]
+        spec["directions"] = _directions(plan, shown) | spec["directions"]
+    metrics = {id_: plan.study.metrics[id_].parameters for id_ in shown if id_ in plan.study.metrics}
+    fills = {id_: str(fill) for id_, p in sorted(metrics.items()) if (fill := getattr(p, "filling", None))}
     style = plan.study.style.style.model_dump(mode="json")
-    return {"figure": spec, "style": style, "seed": plan.study.seed}
+    return {"figure": spec, "style": style, "seed": plan.study.seed, "fills": fills}
 
 
-def _directions(plan: Plan, experiment: str, figure: Any) -> dict[str, str]:
-    """Id → what is better, for the ids of metrics and measures that a figure shows, where they are not registered names."""
+def _shown(plan: Plan, experiment: str, figure: Any) -> list[str]:
+    """Ids of the metrics and measures that a figure is of; none where its settings name no metric."""
+    if hasattr(figure, "metric"):
+        return [figure.metric]
+    if not hasattr(figure, "metrics"):
+        return []
     asked = plan.study.experiments[experiment]
-    shown = [figure.metric] if hasattr(figure, "metric") else figure.metrics or [*asked.metrics, *asked.stability]
+    return list(figure.metrics) or [*asked.metrics, *asked.stability]
+
+
+def _directions(plan: Plan, shown: Iterable[str]) -> dict[str, str]:
+    """Id → what is better, for the ids of metrics and measures that a figure shows, where they are not registered names."""
     found = {}
     for section in ("metrics", "stability"):
         items = getattr(plan.study, section)

@@ -36,9 +36,11 @@ FillChoice = Annotated[
 F = TypeVar("F", bound="Callable[..., Tensor | Imputer]")
 
 
-def fill(name: str, *, citation: str = "", parameters: type[Parameters] = Parameters) -> Callable[[F], F]:
-    """Register ``function(context, parameters) -> Tensor | Imputer`` under ``name``."""
-    return FILLS.register(name, parameters=parameters, citation=citation)
+def fill(
+    name: str, *, citation: str = "", parameters: type[Parameters] = Parameters, imputes: bool = False
+) -> Callable[[F], F]:
+    """Register ``function(context, parameters) -> Tensor | Imputer`` under ``name``; ``imputes``: it returns an imputer."""
+    return FILLS.register(name, parameters=parameters, citation=citation, imputes=imputes)
 
 
 def settings_of_fill(parameters: object) -> Parameters | None:
@@ -174,7 +176,7 @@ def noise(context: ScoreContext, parameters: NoiseParameters) -> Tensor:
     return uniform(context.seed, context.image_ids, "fill-noise", shape, parameters.draw).to(context.images)
 
 
-@fill("noisy_linear", citation="Rong et al., 2022 (ROAD)", parameters=ImputationParameters)
+@fill("noisy_linear", citation="Rong et al., 2022 (ROAD)", parameters=ImputationParameters, imputes=True)
 def noisy_linear(context: ScoreContext, parameters: ImputationParameters) -> Imputer:
     """Each removed pixel is the weighted mean of its neighbours, known or removed, plus Gaussian noise."""
     from vitfaith.score.impute import impute_linear
@@ -192,6 +194,7 @@ def noisy_linear(context: ScoreContext, parameters: ImputationParameters) -> Imp
     "diffusion",
     citation="Lugmayr et al., 2022 (RePaint); Chang et al., 2019 (generative in-fill)",
     parameters=DiffusionParameters,
+    imputes=True,
 )
 def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer:
     """What a denoiser of the study draws there, given the pixels that stay; the same noise for every mask of an image."""
@@ -236,6 +239,7 @@ def given(context: ScoreContext, parameters: GivenParameters) -> Tensor | Impute
     "diffmask_placeholder",
     citation="Nalmpantis et al., 2023 (Vision DiffMask), notebook",
     parameters=PlaceholderParameters,
+    imputes=True,
 )
 def diffmask_placeholder(context: ScoreContext, parameters: PlaceholderParameters) -> Imputer:
     """Whole patches, at the patch embedding: the vector that a trained DiffMask has learned to put there."""

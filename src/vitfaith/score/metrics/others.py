@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import field_validator
+
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
-from vitfaith.score.fills import Fill, FillChoice
+from vitfaith.score.fills import FILLS, Fill, FillChoice, resolve_fill
 from vitfaith.score.metrics.base import Answers, Metric, ScoreContext, metric
 from vitfaith.score.metrics.common import FillParameters
 from vitfaith.score.plan import Clean, Full, Prepared
@@ -63,6 +65,16 @@ class SoftMaskParameters(FillParameters):
     """What shows through where the map is low: "black" multiplies the image by the map, as the paper does."""
 
     fill: FillChoice = "black"
+
+    @field_validator("fill")
+    @classmethod
+    def _blends(cls, value: FillChoice) -> FillChoice:
+        fill = resolve_fill(value)
+        if FILLS[fill.name].traits["imputes"]:
+            raise ValueError(
+                f"fill '{fill.name}' needs to know what is removed, and nothing is here; use a colour, blur or noise"
+            )
+        return value
 
 
 class _SoftMasked(Metric[SoftMaskParameters]):
