@@ -58,9 +58,9 @@ def spec_of(stage):
 
 
 def paper_of(wildcards):
-    """The paper that a figure follows, by which the report orders figures."""
-    name = STUDY.figures[wildcards.figure].name
-    return re.split("[;,]", REGISTRIES["figures"][name].citation)[0]
+    """The paper that a figure follows, by which the report orders figures; for one that follows none, its kind."""
+    entry = REGISTRIES["figures"][STUDY.figures[wildcards.figure].name]
+    return re.split("[;,]", entry.citation)[0] or entry.traits["category"].capitalize()
 
 
 def caption_of(wildcards, output):
