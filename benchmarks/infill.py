@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from vitfaith.score.diffusion import infill
 from vitfaith.score.fills import DiffusionParameters
 from vitfaith.shard.stage import open_source
 
+SAMPLERS: tuple[Literal["ancestral", "ddim"], ...] = ("ancestral", "ddim")
 SETTINGS = [(10, 1), (40, 1), (10, 2), (10, 4), (10, 10), (20, 2), (5, 4), (50, 10)]
 
 
@@ -54,13 +57,13 @@ def main() -> None:
     print(f"{len(images)} images\n| fill | calls | error | same class | ms |\n" + "|---" * 5 + "|")
     mean = images.mean((1, 2, 3), keepdim=True)
     line("image mean", 0, torch.where(removed[:, None], mean, images), 0)
-    for sampler in ("ancestral", "ddim"):
+    for sampler in SAMPLERS:
         for steps, resamples in SETTINGS:
-            parameters = DiffusionParameters(denoiser="", steps=steps, resamples=resamples, sampler=sampler)  # type: ignore[arg-type]
+            parameters = DiffusionParameters(denoiser="", steps=steps, resamples=resamples, sampler=sampler)
             draw = keyed_noise([generator(study.seed, str(i), "benchmark") for i in range(len(images))])
             with torch.inference_mode():
                 start = time.perf_counter()
-                filled = infill(denoiser, images, removed, lambda draw=draw: draw(images), parameters)  # type: ignore[misc]
+                filled = infill(denoiser, images, removed, partial(draw, images), parameters)
                 seconds = time.perf_counter() - start
             line(f"{sampler}, {steps} steps × {resamples}", parameters.calls, filled, seconds)
             shown.append(filled)

@@ -253,16 +253,6 @@ def test_agreement_cells(data: FigureData) -> None:
         draw("metric_agreement", data, metrics=("aopc", "saco"))
 
 
-def test_pairs_of_groups_stand_in_their_cells(data: FigureData) -> None:
-    axes = next(a for t, a in panels("saco_pairs", data).items() if t.startswith("Transformer-MM, vit_patch4"))
-    expected = pick(data.pairs, model="vit_patch4", method="transformer_mm", **CLEAN)
-    cells = axes.collections[0].get_array().reshape(9, 9)
-    for row in expected.itertuples():
-        assert cells[row.first - 1, row.second - 2] == row.broken
-    assert np.ma.getmaskarray(cells).sum() == 36
-    assert f"SaCo {expected.contribution.sum():.2f}" in axes.get_title(loc="left")
-
-
 def test_beats_random_signs_and_stars(data: FigureData) -> None:
     axes = next(a for t, a in panels("beats_random", data).items() if t.startswith("vit_patch4"))
     methods = [t.get_text() for t in axes.get_yticklabels()]

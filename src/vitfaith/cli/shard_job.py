@@ -27,7 +27,7 @@ class ShardJob:
     device: str
     batch_size: int
     part_size: int
-    learned: Sequence[Path] = ()
+    learned: Sequence[Path | str | None] = ()
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -48,7 +48,9 @@ class ShardJob:
                 given,
                 outputs,
                 part_size=self.part_size,
-                settings="\0".join([self.text, self.code, *map(_identity, [self.weights, *self.learned])]),
+                settings="\0".join(
+                    [self.text, self.code, *map(_identity, [self.weights, *(file for file in self.learned if file)])]
+                ),
             )
 
     def _batch_size(self, device: str, images: Path, backward: bool) -> int:
@@ -59,8 +61,9 @@ class ShardJob:
         return batch_size_for(self.spec, self.weights, images, device, backward=backward)
 
 
-def _identity(path: Path | None) -> str:
+def _identity(given: Path | str | None) -> str:
     """Tells a file from what was there before it, without reading it."""
+    path = None if given is None else Path(given)
     if path is None or not path.exists():
         return ""
     return f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}"

@@ -81,7 +81,7 @@ def attack(
     """Attack the images of a shard."""
     from vitfaith.attack.stage import run_attack
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [Path(denoiser)] if denoiser else [])
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [denoiser])
     job.run(
         lambda i, o, on: run_attack(
             job.spec, code, i["images"], weights, o["out"], o["predictions"], denoiser=denoiser, **on
@@ -187,8 +187,7 @@ def score(
     """Score the maps of a shard."""
     from vitfaith.score.stage import run_score
 
-    read = [path for path in (placeholder, denoiser and Path(denoiser)) if path]
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, read)
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [placeholder, denoiser])
     job.run(
         lambda i, o, on: run_score(
             job.spec,
@@ -225,7 +224,7 @@ def bank(
     """Ask the classifier about the masks that metrics share between explainers."""
     from vitfaith.bank.stage import run_bank
 
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [Path(denoiser)] if denoiser else [])
+    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [denoiser])
     job.run(
         lambda i, o, on: run_bank(job.spec, code, i["images"], weights, o["out"], denoiser=denoiser, **on),
         {"images": images},

@@ -124,6 +124,16 @@ class Denoiser:
                 "set size: network to resize them"
             )
 
+    def working_size(self, shape: tuple[int, int, int], *, network: bool) -> tuple[int, int]:
+        """(height, width) at which images of ``shape`` (C, H, W) go through: their own, or the network's where it says one.
+
+        Raises:
+            InputError: other channels than the network's, or sides that cannot be halved as often as it does.
+        """
+        size = (network and self.size) or shape[1:]
+        self.check_shape(shape[0], *size)
+        return size
+
     def add_noise(self, images: Tensor, noise: Tensor, timestep: int) -> Tensor:
         """√ᾱ · ``images`` + √(1 − ᾱ) · ``noise``, both (B, C, H, W) float32 in the [-1, 1] space of the diffusion."""
         return self.schedule.signal(timestep) * images + self.schedule.noise(timestep) * noise

@@ -51,15 +51,19 @@ def ddim_step(schedule: Schedule, noisy: Tensor, clean: Tensor, timestep: int, p
     return schedule.signal(previous) * clean + schedule.noise(previous) * epsilon
 
 
+def step_back(denoiser: Denoiser, current: Tensor, timestep: int, previous: int, noise: Noise, sampler: str) -> Tensor:
+    """One network call and one step of the sampler, from x at ``timestep`` to x at ``previous``; −1 is the clean image."""
+    clean, raw = denoiser.predict_clean(current, timestep)
+    if sampler == "ddim":
+        return ddim_step(denoiser.schedule, current, clean, timestep, previous)
+    return ancestral_step(denoiser.schedule, current, clean, raw, timestep, previous, noise)
+
+
 def walk_back(denoiser: Denoiser, noisy: Tensor, timesteps: Sequence[int], noise: Noise, sampler: str) -> Tensor:
     """Denoise ``noisy`` = x at ``timesteps[0]`` along descending ``timesteps`` to the clean image, in [-1, 1]."""
     current = noisy
     for timestep, previous in zip(timesteps, [*timesteps[1:], -1], strict=True):
-        clean, raw = denoiser.predict_clean(current, timestep)
-        if sampler == "ddim":
-            current = ddim_step(denoiser.schedule, current, clean, timestep, previous)
-        else:
-            current = ancestral_step(denoiser.schedule, current, clean, raw, timestep, previous, noise)
+        current = step_back(denoiser, current, timestep, previous, noise, sampler)
     return current
 
 

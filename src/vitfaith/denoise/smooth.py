@@ -189,12 +189,9 @@ def check_passes(denoiser: Denoiser, shape: tuple[int, int, int], parameters: Dd
     """
     if not level.calls:
         return
-    channels, *size = shape
-    if parameters.network_size:
-        if denoiser.size is None and parameters.size == "network":
-            raise ConfigError("smoothing dds: the denoiser does not say its sample_size; set size: image")
-        size = list(denoiser.size or size)
-    denoiser.check_shape(channels, size[0], size[1])
+    if parameters.size == "network" and denoiser.size is None:
+        raise ConfigError("smoothing dds: the denoiser does not say its sample_size; set size: image")
+    denoiser.working_size(shape, network=parameters.network_size)
 
 
 def _check(images: Tensor, image_ids: Sequence[str]) -> None:

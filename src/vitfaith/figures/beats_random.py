@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, FigureData, OneCondition, select, tidy
+from vitfaith.figures.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.directions import ARROWS, Direction, direction_of
 from vitfaith.figures.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.heat import heat_panel
@@ -33,11 +33,10 @@ def stars(p: float) -> str:
     return next((mark for level, mark in STARS if p < level), "")
 
 
-class BeatsRandom(OneCondition):
+class BeatsRandom(MethodsOfOneCondition):
     """Which condition, metrics and opponent."""
 
     opponent: Annotated[str, Ids("explainers")] = Field("random", description="method to compare with")
-    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
     metrics: Annotated[tuple[str, ...], Ids("metrics")] = Field(
         (), description="metrics to show; empty: all that have a better direction"
     )
@@ -61,7 +60,6 @@ def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
         opponent=parameters.opponent,
         **parameters.wanted(),
         metric=parameters.metrics,
-        method=parameters.methods,
     )
     parts = []
     for metric in sorted(frame["metric"].unique(), key=natural):

@@ -35,7 +35,6 @@ def chosen(data: FigureData, parameters: CriticalDifference) -> DataFrame:
         frame,
         "scores",
         **parameters.wanted(),
-        method=parameters.methods,
     )
     return tidy(frame, "scores", [*CONDITION, "method", "image_id"])
 

@@ -143,6 +143,16 @@ class OneCondition(Parameters):
         return {"attack": self.attack, "smoothing": self.smoothing, "dataset": self.datasets, "model": self.models}
 
 
+class MethodsOfOneCondition(OneCondition):
+    """The same, with the methods to show."""
+
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
+
+    def wanted(self) -> dict[str, str | Sequence[str]]:
+        """Column → wanted values, for :func:`select`."""
+        return {**super().wanted(), "method": self.methods}
+
+
 def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -> DataFrame:
     """Rows whose columns have the ``wanted`` values; None or an empty sequence leaves a column free.
 

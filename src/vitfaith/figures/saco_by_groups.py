@@ -37,7 +37,6 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
         "summary",
         reference="",
         **parameters.wanted(),
-        method=parameters.methods,
         variant=parameters.variant,
     )
     frame = frame[[number_in(str(v), "k") is not None for v in frame["variant"]]]

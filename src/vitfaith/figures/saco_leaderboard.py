@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.data import FigureData, OneCondition, metric_rows
+from vitfaith.figures.data import FigureData, MethodsOfOneCondition, metric_rows
 from vitfaith.figures.directions import ARROWS, Direction, direction_of
 from vitfaith.figures.draw import (
     ZERO_LINE,
@@ -30,12 +30,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-class Leaderboard(OneCondition):
+class Leaderboard(MethodsOfOneCondition):
     """Which metric and condition."""
 
     metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to rank by")
     variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
-    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
     directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
         default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
     )
@@ -43,8 +42,7 @@ class Leaderboard(OneCondition):
 
 def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
     """One row per (dataset, model, method), the best first."""
-    wanted = {**parameters.wanted(), "method": parameters.methods}
-    frame = metric_rows(data, parameters.metric, parameters.variant, wanted=wanted)
+    frame = metric_rows(data, parameters.metric, parameters.variant, wanted=parameters.wanted())
     smallest_first = direction_of(parameters.metric, parameters.directions) == "lower"
     return frame.sort_values(
         ["dataset", "model", "mean"],

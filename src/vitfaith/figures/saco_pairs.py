@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.data import CONDITION, FigureData, OneCondition, select, tidy
+from vitfaith.figures.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
 from vitfaith.figures.names import decimal
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
-from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
 KEYS = (*CONDITION, "method", "variant", "first", "second")
 
 
-class Pairs(OneCondition):
+class Pairs(MethodsOfOneCondition):
     """Which condition, methods and groups."""
 
-    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
     variant: str | None = Field(
         None, description="level, fill and groups as in the table ('patch image_mean k=10'); without it the first one"
     )
@@ -33,7 +31,7 @@ class Pairs(OneCondition):
 def rows(data: FigureData, parameters: Pairs) -> DataFrame:
     """One row per (dataset, model, method, pair of groups)."""
     frame = data.table("pairs", (*KEYS, "broken", "contribution", "n"))
-    frame = select(frame, "pairs", **parameters.wanted(), method=parameters.methods)
+    frame = select(frame, "pairs", **parameters.wanted())
     variant = parameters.variant or min(frame["variant"].astype(str))
     return tidy(select(frame, "pairs", variant=variant), "pairs", KEYS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,13 @@ def placeholder_file(plan: Plan, condition: Condition) -> str | None:
         explainer = placeholder_of(plan.study.metrics[id_].parameters)
         if explainer is not None:
             asked[id_] = next(iter(model_files(plan, explainer, condition.model).values()))
+    return agreed(asked, "are placeholders of several explainers")
+
+
+def agreed(asked: Mapping[str, str], several: str) -> str | None:
+    """The one value of metric → what its fill needs, None where none needs anything; ``several`` says what is wrong otherwise."""
     if len(set(asked.values())) > 1:
-        raise ConfigError(
-            f"metrics {', '.join(asked)}: their fills are placeholders of several explainers; give each an experiment of its own"
-        )
+        raise ConfigError(f"metrics {', '.join(asked)}: their fills {several}; give each an experiment of its own")
     return next(iter(asked.values()), None)
 
 

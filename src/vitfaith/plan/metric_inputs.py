@@ -7,9 +7,8 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition, artifact
-from vitfaith.plan.learned import placeholder_file
+from vitfaith.plan.learned import agreed, placeholder_file
 from vitfaith.registries import REGISTRIES
 
 if TYPE_CHECKING:
@@ -43,13 +42,10 @@ def infilled(plan: Plan, condition: Condition) -> str | None:
         ConfigError: metrics name several denoisers.
     """
     wanted = [c for c in plan.conditions if condition in (c, replace(c, smoothing=""))]
-    users = {plan.denoiser_id("metrics", id_): id_ for c in wanted for id_ in sorted(plan.metrics(c), reverse=True)}
-    users.pop(None, None)
-    if len(users) > 1:
-        raise ConfigError(
-            f"metrics {', '.join(sorted(users.values()))}: their fills name several denoisers; give each an experiment of its own"
-        )
-    return next(iter(users.values()), None)
+    metrics = sorted({id_ for c in wanted for id_ in plan.metrics(c)})
+    asked = {id_: denoiser for id_ in metrics if (denoiser := plan.denoiser_id("metrics", id_))}
+    agreed(asked, "name several denoisers")
+    return next(iter(asked), None)
 
 
 @cache

@@ -12,6 +12,7 @@ from vitfaith.plan.conditions import experiment_conditions
 from vitfaith.plan.learned import diffmask_spec, explainer_spec, trainings
 from vitfaith.plan.metric_inputs import bank_masks, infilled
 from vitfaith.registries import REGISTRIES
+from vitfaith.score.fills import fill_of
 
 if TYPE_CHECKING:
     from vitfaith.plan.plan import Plan
@@ -191,7 +192,7 @@ def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
     if "directions" in spec:
         spec["directions"] = _directions(plan, shown) | spec["directions"]
     metrics = {id_: plan.study.metrics[id_].parameters for id_ in shown if id_ in plan.study.metrics}
-    fills = {id_: str(fill) for id_, p in sorted(metrics.items()) if (fill := getattr(p, "filling", None))}
+    fills = {id_: str(fill) for id_, p in sorted(metrics.items()) if (fill := fill_of(p))}
     style = plan.study.style.style.model_dump(mode="json")
     return {"figure": spec, "style": style, "seed": plan.study.seed, "fills": fills}
 

@@ -7,7 +7,6 @@ that much noise, the removed ones are the model's. It never sees a removed pixel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.sampling import Noise, ancestral_step, ddim_step, spread_timesteps
+from vitfaith.denoise.sampling import Noise, spread_timesteps, step_back
 from vitfaith.denoise.smooth import resize
 from vitfaith.errors import ConfigError
 from vitfaith.score.fills import DiffusionParameters
@@ -39,13 +38,9 @@ def working_size(denoiser: Denoiser, shape: tuple[int, int, int], parameters: Di
     """
     if parameters.steps > denoiser.schedule.length:
         raise ConfigError(f"fill 'diffusion': steps={parameters.steps}, the schedule has {denoiser.schedule.length}")
-    channels, *size = shape
-    if parameters.size == "network":
-        if denoiser.size is None:
-            raise ConfigError("fill 'diffusion': the denoiser does not say its sample_size; set size: image")
-        size = list(denoiser.size)
-    denoiser.check_shape(channels, size[0], size[1])
-    return size[0], size[1]
+    if parameters.size == "network" and denoiser.size is None:
+        raise ConfigError("fill 'diffusion': the denoiser does not say its sample_size; set size: image")
+    return denoiser.working_size(shape, network=parameters.size == "network")
 
 
 def infill(
@@ -72,22 +67,20 @@ def infill(
     def keep(unknown: Tensor, drawn: Tensor, timestep: int) -> Tensor:
         return torch.where(gone, unknown, denoiser.add_noise(signed, drawn, timestep))
 
+    def back(current: Tensor, timestep: int, previous: int) -> Tensor:
+        drawn = noise()  # one field serves both parts: no pixel is both kept and removed
+        return keep(
+            step_back(denoiser, current, timestep, previous, lambda: drawn, parameters.sampler), drawn, previous
+        )
+
     timesteps = spread_timesteps(schedule.length - 1, parameters.steps)
     drawn = noise()
     current = keep(drawn, drawn, timesteps[0])
     for timestep, previous in zip(timesteps, [*timesteps[1:], -1], strict=True):
-        for again in reversed(range(parameters.resamples)):
-            clean, raw = denoiser.predict_clean(current, timestep)
-            drawn = noise()  # one field serves both parts: no pixel is both kept and removed
-            if parameters.sampler == "ddim":
-                unknown = ddim_step(schedule, current, clean, timestep, previous)
-            else:
-                unknown = ancestral_step(
-                    schedule, current, clean, raw, timestep, previous, partial(Tensor.clone, drawn)
-                )
-            current = keep(unknown, drawn, previous)
-            if again:  # back to the noise before, so that the removed pixels can agree with their neighbours
-                ratio = schedule.alpha_bar(timestep) / schedule.alpha_bar(previous)
-                current = sqrt(ratio) * current + sqrt(1 - ratio) * noise()
+        current = back(current, timestep, previous)
+        # to the noise before and back again, so that the removed pixels can agree with their neighbours
+        ratio = schedule.alpha_bar(timestep) / schedule.alpha_bar(previous)
+        for _ in range(parameters.resamples - 1):
+            current = back(sqrt(ratio) * current + sqrt(1 - ratio) * noise(), timestep, previous)
     filled = ((resize(current, (images.shape[2], images.shape[3])) + 1) / 2).clamp(0, 1)
     return torch.where(removed[:, None], filled, images)

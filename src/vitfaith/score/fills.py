@@ -43,9 +43,15 @@ def fill(
     return FILLS.register(name, parameters=parameters, citation=citation, imputes=imputes)
 
 
-def settings_of_fill(parameters: object) -> Parameters | None:
-    """The settings of the fill that a metric's parameters name, None where they name none."""
+def fill_of(parameters: object) -> Fill | None:
+    """The fill that a metric's parameters name, None where they name none."""
     named: Fill | None = getattr(parameters, "filling", None)
+    return named
+
+
+def settings_of_fill(parameters: object) -> Parameters | None:
+    """The settings of that fill."""
+    named = fill_of(parameters)
     return None if named is None else named.parameters
 
 

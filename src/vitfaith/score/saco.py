@@ -28,7 +28,17 @@ def group_salience(scores: Tensor, groups: int) -> Tensor:
 
 
 def map_salience(context: ScoreContext, groups: Groups) -> Tensor:
-    """s(G_i) (B, M, K) float64 of every map of a context, at the level at which ``groups`` removes features."""
+    """s(G_i) (B, M, K) float64 of every map of a context, at the level at which ``groups`` removes features.
+
+    Computed once a context, whatever the fill.
+    """
+    key = groups.features, groups.count
+    if key not in context.saliences:
+        context.saliences[key] = _map_salience(context, groups)
+    return context.saliences[key]
+
+
+def _map_salience(context: ScoreContext, groups: Groups) -> Tensor:
     pixels = groups.features.kind == "pixel"
     maps = (context.fine_maps if pixels else context.maps).flatten(0, 1)
     size = context.images.shape[2:]

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from vitfaith.registry import Parameters
@@ -75,6 +76,11 @@ class ScoreContext:
     truth: Tensor | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
     pixel_maps: Tensor | None = None
+
+    @cached_property
+    def saliences(self) -> dict[object, Tensor]:
+        """What :func:`vitfaith.score.saco.map_salience` found so far, for all that read it."""
+        return {}
 
     @property
     def fine_maps(self) -> Tensor:

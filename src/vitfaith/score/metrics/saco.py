@@ -35,10 +35,14 @@ class SacoParameters(LevelParameters):
 
 
 class _Saco(Metric[SacoParameters]):
-    def requests(self, context: ScoreContext) -> Sequence[Clean | Groups]:
-        """The clean images and K groups for every K."""
+    def groups(self) -> list[Groups]:
+        """K groups for every K."""
         p = self.parameters
-        return [Clean(), *(Groups(count, p.features, p.filling) for count in p.groups)]
+        return [Groups(count, p.features, p.filling) for count in p.groups]
+
+    def requests(self, context: ScoreContext) -> Sequence[Clean | Groups]:
+        """The clean images and the groups."""
+        return [Clean(), *self.groups()]
 
     def _read(
         self, context: ScoreContext, responses: Answers, formula: Callable[[Tensor, Tensor], Tensor]
@@ -47,8 +51,7 @@ class _Saco(Metric[SacoParameters]):
 
         clean = responses[Clean()].probability[:, None, None]
         values = {}
-        for request in self.requests(context)[1:]:
-            assert isinstance(request, Groups)
+        for request in self.groups():
             drops = clean - responses[request].probability
             values[f"k={request.count}"] = formula(map_salience(context, request), drops)
         return values
