@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitfaith.rng import derive_seed, normal, uniform
+from vitfaith.rng import derive_seed, normal, permutation, uniform
+from vitfaith.ties import tie_permutation
 
 
 @given(st.integers(), st.text(), st.text(), st.integers(0, 1000))
@@ -36,3 +40,22 @@ def test_a_batch_of_noise_is_a_stack_of_singles_in_any_order() -> None:
 def test_known_value_stays() -> None:
     """Results of earlier versions must stay reproducible: this number may never change."""
     assert derive_seed(2024, "test-00000", "dds", 3) == 2738021484970491886
+
+
+def test_permutations_are_uniform_and_keyed() -> None:
+    drawn = [tuple(permutation(0, f"image-{i}", "ties", 3)) for i in range(3000)]
+    counts = Counter(drawn)
+    assert len(counts) == 6
+    expected, deviation = 500, np.sqrt(3000 * 5 / 36)
+    assert max(abs(count - expected) for count in counts.values()) < 4 * deviation
+    assert np.array_equal(permutation(7, "a", "ties", 50), permutation(7, "a", "ties", 50))
+    keys = [(7, "a", "ties", 50, 0), (8, "a", "ties", 50, 0), (7, "b", "ties", 50, 0), (7, "a", "sizes", 50, 0)]
+    assert len({tuple(permutation(*key)) for key in [*keys, (7, "a", "ties", 50, 1)]}) == 5
+
+
+def test_the_order_of_ties_holds_every_feature_once() -> None:
+    for number in (1, 16, 196):
+        order = tie_permutation(3, "a", number)
+        assert order.dtype == np.int64
+        assert sorted(order) == list(range(number))
+    assert not np.array_equal(tie_permutation(3, "a", 196), tie_permutation(3, "b", 196))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from vitfaith.lazy import torch
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Generator, Tensor
 
 
@@ -31,3 +33,9 @@ def normal(seed: int, image_ids: Sequence[str], purpose: str, shape: Sequence[in
 def uniform(seed: int, image_ids: Sequence[str], purpose: str, shape: Sequence[int], sample: int = 0) -> Tensor:
     """Uniform noise on [0, 1), (B, *shape) float32; row i depends on ``image_ids[i]`` alone."""
     return torch.stack([torch.rand(tuple(shape), generator=generator(seed, i, purpose, sample)) for i in image_ids])
+
+
+def permutation(seed: int, image_id: str, purpose: str, number: int, sample: int = 0) -> NDArray[np.int64]:
+    """The integers 0 … ``number`` − 1 in a uniformly random order, (number,) int64."""
+    drawn: NDArray[np.int64] = torch.randperm(number, generator=generator(seed, image_id, purpose, sample)).numpy()
+    return drawn
