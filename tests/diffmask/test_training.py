@@ -15,7 +15,6 @@ from tests.conftest import tiny_vit
 from tests.diffmask.conftest import RECIPE
 from vitfaith.diffmask import train as training
 from vitfaith.diffmask.hard_concrete import HardConcrete
-from vitfaith.diffmask.lookahead import LookaheadAdam
 from vitfaith.diffmask.network import DiffMask, new_diffmask
 from vitfaith.diffmask.passes import clean_pass
 from vitfaith.diffmask.recipe import OFFICIAL, DiffMaskRecipe
@@ -200,22 +199,3 @@ def test_divergence_names_its_step(sharp: Classifier, pictures: Pictures, monkey
 def test_too_few_images(sharp: Classifier, pictures: Pictures) -> None:
     with pytest.raises(ConfigError, match="batch_size is 16, but there are 3 images"):
         train_diffmask(sharp, pictures[:3], pictures, RECIPE)
-
-
-def test_lookahead_against_a_loop() -> None:
-    """Adam by the book with slow weights, on a quadratic."""
-    start, rate = torch.tensor([1.0, -2.0], dtype=torch.float64), 0.1
-    fast = torch.nn.Parameter(start.clone())
-    optimiser = LookaheadAdam([{"params": [fast]}], lr=rate)
-    theta, slow, m, v = start.clone(), start.clone(), torch.zeros(2), torch.zeros(2)
-    for step in range(1, 15):
-        optimiser.zero_grad()
-        (fast**2).sum().backward()
-        optimiser.step()
-        g = 2 * theta
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        theta = theta - rate * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
-        if step % 6 == 0:
-            slow = slow + 0.5 * (theta - slow)
-            theta = slow.clone()
-        assert torch.allclose(fast.detach(), theta, rtol=1e-9)

@@ -1,4 +1,9 @@
-"""Adam with a Lookahead (Zhang, Lucas, Hinton & Ba, NeurIPS 2019), which the released training uses."""
+"""The optimiser of the released training: Adam under Lookahead, where each gate and each λ is a parameter of its own.
+
+A parameter without a gradient in a step is left alone: Adam neither moves it nor ages its moments, and Lookahead (Zhang,
+Lucas, Hinton & Ba, NeurIPS 2019) syncs only what has a gradient in a step that syncs. Its slow weights start at a parameter's
+first sync, which therefore moves nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +11,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from timm.optim.lookahead import Lookahead
+from torch import Tensor, nn
 
-Groups = Sequence[dict[str, Any]]
+
+def lookahead_adam(groups: Sequence[dict[str, Any]], rate: float) -> Lookahead:
+    """Adam with β = (0.9, 0.999) under Lookahead with k = 6 and share ½; ``rate`` is for groups that name none."""
+    return Lookahead(torch.optim.Adam(list(groups), lr=rate, betas=(0.9, 0.999)), alpha=0.5, k=6)
 
 
-class LookaheadAdam(torch.optim.Adam):
-    """Every ``every`` steps the weights move back to ``share`` of the way from where they last were.
+class Slices:
+    """A tensor as parameters of their own along one axis, in its own memory.
 
-    Slow weights φ ← φ + share·(θ − φ), then θ ← φ. They are part of each parameter's state, so ``state_dict`` has them.
+    Attributes:
+        parameters: one for each index of ``axis``.
     """
 
-    def __init__(self, parameters: Groups, *, lr: float, every: int = 6, share: float = 0.5) -> None:
-        super().__init__(list(parameters), lr=lr, betas=(0.9, 0.999))
-        self.every, self.share, self.count = every, share, 0
+    def __init__(self, tensor: Tensor, axis: int = 0) -> None:
+        """Share the memory of ``tensor``, which must stay the same tensor (in-place changes are seen)."""
+        self.tensor, self.axis = tensor, axis
+        self.parameters = [nn.Parameter(part) for part in tensor.detach().unbind(axis)]
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One step of Adam, and the look back where it is due."""
-        # kept aside until Adam has made its own entries, which it makes only for parameters without any
-        starts = {p: p.detach().clone() for p in self._all() if "slow" not in self.state.get(p, {})}
-        result = super().step(closure)
-        for parameter, start in starts.items():
-            self.state[parameter]["slow"] = start
-        self.count += 1
-        if self.count % self.every == 0:
-            for parameter in self._all():
-                slow = self.state[parameter]["slow"]
-                parameter.copy_(slow.lerp_(parameter, self.share))
-        return result
-
-    def _all(self) -> list[Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
+    def hand_over(self, gradient: Tensor | None, count: int) -> None:
+        """Give the first ``count`` parameters their part of ``gradient`` (of the tensor's shape), the others none."""
+        parts = () if gradient is None else gradient.unbind(self.axis)
+        for index, parameter in enumerate(self.parameters):
+            parameter.grad = parts[index] if index < min(count, len(parts)) else None

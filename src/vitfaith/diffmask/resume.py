@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vitfaith.artifacts.store import atomic_path
-from vitfaith.diffmask.lookahead import LookaheadAdam
 from vitfaith.diffmask.network import DiffMask
 from vitfaith.diffmask.steps import Step
 from vitfaith.errors import ArtifactError
 from vitfaith.models.checkpoint import read_checkpoint
 
+_COUNT = "lookahead_step"
+"""Where Lookahead keeps the number of its steps, the same in all groups of an optimiser."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,7 +47,7 @@ def save_progress(path: Path, key: str, network: DiffMask, stepper: Step, progre
     tensors["multiplier"] = stepper.multiplier
     counts = []
     for i, optimiser in enumerate(stepper.optimisers):
-        counts.append(optimiser.count if isinstance(optimiser, LookaheadAdam) else 0)
+        counts.append(optimiser.param_groups[0].get(_COUNT, 0))
         for number, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{number}.{name}": value for name, value in state.items()}
     facts = {
@@ -98,6 +99,5 @@ def _restore(network: DiffMask, stepper: Step, state: Mapping[str, Tensor], coun
             if name.startswith(f"optimiser.{i}."):
                 _, _, number, own = name.split(".", 3)
                 parts.setdefault(int(number), {})[own] = value
-        optimiser.load_state_dict({**whole, "state": parts})
-        if isinstance(optimiser, LookaheadAdam):
-            optimiser.count = counts[i]
+        groups = [group | ({_COUNT: counts[i]} if _COUNT in group else {}) for group in whole["param_groups"]]
+        optimiser.load_state_dict({"state": parts, "param_groups": groups})

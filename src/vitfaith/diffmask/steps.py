@@ -8,13 +8,14 @@ constraint is violated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vitfaith.diffmask.hard_concrete import product
-from vitfaith.diffmask.lookahead import LookaheadAdam
+from vitfaith.diffmask.lookahead import Slices, lookahead_adam
 from vitfaith.diffmask.network import DiffMask
 from vitfaith.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.diffmask.recipe import DiffMaskRecipe
@@ -29,8 +30,11 @@ Measured = dict[str, Tensor]
 class Step(Protocol):
     """What the training loop asks of a step."""
 
-    optimisers: list[torch.optim.Adam]
     multiplier: Tensor
+
+    @property
+    def optimisers(self) -> Sequence[torch.optim.Optimizer]:
+        """In the order that a file of a killed training keeps them in."""
 
     def __call__(self, images: Tensor, step: int) -> Measured:
         """Train on one batch (B, C, H, W) in [0, 1]."""
@@ -77,9 +81,10 @@ class _Trial:
         return kl, target, {name: value.detach() for name, value in facts.items()}
 
 
-def _groups(network: DiffMask, recipe: DiffMaskRecipe) -> list[dict[str, Any]]:
+def _rates(gates: Sequence[Tensor], network: DiffMask, recipe: DiffMaskRecipe) -> list[dict[str, Any]]:
+    """Groups of an optimiser: what the gates are made of, and the placeholder."""
     return [
-        {"params": list(network.gates.parameters()), "rate": recipe.learning_rate},
+        {"params": list(gates), "rate": recipe.learning_rate},
         {"params": [network.placeholder], "rate": recipe.placeholder_learning_rate},
     ]
 
@@ -96,7 +101,8 @@ class SharedStep:
         """``total`` is the number of steps, over which the learning rate falls to zero."""
         self.classifier, self.network, self.recipe, self.total = classifier, network, recipe, total
         self.multiplier = torch.tensor(recipe.multiplier, device=classifier.mean.device)
-        self.optimisers = [torch.optim.Adam(_groups(network, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))]
+        groups = _rates(list(network.gates.parameters()), network, recipe)
+        self.optimisers = [torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))]
 
     def __call__(self, images: Tensor, step: int) -> Measured:
         """Two forwards and one backward."""
@@ -121,44 +127,56 @@ class OfficialStep:
     """The released rule: one λ a gate, each pass with gates 0 … ℓ for a random ℓ, and λ by descent on the same loss.
 
     A batch takes two training steps, one for each optimiser, each with its own ℓ and noise: four forwards and one backward.
+    Each gate and each λ is a parameter of its own: those without a gradient in a step stay as they are.
     """
 
     def __init__(self, classifier: Classifier, network: DiffMask, recipe: DiffMaskRecipe) -> None:
-        """Lookahead Adam for gates and placeholder, warmed up and then constant; Adam for the multipliers."""
+        """Lookahead Adam for gates and placeholder, warmed up and then constant, and for the multipliers."""
         self.classifier, self.network, self.recipe = classifier, network, recipe
-        start = torch.full((network.gates.count,), recipe.multiplier, device=classifier.mean.device)
-        self.multiplier: Tensor = nn.Parameter(start)
+        self.multiplier = torch.full((network.gates.count,), recipe.multiplier, device=classifier.mean.device)
+        gates = network.gates
+        self.gates = [(p, Slices(p, 1 if p is gates.classes else 0)) for p in gates.parameters()]
+        self.multipliers = Slices(self.multiplier)
+        parts = [part for _, slices in self.gates for part in slices.parameters]
         self.optimisers = [
-            LookaheadAdam(_groups(network, recipe), lr=recipe.learning_rate),
-            torch.optim.Adam([self.multiplier], lr=recipe.multiplier_learning_rate, betas=(0.9, 0.999)),
+            lookahead_adam(_rates(parts, network, recipe), recipe.learning_rate),
+            lookahead_adam([{"params": self.multipliers.parameters}], recipe.multiplier_learning_rate),
         ]
 
     def __call__(self, images: Tensor, step: int) -> Measured:
         """Both training steps."""
-        recipe, (optimiser, of_multipliers) = self.recipe, self.optimisers
+        recipe, optimiser = self.recipe, self.optimisers[0]
         for group in optimiser.param_groups:
-            group["lr"] = group["rate"] * min(1.0, (step + 1) / max(1, recipe.warmup))
+            group["lr"] = group["rate"] * min(1.0, step / recipe.warmup)  # the first step moves nothing
         gates, trial = self._draw(images, step, "gates")
         kl, target, measured = trial.run(gates)
-        optimiser.zero_grad(set_to_none=True)
-        (target + self.multiplier.detach()[gates - 1] * (kl - recipe.margin)).backward()
-        measured |= {"multiplier": self.multiplier.detach().mean(), "gradient_norm": _norm(self.network)}
+        self.network.zero_grad(set_to_none=True)
+        (target + self.multiplier[gates - 1] * (kl - recipe.margin)).backward()
+        measured |= {"multiplier": self.multiplier.mean(), "gradient_norm": _norm(self.network)}
+        for parameter, slices in self.gates:
+            slices.hand_over(parameter.grad, gates)
         optimiser.step()
 
         with torch.no_grad():
             gates, trial = self._draw(images, step, "multipliers")
             kl, _, _ = trial.run(gates)
-        of_multipliers.zero_grad(set_to_none=True)
-        # ∂loss/∂λ; descending it is the defect: λ falls while KL exceeds the margin.
-        gradient = torch.zeros_like(self.multiplier)
-        gradient[gates - 1] = kl - recipe.margin
-        self.multiplier.grad = gradient
-        of_multipliers.step()
-        with torch.no_grad():
-            self.multiplier.clamp_(0, recipe.multiplier_max)
+        self.descend(gates, kl - recipe.margin)
         return measured
 
-    def _draw(self, images: Tensor, step: int, key: str) -> tuple[int, _Trial]:
+    def descend(self, gates: int, excess: Tensor) -> None:
+        """The multipliers' step, with ∂loss/∂λ = KL − m at the λ of the last gate alone.
+
+        Descending is the defect: λ falls while KL exceeds the margin.
+        """
+        for number, parameter in enumerate(self.multipliers.parameters, 1):
+            parameter.grad = excess.detach().reshape(()) if number == gates else None
+        self.optimisers[1].step()
+        self.multiplier.clamp_(0, self.recipe.multiplier_max)
+
+    def last_gate(self, step: int, key: str) -> int:
+        """How many gates the pass ``key`` of ``step`` uses, 1 to all of them, uniform."""
         source = generator(self.recipe.seed, key, "diffmask-gate", step)
-        gates = 1 + int(torch.randint(self.network.gates.count, (1,), generator=source))
-        return gates, _Trial(self.classifier, self.network, self.recipe, images, step, key)
+        return 1 + int(torch.randint(self.network.gates.count, (1,), generator=source))
+
+    def _draw(self, images: Tensor, step: int, key: str) -> tuple[int, _Trial]:
+        return self.last_gate(step, key), _Trial(self.classifier, self.network, self.recipe, images, step, key)

@@ -178,6 +178,8 @@ def _stops(progress: Progress, recipe: DiffMaskRecipe, row: dict[str, Any]) -> b
 def _key(classifier: Classifier, recipe: DiffMaskRecipe, class_specific: bool, count: int) -> str:
     """Tells trainings apart whose checkpoints must not be mixed up."""
     facts = [recipe.model_dump(mode="json"), class_specific, count, digest_of(classifier.backbone)]
+    if recipe.mode == "official":
+        facts.append("a parameter for each gate")  # one optimiser state for all gates cannot be gone on from
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
