@@ -40,14 +40,16 @@ localrules:
 rule all:
     default_target: True
     input:
-        all_tables,
-        all_figures,
-        all_pages,
+        all_results,
+        expand(rules.tables.output, experiment=STUDY.experiments),
+        [expand(rules.figures.output, experiment=e, figure=f) for e, f in FIGURES],
+        expand(rules.page.output, experiment=STUDY.experiments),
 
 
 rule scores:
     input:
-        all_tables,
+        all_results,
+        expand(rules.tables.output, experiment=STUDY.experiments),
 
 
 rule train:

@@ -12,6 +12,7 @@ from vitfaith.plan.condition import SHARED, Condition
 from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
 from vitfaith.plan.metric_inputs import infilled, score_inputs
 from vitfaith.plan.plan import Plan
+from vitfaith.plan.promised import promised_files
 from vitfaith.registries import REGISTRIES
 
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
@@ -29,6 +30,7 @@ try:
 except VitfaithError as error:
     raise WorkflowError(f"configuration: {error}")
 STUDY = PLAN.study
+FIGURES = [(e, f) for e, asked in STUDY.experiments.items() for f in asked.figures]
 
 
 def one_of(names):
@@ -266,23 +268,9 @@ def figure_tables(wildcards):
     ]
 
 
-def all_tables(wildcards):
-    return [
-        f"results/tables/experiment={name}/summary.parquet"
-        for name in STUDY.experiments
-    ]
-
-
-def all_pages(wildcards):
-    return [f"results/pages/{name}.html" for name in STUDY.experiments]
-
-
-def all_figures(wildcards):
-    return [
-        f"results/figures/{name}/{figure}.png"
-        for name, experiment in STUDY.experiments.items()
-        for figure in experiment.figures
-    ]
+def all_results(wildcards):
+    """Every file over shards that the study promises, so that a deleted one is made again; caches are made when needed."""
+    return promised_files(PLAN)
 
 
 def trained_networks(wildcards):

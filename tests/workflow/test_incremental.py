@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -165,4 +167,26 @@ def test_equal_tables_leave_figures_untouched(study: Workflow) -> None:
     module = study.folder / "src" / "vitfaith" / "tables" / "stage.py"
     module.write_text(module.read_text() + "\nEXTRA = 1\n")
     study.snakemake("--", "scores")
+    assert study.planned() == Counter()
+
+
+def promised(study: Workflow) -> list[Path]:
+    """Every result of the finished study but caches and what Snakemake keeps for itself."""
+    caches = ("denoise", "bank", "benchmarks")
+    found = (path for path in (study.folder / "results").rglob("*") if path.is_file())
+    return sorted(path for path in found if path.relative_to(study.folder / "results").parts[0] not in caches)
+
+
+def test_every_result_is_a_target(study: Workflow) -> None:
+    """What a plain run asks for is what a finished run holds, so that whatever is deleted is made again."""
+    text = study.snakemake("-n", "--quiet", "progress", "--forcerun", "all").stdout
+    line = re.search(r"rule all:\n +input: (.*)", text)
+    assert line is not None
+    assert {study.folder / name for name in line.group(1).split(", ")} == set(promised(study))
+
+
+def test_all_scores_deleted_are_scored_again(study: Workflow) -> None:
+    shutil.rmtree(study.folder / "results" / "scores")
+    study.snakemake()
+    assert len(list((study.folder / "results" / "scores").rglob("*.parquet"))) == 4
     assert study.planned() == Counter()
