@@ -11,12 +11,16 @@ from torchattacks.attack import Attack
 
 from vitfaith.attack.differentiable import DifferentiableExplainer
 from vitfaith.attack.explanation import ExplanationParameters, ManipulationParameters, TopKParameters
+from vitfaith.attack.keyed import common_draws
 from vitfaith.attack.smoothed import smoothed_copies
 from vitfaith.attack.smoothed_pgd import smoothed_log_probability
 from vitfaith.attack.victim import Logits
 from vitfaith.denoise.aggregate import normalise_maps
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.models.classifier import Classifier
+
+_FINAL_REPEATS = 4
+"""How often the winner of a smoothed attack meets the last iterate, on ``eot`` new draws each time."""
 
 
 @dataclass
@@ -41,8 +45,10 @@ class ExplanationAttack(Attack):
     judged is what is stored; and where the predicted class leads by less than ``margin``, the gradient of its lead
     joins, each gradient scaled to unit l1 norm, instead of running on outside the class.
 
-    Through a smoothing, the map is the mean of the min–max normalised maps of ``eot`` fresh noise draws and the
-    prediction that of their mean probability; an iterate must keep that one and the one without smoothing.
+    Through a smoothing, the map is the mean of the min–max normalised maps of ``eot`` noise draws and the prediction
+    that of their mean probability; an iterate must keep that one and the one without smoothing. Gradients take fresh
+    draws at each step. All iterates are judged on one other set of draws, since the largest of values with noise of
+    their own is the luckiest and not the best. The winner then meets the last iterate on draws that judged neither.
     """
 
     def __init__(self, model: Classifier, parameters: ExplanationParameters, denoiser: Denoiser | None = None) -> None:
@@ -74,7 +80,7 @@ class ExplanationAttack(Attack):
         settings = self.parameters
         eps, alpha = settings.eps, settings.eps / 5 if settings.alpha is None else settings.alpha
         clean = inputs.detach()
-        view = _detached(self.view(clean.clone().requires_grad_(), labels))
+        view = _detached(self._judged(clean.clone().requires_grad_(), labels))
         self.prepare(view)
         kept_class = view.log_probability.argmax(1)
         best, best_value = clean.clone(), self.dissimilarity(view)
@@ -83,17 +89,39 @@ class ExplanationAttack(Attack):
             shift = (clean + shift.uniform_(-eps, eps)).clamp(0, 1) - clean
         for step in range(settings.steps + 1):
             current = _stored(clean, shift).requires_grad_()
-            view = self.view(current, labels)
-            value = self.dissimilarity(view)
-            valid = (view.log_probability.argmax(1) == kept_class) & self._unsmoothed_valid(current, view, labels)
-            better = valid & (value.detach() > best_value)
-            best[better], best_value[better] = current.detach()[better], value.detach()[better]
+            view = self._judged(current, labels)
+            value = self.dissimilarity(view).detach()
+            valid = self._valid(current, view, labels, kept_class)
+            better = valid & (value > best_value)
+            best[better], best_value[better] = current.detach()[better], value[better]
             if step == settings.steps:
                 break
-            direction = self._direction(current, view, value, kept_class)
+            if self.denoiser is not None:
+                view = self.view(current, labels)
+            direction = self._direction(current, view, self.dissimilarity(view), kept_class)
             shift = (shift + alpha * direction.sign()).clamp(-eps, eps)
             shift = (clean + shift).clamp(0, 1) - clean
-        return best
+        return best if self.denoiser is None else self._final(best, current, labels, kept_class, valid)
+
+    def _judged(self, images: Tensor, labels: Tensor, draws: str = "score") -> View:
+        """The view that candidates are compared by; behind a smoothing, on noise that all of them share."""
+        if self.denoiser is None:
+            return self.view(images, labels)
+        with common_draws(draws):
+            return _detached(self.view(images, labels))
+
+    def _final(self, best: Tensor, last: Tensor, labels: Tensor, kept_class: Tensor, valid: Tensor) -> Tensor:
+        """``best`` (B, C, H, W), or the valid ``last`` iterate where that one wins on draws that chose neither."""
+        lead = torch.zeros(len(labels), device=labels.device)
+        kept = torch.zeros_like(lead)
+        for repeat in range(_FINAL_REPEATS):
+            views = [self._judged(x.detach().requires_grad_(), labels, f"final {repeat}") for x in (best, last)]
+            values = [self.dissimilarity(view) for view in views]
+            lead += values[1] - values[0]
+            stays = [(view.log_probability.argmax(1) == kept_class).float() for view in views]
+            kept += stays[1] - stays[0]
+        wins = valid & ((kept > 0) | ((kept == 0) & (lead > 0)))
+        return torch.where(wins[:, None, None, None], last.detach(), best)
 
     def _direction(self, images: Tensor, view: View, value: Tensor, kept_class: Tensor) -> Tensor:
         lead = _lead(view.log_probability, kept_class)
@@ -106,10 +134,9 @@ class ExplanationAttack(Attack):
         return direction
 
     @torch.no_grad()
-    def _unsmoothed_valid(self, images: Tensor, view: View, labels: Tensor) -> Tensor:
-        if self.denoiser is None:
-            return torch.ones_like(labels, dtype=torch.bool)
-        return Logits(self.explain.classifier)(images).argmax(1) == labels
+    def _valid(self, images: Tensor, view: View, labels: Tensor, kept_class: Tensor) -> Tensor:
+        kept = view.log_probability.argmax(1) == kept_class
+        return kept if self.denoiser is None else kept & (Logits(self.explain.classifier)(images).argmax(1) == labels)
 
 
 class TopKAttack(ExplanationAttack):
@@ -184,12 +211,12 @@ def target_pattern(maps: Tensor, pattern: str) -> Tensor:
 
 
 def _unit_mass(maps: Tensor) -> Tensor:
-    return maps / maps.abs().sum(1, keepdim=True).clamp_min(1e-20)
+    return maps / maps.abs().sum(1, keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
 
 
 def _unit_l1(gradient: Tensor) -> Tensor:
     gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
-    return gradient / gradient.abs().sum((1, 2, 3), keepdim=True).clamp_min(1e-30)
+    return gradient / gradient.abs().sum((1, 2, 3), keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
 def _lead(log_probability: Tensor, kept_class: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ _UNIFORM = {"rand", "rand_like"}
 _NORMAL = {"randn", "randn_like"}
 _INTEGER = {"randint", "randint_like"}
 _WHOLE = {"randperm", "multinomial", "bernoulli", "normal"}
+_ACTIVE: ContextVar[KeyedRandom | None] = ContextVar("_ACTIVE", default=None)
 
 
 class KeyedRandom(TorchFunctionMode):
@@ -40,6 +42,18 @@ class KeyedRandom(TorchFunctionMode):
         super().__init__()
         self.seed, self.image_ids, self.purpose = seed, list(image_ids), purpose
         self.draws = 0
+        self._outer: list[Token[KeyedRandom | None]] = []
+
+    def __enter__(self) -> KeyedRandom:
+        """Key the draws of the block."""
+        self._outer.append(_ACTIVE.set(self))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        """Key the draws as before the block."""
+        super().__exit__(*failure)
+        _ACTIVE.reset(self._outer.pop())
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -110,6 +124,28 @@ def _range(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[in
     if low is None:
         low = numbers[0] if numbers else 0
     return int(low), int(high)
+
+
+@contextmanager
+def common_draws(purpose: str) -> Iterator[None]:
+    """Every block of one ``purpose`` draws the same numbers; draws outside go on as if the block had made none.
+
+    Images that a random defence judges are comparable only on common random numbers. Inside :class:`KeyedRandom`, draws
+    are keyed by (seed, image, its purpose/``purpose``, draw in this block). Without it, torch's generators are seeded by
+    ``purpose`` for the block.
+    """
+    keyed = _ACTIVE.get()
+    if keyed is None:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(derive_seed(0, "", purpose))
+            yield
+        return
+    before = keyed.purpose, keyed.draws
+    keyed.purpose, keyed.draws = f"{keyed.purpose}/{purpose}", 0
+    try:
+        yield
+    finally:
+        keyed.purpose, keyed.draws = before
 
 
 @contextmanager
