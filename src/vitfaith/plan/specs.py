@@ -36,6 +36,14 @@ def _infill_spec(plan: Plan, condition: Condition) -> dict[str, Any]:
     return {} if user is None else _denoiser_spec(plan, "metrics", user)
 
 
+def _explainers_spec(plan: Plan, condition: Condition, family: str) -> dict[str, Any]:
+    """Method id → name of its explainer, where a metric goes by it."""
+    chosen = (plan.study.metrics[id_].parameters for id_ in plan.metrics(condition))
+    if not any(getattr(parameters, "upsampling", "") == "official" for parameters in chosen):
+        return {}
+    return {"explainers": {id_: plan.study.explainers[id_].name for id_ in plan.methods(condition)[family]}}
+
+
 def _traits(plan: Plan, metric: str) -> Mapping[str, Any]:
     return REGISTRIES["metrics"][plan.study.metrics[metric].name].traits
 
@@ -116,6 +124,7 @@ def score_spec(
         "precision": plan.study.models[model].precision,
         "metrics": _instances(plan, "metrics", plan.metrics(condition)),
         **_infill_spec(plan, condition),
+        **_explainers_spec(plan, condition, family),
     }
 
 

@@ -31,23 +31,28 @@ if TYPE_CHECKING:
 
 Level = Literal["patch", "pixel"]
 Order = Literal["morf", "lerf"]
+Upsampling = Literal["bilinear", "nearest", "official"]
+"""How a map becomes one of pixels; ``official``: each method's as the released code of Vision DiffMask enlarges it."""
 
 
 @dataclass(frozen=True)
 class Features:
     """What is ranked and removed as one unit.
 
-    ``patch``: a cell of the map. ``pixel``: a pixel, ranked by the map after bilinear upsampling
-    (align_corners=False). ``region``: a square of ``size`` pixels, ranked by its mean over the upsampled map; squares
+    ``patch``: a cell of the map. ``pixel``: a pixel, ranked by the map after ``upsampling``, bilinear
+    (align_corners=False) unless told otherwise. ``region``: a square of ``size`` pixels, ranked by its mean over the upsampled map; squares
     cut by the right or lower edge are smaller, and a sum would rank them by their size.
     ``superpixel``: a segment of SLIC with about ``size`` segments, ranked by its mean over the upsampled map.
     """
 
     kind: Literal["patch", "pixel", "region", "superpixel"] = "patch"
     size: int = 0
+    upsampling: Upsampling = "bilinear"
 
     def __str__(self) -> str:
-        """Kind, with the size where it matters."""
+        """Kind, with the size where it matters, and an upsampling that is not bilinear."""
+        if self.upsampling != "bilinear":
+            return f"{self.kind}({self.upsampling})"
         return f"{self.kind}({self.size})" if self.size else self.kind
 
 

@@ -20,6 +20,7 @@ from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of
 from vitfaith.score.diffusion import infill_extras
+from vitfaith.score.enlarge import EXTRA as EXPLAINERS_EXTRA
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.placeholder import EXTRA
 from vitfaith.score.truth import read_truth
@@ -75,6 +76,8 @@ def run_score(
     extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
     if placeholder is not None:
         extras[EXTRA] = load_diffmask(placeholder, classifier).placeholder
+    if "explainers" in spec:
+        extras[EXPLAINERS_EXTRA] = spec["explainers"]
     infill = infill_extras(spec, denoiser, device)
     with PassCounter(classifier.backbone, *(d.network for d in infill.values())) as passes:
         result = evaluate(

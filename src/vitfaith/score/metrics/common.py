@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vitfaith.errors import ConfigError
 from vitfaith.registry import Parameters
 from vitfaith.score.fills import Fill, FillChoice, resolve_fill
 from vitfaith.score.metrics.base import Answers, Metric, Response, ScoreContext
-from vitfaith.score.plan import Curve, EqualSteps, Features, Grid, Level, Order
+from vitfaith.score.plan import Curve, EqualSteps, Features, Grid, Level, Order, Upsampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +59,22 @@ class CurveParameters(LevelParameters):
     """A removal curve with ``steps`` equal steps; the default equals the paper of SaCo, and shares its images."""
 
     steps: int = Field(10, ge=2)
+    upsampling: Upsampling = Field(
+        "bilinear",
+        description="of maps at level pixel; nearest repeats each cell; official: as the released code of Vision DiffMask does, "
+        "nearest for attention rollout and DiffMask, bilinear for the other explainers",
+    )
+
+    @model_validator(mode="after")
+    def _check_upsampling(self) -> CurveParameters:
+        if self.upsampling != "bilinear" and self.level == "patch":
+            raise ValueError(f"upsampling {self.upsampling!r} is of pixels; set level: pixel too")
+        return self
+
+    @property
+    def features(self) -> Features:
+        """What is ranked and removed."""
+        return Features(self.level, upsampling=self.upsampling)
 
     @property
     def grid(self) -> Grid:

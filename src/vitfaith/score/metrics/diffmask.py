@@ -2,7 +2,8 @@
 
 The paper's "KL" is −log p(ŷ), the divergence of the one-hot prediction, and its "accuracy" the mean probability of the
 originally predicted class. The divergence between the two distributions is ``kl_auc_morf`` and ``kl_auc_lerf``,
-accuracy is ``accuracy_auc``; both take the parameters ``{level: pixel, fill: noise, steps: 28}``.
+accuracy is ``accuracy_auc``; both take the parameters ``{level: pixel, fill: noise, steps: 28}``. The release enlarges
+rollout's and DiffMask's maps by repeating cells and the others bilinearly, which ``upsampling: official`` does.
 """
 
 from __future__ import annotations

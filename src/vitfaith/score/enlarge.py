@@ -1,0 +1,55 @@
+"""Maps on the patch grid as maps of pixels, enlarged as a metric asks for or as a paper's authors did for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vitfaith.errors import InputError
+from vitfaith.score.ranking import upsample
+
+if TYPE_CHECKING:
+    from vitfaith.score.metrics.base import ScoreContext
+    from vitfaith.score.plan import Upsampling
+
+EXTRA = "explainers"
+"""Key of evaluate(extras=…): method id → registered name of its explainer, which ``official`` upsampling goes by."""
+REPEATED = frozenset(
+    {"attention_rollout", "diffmask", "diffmask_class", "diffmask_per_image", "diffmask_per_image_class"}
+)
+"""Whose maps the released code of Vision DiffMask enlarges by repeating each cell; its Grad-CAM and its Chefer map are
+enlarged bilinearly. Explainers that it does not have are taken bilinearly too."""
+
+
+def repeated_methods(context: ScoreContext, upsampling: Upsampling) -> Tensor | None:
+    """(M,) bool: the methods whose cells are repeated; None where none is.
+
+    Raises:
+        InputError: ``official`` upsampling, and ``extras["explainers"]`` does not tell a method's explainer.
+    """
+    if upsampling == "bilinear":
+        return None
+    if upsampling == "nearest":
+        flags = [True] * len(context.methods)
+    else:
+        names = context.extras.get(EXTRA, {})
+        for method in context.methods:
+            if method not in names:
+                raise InputError(
+                    f"upsampling 'official' goes by the explainer of a map, and that of '{method}' is not told; pass "
+                    f"evaluate(extras={{'{EXTRA}': {{'{method}': NAME}}}}), or take bilinear or nearest"
+                )
+        flags = [names[method] in REPEATED for method in context.methods]
+    return torch.tensor(flags, device=context.maps.device) if any(flags) else None
+
+
+def enlarged(maps: Tensor, size: Sequence[int], repeated: Tensor) -> Tensor:
+    """``maps`` (N, rows, columns) → (N, H, W): cells repeated where ``repeated`` (N,) bool, else bilinear."""
+    rows, columns = (
+        torch.arange(length, device=maps.device) * cells // length
+        for length, cells in zip(size, maps.shape[1:], strict=True)
+    )
+    return torch.where(repeated[:, None, None], maps[:, rows][:, :, columns], upsample(maps, size))
