@@ -5,11 +5,19 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from pydantic import ValidationError
 
 import vitfaith.attack.attacks  # noqa: F401
 from vitfaith.attack.catalogue import signatures
-from vitfaith.attack.registry import ATTACKS
+from vitfaith.attack.prediction import autoattack_parts, torchattacks_object
+from vitfaith.attack.registry import ATTACKS, Bound, attack
+from vitfaith.attack.run import attack_images
+from vitfaith.config.load import instance
 from vitfaith.errors import ConfigError
+from vitfaith.registry import Parameters
+
+from ..conftest import tiny_vit
 
 
 def test_import_is_free_of_torch() -> None:
@@ -21,6 +29,98 @@ def test_import_is_free_of_torch() -> None:
 def test_eps_in_levels_is_refused_with_the_fraction(name: str) -> None:
     with pytest.raises(ConfigError, match=r"eps is in \[0,1\] pixel units; did you mean 8/255\?"):
         ATTACKS[name].parameters.model_validate({"eps": 8})
+
+
+BELOW = r"below one grey level, 1/255 = 0\.003922: stored images could not change .*; give at least 1/255"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *((name, {}) for name in ("fgsm", "pgd", "pgd_l2", "mi_fgsm", "apgd", "autoattack")),
+        *((name, {}) for name in ("top_k_attack", "mass_centre_attack", "manipulation")),
+        ("adaptive_pgd", {"denoiser": "tiny", "sigma": 0.25}),
+        *((name, {"norm": "l2"}) for name in ("apgd", "autoattack")),
+    ],
+)
+def test_eps_below_one_grey_level_is_refused(name: str, settings: dict[str, object]) -> None:
+    """Truncation would store the clean image; in l2 as well, where one level of one pixel has length 1/255."""
+    parameters = ATTACKS[name].parameters
+    for eps in (0.99 / 255, 0.5 / 255, 1e-6):
+        with pytest.raises(ConfigError, match=BELOW):
+            parameters.model_validate({**settings, "eps": eps})
+    for eps in (0.0, -1.0):
+        with pytest.raises((ConfigError, ValidationError), match=r"must be positive|greater than 0"):
+            parameters.model_validate({**settings, "eps": eps})
+    parameters.model_validate({**settings, "eps": 1 / 255})
+    parameters.model_validate({**settings, "eps": 0.003921569})  # 1/255 as decimals
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("PGD", {"eps": 0.003}),
+        ("PIFGSM", {"max_epsilon": 0.003}),
+        ("PGDL2", {"eps": 0.003}),
+        ("APGD", {"norm": "L2", "eps": 0.003}),
+        ("FAB", {"norm": "L1", "eps": 0.003}),
+    ],
+)
+def test_generic_attacks_refuse_eps_below_one_grey_level(name: str, arguments: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=BELOW):
+        ATTACKS["torchattacks"].parameters.model_validate({"name": name, "arguments": arguments})
+
+
+def test_a_configuration_with_eps_below_one_grey_level_is_refused() -> None:
+    with pytest.raises(ConfigError, match=rf"attacks\.weak.*{BELOW}"):
+        instance("attacks", "weak", {"attack": "pgd", "eps": 0.002})
+
+
+def test_a_plugin_with_a_bound_below_one_grey_level_is_refused() -> None:
+    @attack("test_weak", citation="", bound=lambda _p: Bound("l2", 0.003))
+    def weak(classifier: object, images: object, targets: object, parameters: Parameters) -> object:
+        raise AssertionError("must not run")
+
+    try:
+        with pytest.raises(ConfigError, match=rf"attacks\.mine: .*{BELOW}"):
+            instance("attacks", "mine", {"attack": "test_weak"})
+        with pytest.raises(ConfigError, match=BELOW):
+            attack_images(tiny_vit(), torch.zeros(1, 3, 16, 16), torch.zeros(1).long(), ["a"], "test_weak", {}, seed=0)
+    finally:
+        del ATTACKS._entries["test_weak"]
+
+
+def test_torchattacks_autoattack_is_not_taken_for_the_published_one() -> None:
+    with pytest.raises(ConfigError, match=r"APGD and FAB stop at 10 of 100 steps.*use the attack 'autoattack'"):
+        ATTACKS["torchattacks"].parameters.model_validate({"name": "AutoAttack"})
+
+
+def test_autoattack_has_the_settings_of_the_published_one() -> None:
+    """Attribute by attribute against the authors' code, as packaged in pyautoattack."""
+    from pyautoattack import AutoAttack
+
+    model = tiny_vit(num_classes=12)
+    for norm, theirs in (("linf", "Linf"), ("l2", "L2")):
+        reference = AutoAttack(model, norm=theirs, eps=0.5, version="standard", device="cpu", seed=0)
+        assert reference.attacks_to_run == ["apgd-ce", "apgd-t", "fab-t", "square"]
+        parameters = ATTACKS["autoattack"].parameters.model_validate({"norm": norm, "eps": 0.5})
+        ours = [torchattacks_object(model, *part) for part in autoattack_parts(parameters)]
+        assert [type(part).__name__ for part in ours] == ["APGD", "APGDT", "FAB", "Square"]
+        peers = (reference.apgd, reference.apgd_targeted, reference.fab, reference.square)
+        same = {"n_iter": "steps"}
+        shared = [
+            ("n_iter", "n_restarts", "eot_iter", "thr_decr", "eps", "norm"),
+            ("n_iter", "n_restarts", "eot_iter", "thr_decr", "eps", "norm", "n_target_classes"),
+            ("n_iter", "n_restarts", "eps", "norm", "alpha_max", "eta", "beta", "n_target_classes"),
+            ("n_queries", "n_restarts", "p_init", "loss", "rescale_schedule", "eps", "norm"),
+        ]
+        for part, peer, names in zip(ours, peers, shared, strict=True):
+            found = {name: getattr(part, same.get(name, name)) for name in names}
+            assert found == {name: getattr(peer, name) for name in names}
+        assert ours[0].loss == "ce"
+        assert ours[2].multi_targeted
+        iterations = [*range(0, 60), 200, 201, 500, 501, 1000, 1001, 2000, 2001, 4000, 4001, 4999]
+        assert [ours[3].p_selection(i) for i in iterations] == [reference.square.p_selection(i) for i in iterations]
 
 
 def test_generic_attack_checks_eps_of_linf_classes_only() -> None:

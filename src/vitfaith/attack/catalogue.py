@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitfaith.attack.registry import Bound, check_eps
+from vitfaith.attack.registry import Bound, check_eps, check_radius
 from vitfaith.errors import ConfigError, did_you_mean
 
 _LINF = {
@@ -66,6 +66,11 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     known = signatures()
     if name not in known:
         raise ConfigError(f"torchattacks has no attack '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}")
+    if name == "AutoAttack":
+        raise ConfigError(
+            "torchattacks.AutoAttack is not the published ensemble: APGD and FAB stop at 10 of 100 steps, Square rescales "
+            "its schedule; use the attack 'autoattack'"
+        )
     for argument in arguments:
         if argument in _RESERVED:
             raise ConfigError(f"torchattacks.{name}: argument '{argument}' {_RESERVED[argument]}; remove it")
@@ -76,8 +81,9 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
                 f"it takes {', '.join(takes) or 'none'}"
             )
     promise = bound_of(name, arguments)
-    if promise is not None and promise.norm == "linf":
-        check_eps(promise.eps)
+    eps = {**known[name], **arguments}.get("eps") if promise is None else promise.eps
+    if isinstance(eps, (int, float)):
+        (check_eps if promise is not None and promise.norm == "linf" else check_radius)(float(eps))
 
 
 def bound_of(name: str, arguments: Mapping[str, Any]) -> Bound | None:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from vitfaith.attack.catalogue import bound_of, check_arguments, is_batched, signatures
-from vitfaith.attack.registry import Bound, Epsilon, Norm, Step, Steps, attack, check_eps, linf_bound
+from vitfaith.attack.registry import (
+    Bound,
+    Epsilon,
+    L2Epsilon,
+    Norm,
+    Step,
+    Steps,
+    attack,
+    check_eps,
+    check_radius,
+    linf_bound,
+)
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.registry import Parameters
 
@@ -35,19 +46,25 @@ def chosen_bound(parameters: Any) -> Bound:
 def run_torchattacks(
     classifier: Classifier, images: Tensor, targets: Tensor, name: str, arguments: Mapping[str, Any]
 ) -> Tensor:
-    """Attack ``images`` with the torchattacks class ``name``; ``n_classes`` is filled in where the class takes it."""
-    import torchattacks
-
-    from vitfaith.attack.victim import Logits
-
-    takes = signatures()[name]
-    filled = {"n_classes": min(_TARGET_CLASSES + 1, classifier.num_classes)} if "n_classes" in takes else {}
+    """Attack ``images`` (B, C, H, W) with the torchattacks class ``name``; raises :class:`ConfigError` if that fails."""
     try:
-        return getattr(torchattacks, name)(Logits(classifier), **{**filled, **arguments})(images, targets)
+        return torchattacks_object(classifier, name, arguments)(images, targets)
     except VitfaithError:
         raise
     except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"torchattacks.{name} fails with these arguments on this model: {error}") from error
+
+
+def torchattacks_object(classifier: Classifier, name: str, arguments: Mapping[str, Any]) -> Any:
+    """The attack of class ``name`` on ``classifier``; ``n_classes`` is filled in where the class takes it."""
+    import torchattacks
+
+    from vitfaith.attack.victim import Logits
+
+    filled = {"n_classes": min(_TARGET_CLASSES + 1, classifier.num_classes)}
+    takes = signatures()[name]
+    known = {argument: value for argument, value in filled.items() if argument in takes}
+    return getattr(torchattacks, name)(Logits(classifier), **{**known, **arguments})
 
 
 @attack("clean", citation="", bound=lambda _parameters: Bound("linf", 0.0))
@@ -87,7 +104,7 @@ def pgd(classifier: Classifier, images: Tensor, targets: Tensor, parameters: Pgd
 class PgdL2Parameters(Parameters):
     """Projected gradient ascent in an l2 ball."""
 
-    eps: float = Field(0.5, gt=0, description="l2 radius over all pixels and channels, in [0, 1] pixel units")
+    eps: L2Epsilon = 0.5
     alpha: float | None = Field(None, gt=0, description="l2 step size; without it eps / 5")
     steps: Steps = 10
     random_start: bool = Field(True, description="start at a random point of the ball")
@@ -129,8 +146,7 @@ class BallParameters(Parameters):
 
     @model_validator(mode="after")
     def _check_radius(self) -> BallParameters:
-        if self.norm == "linf":
-            check_eps(self.eps)
+        (check_eps if self.norm == "linf" else check_radius)(self.eps)
         return self
 
 
@@ -184,22 +200,32 @@ class AutoattackParameters(BallParameters):
 )
 def autoattack(classifier: Classifier, images: Tensor, targets: Tensor, parameters: AutoattackParameters) -> Tensor:
     """AutoAttack: APGD-CE, targeted APGD, targeted FAB and Square, in turn until one fools the model."""
+    from vitfaith.attack.victim import Logits
+
     if {"apgd_t", "fab_t"} & set(parameters.attacks):
         _check_classes(classifier, 4, "autoattack with apgd_t or fab_t")
-    ball = {"eps": parameters.eps, "norm": _TORCH_NORM[parameters.norm]}
-    runs: dict[Part, tuple[str, dict[str, Any]]] = {
-        "apgd_ce": ("APGD", {"steps": parameters.steps}),
-        "apgd_t": ("APGDT", {"steps": parameters.steps}),
-        "fab_t": ("FAB", {"steps": parameters.steps, "multi_targeted": True}),
-        "square": ("Square", {"n_queries": parameters.queries}),
-    }
     attacked = images
-    for part in parameters.attacks:
-        name, settings = runs[part]
-        attacked = run_torchattacks(classifier, images, targets, name, {**ball, **settings})
-        if bool((classifier(attacked).argmax(1) != targets).all()):
+    for name, arguments in autoattack_parts(parameters):
+        attacked = run_torchattacks(classifier, images, targets, name, arguments)
+        if bool((Logits(classifier)(attacked).argmax(1) != targets).all()):
             break
     return attacked
+
+
+def autoattack_parts(parameters: AutoattackParameters) -> list[tuple[str, dict[str, Any]]]:
+    """(class of torchattacks, arguments) in turn, with the settings of the published ensemble.
+
+    Source: Croce & Hein 2020, arXiv 2003.01690, and the ``standard`` version of the authors' code: one run of each part,
+    nine target classes, and a Square whose schedule is not rescaled to its number of queries.
+    """
+    ball = {"eps": parameters.eps, "norm": _TORCH_NORM[parameters.norm], "n_restarts": 1}
+    runs: dict[Part, tuple[str, dict[str, Any]]] = {
+        "apgd_ce": ("APGD", {"steps": parameters.steps, "loss": "ce", "eot_iter": 1, "rho": 0.75}),
+        "apgd_t": ("APGDT", {"steps": parameters.steps, "eot_iter": 1, "rho": 0.75}),
+        "fab_t": ("FAB", {"steps": parameters.steps, "multi_targeted": True}),
+        "square": ("Square", {"n_queries": parameters.queries, "p_init": 0.8, "resc_schedule": False}),
+    }
+    return [(runs[part][0], {**ball, **runs[part][1]}) for part in parameters.attacks]
 
 
 class CwParameters(Parameters):

@@ -26,16 +26,42 @@ class Bound:
     eps: float
 
 
-def check_eps(eps: float) -> float:
-    """Return ``eps`` if it lies in (0, 1]; raise :class:`ConfigError` otherwise. Written for l∞ radii."""
-    if eps > 1:
-        raise ConfigError(f"eps = {eps:g}: eps is in [0,1] pixel units; did you mean {eps:g}/255?")
+def check_radius(eps: float) -> float:
+    """Return ``eps``, an l1, l2 or l∞ radius in [0, 1] pixel units, if an image k/255 within it can differ from its centre.
+
+    Raises:
+        ConfigError: ``eps`` is not positive, or below 1/255. The smallest change of a stored image is one grey level of
+            one channel of one pixel, which is 1/255 in each of these norms.
+    """
     if not eps > 0:
         raise ConfigError(f"eps = {eps:g} must be positive; the attack 'clean' changes nothing")
+    if eps * 255 < 1 - 1e-6:
+        raise ConfigError(
+            f"eps = {eps:g} is below one grey level, 1/255 = {1 / 255:.4g}: stored images could not change and every model "
+            "would look robust; give at least 1/255"
+        )
     return eps
 
 
+def check_eps(eps: float) -> float:
+    """Return ``eps`` if it lies in [1/255, 1]; raise :class:`ConfigError` otherwise. Written for l∞ radii."""
+    if eps > 1:
+        raise ConfigError(f"eps = {eps:g}: eps is in [0,1] pixel units; did you mean {eps:g}/255?")
+    return check_radius(eps)
+
+
+def check_bound(bound: Bound | None) -> None:
+    """Raise :class:`ConfigError` for a ball that holds no other stored image; the radius 0 of 'clean' is meant."""
+    if bound is not None and bound.eps != 0:
+        check_radius(bound.eps)
+
+
 Epsilon = Annotated[float, AfterValidator(check_eps), Field(description="l∞ radius, in [0, 1] pixel units")]
+L2Epsilon = Annotated[
+    float,
+    Field(gt=0, description="l2 radius over all pixels and channels, in [0, 1] pixel units"),
+    AfterValidator(check_radius),
+]
 Step = Annotated[float, Field(gt=0, le=1, description="step size, in [0, 1] pixel units")]
 Steps = Annotated[int, Field(ge=1, description="gradient steps")]
 

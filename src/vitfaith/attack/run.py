@@ -13,7 +13,7 @@ from torch import Tensor
 
 import vitfaith.attack.attacks  # noqa: F401  (registers)
 from vitfaith.attack.keyed import KeyedRandom, forked_random
-from vitfaith.attack.registry import ATTACKS, Bound, needs_denoiser
+from vitfaith.attack.registry import ATTACKS, Bound, check_bound, needs_denoiser
 from vitfaith.attack.storage import distances, pixel_lattice, to_lattice
 from vitfaith.attack.victim import Logits, undisturbed
 from vitfaith.errors import ConfigError, InputError
@@ -68,7 +68,8 @@ def attack_images(
         denoiser: for attacks whose parameters name one: they see through a smoothing.
 
     Raises:
-        ConfigError: unknown attack, wrong parameters, missing denoiser, or an l2 radius larger than the image space.
+        ConfigError: unknown attack, wrong parameters, missing denoiser, a radius below one grey level (1/255), or an
+            l2 radius larger than the image space.
         InputError: images or targets of a wrong shape or range, or an attack that broke its bound.
     """
     entry = ATTACKS[name]
@@ -79,6 +80,7 @@ def attack_images(
         classifier.check_images(images)
     _check_targets(targets, image_ids, len(clean), classifier.num_classes)
     bound = entry.traits["bound"](settings)
+    check_bound(bound)
     if bound is not None and bound.norm == "l2" and len(clean) and bound.eps > clean[0].numel() ** 0.5:
         raise ConfigError(f"eps = {bound.eps:g} reaches every image; the l2 radius is in [0,1] pixel units")
     step = max(1, batch_size) if entry.traits["batched"](settings) else 1

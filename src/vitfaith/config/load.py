@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from vitfaith.attack.registry import check_bound
 from vitfaith.config.certificates import check_certificates
 from vitfaith.config.learned import check_learned
 from vitfaith.config.named import check_figures, check_named
@@ -143,7 +144,10 @@ def instance(section: str, id_: str, raw: Any) -> Instance:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     try:
-        return Instance(id_, name, validate(entry.parameters, settings, where))
+        parameters = validate(entry.parameters, settings, where)
+        if section == "attacks":
+            check_bound(entry.traits["bound"](parameters))
+        return Instance(id_, name, parameters)
     except ConfigError as error:
         text = str(error)
         raise (error if text.startswith(where) else ConfigError(f"{where}: {text}")) from error
