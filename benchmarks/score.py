@@ -96,10 +96,10 @@ class Work:
         (rows, columns), patch = self.classifier.grid, self.side // self.classifier.grid[0]
         with PassCounter(self.classifier) as passes, torch.no_grad():
             for maps in self.maps.values():
-                for image, target, cells in zip(self.images, self.targets, maps, strict=True):
+                for image, target, cells, image_id in zip(self.images, self.targets, maps, self.ids, strict=True):
                     clean = self.classifier(image[None]).softmax(1)[0, target]
                     order = cells.flatten().argsort(descending=True)
-                    edges = group_edges(len(order), groups)
+                    edges = group_edges(len(order), groups, 0, image_id)
                     drops = []
                     for low, high in itertools.pairwise(edges):
                         chosen = torch.zeros(len(order), dtype=torch.bool, device=self.device)

@@ -206,6 +206,31 @@ def test_tis_equals_the_textbook_loop(
         assert torch.allclose(ours[i], expected, atol=1e-6)
 
 
+def test_tis_draws_among_patches_of_equal_value(
+    vit: Classifier, images: Tensor, targets: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Centroids that say nothing would always keep the first patches if ties went by position."""
+    from vitfaith.attribute.explainers import tis as module
+
+    seen = []
+    real = module._sampler
+
+    def sampler(subsets: Tensor, prefix: int, patches: int) -> Any:
+        seen.append(subsets)
+        return real(subsets, prefix, patches)
+
+    monkeypatch.setattr(module, "k_means", lambda *_: torch.zeros(1, 16))
+    monkeypatch.setattr(module, "_sampler", sampler)
+    ids = [f"copy-{i}" for i in range(200)]
+    context = make(vit, images[:1].repeat(200, 1, 1, 1), targets[:1].repeat(200), ids, seed=4)
+    tis(context, TisParameters(masks=1))
+    kept = torch.cat(seen)
+    assert kept.shape == (200, 8)
+    assert all(len(set(row)) == 8 for row in kept.tolist())
+    counts = kept.flatten().bincount(minlength=16)
+    assert ((counts - 100).abs() < 4 * 50**0.5).all()
+
+
 def test_tis_with_all_tokens_is_the_clean_answer(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
 ) -> None:

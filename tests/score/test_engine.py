@@ -103,19 +103,6 @@ def test_least_relevant_first_at_k_is_insertion_at_p_minus_k(context):
         assert torch.allclose(removed[:, 1, 16 - k].float(), expected, atol=1e-5)
 
 
-def test_ties_are_removed_lower_index_first(vit, images, targets, image_ids):
-    flat_but_one = torch.zeros(5, 4, 4)
-    flat_but_one[:, 3, 3] = 1
-    rising = torch.arange(16.0, 0, -1).reshape(1, 4, 4).repeat(5, 1, 1)
-    rising[:, 3, 3] = 99
-    result = evaluate(
-        vit, images, targets, image_ids, {"ties": flat_but_one, "none": rising}, {"m": default("pixel_flipping")}
-    )
-    scores = table(result)
-    for image_id in image_ids:
-        assert scores[image_id, "ties", "m", ""] == pytest.approx(scores[image_id, "none", "m", ""], abs=1e-6)
-
-
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
 def test_works_inside_any_gradient_mode_and_leaves_the_model_alone(vit, images, targets, image_ids, maps, mode):
     before = {name: value.clone() for name, value in vit.state_dict().items()}
@@ -256,7 +243,7 @@ def test_requests_without_a_ranking_join_the_same_stream(context):
 def test_merge_recognises_equal_intervals():
     features = Features("patch")
     morf, lerf = (Curve(order, features, MEAN, EqualSteps(4)) for order in ("morf", "lerf"))
-    merged = merge([morf, lerf, Groups(4, features, MEAN)], [16, 16])
+    merged = merge([morf, lerf, Groups(4, features, MEAN), Groups(4, features, MEAN, "sum")], [16, 16], ["a", "b"], 0)
     pairs = set(zip(merged.image.tolist(), merged.low.tolist(), merged.high.tolist(), strict=True))
     expected = {(0, 0), (0, 4), (0, 8), (0, 12), (0, 16), (4, 16), (8, 16), (12, 16), (4, 8), (8, 12)}
     assert pairs == {(image, *pair) for image in (0, 1) for pair in expected}
@@ -265,7 +252,7 @@ def test_merge_recognises_equal_intervals():
 
 
 def test_images_with_different_numbers_of_features_are_padded():
-    merged = merge([Curve("lerf", Features("superpixel", 9), MEAN, Stride(1))], [2, 4])
+    merged = merge([Curve("lerf", Features("superpixel", 9), MEAN, Stride(1))], [2, 4], ["a", "b"], 0)
     (rows,) = merged.row.values()
     assert (rows < 0).tolist() == [[False] * 3 + [True] * 2, [False] * 5]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -44,6 +46,19 @@ def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images
 def test_saco_shares_its_first_and_last_group_with_the_curves(vit, images, targets, image_ids, maps):
     metrics = {"saco": ("saco", SacoParameters(groups=(8,))), "abpc": ("abpc", CurveParameters(steps=8))}
     assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * (14 + 8 - 2) + 2)
+
+
+def test_groups_of_unequal_size_cost_at_most_three_percent_more(vit, images, targets):
+    """Larger groups in random places share fewer images with the curves than ⌊iP/K⌋ would: 1 map of 49 patches, K = 10."""
+    count, patches = 60, 49
+    maps = {"a": torch.rand(count, 7, 7, generator=torch.Generator().manual_seed(0))}
+    metrics = {"saco": default("saco"), "abpc": default("abpc")}
+    ids = [f"image-{i}" for i in range(count)]
+    found = forwards(vit, images[:1].repeat(count, 1, 1, 1), targets[:1].repeat(count), ids, maps, metrics)
+    edges = [i * patches // 10 for i in range(11)]
+    floors = {(0, e) for e in edges} | {(patches - e, patches) for e in edges} | set(itertools.pairwise(edges))
+    distinct = {interval for interval in floors if interval[0] < interval[1]}
+    assert found <= 1.03 * count * (len(distinct) + 1)
 
 
 @pytest.mark.parametrize(

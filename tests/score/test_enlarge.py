@@ -67,7 +67,7 @@ def test_table_1_by_its_definition_for_each_method(order: str, upsampling: Any) 
         for index in range(2):
             noise = rng.uniform(SEED, [b.ids[index]], "fill-noise", b.images[index].shape)[0]
             pixels = (repeat if blocky else textbook.bilinear)(b.maps[index].numpy(), 16, 16)
-            ranked = textbook.order_of(pixels)
+            ranked = textbook.order_of(pixels, b.ids[index], SEED)
             ranked = ranked if order == "positive" else ranked[::-1]
             curve = textbook.curve(b.classifier, b.images[index], ranked, counts, noise, None)
             nll = [-step[int(b.targets[index])] for step in curve]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -18,10 +19,31 @@ def distribution(classifier: Classifier, image: torch.Tensor) -> np.ndarray:
     return shifted - math.log(sum(math.exp(value) for value in shifted))
 
 
-def order_of(scores: np.ndarray) -> list[int]:
-    """Feature indices by decreasing score; equal scores by index."""
+def shuffled(number: int, seed: int, image_id: str, purpose: str, sample: int = 0) -> list[int]:
+    """0 … number − 1 in the random order of one key, restated from its definition."""
+    key = "\x1f".join([str(seed), image_id, purpose, str(sample)]).encode()
+    value = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") // 2
+    return torch.randperm(number, generator=torch.Generator().manual_seed(value)).tolist()
+
+
+def order_of(scores: np.ndarray, image_id: str, seed: int = 0) -> list[int]:
+    """Feature indices by decreasing score; equal scores in the random order of the image."""
     flat = [float(value) for value in scores.ravel()]
-    return sorted(range(len(flat)), key=lambda i: (-flat[i], i))
+    drawn = shuffled(len(flat), seed, image_id, "ties")
+    return sorted(range(len(flat)), key=lambda i: (-flat[i], drawn.index(i)))
+
+
+def groups_of(order: list[int], groups: int, image_id: str, seed: int = 0) -> list[list[int]]:
+    """``order`` cut into groups whose sizes differ by at most one; which are the larger ones is drawn for the image."""
+    size, larger = divmod(len(order), groups)
+    drawn = shuffled(groups, seed, image_id, "group sizes", groups)
+    found, rest = [], list(order)
+    for group in range(groups):
+        count = size + 1 if larger and drawn[group] < larger else size
+        found.append(rest[:count])
+        rest = rest[count:]
+    assert not rest
+    return found
 
 
 def bilinear(cells: np.ndarray, height: int, width: int) -> np.ndarray:

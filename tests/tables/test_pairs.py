@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import torch
 
 from tests.files import IDS, ShardOnDisk, shard_on_disk
 from vitfaith.artifacts.maps import read_maps
+from vitfaith.score.plan import group_edges
 from vitfaith.score.saco import group_salience, saco_pairs
 from vitfaith.tables.collect import CONDITION
 from vitfaith.tables.pairs import COLUMNS, pair_table
@@ -41,6 +44,7 @@ def test_against_the_matrices_of_single_images() -> None:
     salience[4] = 0.5  # a constant map
     salience[5] = np.nan  # a map that could not be scored
     probability[5] = np.nan
+    salience[0] = salience[0, ::-1]  # sums of groups of unequal size need not descend
     curves = rows(salience, probability)
     other = curves.assign(curve="morf", salience=np.nan)
     table = pair_table(pd.concat([other, curves.sample(frac=1, random_state=3)]))
@@ -65,8 +69,8 @@ def test_against_the_matrices_of_single_images() -> None:
 def test_contributions_add_up_to_saco(tmp_path, images: torch.Tensor, targets: torch.Tensor) -> None:
     """What the score stage stores: the saliences of the maps' groups, and enough to have SaCo again."""
     shard: ShardOnDisk = shard_on_disk(tmp_path, images, targets)
-    for level in ("patch", "pixel"):
-        shard.metrics = {"saco": {"groups": [5], "level": level}, "deletion_auc": {"steps": 4}}
+    for level, salience in itertools.product(("patch", "pixel"), ("mean", "sum")):
+        shard.metrics = {"saco": {"groups": [5], "level": level, "salience": salience}, "deletion_auc": {"steps": 4}}
         scores = shard.score()
         curves = pd.read_parquet(tmp_path / "curves.parquet")
         assert curves[curves.curve == "morf"].salience.isna().all()
@@ -75,9 +79,10 @@ def test_contributions_add_up_to_saco(tmp_path, images: torch.Tensor, targets: t
         for method, part in table.groupby("method"):
             assert np.isclose(part.contribution.sum(), mean[method], atol=1e-5)
             assert part.n.eq(len(IDS)).all()
-            if level == "patch":
+            if (level, salience) == ("patch", "mean"):
                 maps = torch.tensor(read_maps(tmp_path / "maps.parquet")[str(method)][1]).flatten(1)
                 stored = curves[(curves.curve == "groups") & (curves.method == method)].sort_values(
                     ["image_id", "step"]
                 )
-                assert np.allclose(stored.salience, group_salience(maps, 5).flatten(), rtol=1e-6)
+                edges = torch.tensor([group_edges(maps.shape[1], 5, 0, image) for image in IDS])
+                assert np.allclose(stored.salience, group_salience(maps, edges).flatten(), rtol=1e-6)

@@ -140,12 +140,11 @@ class BankRequest(Prepared):
 
     def segment(self, context: ScoreContext) -> MaskSegment:
         """See :class:`~vitfaith.score.metrics.base.Request`."""
-        from vitfaith.score.ranking import Ranking
+        from vitfaith.score.ranking import ranking_of
         from vitfaith.score.segments import MaskSegment
 
         masks = self.chosen(context)
-        rows, columns = context.maps.shape[2:]
-        ranking = Ranking(Features("patch"), context.images, (rows, columns))
+        ranking = ranking_of(context, Features("patch"))
         image = torch.arange(len(masks)).repeat_interleave(masks.shape[1])
         return MaskSegment(context, ranking, self.fill.prepare(context), masks.flatten(0, 1), image)
 

@@ -30,7 +30,7 @@ from vitfaith.score.metrics.base import Request, Response, ScoreContext, Segment
 from vitfaith.score.placeholder import EXTRA, marked_patches
 from vitfaith.score.plan import Clean, Curve, Features, Full, Groups, Interval
 from vitfaith.score.precision import Precision, forward_precision
-from vitfaith.score.ranking import Ranking
+from vitfaith.score.ranking import Ranking, ranking_of
 from vitfaith.score.segments import CleanSegment, FullSegment, IntervalSegment
 
 if TYPE_CHECKING:
@@ -43,15 +43,11 @@ class Preparation:
     def __init__(self, context: ScoreContext) -> None:
         """``context``: the batch to score."""
         self.context = context
-        self._rankings: dict[Features, Ranking] = {}
         self._fills: dict[Fill, Tensor | Imputer] = {}
 
     def ranking(self, features: Features) -> Ranking:
         """The ranking of ``features``."""
-        if features not in self._rankings:
-            rows, columns = self.context.maps.shape[2:]
-            self._rankings[features] = Ranking(features, self.context.images, (rows, columns))
-        return self._rankings[features]
+        return ranking_of(self.context, features)
 
     def filling(self, fill: Fill) -> Tensor | Imputer:
         """The values of ``fill``."""
@@ -86,12 +82,12 @@ class Merged:
         return (self.low == 0) & (self.high == self.total)
 
 
-def merge(requests: Sequence[Interval], totals: Sequence[int]) -> Merged:
-    """Distinct intervals of ``requests`` for images of ``totals`` features each."""
+def merge(requests: Sequence[Interval], totals: Sequence[int], image_ids: Sequence[str], seed: int) -> Merged:
+    """Distinct intervals of ``requests`` for the images ``image_ids`` of ``totals`` features each."""
     base = max(totals) + 1
     codes = []
     for request in requests:
-        low, high = request.intervals(totals)
+        low, high = request.intervals(totals, image_ids, seed)
         image, empty = np.arange(len(totals))[:, None], low == high
         # Every empty interval is the clean image, wherever it lies.
         code = (image * base + np.where(empty, 0, low)) * base + np.where(empty, 0, high)
@@ -150,7 +146,7 @@ class Engine:
         merged: dict[tuple[Features, Fill], Merged] = {}
         for key in dict.fromkeys((r.features, r.fill) for r in wanted if isinstance(r, Curve | Groups)):
             same = [r for r in wanted if isinstance(r, Curve | Groups) and (r.features, r.fill) == key]
-            merged[key] = merge(same, preparation.ranking(key[0]).totals)
+            merged[key] = merge(same, preparation.ranking(key[0]).totals, context.image_ids, context.seed)
 
         stream: dict[object, Segment] = {Clean(): CleanSegment(context.images)}
         for fill in dict.fromkeys(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vitfaith.errors import InputError
-from vitfaith.score.ranking import upsample
+from vitfaith.score.ranking import Ranking, upsample
 
 if TYPE_CHECKING:
     from vitfaith.score.metrics.base import ScoreContext
@@ -53,3 +53,16 @@ def enlarged(maps: Tensor, size: Sequence[int], repeated: Tensor) -> Tensor:
         for length, cells in zip(size, maps.shape[1:], strict=True)
     )
     return torch.where(repeated[:, None, None], maps[:, rows][:, :, columns], upsample(maps, size))
+
+
+def maps_to_rank(context: ScoreContext, ranking: Ranking, image: Tensor, method: Tensor) -> Tensor:
+    """The maps (N, …) that ``ranking`` takes for the images (N,) and methods (N,): on the patch grid, or of pixels.
+
+    What is smaller than a patch or crosses patches is ranked by ``fine_maps``, enlarged here where not bilinearly.
+    """
+    source = context.maps if ranking.features.kind == "patch" else context.fine_maps
+    maps = source[image, method]
+    repeated = repeated_methods(context, ranking.features.upsampling)
+    if repeated is None:
+        return maps
+    return enlarged(maps, ranking.size, repeated[method])  # the ranking leaves this size as it is

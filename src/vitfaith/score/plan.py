@@ -1,13 +1,14 @@
 """Which perturbed images a metric needs, as hashable descriptions; no tensor and no torch in here.
 
-A ranking orders the P features of an image by decreasing relevance (equal values: lower index first). All perturbed
-images of all curve metrics and of SaCo remove the features of one *interval of ranks* ``[low, high)``:
+A ranking orders the P features of an image by decreasing relevance; features of equal value are in a random order of
+the image, the same for all maps (:mod:`vitfaith.ties`). All perturbed images of all curve metrics and of SaCo remove the
+features of one *interval of ranks* ``[low, high)``:
 
-=====================  ================
+=====================  ===========================================================
 most relevant first    ``[0, c)``
 least relevant first   ``[P − c, P)``, which is insertion of the P − c most relevant features
-one group              ``[⌊iP/K⌋, ⌊(i+1)P/K⌋)``
-=====================  ================
+one group              ``[e_i, e_{i+1})`` with the edges of :func:`group_edges`
+=====================  ===========================================================
 
 so that equal images of different metrics are recognised by comparing two integers.
 """
@@ -17,11 +18,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from vitfaith.errors import InputError
+from vitfaith.rng import permutation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 Level = Literal["patch", "pixel"]
 Order = Literal["morf", "lerf"]
+Salience = Literal["mean", "sum"]
 Upsampling = Literal["bilinear", "nearest", "official"]
 """How a map becomes one of pixels; ``official``: each method's as the released code of Vision DiffMask enlarges it."""
 
@@ -148,8 +152,13 @@ class Curve:
         """Column ``variant`` of the curve table."""
         return f"{self.features} {self.fill} {self.grid}"
 
-    def intervals(self, totals: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lower and upper ranks (B, S) for images of ``totals`` features; −1 pads images with fewer steps."""
+    def intervals(
+        self, totals: Sequence[int], image_ids: Sequence[str], seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lower and upper ranks (B, S) for images of ``totals`` features; −1 pads images with fewer steps.
+
+        Steps are the same for all images of as many features, so the keys have no part in them.
+        """
         counts = _pad([self.grid.counts(total) for total in totals])
         upper = np.asarray(totals, dtype=np.int64)[:, None]
         if self.order == "morf":
@@ -159,22 +168,34 @@ class Curve:
 
 @dataclass(frozen=True)
 class Groups:
-    """Removal of one of ``count`` groups at a time, most relevant group first; axis S has ``count`` entries."""
+    """Removal of one of ``count`` groups at a time, most relevant group first; axis S has ``count`` entries.
+
+    ``salience`` says what the groups are weighed by (see :func:`vitfaith.score.saco.group_salience`); requests that
+    differ in it alone share all their images.
+    """
 
     count: int
     features: Features
     fill: Fill
+    salience: Salience = "mean"
 
     name = "groups"
 
     @property
     def variant(self) -> str:
         """Column ``variant`` of the curve table."""
-        return f"{self.features} {self.fill} k={self.count}"
+        return f"{self.features} {self.fill} k={self.count}" + (" salience=sum" if self.salience == "sum" else "")
 
-    def intervals(self, totals: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lower and upper ranks (B, S); see :func:`group_edges`."""
-        edges = np.array([group_edges(total, self.count) for total in totals], dtype=np.int64)
+    def edges(self, totals: Sequence[int], image_ids: Sequence[str], seed: int) -> NDArray[np.int64]:
+        """Ranks (B, ``count`` + 1) between which the groups of every image lie; see :func:`group_edges`."""
+        rows = [group_edges(t, self.count, seed, i) for t, i in zip(totals, image_ids, strict=True)]
+        return np.array(rows, dtype=np.int64)
+
+    def intervals(
+        self, totals: Sequence[int], image_ids: Sequence[str], seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lower and upper ranks (B, S): neighbouring :meth:`edges`."""
+        edges = self.edges(totals, image_ids, seed)
         return edges[:, :-1], edges[:, 1:]
 
 
@@ -203,8 +224,12 @@ class Prepared:
         raise NotImplementedError
 
 
-def group_edges(total: int, groups: int) -> list[int]:
-    """Ranks ⌊i·total/groups⌋, i = 0 … groups, between which the groups lie; sizes differ by at most one.
+def group_edges(total: int, groups: int, seed: int, image_id: str) -> list[int]:
+    """Ranks 0 = e_0 < … < e_K = ``total`` between which the ``groups`` = K groups of an image lie.
+
+    Sizes are ⌊total/K⌋ or one more. Where K does not divide ``total``, which groups are the larger ones is drawn for
+    the image (key: seed, image, K), the same for all its maps: a larger group costs more probability whatever the map
+    says, so a fixed place among the ranks would move SaCo of a random map away from 0.
 
     Raises:
         InputError: more groups than features, which would leave groups empty.
@@ -213,7 +238,9 @@ def group_edges(total: int, groups: int) -> list[int]:
         raise InputError(
             f"groups={groups}, but the maps have only {total} features; choose at most {total} groups or level 'pixel'"
         )
-    return [i * total // groups for i in range(groups + 1)]
+    size, larger = divmod(total, groups)
+    order = permutation(seed, image_id, "group sizes", groups, groups).tolist() if larger else range(groups)
+    return list(accumulate((size + (place < larger) for place in order), initial=0))
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:

@@ -5,48 +5,56 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vitfaith.score.enlarge import maps_to_rank
 from vitfaith.score.metrics.base import ScoreContext
-from vitfaith.score.plan import Groups, group_edges
-from vitfaith.score.ranking import upsample
+from vitfaith.score.plan import Groups, Salience
+from vitfaith.score.ranking import ranking_of
 
 MAPS_AT_ONCE = 64
 
 
-def group_salience(scores: Tensor, groups: int) -> Tensor:
-    """s(G_i) (..., K) float64, most salient group first, for feature values ``scores`` (..., P).
+def group_salience(scores: Tensor, edges: Tensor, salience: Salience = "mean") -> Tensor:
+    """s(G_i) (..., K) float64, most salient group first.
 
-    The paper sums the features of a group. Where K does not divide P the groups differ in size by one, and a sum would
-    no longer move with a shift of the map; the group's mean times P/K equals the sum for equal sizes and keeps SaCo
-    invariant to every positive affine change of the map.
+    The paper sums the features of a group (``salience`` "sum"). Where K does not divide the number of features P, groups
+    differ in size by one, and a sum no longer moves with a shift of the map. The group's mean times P/K (``"mean"``)
+    equals the sum for equal sizes and keeps SaCo invariant to every positive affine change of the map.
+
+    Args:
+        scores: (..., W) feature values; where images differ in P, −∞ fills the rows up to W.
+        edges: (..., K + 1) int64 ranks from 0 to P between which the groups lie (:func:`~vitfaith.score.plan.group_edges`).
+        salience: "mean" or "sum".
     """
-    total = scores.shape[-1]
-    edges = torch.tensor(group_edges(total, groups), device=scores.device)
     ordered = scores.double().sort(dim=-1, descending=True).values
     cumulative = torch.nn.functional.pad(ordered.cumsum(-1), (1, 0))
-    sums = cumulative.index_select(-1, edges).diff(dim=-1)
-    return sums / edges.diff() * (total / groups)
+    sums = cumulative.gather(-1, edges).diff(dim=-1)
+    if salience == "sum":
+        return sums
+    return sums / edges.diff() * (edges[..., -1:].double() / (edges.shape[-1] - 1))
 
 
 def map_salience(context: ScoreContext, groups: Groups) -> Tensor:
-    """s(G_i) (B, M, K) float64 of every map of a context, at the level at which ``groups`` removes features.
+    """s(G_i) (B, M, K) float64 of every map of a context, for the features that ``groups`` removes.
 
     Computed once a context, whatever the fill.
     """
-    key = groups.features, groups.count
+    key = groups.features, groups.count, groups.salience
     if key not in context.saliences:
         context.saliences[key] = _map_salience(context, groups)
     return context.saliences[key]
 
 
 def _map_salience(context: ScoreContext, groups: Groups) -> Tensor:
-    pixels = groups.features.kind == "pixel"
-    maps = (context.fine_maps if pixels else context.maps).flatten(0, 1)
-    size = context.images.shape[2:]
-    parts = [  # 1000 pixel maps in float64 would take 0.4 GB, several times
-        group_salience((upsample(part, size) if pixels else part).flatten(1), groups.count)
-        for part in maps.split(MAPS_AT_ONCE)
-    ]
-    return torch.cat(parts).unflatten(0, (len(context.images), len(context.methods)))
+    ranking = ranking_of(context, groups.features)
+    device, methods = context.maps.device, len(context.methods)
+    edges = torch.from_numpy(groups.edges(ranking.totals, context.image_ids, context.seed)).to(device)
+    job = torch.arange(len(edges) * methods, device=device)
+    parts = []
+    for part in job.split(MAPS_AT_ONCE):  # 1000 pixel maps in float64 would take 0.4 GB, several times
+        image = part // methods
+        scores = ranking.scores(maps_to_rank(context, ranking, image, part % methods), image)
+        parts.append(group_salience(scores, edges[image], groups.salience))
+    return torch.cat(parts).unflatten(0, (len(edges), methods))
 
 
 def saco_pairs(salience: Tensor, drops: Tensor) -> Tensor:

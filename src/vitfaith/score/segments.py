@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitfaith.score.enlarge import enlarged, repeated_methods
+from vitfaith.score.enlarge import maps_to_rank
 from vitfaith.score.ranking import Ranking
 
 if TYPE_CHECKING:
@@ -104,13 +104,7 @@ class IntervalSegment:
         maps, place = np.unique(keys, return_inverse=True)
         owner, method = np.divmod(maps, len(self.context.methods))
         owners = self._device(owner)
-        source = self.context.maps if self.ranking.features.kind == "patch" else self.context.fine_maps
-        methods = self._device(method)
-        chosen = source[owners, methods]
-        repeated = repeated_methods(self.context, self.ranking.features.upsampling)
-        if repeated is not None:
-            chosen = enlarged(chosen, self.ranking.size, repeated[methods])  # the ranking leaves this size as it is
-        ranks = self.ranking.ranks(chosen, owners)
+        ranks = self.ranking.ranks(maps_to_rank(self.context, self.ranking, owners, self._device(method)), owners)
         ranks = ranks[self._device(place)]
         low, high = self._device(self.low[part])[:, None], self._device(self.high[part])[:, None]
         index = self._device(self.image[part])

@@ -15,7 +15,7 @@ def pair_table(curves: pd.DataFrame) -> pd.DataFrame:
     """One row per (condition, method, variant, pair of groups) with columns first < second, 1 the most salient group.
 
     ``broken``: share of images on which the more salient group causes the smaller drop, of those on which the two differ in
-    salience; NaN where none does. ``contribution``: mean over images of ±(s_i − s_j) / Σ (s_i − s_j); over all pairs these
+    salience; NaN where none does. ``contribution``: mean over images of ±(s_i − s_j) / Σ |s_i − s_j|; over all pairs these
     add up to the mean of SaCo. ``n``: images, without those whose map is constant or could not be scored.
 
     Args:
@@ -35,14 +35,14 @@ def _pairs(part: pd.DataFrame) -> pd.DataFrame:
     salience, probability = (ordered[c].to_numpy(float).reshape(-1, count) for c in ("salience", "probability"))
     first, second = np.triu_indices(count, 1)
     gap = salience[:, first] - salience[:, second]
-    broken = probability[:, first] > probability[:, second]  # the drop is the smaller one; the clean answer cancels
-    total = gap.sum(1)
+    smaller = probability[:, first] > probability[:, second]  # the drop of the first; the clean answer cancels
+    weight = np.where(smaller, -gap, gap)
+    total = np.abs(gap).sum(1)
     known = np.isfinite(total) & (total > 0) & np.isfinite(probability).all(1)
-    gap, broken, total = gap[known], broken[known], total[known]
-    different = gap > 0
+    weight, total = weight[known], total[known]
     with np.errstate(invalid="ignore"):
-        share = np.where(different, broken, False).sum(0) / different.sum(0)
-        contribution = (np.where(broken, -gap, gap) / total[:, None]).sum(0) / len(gap)
+        share = (weight < 0).sum(0) / (weight != 0).sum(0)
+        contribution = (weight / total[:, None]).sum(0) / len(weight)
     return pd.DataFrame(
-        {"first": first + 1, "second": second + 1, "broken": share, "contribution": contribution, "n": len(gap)}
+        {"first": first + 1, "second": second + 1, "broken": share, "contribution": contribution, "n": len(weight)}
     )

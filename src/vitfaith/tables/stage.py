@@ -18,6 +18,7 @@ from vitfaith.tables.boards import boards_text
 from vitfaith.tables.certified import certified_summary
 from vitfaith.tables.collect import CONDITION, collect
 from vitfaith.tables.costs import cost_table
+from vitfaith.tables.curves import curve_table
 from vitfaith.tables.gallery import gallery_table
 from vitfaith.tables.pairs import pair_table
 from vitfaith.tables.pooled import KEYS, pooled_summary
@@ -88,11 +89,6 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     if pooled.any():
         parts.append(pooled_summary(scores[pooled], spec["pooled"], **statistics))
     summary = pd.concat([p for p in parts if len(p)], ignore_index=True).sort_values(KEYS, ignore_index=True)
-    steps = [*CONDITION, "method", "curve", "variant", "step", "fraction"]
-    means = []
-    for value in ("probability", "kl"):
-        long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value"]].assign(flag="")
-        means.append(summarise(long, by=steps, **statistics).assign(quantity=value))
     conditions = [*CONDITION, "metric", "variant", "reference"]
     comparisons = paired_comparisons(single.assign(reference=""), by=conditions, **statistics)
     certificates = collect(spec, results, "certificates", CERTIFICATES, family=False, by=["certificate", "method", "k"])
@@ -111,7 +107,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(stability.reset_index(drop=True), out / "stability.parquet")
     write_frame(sanity.reset_index(drop=True), out / "sanity.parquet")
     write_frame(predictions.reset_index(drop=True), out / "predictions.parquet")
-    write_frame(pd.concat(means, ignore_index=True), out / "curves.parquet")
+    write_frame(curve_table(curves, **statistics), out / "curves.parquet")
     write_frame(pair_table(curves), out / "pairs.parquet")
     write_frame(gallery_table(spec, results, scores), out / "gallery.parquet")
     write_frame(summary, out / "summary.parquet")

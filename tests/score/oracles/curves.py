@@ -25,6 +25,7 @@ class Case:
     def __init__(self, index: int) -> None:
         b = batch()
         self.vit, self.image, self.cells = b.classifier, b.images[index], b.maps[index].numpy()
+        self.name = b.ids[index]
         self.target, self.label = int(b.targets[index]), int(b.labels[index])
         self.grey = torch.full_like(self.image, float(self.image.double().mean()))
         self.noise = rng.uniform(SEED, [b.ids[index]], "fill-noise", self.image.shape)[0]
@@ -37,7 +38,7 @@ class Case:
         fill = self.grey if filling is None else filling
         key = (tuple(counts), lerf, level, id(fill))
         if key not in self.known:  # definitions share curves, which need not be waited for twice
-            order = textbook.order_of(self.cells if level == "patch" else self.pixels)
+            order = textbook.order_of(self.cells if level == "patch" else self.pixels, self.name, SEED)
             order = order[::-1] if lerf else order
             grid = (4, 4) if level == "patch" else None
             self.known[key] = textbook.curve(self.vit, self.image, order, counts, fill, grid)
@@ -81,7 +82,7 @@ def unit(values: list[float]) -> float:
 
 def insertion(case: Case) -> float:
     """Built the other way round: start from grey and put the most relevant patches back."""
-    order = textbook.order_of(case.cells)
+    order = textbook.order_of(case.cells, case.name, SEED)
     points = []
     for kept in sorted({16 - count for count in TEN}):
         image = textbook.without(case.grey, order[:kept], case.image, (4, 4))
@@ -90,7 +91,7 @@ def insertion(case: Case) -> float:
 
 
 def kept_only(case: Case) -> list[float]:
-    order = textbook.order_of(case.cells)
+    order = textbook.order_of(case.cells, case.name, SEED)
     images = [case.image] + [textbook.without(case.grey, order[:count], case.image, (4, 4)) for count in BINS]
     return [math.exp(textbook.distribution(case.vit, image)[case.target]) for image in images]
 

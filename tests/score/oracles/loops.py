@@ -91,21 +91,20 @@ def monotonicity(draws: int) -> Pair:
     return b.score("monotonicity_correlation", **settings), doubles(expected)
 
 
-def saco_groups(name: str, level: str) -> Pair:
+def saco_groups(name: str, level: str, salience: str = "mean") -> Pair:
     """Algorithm 1 of the paper, group by group, for 10 and 5 groups."""
     b, expected = batch(), []
     for groups, i in itertools.product((10, 5), range(5)):
         scores = b.maps[i].numpy() if level == "patch" else textbook.bilinear(b.maps[i].numpy(), 16, 16)
-        order = textbook.order_of(scores)
-        edges = [k * len(order) // groups for k in range(groups + 1)]
-        members = [order[start:stop] for start, stop in itertools.pairwise(edges)]
-        salience = [float(np.mean(scores.ravel()[group])) for group in members]
+        members = textbook.groups_of(textbook.order_of(scores, b.ids[i]), groups, b.ids[i])
+        weigh = np.mean if salience == "mean" else np.sum
+        saliences = [float(weigh(scores.ravel()[group])) for group in members]
         filling = torch.full_like(b.images[i], float(b.images[i].double().mean()))
         grid = (4, 4) if level == "patch" else None
         masked = [b.probability(i, textbook.without(b.images[i], group, filling, grid)) for group in members]
         clean = b.probability(i, b.images[i])
-        expected.append(textbook.saco(salience, [clean - p for p in masked], weighted=name == "saco"))
-    found = b.scores(name, groups=(10, 5), level=level)
+        expected.append(textbook.saco(saliences, [clean - p for p in masked], weighted=name == "saco"))
+    found = b.scores(name, groups=(10, 5), level=level, salience=salience)
     return torch.cat([found["k=10"], found["k=5"]]), doubles(expected)
 
 
@@ -188,6 +187,16 @@ ORACLES = [
         Oracle(name, "textbook loop", f"pair by pair, float64; {plural}", 1e-5, partial(saco_groups, name, level))
         for name in ("saco", "saco_rank")
         for level, plural in (("patch", "patches"), ("pixel", "pixels"))
+    ],
+    *[
+        Oracle(
+            name,
+            "textbook loop",
+            "pair by pair, float64; patches, sums",
+            1e-5,
+            partial(saco_groups, name, "patch", "sum"),
+        )
+        for name in ("saco", "saco_rank")
     ],
     *[
         Oracle(

@@ -27,7 +27,8 @@ QUIET = {"abs": False, "normalise": False, "disable_warnings": True}
 def distinct(maps: Tensor) -> Tensor:
     """Pixel maps (5, 16, 16) with the order of ``maps`` and no ties, which the packages break in their own ways."""
     everyone = torch.arange(len(maps))
-    ranks = Ranking(Features("pixel"), torch.zeros(len(maps), 3, 16, 16), (4, 4)).ranks(maps, everyone)
+    ranking = Ranking(Features("pixel"), torch.zeros(len(maps), 3, 16, 16), (4, 4), batch().ids, 0)
+    ranks = ranking.ranks(maps, everyone)
     return (256.0 - ranks).reshape(-1, 16, 16)
 
 
@@ -138,14 +139,15 @@ class FixedMap:
 
 @cache
 def deletion_and_insertion(steps: int, baseline: str) -> list[dict[str, float]]:
-    """Torchcam's two areas of each image."""
+    """Torchcam's two areas of each image, with its ties in our order."""
     from torchcam.metrics import DeletionInsertionMetric
 
     b, found = batch(), []
+    maps = distinct(b.maps)
     for i in range(5):
         image = b.images[i : i + 1]
         start = torch.zeros_like(image) if baseline == "black" else torch.full_like(image, float(image.mean()))
-        extractor = FixedMap(b.classifier, b.maps[i : i + 1])
+        extractor = FixedMap(b.classifier, maps[i : i + 1])
         metric = DeletionInsertionMetric(extractor, partial(torch.softmax, dim=-1), steps=steps, baseline=start)
         metric.update(image, class_idx=int(b.targets[i]))
         found.append(metric.summary())

@@ -11,7 +11,7 @@ from vitfaith.attribute.registry import explainer
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
-from vitfaith.rng import generator
+from vitfaith.rng import generator, permutation
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -69,7 +69,10 @@ def tis(context: Context, parameters: TisParameters) -> Tensor:
         points = torch.cat([capture.hidden(state)[image, prefix:].T for state in states])
         source = generator(context.seed, image_id, "tis", context.sample)
         centroids = k_means(points, min(parameters.masks, len(points)), parameters.iterations, source)
-        order = centroids.argsort(dim=1, descending=True, stable=True)
+        # Patches of equal value enter in a random order of the image, not by position.
+        drawn = permutation(context.seed, image_id, "tis ties", patches, context.sample)
+        ties = torch.from_numpy(drawn).to(centroids.device)
+        order = ties[centroids[:, ties].argsort(dim=1, descending=True, stable=True)]
         kept.append(order[:, : max(1, int(parameters.keep * patches))])
 
     scores: list[list[Tensor]] = [[] for _ in kept]

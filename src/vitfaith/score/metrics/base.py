@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from vitfaith.bank.masks import BankRequest
     from vitfaith.models.classifier import Classifier
+    from vitfaith.score.plan import Features
+    from vitfaith.score.ranking import Ranking
 
 Direction = Literal["higher", "lower", "none"]
 Need = Literal["labels", "truth"]
@@ -80,6 +82,11 @@ class ScoreContext:
     @cached_property
     def saliences(self) -> dict[object, Tensor]:
         """What :func:`vitfaith.score.saco.map_salience` found so far, for all that read it."""
+        return {}
+
+    @cached_property
+    def rankings(self) -> dict[Features, Ranking]:
+        """What :func:`vitfaith.score.ranking.ranking_of` found so far, for all that read it."""
         return {}
 
     @property

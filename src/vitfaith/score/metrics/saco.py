@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from vitfaith.score.metrics.base import Answers, Metric, ScoreContext, metric
 from vitfaith.score.metrics.common import LevelParameters
-from vitfaith.score.plan import Clean, Groups
+from vitfaith.score.plan import Clean, Groups, Salience
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,13 +18,18 @@ CITATION = "Wu et al., On the Faithfulness of Vision Transformer Explanations, C
 
 
 class SacoParameters(LevelParameters):
-    """Numbers of groups K, each a variant "k=K"; fill and level.
+    """Numbers of groups K, each a variant "k=K"; what weighs a group; fill and level.
 
     The paper ranks pixels (``level: pixel``). Patches are the default: a ViT's map has no more information, and
     upsampling makes values that no explainer gave.
+
+    ``salience`` "mean" weighs a group by its mean times P/K, "sum" by its sum, as the paper's Algorithm 1 does. The two are
+    equal where K divides the number of features P. Elsewhere the sum makes larger groups more salient, so that SaCo
+    changes with a shift of the map, and a random map's SaCo is not 0 on average.
     """
 
     groups: tuple[Annotated[int, Field(ge=2)], ...] = Field((10,), min_length=1)
+    salience: Salience = "mean"
 
     @field_validator("groups")
     @classmethod
@@ -38,7 +43,7 @@ class _Saco(Metric[SacoParameters]):
     def groups(self) -> list[Groups]:
         """K groups for every K."""
         p = self.parameters
-        return [Groups(count, p.features, p.filling) for count in p.groups]
+        return [Groups(count, p.features, p.filling, p.salience) for count in p.groups]
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | Groups]:
         """The clean images and the groups."""
@@ -59,7 +64,8 @@ class _Saco(Metric[SacoParameters]):
 
 @metric(
     "saco",
-    formula="Σ_{i<j} ±(s_i − s_j) / Σ_{i<j} (s_i − s_j), + where d_i ≥ d_j; s, d of K groups",
+    formula="Σ_{i<j} ±(s_i − s_j) / Σ_{i<j} |s_i − s_j|, + where d_i ≥ d_j; d of K groups; s = mean of the group · P/K, "
+    "with `salience: sum` its sum",
     value_range="[−1, 1]",
     direction="higher",
     citation=CITATION,
@@ -77,7 +83,7 @@ class Saco(_Saco):
 
 @metric(
     "saco_rank",
-    formula="Σ_{i<j} ±1 / number of pairs with s_i > s_j, + where d_i ≥ d_j",
+    formula="Σ_{i<j} ±1 / number of pairs with s_i ≠ s_j, + where d_i ≥ d_j; s as for `saco`",
     value_range="[−1, 1]",
     direction="higher",
     citation=CITATION,

@@ -1,0 +1,31 @@
+"""Curves of the model's answer against the share of replaced features, averaged over images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from vitfaith.statistics.summary import summarise
+from vitfaith.tables.collect import CONDITION
+
+STEP = [*CONDITION, "method", "curve", "variant", "step"]
+
+
+def curve_table(curves: pd.DataFrame, **statistics: Any) -> pd.DataFrame:
+    """One row per (condition, method, curve, variant, step, quantity): mean, interval and number of images.
+
+    ``quantity`` is "probability" or "kl". ``fraction`` is the mean over the images of the row: images differ in which of
+    their groups are the larger ones, and in their number of superpixels.
+
+    Args:
+        curves: rows of schema ``CURVES`` with the condition's columns.
+        statistics: settings of :func:`~vitfaith.statistics.summary.summarise`.
+    """
+    share = curves.astype({"fraction": float}).groupby(STEP, observed=True).fraction.transform("mean")
+    curves, steps = curves.assign(fraction=share.astype("float32")), [*STEP, "fraction"]
+    means = []
+    for value in ("probability", "kl"):
+        long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value"]].assign(flag="")
+        means.append(summarise(long, by=steps, **statistics).assign(quantity=value))
+    return pd.concat(means, ignore_index=True)
