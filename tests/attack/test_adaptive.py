@@ -11,7 +11,7 @@ from vitfaith.attack.adaptive import AdaptivePgdParameters
 from vitfaith.attack.keyed import KeyedRandom
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attack.run import AttackResult, attack_images
-from vitfaith.attack.smoothed import smoothed_copies
+from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.smoothed_pgd import SmoothedPGD, smoothed_log_probability
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
@@ -22,6 +22,7 @@ from vitfaith.denoise.smooth import denoise_images
 from vitfaith.denoise.smoothings import DdsParameters
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Parameters
 from vitfaith.rng import generator
 
 from ..denoise.conftest import tiny_unet
@@ -38,14 +39,19 @@ def denoiser() -> Denoiser:
 
 
 def settings(**more: Any) -> dict[str, Any]:
-    return {"denoiser": "tiny", "sigma": SIGMA, **more}
+    return {"through": "dds", "eot": 4, **more}
+
+
+def behind(denoiser: Denoiser, **more: Any) -> Defence:
+    """The defence of the study: ``dds`` with a random network."""
+    return Defence("dds", DdsParameters.model_validate({"denoiser": "tiny", "sigma": SIGMA, **more}), denoiser)
 
 
 def run(
-    vit: Classifier, pixels: Tensor, targets: Tensor, name: str, network: Denoiser | None, **more: Any
+    vit: Classifier, pixels: Tensor, targets: Tensor, name: str, defence: Defence | None, **more: Any
 ) -> AttackResult:
     ids = [f"image-{i}" for i in range(len(pixels))]
-    return attack_images(vit, pixels, targets, ids, name, more, seed=3, denoiser=network)
+    return attack_images(vit, pixels, targets, ids, name, more, seed=3, defence=defence)
 
 
 def fresh_samples(denoiser: Denoiser, images: Tensor | np.ndarray, samples: int) -> Tensor:
@@ -76,7 +82,7 @@ def test_copies_are_the_defence_on_keyed_noise(denoiser: Denoiser, pixels: Tenso
     parameters = AdaptivePgdParameters.model_validate(settings(eot=2))
     ids = [f"image-{i}" for i in range(5)]
     with KeyedRandom(3, ids), torch.no_grad():
-        copies = smoothed_copies(denoiser, pixels, parameters)
+        copies = behind(denoiser).copies(pixels, parameters)
     t = denoiser.schedule.timestep(SIGMA)
     for draw in range(2):
         for i in range(5):
@@ -91,7 +97,7 @@ def test_copies_are_the_defence_on_keyed_noise(denoiser: Denoiser, pixels: Tenso
 def loss_of(vit: Classifier, denoiser: Denoiser, images: Tensor, targets: Tensor, gradient: str) -> Tensor:
     parameters = AdaptivePgdParameters.model_validate(settings(eot=2, gradient=gradient))
     with KeyedRandom(3, [f"image-{i}" for i in range(len(images))]):
-        copies = smoothed_copies(denoiser, images, parameters)
+        copies = behind(denoiser).copies(images, parameters)
     return -smoothed_log_probability(vit(copies), 2).gather(1, targets[:, None]).sum()
 
 
@@ -119,7 +125,7 @@ def test_bpda_takes_the_gradient_at_the_denoised_image(
     (gradient,) = torch.autograd.grad(loss_of(vit, denoiser, image, predicted, "bpda"), image)
     parameters = AdaptivePgdParameters.model_validate(settings(eot=2))
     with KeyedRandom(3, [f"image-{i}" for i in range(5)]), torch.no_grad():
-        copies = smoothed_copies(denoiser, pixels, parameters)
+        copies = behind(denoiser).copies(pixels, parameters)
     copies.requires_grad_()
     loss = -smoothed_log_probability(vit(copies), 2).gather(1, predicted[:, None]).sum()
     (at_copies,) = torch.autograd.grad(loss, copies)
@@ -134,7 +140,12 @@ def test_adaptive_pgd_against_the_textbook(
     """One image at a time: at each step the mean softmax over two keyed draws, its −log's sign gradient, projection."""
     eps, alpha, steps = 8 / 255, 3 / 255, 3
     ours = run(
-        vit, pixels[:2], predicted[:2], "adaptive_pgd", denoiser, **settings(eot=2, eps=eps, alpha=alpha, steps=3)
+        vit,
+        pixels[:2],
+        predicted[:2],
+        "adaptive_pgd",
+        behind(denoiser),
+        **settings(eot=2, eps=eps, alpha=alpha, steps=3),
     )
     t = denoiser.schedule.timestep(SIGMA)
     for i in range(2):
@@ -175,14 +186,14 @@ def test_adaptive_attack_beats_the_blind_one_on_the_defence(
     eps = 4 / 255
     before = float(clean.gather(1, targets[:, None]).mean())
     blind = left(run(vit, pixels, targets, "pgd", None, eps=eps))
-    full = left(run(vit, pixels, targets, "adaptive_pgd", denoiser, **settings(eps=eps, eot=8)))
+    full = left(run(vit, pixels, targets, "adaptive_pgd", behind(denoiser), **settings(eps=eps, eot=8)))
     assert full < blind < before
 
 
 def test_a_batch_is_a_stack_of_singles(vit: Classifier, denoiser: Denoiser, pixels: Tensor, predicted: Tensor) -> None:
     for name, more in (("adaptive_pgd", {}), ("adaptive_pgd", {"gradient": "bpda"}), ("top_k_attack", {})):
         parameters = settings(eot=2, steps=2, **more)
-        whole = run(vit, pixels[:3], predicted[:3], name, denoiser, **parameters)
+        whole = run(vit, pixels[:3], predicted[:3], name, behind(denoiser), **parameters)
         order = [2, 0]
         again = attack_images(
             vit,
@@ -193,7 +204,7 @@ def test_a_batch_is_a_stack_of_singles(vit: Classifier, denoiser: Denoiser, pixe
             parameters,
             seed=3,
             batch_size=1,
-            denoiser=denoiser,
+            defence=behind(denoiser),
         )
         assert (again.images != whole.images[order]).mean() <= 0.03
 
@@ -212,7 +223,7 @@ def test_explanation_attack_through_the_smoothing(
         return aggregate_maps(torch.stack(maps), "mean")[0]
 
     more = settings(explainer="raw_attention", k=3, steps=12, gradient=gradient)
-    result = run(vit, pixels, predicted, "top_k_attack", denoiser, **more)
+    result = run(vit, pixels, predicted, "top_k_attack", behind(denoiser), **more)
     assert not result.success.any()
     before, after = smoothed_map(pixels).flatten(1), smoothed_map(result.images).flatten(1)
     leading = before.topk(3).indices
@@ -228,8 +239,8 @@ def test_explanation_attack_through_the_smoothing(
 def test_official_mode_can_be_attacked_by_bpda(
     vit: Classifier, denoiser: Denoiser, pixels: Tensor, predicted: Tensor
 ) -> None:
-    parameters = settings(mode="official", gradient="bpda", steps=2, eot=2) | {"sigma": 4 / 255}
-    result = run(vit, pixels, predicted, "adaptive_pgd", denoiser, **parameters)
+    defence = behind(denoiser, mode="official", sigma=4 / 255)
+    result = run(vit, pixels, predicted, "adaptive_pgd", defence, **settings(gradient="bpda", steps=2, eot=2))
     assert result.linf.max() > 0
 
 
@@ -238,25 +249,45 @@ def test_cost_of_adaptive_pgd(vit: Classifier, denoiser: Denoiser, pixels: Tenso
     rows: list[int] = []
     handle = denoiser.network.register_forward_hook(lambda _m, inputs, _o: rows.append(len(inputs[0])))
     try:
-        run(vit, pixels, predicted, "adaptive_pgd", denoiser, **settings(steps=3, eot=4))
+        run(vit, pixels, predicted, "adaptive_pgd", behind(denoiser), **settings(steps=3, eot=4))
     finally:
         handle.remove()
     assert rows == [20] * 3
 
 
-def test_denoiser_is_asked_for(vit: Classifier, denoiser: Denoiser, pixels: Tensor, predicted: Tensor) -> None:
-    with pytest.raises(ConfigError, match="needs 'denoiser' and 'sigma'"):
+def test_defence_is_asked_for(vit: Classifier, denoiser: Denoiser, pixels: Tensor, predicted: Tensor) -> None:
+    with pytest.raises(ConfigError, match="needs 'through'"):
         ATTACKS["adaptive_pgd"].parameters.model_validate({})
-    with pytest.raises(ConfigError, match="give attack_images its denoiser"):
+    with pytest.raises(ConfigError, match="sees through smoothing 'dds'; give attack_images its defence"):
         run(vit, pixels, predicted, "adaptive_pgd", None, **settings())
+    with pytest.raises(ConfigError, match="'pgd' sees no smoothing"):
+        run(vit, pixels, predicted, "pgd", behind(denoiser))
     with pytest.raises(ConfigError, match="largest possible sigma"):
-        run(vit, pixels, predicted, "adaptive_pgd", denoiser, denoiser="tiny", sigma=200)
+        run(vit, pixels, predicted, "adaptive_pgd", behind(denoiser, sigma=200), **settings())
+    with pytest.raises(ConfigError, match=r"smoothing 'none' has no gradient in the image.*known: dds"):
+        Defence("none", Parameters(), None)
+    with pytest.raises(ConfigError, match=r"unknown smoothing 'ddss' \(did you mean 'dds'"):
+        Defence("ddss", Parameters(), None)
+
+
+def test_draws_are_the_smoothings_own_without_eot(
+    vit: Classifier, denoiser: Denoiser, pixels: Tensor, predicted: Tensor
+) -> None:
+    defence = behind(denoiser, samples=3)
+    rows: list[int] = []
+    handle = denoiser.network.register_forward_hook(lambda _m, inputs, _o: rows.append(len(inputs[0])))
+    try:
+        run(vit, pixels, predicted, "adaptive_pgd", defence, through="dds", steps=1)
+        run(vit, pixels, predicted, "adaptive_pgd", defence, through="dds", steps=1, eot=2)
+    finally:
+        handle.remove()
+    assert rows == [15, 10]
 
 
 def test_as_a_torchattacks_attack(vit: Classifier, denoiser: Denoiser, pixels: Tensor, predicted: Tensor) -> None:
     import torchattacks
 
-    attack = SmoothedPGD(vit, denoiser, AdaptivePgdParameters.model_validate(settings(steps=1, eot=1)))
+    attack = SmoothedPGD(vit, behind(denoiser), AdaptivePgdParameters.model_validate(settings(steps=1, eot=1)))
     assert isinstance(attack, torchattacks.attack.Attack)
     attacked = attack(pixels, predicted)
     assert float((attacked - pixels).abs().max()) <= 8 / 255 + 1e-6

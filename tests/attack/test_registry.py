@@ -39,7 +39,7 @@ BELOW = r"below one grey level, 1/255 = 0\.003922: stored images could not chang
     [
         *((name, {}) for name in ("fgsm", "pgd", "pgd_l2", "mi_fgsm", "apgd", "autoattack")),
         *((name, {}) for name in ("top_k_attack", "mass_centre_attack", "manipulation")),
-        ("adaptive_pgd", {"denoiser": "tiny", "sigma": 0.25}),
+        ("adaptive_pgd", {"through": "dds"}),
         *((name, {"norm": "l2"}) for name in ("apgd", "autoattack")),
     ],
 )

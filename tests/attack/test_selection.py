@@ -14,14 +14,18 @@ from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import generator
 
-from .test_adaptive import denoiser  # noqa: F401  (a fixture)
+from .test_adaptive import (
+    behind,
+    denoiser,  # noqa: F401  (a fixture)
+)
 
 IDS = [f"image-{i}" for i in range(5)]
 
 
 def attack_with(vit: Classifier, network: Denoiser, **settings: object) -> TopKAttack:
-    smoothed = {"denoiser": "tiny", "sigma": 0.25, "eot": 2, "explainer": "raw_attention", "k": 3, "steps": 15}
-    return TopKAttack(vit, ATTACKS["top_k_attack"].parameters.model_validate(smoothed | settings), network)
+    smoothed = {"through": "dds", "eot": 2, "explainer": "raw_attention", "k": 3, "steps": 15}
+    parameters = ATTACKS["top_k_attack"].parameters.model_validate(smoothed | settings)
+    return TopKAttack(vit, parameters, behind(network, sigma=0.25))
 
 
 @pytest.mark.parametrize("seed", [3, 4])

@@ -151,14 +151,14 @@ def test_summary_of_certificates_by_hand() -> None:
         ({"use": "torchattacks", "name": "PGDL2", "arguments": {"eps": 0.7}}, "PGDL2", "prediction", "l2", 0.7),
         ({"use": "cw"}, "cw", "prediction", "", np.nan),
         (
-            {"use": "adaptive_pgd", "denoiser": "u", "sigma": 0.2, "eps": 0.01},
+            {"use": "adaptive_pgd", "through": "dds", "eps": 0.01},
             "adaptive_pgd",
             "smoothed_prediction",
             "linf",
             0.01,
         ),
         (
-            {"use": "adaptive_pgd", "denoiser": "u", "sigma": 0.2, "eps": 0.01, "gradient": "bpda"},
+            {"use": "adaptive_pgd", "through": "dds", "eps": 0.01, "gradient": "bpda"},
             "adaptive_pgd_bpda",
             "smoothed_prediction",
             "linf",
@@ -166,7 +166,7 @@ def test_summary_of_certificates_by_hand() -> None:
         ),
         ({"use": "top_k_attack", "eps": 0.01}, "top_k_attack", "explanation", "linf", 0.01),
         (
-            {"use": "top_k_attack", "eps": 0.01, "denoiser": "u", "sigma": 0.2},
+            {"use": "top_k_attack", "eps": 0.01, "through": "dds"},
             "top_k_attack_through_smoothing",
             "explanation",
             "linf",

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from vitfaith.attack.registry import Epsilon, Step, Steps, attack, linf_bound
-from vitfaith.attack.smoothed import SmoothedParameters
+from vitfaith.attack.smoothed import Defence, SmoothedParameters
 from vitfaith.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitfaith.denoise.denoiser import Denoiser
     from vitfaith.models.classifier import Classifier
 
 
@@ -26,9 +25,9 @@ class AdaptivePgdParameters(SmoothedParameters):
     random_start: bool = Field(True, description="start at a uniformly random point of the ball")
 
     @model_validator(mode="after")
-    def _check_denoiser(self) -> AdaptivePgdParameters:
-        if self.denoiser is None:
-            raise ConfigError("attack adaptive_pgd needs 'denoiser' and 'sigma', the smoothing it attacks; or use pgd")
+    def _check_through(self) -> AdaptivePgdParameters:
+        if self.through is None:
+            raise ConfigError("attack adaptive_pgd needs 'through', the id of the smoothing it attacks; or use pgd")
         return self
 
 
@@ -40,9 +39,9 @@ class AdaptivePgdParameters(SmoothedParameters):
     citation="Salman et al. 2019, arXiv 1906.04584; Athalye et al. 2018, arXiv 1802.00420",
 )
 def adaptive_pgd(
-    classifier: Classifier, images: Tensor, targets: Tensor, parameters: AdaptivePgdParameters, *, denoiser: Denoiser
+    classifier: Classifier, images: Tensor, targets: Tensor, parameters: AdaptivePgdParameters, *, defence: Defence
 ) -> Tensor:
     """PGD on the smoothed prediction: −log of the mean probability over noise draws, through the denoiser."""
     from vitfaith.attack.smoothed_pgd import SmoothedPGD
 
-    return SmoothedPGD(classifier, denoiser, parameters)(images, targets)
+    return SmoothedPGD(classifier, defence, parameters)(images, targets)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from vitfaith.attack.registry import Epsilon, Step, Steps, attack, linf_bound
-from vitfaith.attack.smoothed import SmoothedParameters
+from vitfaith.attack.smoothed import Defence, SmoothedParameters
 from vitfaith.errors import ConfigError
 from vitfaith.registry import Entry, Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitfaith.denoise.denoiser import Denoiser
     from vitfaith.models.classifier import Classifier
 
 UNSUPPORTED_NEEDS = frozenset({"layer_scores"})
@@ -86,12 +85,12 @@ def top_k_attack(
     targets: Tensor,
     parameters: TopKParameters,
     *,
-    denoiser: Denoiser | None = None,
+    defence: Defence | None = None,
 ) -> Tensor:
     """Takes relevance away from the k leading patches, keeping the prediction."""
     from vitfaith.attack.explanation_attacks import TopKAttack
 
-    return TopKAttack(classifier, parameters, denoiser)(images, targets)
+    return TopKAttack(classifier, parameters, defence)(images, targets)
 
 
 @attack(
@@ -107,12 +106,12 @@ def mass_centre_attack(
     targets: Tensor,
     parameters: ExplanationParameters,
     *,
-    denoiser: Denoiser | None = None,
+    defence: Defence | None = None,
 ) -> Tensor:
     """Moves the map's centre of mass as far as possible, keeping the prediction."""
     from vitfaith.attack.explanation_attacks import MassCentreAttack
 
-    return MassCentreAttack(classifier, parameters, denoiser)(images, targets)
+    return MassCentreAttack(classifier, parameters, defence)(images, targets)
 
 
 @attack(
@@ -128,9 +127,9 @@ def manipulation(
     targets: Tensor,
     parameters: ManipulationParameters,
     *,
-    denoiser: Denoiser | None = None,
+    defence: Defence | None = None,
 ) -> Tensor:
     """Moves the map towards a target pattern, keeping the prediction and the class probabilities."""
     from vitfaith.attack.explanation_attacks import ManipulationAttack
 
-    return ManipulationAttack(classifier, parameters, denoiser)(images, targets)
+    return ManipulationAttack(classifier, parameters, defence)(images, targets)

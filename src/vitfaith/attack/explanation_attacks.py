@@ -12,11 +12,9 @@ from torchattacks.attack import Attack
 from vitfaith.attack.differentiable import DifferentiableExplainer
 from vitfaith.attack.explanation import ExplanationParameters, ManipulationParameters, TopKParameters
 from vitfaith.attack.keyed import common_draws
-from vitfaith.attack.smoothed import smoothed_copies
+from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.smoothed_pgd import smoothed_log_probability
 from vitfaith.attack.victim import Logits
-from vitfaith.denoise.aggregate import normalise_maps
-from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.models.classifier import Classifier
 
 _FINAL_REPEATS = 4
@@ -45,16 +43,16 @@ class ExplanationAttack(Attack):
     judged is what is stored; and where the predicted class leads by less than ``margin``, the gradient of its lead
     joins, each gradient scaled to unit l1 norm, instead of running on outside the class.
 
-    Through a smoothing, the map is the mean of the min–max normalised maps of ``eot`` noise draws and the prediction
-    that of their mean probability; an iterate must keep that one and the one without smoothing. Gradients take fresh
+    Through a smoothing, the map is the defence's aggregate of the maps of its noise draws and the prediction that of
+    their mean probability; an iterate must keep that one and the one without smoothing. Gradients take fresh
     draws at each step. All iterates are judged on one other set of draws, since the largest of values with noise of
     their own is the luckiest and not the best. The winner then meets the last iterate on draws that judged neither.
     """
 
-    def __init__(self, model: Classifier, parameters: ExplanationParameters, denoiser: Denoiser | None = None) -> None:
-        """Take the classifier, the settings, and the denoiser that a smoothed attack sees through."""
+    def __init__(self, model: Classifier, parameters: ExplanationParameters, defence: Defence | None = None) -> None:
+        """Take the classifier, the settings, and the defence that a smoothed attack sees through."""
         super().__init__(type(self).__name__, model)
-        self.parameters, self.denoiser = parameters, denoiser
+        self.parameters, self.defence = parameters, defence
         self.explain = DifferentiableExplainer(model, *parameters.resolve())
 
     @abstractmethod
@@ -67,13 +65,12 @@ class ExplanationAttack(Attack):
 
     def view(self, images: Tensor, labels: Tensor) -> View:
         """The maps and predictions of ``images``, with their graph."""
-        if self.denoiser is None:
+        if self.defence is None:
             maps, logits = self.explain(images, labels)
             return View(_unit_mass(maps.flatten(1)), logits.log_softmax(1))
-        draws = self.parameters.eot
-        maps, logits = self.explain(smoothed_copies(self.denoiser, images, self.parameters), labels.repeat(draws))
-        mean = normalise_maps(maps).unflatten(0, (draws, -1)).mean(0)
-        return View(_unit_mass(mean.flatten(1)), smoothed_log_probability(logits, draws))
+        draws = self.defence.draws(self.parameters)
+        maps, logits = self.explain(self.defence.copies(images, self.parameters), labels.repeat(draws))
+        return View(_unit_mass(self.defence.aggregate(maps, draws).flatten(1)), smoothed_log_probability(logits, draws))
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Attacked images for ``inputs`` (B, C, H, W), pixels k/255, and the classes (B,) to explain and to keep."""
@@ -96,16 +93,16 @@ class ExplanationAttack(Attack):
             best[better], best_value[better] = current.detach()[better], value[better]
             if step == settings.steps:
                 break
-            if self.denoiser is not None:
+            if self.defence is not None:
                 view = self.view(current, labels)
             direction = self._direction(current, view, self.dissimilarity(view), kept_class)
             shift = (shift + alpha * direction.sign()).clamp(-eps, eps)
             shift = (clean + shift).clamp(0, 1) - clean
-        return best if self.denoiser is None else self._final(best, current, labels, kept_class, valid)
+        return best if self.defence is None else self._final(best, current, labels, kept_class, valid)
 
     def _judged(self, images: Tensor, labels: Tensor, draws: str = "score") -> View:
         """The view that candidates are compared by; behind a smoothing, on noise that all of them share."""
-        if self.denoiser is None:
+        if self.defence is None:
             return self.view(images, labels)
         with common_draws(draws):
             return _detached(self.view(images, labels))
@@ -136,7 +133,7 @@ class ExplanationAttack(Attack):
     @torch.no_grad()
     def _valid(self, images: Tensor, view: View, labels: Tensor, kept_class: Tensor) -> Tensor:
         kept = view.log_probability.argmax(1) == kept_class
-        return kept if self.denoiser is None else kept & (Logits(self.explain.classifier)(images).argmax(1) == labels)
+        return kept if self.defence is None else kept & (Logits(self.explain.classifier)(images).argmax(1) == labels)
 
 
 class TopKAttack(ExplanationAttack):

@@ -75,9 +75,10 @@ def linf_bound(parameters: Any) -> Bound:
     return Bound("linf", parameters.eps)
 
 
-def needs_denoiser(parameters: Any) -> bool:
-    """Whether an attack with these parameters sees through a smoothing."""
-    return getattr(parameters, "denoiser", None) is not None
+def smoothing_seen(parameters: Any) -> str | None:
+    """Id of the smoothing that an attack with these parameters sees through, None where it ignores smoothing."""
+    found: str | None = getattr(parameters, "through", None)
+    return found
 
 
 def no_bound(_parameters: Any) -> Bound | None:
@@ -105,8 +106,8 @@ def attack(
         batched: whether it treats the rows of a batch independently; if not, it is called with one image at a time.
         aims_at: what it tries to change; one that aims at the explanation keeps the prediction.
 
-    An attack whose parameters have a field ``denoiser`` that is set sees through that smoothing: the function is then
-    called with ``denoiser=``, a :class:`vitfaith.denoise.denoiser.Denoiser`.
+    An attack whose parameters have a field ``through`` that is set sees through that smoothing: the function is then
+    called with ``defence=``, a :class:`vitfaith.attack.smoothed.Defence`.
     """
     return ATTACKS.register(
         name,

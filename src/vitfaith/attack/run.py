@@ -13,7 +13,7 @@ from torch import Tensor
 
 import vitfaith.attack.attacks  # noqa: F401  (registers)
 from vitfaith.attack.keyed import KeyedRandom, forked_random
-from vitfaith.attack.registry import ATTACKS, Bound, check_bound, needs_denoiser
+from vitfaith.attack.registry import ATTACKS, Bound, check_bound, smoothing_seen
 from vitfaith.attack.storage import distances, pixel_lattice, to_lattice
 from vitfaith.attack.victim import Logits, undisturbed
 from vitfaith.errors import ConfigError, InputError
@@ -22,7 +22,7 @@ from vitfaith.models.linear import quick_linear_layers
 from vitfaith.registry import Entry, Parameters
 
 if TYPE_CHECKING:
-    from vitfaith.denoise.denoiser import Denoiser
+    from vitfaith.attack.smoothed import Defence
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def attack_images(
     *,
     seed: int,
     batch_size: int = 256,
-    denoiser: Denoiser | None = None,
+    defence: Defence | None = None,
 ) -> AttackResult:
     """Attack ``images`` with the registered attack ``name``.
 
@@ -65,11 +65,11 @@ def attack_images(
             on the explanation keep them.
         image_ids: B names; with ``seed`` they key every random number.
         batch_size: most images attacked at once; attacks that mix a batch get one image at a time.
-        denoiser: for attacks whose parameters name one: they see through a smoothing.
+        defence: the smoothing that the parameters name in ``through``; None where they name none.
 
     Raises:
-        ConfigError: unknown attack, wrong parameters, missing denoiser, a radius below one grey level (1/255), or an
-            l2 radius larger than the image space.
+        ConfigError: unknown attack, wrong parameters, missing or idle defence, a radius below one grey level (1/255), or
+            an l2 radius larger than the image space.
         InputError: images or targets of a wrong shape or range, or an attack that broke its bound.
     """
     entry = ATTACKS[name]
@@ -90,7 +90,7 @@ def attack_images(
             rows = slice(start, start + step)
             ids = list(image_ids[rows])
             attacked = _craft(
-                entry, classifier, clean[rows], targets[rows].clone(), ids, settings, seed, device, denoiser
+                entry, classifier, clean[rows], targets[rows].clone(), ids, settings, seed, device, defence
             )
             kept, prediction = _store(entry, classifier, clean[rows].clone(), attacked, targets[rows], bound, ids)
             stored.append(kept)
@@ -115,13 +115,18 @@ def _craft(
     settings: Parameters,
     seed: int,
     device: torch.device,
-    denoiser: Denoiser | None,
+    defence: Defence | None,
 ) -> Tensor:
     extra: dict[str, Any] = {}
-    if needs_denoiser(settings):
-        if denoiser is None:
-            raise ConfigError(f"attack '{entry.name}' sees through a smoothing; give attack_images its denoiser")
-        extra["denoiser"] = denoiser
+    through = smoothing_seen(settings)
+    if through is not None:
+        if defence is None:
+            raise ConfigError(
+                f"attack '{entry.name}' sees through smoothing '{through}'; give attack_images its defence"
+            )
+        extra["defence"] = defence
+    elif defence is not None:
+        raise ConfigError(f"attack '{entry.name}' sees no smoothing; set its key 'through', or give no defence")
     pixels = (clean.clone().float() / 255).to(device)
     with (
         forked_random(seed, image_ids, "attack", device),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.denoise.smoothings import DdsParameters, Mode
+from vitfaith.denoise.registry import SMOOTHINGS, smoothings_with_gradient
+from vitfaith.denoise.smoothings import DdsParameters
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
 from vitfaith.registry import Ids, Parameters
@@ -16,50 +19,99 @@ if TYPE_CHECKING:
 
     from vitfaith.denoise.denoiser import Denoiser
 
+_MOVED = tuple(name for name in DdsParameters.model_fields if name != "steps")
+"""Settings of the smoothing that an attack used to have itself, or might be given; 'steps' are the attack's own."""
+
+_OLD_EOT = 4
+"""Draws of an attack that named the denoiser itself and no eot."""
+
 
 class SmoothedParameters(Parameters):
     """The smoothing that an attack sees through, and how it takes gradients."""
 
-    denoiser: Annotated[str | None, Ids("denoisers")] = Field(
-        None, description="id of an entry of the section denoisers; without it the attack ignores smoothing"
+    through: Annotated[str | None, Ids("smoothings")] = Field(
+        None,
+        description="id of an entry of the section smoothings: the attack sees the model behind it, with all its "
+        "settings; without it the attack ignores smoothing",
     )
-    sigma: float | None = Field(None, gt=0, description="as in the smoothing dds; goes with denoiser")
-    mode: Mode = Field("calibrated", description="as in the smoothing dds")
-    eot: int = Field(4, ge=1, description="noise draws per step that gradients are averaged over")
+    eot: int | None = Field(
+        None,
+        ge=1,
+        description="noise draws per step that gradients are averaged over; without it the smoothing's samples",
+    )
     gradient: Literal["full", "bpda"] = Field(
         "full", description="full: through the denoiser; bpda: as if the denoised image were the image itself"
     )
 
-    @model_validator(mode="after")
-    def _check_smoothing(self) -> SmoothedParameters:
-        if (self.denoiser is None) != (self.sigma is None):
-            raise ConfigError("an attack through the smoothing needs both 'denoiser' and 'sigma'; set both or neither")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _show_new_form(cls, raw: Any) -> Any:
+        """Refuse settings of the smoothing; what they say stands in the smoothing's own entry."""
+        moved = {k: v for k, v in raw.items() if k in _MOVED and v is not None} if isinstance(raw, Mapping) else {}
+        if moved:
+            kept = {k: v for k, v in raw.items() if k not in _MOVED}
+            here = {**kept, "eot": kept.get("eot", _OLD_EOT), "through": "dds"}
+            raise ConfigError(
+                f"{', '.join(map(repr, moved))}: an attack names the smoothing it sees through and takes its settings; "
+                f"write {_flow(here)} here, and dds: {_flow(moved)} in the section smoothings"
+            )
+        return raw
 
-    def smoothing(self) -> DdsParameters:
-        """The smoothing's own settings."""
-        settings = {"sigma": self.sigma, "denoiser": self.denoiser, "mode": self.mode, "samples": self.eot}
-        return DdsParameters.model_validate(settings)
+
+def _flow(settings: Mapping[str, Any]) -> str:
+    """Settings as YAML on one line."""
+    return "{" + ", ".join(f"{key}: {value}" for key, value in settings.items()) + "}"
 
 
-def smoothed_copies(denoiser: Denoiser, images: Tensor, parameters: SmoothedParameters) -> Tensor:
-    """``parameters.eot`` noised and denoised copies of ``images`` (B, C, H, W), (eot·B, C, H, W), draw by draw.
+@dataclass(frozen=True)
+class Defence:
+    """The smoothing that an attack sees through: the pipeline of the stages denoise, predict and attribute, with gradients.
 
-    Expectation over transformation (Athalye et al. 2018, arXiv 1802.00420): every call draws new noise, by
-    ``torch.randn_like``, which attacks key per image. With ``gradient: bpda`` the backward pass is the identity.
+    Attributes:
+        name: registered name of the smoothing.
+        parameters: all its settings, as its own entry has them.
+        denoiser: its network; None where it has none.
     """
-    from vitfaith.denoise.smooth import noise_level, smooth_batch
 
-    settings = parameters.smoothing()
-    level = noise_level(denoiser.schedule, settings)
+    name: str
+    parameters: Parameters
+    denoiser: Denoiser | None
 
-    def draw(like: Tensor) -> Tensor:
-        parts = [torch.randn_like(part) for part in like.detach().chunk(parameters.eot)]
-        return torch.cat(parts)
+    def __post_init__(self) -> None:
+        known = smoothings_with_gradient()
+        if self.name not in known:
+            SMOOTHINGS[self.name]  # raises where there is none of that name
+            raise ConfigError(
+                f"smoothing '{self.name}' has no gradient in the image, so no attack sees through it; "
+                f"known: {', '.join(known)}"
+            )
 
-    repeated = images.repeat(parameters.eot, 1, 1, 1)
-    if parameters.gradient == "full":
-        return smooth_batch(denoiser, repeated, settings, draw, level)
-    with torch.no_grad():
-        smoothed = smooth_batch(denoiser, repeated, settings, draw, level)
-    return repeated + (smoothed - repeated).detach()
+    def draws(self, attack: SmoothedParameters) -> int:
+        """Noise draws a step: the attack's ``eot``, else the smoothing's ``samples``."""
+        return attack.eot or int(getattr(self.parameters, "samples", 1))
+
+    def copies(self, images: Tensor, attack: SmoothedParameters) -> Tensor:
+        """Smoothed copies of ``images`` (B, C, H, W), (draws·B, C, H, W), draw by draw.
+
+        Expectation over transformation (Athalye et al. 2018, arXiv 1802.00420): every call draws new noise, by
+        ``torch.randn_like``, which attacks key per image. With ``gradient: bpda`` the backward pass is the identity.
+        """
+        smooth = SMOOTHINGS[self.name].traits["gradient"]
+        count = self.draws(attack)
+
+        def draw(like: Tensor) -> Tensor:
+            return torch.cat([torch.randn_like(part) for part in like.detach().chunk(count)])
+
+        repeated = images.repeat(count, 1, 1, 1)
+        if attack.gradient == "full":
+            smoothed: Tensor = smooth(self.denoiser, repeated, self.parameters, draw)
+            return smoothed
+        with torch.no_grad():
+            smoothed = smooth(self.denoiser, repeated, self.parameters, draw)
+        return repeated + (smoothed - repeated).detach()
+
+    def aggregate(self, maps: Tensor, draws: int) -> Tensor:
+        """The map (B, rows, columns) behind the smoothing, from ``maps`` (draws·B, rows, columns), draw by draw."""
+        from vitfaith.denoise.aggregate import aggregate_maps
+
+        return aggregate_maps(maps.unflatten(0, (draws, -1)), getattr(self.parameters, "map_aggregation", "mean"))[0]

@@ -1,4 +1,4 @@
-"""PGD on the classifier behind Denoised Diffusion Smoothing."""
+"""PGD on the classifier behind a smoothing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from torch import Tensor
 from torchattacks.attack import Attack
 
 from vitfaith.attack.adaptive import AdaptivePgdParameters
-from vitfaith.attack.smoothed import smoothed_copies
+from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.victim import Logits
-from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.models.classifier import Classifier
 
 
@@ -20,12 +19,12 @@ def smoothed_log_probability(logits: Tensor, draws: int) -> Tensor:
 
 
 class SmoothedPGD(Attack):
-    """l∞ PGD on −log E_z p_y(denoise(x + z)) (Salman et al. 2019, eq. 6), the expectation over ``eot`` draws a step."""
+    """l∞ PGD on −log E_z p_y(denoise(x + z)) (Salman et al. 2019, eq. 6), the expectation over the defence's draws a step."""
 
-    def __init__(self, model: Classifier, denoiser: Denoiser, parameters: AdaptivePgdParameters) -> None:
-        """Take the classifier, the denoiser in front of it, and the attack's settings."""
+    def __init__(self, model: Classifier, defence: Defence, parameters: AdaptivePgdParameters) -> None:
+        """Take the classifier, the defence in front of it, and the attack's settings."""
         super().__init__("SmoothedPGD", Logits(model))
-        self.denoiser, self.parameters = denoiser, parameters
+        self.defence, self.parameters = defence, parameters
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Attacked images for ``inputs`` (B, C, H, W) in [0, 1] and the classes (B,) to move away from."""
@@ -37,8 +36,8 @@ class SmoothedPGD(Attack):
             attacked = (attacked + torch.empty_like(attacked).uniform_(-settings.eps, settings.eps)).clamp(0, 1)
         for _ in range(settings.steps):
             attacked.requires_grad_()
-            logits = self.get_logits(smoothed_copies(self.denoiser, attacked, settings))
-            loss = -smoothed_log_probability(logits, settings.eot).gather(1, labels[:, None]).sum()
+            logits = self.get_logits(self.defence.copies(attacked, settings))
+            loss = -smoothed_log_probability(logits, self.defence.draws(settings)).gather(1, labels[:, None]).sum()
             (gradient,) = torch.autograd.grad(loss, attacked)
             moved = attacked.detach() + alpha * gradient.sign()
             attacked = (clean + (moved - clean).clamp(-settings.eps, settings.eps)).clamp(0, 1)

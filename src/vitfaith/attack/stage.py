@@ -16,12 +16,20 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.attack.run import attack_images
+from vitfaith.attack.smoothed import Defence
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entry_of
+
+
+def _defence(spec: Mapping[str, Any], denoiser: Path | str | None, device: str) -> Defence | None:
+    if "smoothing" not in spec:
+        return None
+    network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
+    return Defence(*entry_of(spec["smoothing"], "smoothings"), network)
 
 
 def run_attack(
@@ -65,7 +73,7 @@ def run_attack(
             ids,
             name,
             parameters,
-            denoiser=None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device),
+            defence=_defence(spec, denoiser, device),
             seed=spec["seed"],
             batch_size=batch_size,
         )

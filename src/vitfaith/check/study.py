@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vitfaith.attack.registry import smoothing_seen
 from vitfaith.check.datasets import DatasetFacts, dataset_facts
 from vitfaith.check.denoisers import check_fill, check_smoothing, denoiser_of
 from vitfaith.check.explainers import rehearse, twin_of
@@ -16,6 +17,7 @@ from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
+from vitfaith.plan.condition import Condition
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 
@@ -94,8 +96,12 @@ def _denoisers(plan: Plan, report: Report) -> dict[str, Denoiser]:
 def _check_denoised(
     plan: Plan, datasets: dict[str, DatasetFacts], denoisers: dict[str, Denoiser], report: Report
 ) -> None:
+    def seen(condition: Condition) -> list[str]:
+        through = smoothing_seen(plan.study.attacks[condition.attack].parameters)
+        return [] if through is None else [through]
+
     for section, users, check in (
-        ("smoothings", lambda c: [c.smoothing], check_smoothing),
+        ("smoothings", lambda c: [c.smoothing, *seen(c)], check_smoothing),
         ("metrics", plan.metrics, check_fill),
     ):
         used: dict[str, set[str]] = {}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from vitfaith.attack.registry import check_bound
 from vitfaith.config.certificates import check_certificates
 from vitfaith.config.learned import check_learned
-from vitfaith.config.named import check_figures, check_named
+from vitfaith.config.named import check_figures, check_named, check_through
 from vitfaith.config.sections import (
     ComputeSection,
     DatasetSection,
@@ -169,6 +169,7 @@ def _check_references(study: Study) -> None:
     for id_, experiment in study.experiments.items():
         for section in _CROSSED:
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
+    check_through(study)
     check_named(study)
     check_certificates(study.experiments, study.smoothings, study.certificates)
     check_learned(study.explainers, study.metrics, known)

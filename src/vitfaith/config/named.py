@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from vitfaith.attack.registry import smoothing_seen
+from vitfaith.denoise.registry import smoothings_with_gradient
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registry import Parameters, named_ids
 from vitfaith.score.fills import settings_of_fill
@@ -24,6 +26,25 @@ def check_named(study: Study) -> None:
                     _check(parameters, study, f"{section}.{id_}{where}", "section ")
 
 
+def check_through(study: Study) -> None:
+    """Raise :class:`ConfigError` for an attack through a smoothing that is not there, smooths nothing or has no gradient."""
+    known = smoothings_with_gradient()
+    usable = [id_ for id_, item in study.smoothings.items() if item.name in known]
+    for id_, attack in study.attacks.items():
+        through = smoothing_seen(attack.parameters)
+        if through is None or through in usable:
+            continue
+        if through not in study.smoothings:
+            why = f"is not in section smoothings{did_you_mean(through, usable)}"
+        elif study.smoothings[through].name == "none":
+            why = "smooths nothing; leave 'through' out, or name another"
+        else:
+            why = f"(smoothing {study.smoothings[through].name}) has no gradient in the image"
+        raise ConfigError(
+            f"attacks.{id_}.through: '{through}' {why}; known: {', '.join(usable) or 'none yet, add one'}"
+        )
+
+
 def check_figures(study: Study) -> None:
     """Raise :class:`ConfigError` for a figure that names, be it by default, what its experiment does not have.
 
@@ -39,5 +60,5 @@ def _check(parameters: Parameters, there: object, where: str, place: str) -> Non
         found: Collection[str] = [id_ for section in sections for id_ in getattr(there, section)]
         for id_ in ids:
             if id_ not in found:
-                hint = did_you_mean(id_, found)
+                hint = did_you_mean(id_, found) or f"; known: {', '.join(found) or 'none yet, add one'}"
                 raise ConfigError(f"{where}.{key}: '{id_}' is not in {place}{', '.join(sections)}{hint}")

@@ -5,3 +5,11 @@ from __future__ import annotations
 from vitfaith.registry import Registry
 
 SMOOTHINGS: Registry = Registry("smoothing")
+"""Entries are ``function(denoiser, images, image_ids, parameters, samples, *, seed, batch_size) -> Tensor`` (images, samples,
+C, H, W). The trait ``gradient`` of one that attacks can see through is ``function(denoiser, images, parameters, draw)``:
+one smoothed copy of each of ``images`` (B, C, H, W) with its graph, whose noise comes from ``draw(like)`` alone."""
+
+
+def smoothings_with_gradient() -> list[str]:
+    """Names of the registered smoothings that an attack can see through."""
+    return [entry.name for entry in SMOOTHINGS if entry.traits.get("gradient") is not None]

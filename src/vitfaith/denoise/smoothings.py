@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -104,8 +104,22 @@ def none(
     return images[:, None].expand(-1, len(samples), -1, -1, -1)
 
 
+def dds_copies(
+    denoiser: Denoiser, images: Tensor, parameters: DdsParameters, draw: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """One copy of each image as :func:`dds` makes it, with its graph; noise from ``draw``."""
+    from vitfaith.denoise.smooth import check_passes, noise_level, smooth_batch
+
+    level = noise_level(denoiser.schedule, parameters)
+    check_passes(denoiser, (images.shape[1], images.shape[2], images.shape[3]), parameters, level)
+    return smooth_batch(denoiser, images, parameters, draw, level)
+
+
 @SMOOTHINGS.register(
-    "dds", parameters=DdsParameters, citation="Hu et al. 2024, arXiv 2311.17983; Carlini et al. 2023, arXiv 2206.10550"
+    "dds",
+    parameters=DdsParameters,
+    citation="Hu et al. 2024, arXiv 2311.17983; Carlini et al. 2023, arXiv 2206.10550",
+    gradient=dds_copies,
 )
 def dds(
     denoiser: Denoiser,

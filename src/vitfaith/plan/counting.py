@@ -91,13 +91,18 @@ def _samples(smoothing: Mapping[str, Any]) -> int:
 
 def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
     from vitfaith.attack.run import attack_images
+    from vitfaith.attack.smoothed import Defence
 
     image = _image(classifier)
-    denoiser = Denoiser(_Silent(len(image[0])), Schedule.from_config({})) if "denoiser" in spec else None
+    defence = None
+    if "smoothing" in spec:
+        channels, height, width = classifier.input_shape
+        silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
+        defence = Defence(*entry_of(spec["smoothing"], "smoothings"), silent)
     with PassCounter(classifier) as passes:
         target = classifier(image).argmax(1)
         attack_images(
-            classifier, image, target, ["image"], *entry_of(spec["attack"], "attacks"), seed=0, denoiser=denoiser
+            classifier, image, target, ["image"], *entry_of(spec["attack"], "attacks"), seed=0, defence=defence
         )
         classifier(image)
     return passes.forwards, passes.backwards
@@ -105,7 +110,7 @@ def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
 
 def _denoise(spec: Mapping[str, Any]) -> Passes:
     name, parameters = entry_of(spec["smoothing"], "smoothings")
-    denoiser = Denoiser(_Silent(1), Schedule.from_config({}))
+    denoiser = Denoiser(_Silent(1, (8, 8)), Schedule.from_config({}))
     with PassCounter(denoiser.network) as passes:
         image = torch.full((1, 1, 8, 8), 0.5)
         REGISTRIES["smoothings"][name].implementation(

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from vitfaith.attack.registry import smoothing_seen
 from vitfaith.config.certificates import certified_sigma
 from vitfaith.config.load import Study
 from vitfaith.denoise.layout import folder_files, is_hub_id
@@ -24,7 +25,7 @@ USED: dict[str, dict[str, str]] = {
     "shard": {"datasets": "reader"},
     "train": {"datasets": "train_on"},
     "diffmask": {"datasets": "train_on"},
-    "attack": {"attacks": "attack"},
+    "attack": {"attacks": "attack", "smoothings": "smoothing"},
     "denoise": {"smoothings": "smoothing"},
     "attribute": {"explainers": "methods", "smoothings": "smoothing"},
     "score": {"metrics": "metrics"},
@@ -171,6 +172,8 @@ class Plan:
         if id_ is None:
             return None
         parameters = getattr(self.study, section)[id_].parameters
+        if section == "attacks" and (through := smoothing_seen(parameters)) is not None:
+            return self.denoiser_id("smoothings", through)
         name: str | None = getattr(settings_of_fill(parameters) or parameters, "denoiser", None)
         return name
 

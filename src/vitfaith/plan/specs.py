@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from vitfaith.attack.registry import smoothing_seen
 from vitfaith.errors import ConfigError
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.conditions import experiment_conditions
@@ -29,6 +30,17 @@ def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
 def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
     name = plan.denoiser_id(section, id_)
     return {} if name is None else {"denoiser": plan.study.denoisers[name].spec()}
+
+
+def _seen_spec(plan: Plan, attack: str) -> dict[str, Any]:
+    """The smoothing that an attack sees through; its samples are the attack's draws where that has its own number."""
+    parameters = plan.study.attacks[attack].parameters
+    through = smoothing_seen(parameters)
+    if through is None:
+        return {}
+    spec = plan.study.smoothings[through].spec()
+    draws = getattr(parameters, "eot", None)
+    return {"smoothing": spec | ({"samples": draws} if draws and "samples" in spec else {})}
 
 
 def _infill_spec(plan: Plan, condition: Condition) -> dict[str, Any]:
@@ -66,11 +78,12 @@ def train_spec(plan: Plan, kind: str, name: str) -> dict[str, Any]:
 
 
 def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
-    """Model and attack, and the denoiser that it sees through."""
+    """Model and attack, and the smoothing that it sees through with its denoiser."""
     return {
         "seed": plan.study.seed,
         "model": _model_spec(plan, model),
         "attack": plan.study.attacks[attack].spec(),
+        **_seen_spec(plan, attack),
         **_denoiser_spec(plan, "attacks", attack),
     }
 

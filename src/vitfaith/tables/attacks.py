@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vitfaith.artifacts.schemas import IMAGES
 from vitfaith.artifacts.store import read_dataset
+from vitfaith.attack.registry import smoothing_seen
 from vitfaith.registries import REGISTRIES, entry_of
 from vitfaith.tables.collect import cell_files
 
@@ -20,15 +21,16 @@ def attack_kind(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Kind, norm, radius and aim of an attack's settings; norm "" and NaN where it promises no bound.
 
     The kind is the registered name (of torchattacks the class), with ``_through_smoothing`` where the attack sees the
-    denoiser.
+    smoothing.
     """
     name, parameters = entry_of(spec, "attacks")
     traits = REGISTRIES["attacks"][name].traits
     bound = traits["bound"](parameters)
     kind = str(getattr(parameters, "name", name))
-    if getattr(parameters, "denoiser", None) is not None and traits["aims_at"] == "explanation":
+    through = smoothing_seen(parameters) is not None
+    if through and traits["aims_at"] == "explanation":
         kind += "_through_smoothing"
-    if getattr(parameters, "gradient", "full") == "bpda" and getattr(parameters, "denoiser", None) is not None:
+    if through and getattr(parameters, "gradient", "full") == "bpda":
         kind += "_bpda"
     return {
         "kind": kind,
