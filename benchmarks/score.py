@@ -35,7 +35,6 @@ from vitfaith.score.metrics.common import CurveParameters
 from vitfaith.score.metrics.region import FlippingParameters
 from vitfaith.score.metrics.saco import SacoParameters
 from vitfaith.score.plan import group_edges
-from vitfaith.score.ranking import upsample
 
 STEPS = 16
 BARE_SACO, BARE_CURVES = "SaCo K=10, bare forwards", "three curve metrics, bare forwards"
@@ -131,7 +130,7 @@ class Work:
                     "model": self.classifier,
                     "x_batch": self.images.cpu().numpy(),
                     "y_batch": self.targets.cpu().numpy(),
-                    "a_batch": upsample(maps, (self.side, self.side))[:, None].cpu().numpy(),
+                    "a_batch": self.classifier.patches.upsample(maps)[:, None].cpu().numpy(),
                     "device": self.device,
                     "softmax": True,
                     "batch_size": self.batch_size,

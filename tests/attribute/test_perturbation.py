@@ -22,10 +22,11 @@ from vitfaith.attribute.explainers.kernel_shap import KernelShapParameters, kern
 from vitfaith.attribute.explainers.occlusion import OcclusionParameters, occlusion
 from vitfaith.attribute.explainers.rise import RiseParameters, rise, soft_masks
 from vitfaith.attribute.explainers.tis import TisParameters, k_means, tis
-from vitfaith.attribute.explainers.vit_cx import VitCxParameters, enlarge, mask_seeds, vit_cx
+from vitfaith.attribute.explainers.vit_cx import VitCxParameters, mask_seeds, vit_cx
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.passes import PassCounter
+from vitfaith.models.patches import Patches
 from vitfaith.rng import generator
 
 
@@ -75,8 +76,12 @@ def test_soft_masks_are_bilinear_crops(side: int, height: int, width: int, seed:
     for k in range(2):
         expected = textbook.soft_mask(cells[k], int(shifts[k, 0]), int(shifts[k, 1]), height, width)
         assert torch.allclose(masks[k], expected, atol=1e-5)
-        pooled = torch.nn.functional.adaptive_avg_pool2d(expected[None], (2, 3))[0]
-        assert torch.allclose(soft_masks(cells, shifts, (height, width), (2, 3))[k], pooled, atol=1e-5)
+        for rows, columns in ((-(-height // 3), -(-width // 4)), (height // 3, width // 4)):  # cut, or pixels left over
+            patches = Patches((height, width), (rows, columns), (3, 4))
+            pooled = soft_masks(cells, shifts, (height, width), patches)[k]
+            for r, c in ((0, 0), (rows - 1, columns - 1), (rows // 2, 0)):
+                mean = expected[3 * r : 3 * r + 3, 4 * c : 4 * c + 4].mean()
+                assert float(pooled[r, c]) == pytest.approx(float(mean), abs=1e-5)
 
 
 def test_soft_masks_show_each_pixel_equally_often() -> None:
@@ -111,7 +116,7 @@ def test_sampled_kernel_shap_approaches_the_shapley_value(small: Classifier, sma
         total = torch.zeros(3, 6)
         for i, name in enumerate("abc"):
             masks = module._sample_coalitions(0, name, 0, 6, samples)
-            keep = masking.patches_to_pixels(torch.cat([torch.zeros(1, 6), masks.float()]).view(-1, 2, 3), (8, 12))
+            keep = Patches.even((2, 3), (8, 12)).to_pixels(torch.cat([torch.zeros(1, 6), masks.float()]).view(-1, 2, 3))
             fill = masking.fill_values(small, small_images[i : i + 1], "model_mean")[0]
             copies = torch.cat([masking.blend(small_images[i], keep, fill), small_images[i : i + 1]])
             scores = masking.forward(small, copies).softmax(-1)[:, targets[i]].double()
@@ -158,16 +163,18 @@ def test_kernel_shap_is_efficient(samples: int, seed: int) -> None:
 @given(count=st.integers(2, 20), distance=st.floats(0.02, 0.6), seed=st.integers(0, 1000))
 def test_merged_masks_are_scikit_learns_clusters(count: int, distance: float, seed: int) -> None:
     channels = torch.rand(count, 4, 5, generator=torch.Generator().manual_seed(seed)) ** 3 - 0.4
-    ours = enlarge(mask_seeds(channels, (16, 20), distance), (16, 20))
+    patches = Patches.even((channels.shape[1], channels.shape[2]), (16, 20))
+    ours = patches.enlarge(mask_seeds(channels, patches, distance))
     assert torch.allclose(ours, textbook.merged_masks(channels, (16, 20), distance), atol=1e-5)
 
 
 def test_constant_channels_make_no_mask() -> None:
     channels = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
     channels[1] = 0.7
-    assert torch.equal(mask_seeds(channels, (16, 16), 1e-6), mask_seeds(channels[[0, 2]], (16, 16), 1e-6))
-    assert mask_seeds(channels[[1]], (16, 16), 0.1).shape == (0, 4, 4)
-    assert mask_seeds(channels[[0]], (16, 16), 0.1).shape == (1, 4, 4)
+    patches = Patches.even((4, 4), (16, 16))
+    assert torch.equal(mask_seeds(channels, patches, 1e-6), mask_seeds(channels[[0, 2]], patches, 1e-6))
+    assert mask_seeds(channels[[1]], patches, 0.1).shape == (0, 4, 4)
+    assert mask_seeds(channels[[0]], patches, 0.1).shape == (1, 4, 4)
 
 
 @settings(max_examples=15, deadline=None)

@@ -138,6 +138,30 @@ def test_images_and_classes(run: Callable[..., list[str]], tmp_path: Path) -> No
     ]
 
 
+def test_patches_that_do_not_fit_the_image(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    model = tiny_vit(img_size=28, patch_size=5, in_chans=1, num_classes=10, dynamic_img_size=True)
+    save_file(dict(model.backbone.state_dict()), tmp_path / "m.safetensors")
+    arguments = {"img_size": 28, "patch_size": 5, "in_chans": 1, "embed_dim": 24, "depth": 3, "num_heads": 3}
+    arguments |= {"mlp_ratio": 2.0, "num_classes": 10}
+
+    def asked(**more: Any) -> Change:
+        section = {
+            "timm": "vit_tiny_patch16_224",
+            "arguments": arguments | more,
+            "weights": str(tmp_path / "m.safetensors"),
+            "mean": [0.5],
+            "std": [0.25],
+        }
+        return put("models", "vit_patch4", value=section)
+
+    assert problems(run, asked(dynamic_img_size=True)) == [
+        "models.vit_patch4: model VisionTransformer has patches of 5×5 pixels, which do not fit its images of 28×28 pixels; "
+        "set img_size, and the dataset's preprocessing, to a size that is a multiple of the patch"
+    ]
+    run(asked())  # the last three rows and columns of pixels are not seen
+    run(asked(dynamic_img_size=True, dynamic_img_pad=True))
+
+
 def test_datasets(run: Callable[..., list[str]], tmp_path: Path) -> None:
     (line,) = problems(run, put("datasets", "tiny", "path", value="nowhere.parquet"))
     assert line.startswith("datasets.tiny: 'nowhere.parquet' does not exist")

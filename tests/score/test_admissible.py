@@ -16,6 +16,7 @@ from tests.score import textbook
 from tests.score.oracles.ground_truth import CELLS, blocks
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.patches import Patches
 from vitfaith.score import admissible
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.registry import METRICS
@@ -118,12 +119,13 @@ def test_patches_take_the_majority_of_their_labelled_pixels() -> None:
     truth[:2, 2:4] = torch.tensor([[1, 1], [0, 0]])  # a tie is background
     truth[2:, :2] = -1
     truth[2:, 2:4] = torch.tensor([[-1, -1], [-1, 1]])
-    assert admissible.patch_truth(truth, (2, 3)).tolist() == [1, 0, 0, -1, 1, 0]
+    assert admissible.patch_truth(truth, Patches.even((2, 3), (4, 6))).tolist() == [1, 0, 0, -1, 1, 0]
     one = torch.randint(0, 2, (3, 5), generator=torch.Generator().manual_seed(1))
     wide = one.repeat_interleave(4, 0).repeat_interleave(2, 1)
-    assert torch.equal(admissible.patch_truth(wide, (3, 5)), one.flatten())
+    assert torch.equal(admissible.patch_truth(wide, Patches.even((3, 5), (12, 10))), one.flatten())
     assert torch.equal(
-        admissible.patch_truth(wide, (6, 10)).view(6, 10), one.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        admissible.patch_truth(wide, Patches.even((6, 10), (12, 10))).view(6, 10),
+        one.repeat_interleave(2, 0).repeat_interleave(2, 1),
     )
 
 

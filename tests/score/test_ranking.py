@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from tests.score import textbook
+from vitfaith.models.patches import Patches
 from vitfaith.score.plan import Features, KeptShares, Shares, Stride
-from vitfaith.score.ranking import Ranking, segment_superpixels, upsample
+from vitfaith.score.ranking import Ranking, segment_superpixels
 
 
 @pytest.mark.parametrize("size", [(16, 16), (14, 9), (4, 4), (2, 3)])
 def test_upsampling_is_bilinear_with_half_pixel_centres(size):
     maps = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
-    ours = upsample(maps, size)
+    ours = Patches.even((4, 5), size).upsample(maps)
     torchs = torch.nn.functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     assert torch.allclose(ours, torchs, atol=1e-6)
     assert ours[1].numpy() == pytest.approx(textbook.bilinear(maps[1].numpy(), *size), abs=1e-6)
@@ -24,7 +25,7 @@ def test_upsampling_is_bilinear_with_half_pixel_centres(size):
 def test_upsampling_keeps_plateaus_exactly_flat():
     maps = torch.full((1, 7, 7), 0.1)
     maps[0, 0, 0] = 0.9
-    pixels = upsample(maps, (224, 224))
+    pixels = Patches.even((7, 7), (224, 224)).upsample(maps)
     assert (pixels[0, 48:] == maps[0, 1, 1]).all()
     assert (pixels[0, :16, :16] == maps[0, 0, 0]).all()
 
@@ -35,12 +36,12 @@ EVERY = [Features("patch"), Features("pixel"), Features("region", 5), Features("
 def test_ranks_descend_and_ties_are_in_the_random_order_of_the_image():
     maps = torch.tensor([[[0.0, -0.0], [2.0, 0.0]]])
     ids = [f"image-{i}" for i in range(60)]
-    ranking = Ranking(Features("patch"), torch.zeros(60, 3, 8, 8), (2, 2), ids, 3)
+    ranking = Ranking(Features("patch"), torch.zeros(60, 3, 8, 8), Patches.even((2, 2), (8, 8)), ids, 3)
     ranks = ranking.ranks(maps.expand(60, -1, -1), torch.arange(60))
     assert (ranks[:, 2] == 0).all()
     assert {tuple(row) for row in ranks[:, [0, 1, 3]].tolist()} == set(itertools.permutations((1, 2, 3)))
     many = torch.randint(0, 3, (4, 14, 14), generator=torch.Generator().manual_seed(0)).float()
-    ranks = Ranking(Features("patch"), torch.zeros(4, 3, 28, 28), (14, 14), ids[:4], 3).ranks(many, torch.arange(4))
+    ranks = Ranking(Features("patch"), torch.zeros(4, 3, 28, 28), Patches.even((14, 14), (28, 28)), ids[:4], 3).ranks(many, torch.arange(4))
     for one, rank, image_id in zip(many, ranks, ids, strict=False):
         order = textbook.order_of(one.numpy(), image_id, 3)
         assert [order.index(feature) for feature in range(196)] == rank.tolist()
@@ -52,10 +53,10 @@ def test_ties_do_not_depend_on_the_batch_the_map_or_the_position(features, image
     plateau = torch.zeros(2, 4, 4)
     plateau[0, 3, 3], plateau[1] = 1.0, -1.0
     plateau[1, 0, 0] = -2.0
-    whole = Ranking(features, images, (4, 4), image_ids, 5)
+    whole = Ranking(features, images, Patches.even((4, 4), (16, 16)), image_ids, 5)
     first = whole.ranks(plateau[:1].expand(5, -1, -1), torch.arange(5))
     for index, total in enumerate(whole.totals):
-        alone = Ranking(features, images[index : index + 1], (4, 4), image_ids[index : index + 1], 5)
+        alone = Ranking(features, images[index : index + 1], Patches.even((4, 4), (16, 16)), image_ids[index : index + 1], 5)
         ranks = alone.ranks(plateau, torch.zeros(2, dtype=torch.int64))
         assert torch.equal(ranks[0, :total], first[index, :total])
         scores = alone.scores(plateau, torch.zeros(2, dtype=torch.int64))
@@ -68,14 +69,14 @@ def test_ties_do_not_depend_on_the_batch_the_map_or_the_position(features, image
 
 def test_regions_cut_by_the_edge_tie_with_whole_ones():
     """In float32, the mean of 5 · 5 times 0.1 is not that of 1 · 5 times 0.1."""
-    ranking = Ranking(Features("region", 5), torch.zeros(1, 3, 16, 16), (4, 4), ["a"], 0)
+    ranking = Ranking(Features("region", 5), torch.zeros(1, 3, 16, 16), Patches.even((4, 4), (16, 16)), ["a"], 0)
     for value in torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist():
         assert len(ranking.scores(torch.full((1, 4, 4), value), torch.tensor([0])).unique()) == 1
 
 
 @pytest.mark.parametrize("features", EVERY, ids=str)
 def test_features_cover_the_image_once(images, image_ids, features):
-    ranking = Ranking(features, images, (4, 4), image_ids, 0)
+    ranking = Ranking(features, images, Patches.even((4, 4), (16, 16)), image_ids, 0)
     everyone = torch.arange(5)
     widest = max(ranking.totals)
     covered = torch.zeros(5, 16, 16)
@@ -90,7 +91,7 @@ def test_features_cover_the_image_once(images, image_ids, features):
 
 
 def test_patches_of_a_grid_that_does_not_divide_the_image():
-    ranking = Ranking(Features("patch"), torch.zeros(1, 3, 7, 8), (3, 4), ["a"], 0)
+    ranking = Ranking(Features("patch"), torch.zeros(1, 3, 7, 8), Patches.even((3, 4), (7, 8)), ["a"], 0)
     removed = torch.zeros(1, 12, dtype=torch.bool)
     removed[0, 4] = True
     assert ranking.pixels(removed, torch.tensor([0]))[0].nonzero().tolist() == [[3, 0], [3, 1], [4, 0], [4, 1]]
@@ -100,7 +101,7 @@ def test_missing_superpixels_rank_last(images, image_ids):
     flat = images.clone()
     flat[0] = 0.5
     flat[0, :, :, 8:] = 0.1
-    ranking = Ranking(Features("superpixel", 20), flat, (4, 4), image_ids, 0)
+    ranking = Ranking(Features("superpixel", 20), flat, Patches.even((4, 4), (16, 16)), image_ids, 0)
     assert len(set(ranking.totals)) > 1
     maps = -torch.rand(5, 4, 4, generator=torch.Generator().manual_seed(0))
     scores = ranking.scores(maps, torch.arange(5))
@@ -108,7 +109,7 @@ def test_missing_superpixels_rank_last(images, image_ids):
     labels = segment_superpixels(flat, 20)
     for index, total in enumerate(ranking.totals):
         assert sorted(ranks[index, :total].tolist()) == list(range(total))
-        pixels = upsample(maps[index : index + 1], (16, 16))[0]
+        pixels = Patches.even((4, 4), (16, 16)).upsample(maps[index : index + 1])[0]
         for feature in range(total):
             expected = pixels[labels[index] == feature].double().mean()
             assert float(scores[index, feature]) == pytest.approx(float(expected), abs=1e-6)

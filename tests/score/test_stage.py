@@ -18,9 +18,9 @@ from tests.files import IDS, ShardOnDisk
 from vitfaith.artifacts.maps import read_maps
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ArtifactError, InputError
+from vitfaith.models.patches import Patches
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.metric_inputs import score_inputs
-from vitfaith.score.ranking import upsample
 from vitfaith.statistics import segmentation_scores
 
 CONDITION = Condition("d", "m", "clean", "none")
@@ -98,7 +98,7 @@ def test_localisation_from_a_shard_with_segmentations(shard: ShardOnDisk) -> Non
     truth[4:10, 4:12] = True
     for method, (ids, maps) in read_maps(shard.folder / "maps.parquet").items():
         rows = frame[frame.method == method].set_index(["metric", "variant", "image_id"]).value
-        pixels = upsample(torch.from_numpy(maps.copy()).double(), (16, 16)).numpy()
+        pixels = Patches.even((4, 4), (16, 16)).upsample(torch.from_numpy(maps.copy()).double()).numpy()
         right, labelled = 0.0, 0
         for image, one in zip(ids, pixels, strict=True):
             assert rows["localisation_auroc", "", image] == pytest.approx(roc_auc_score(truth.ravel(), one.ravel()))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vitfaith.attribute.context import Context
     from vitfaith.attribute.registry import Resolution
     from vitfaith.models.classifier import Classifier
+    from vitfaith.models.patches import Patches
 
 Fill = Literal["black", "image_mean", "channel_mean", "model_mean"]
 """What replaces hidden pixels: 0; the image's mean over pixels and channels; its mean in each channel; the mean that
@@ -58,31 +59,14 @@ def blend(image: Tensor, keep: Tensor, fill: Tensor) -> Tensor:
     return keep * image + (1 - keep) * fill
 
 
-def patches_to_pixels(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Patch masks (k, rows, columns) repeated to pixels (k, H, W) float32."""
-    return torch.nn.functional.interpolate(masks[:, None].float(), size=size, mode="nearest")[:, 0]
-
-
-def pixels_to_patches(fields: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Mean of pixel fields (k, H, W) over the area of each patch, (k, rows, columns)."""
-    return torch.nn.functional.adaptive_avg_pool2d(fields[:, None], grid)[:, 0]
-
-
-def sum_in_patches(fields: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Sum of pixel fields (B, C, H, W) over channels and over the area of each patch, (B, rows, columns)."""
-    summed = fields.sum(1)
-    area = summed.shape[-2] * summed.shape[-1] / (grid[0] * grid[1])
-    return pixels_to_patches(summed, grid) * area
-
-
-def at_resolution(pixels: Tensor, grid: tuple[int, int], resolution: Resolution, *, pool: Pool) -> Tensor:
+def at_resolution(pixels: Tensor, patches: Patches, resolution: Resolution, *, pool: Pool) -> Tensor:
     """Pixel fields (B, H, W) float32 as they are, or as ``pool`` over each patch, (B, rows, columns).
 
     Sums for signed contributions, which add up to the map's total; means for magnitudes.
     """
     if resolution == "pixel":
         return pixels
-    return pixels_to_patches(pixels, grid) if pool == "mean" else sum_in_patches(pixels[:, None], grid)
+    return patches.mean(pixels) if pool == "mean" else patches.sum(pixels)
 
 
 def target_scores(logits: Tensor, targets: Tensor, score: Score) -> Tensor:

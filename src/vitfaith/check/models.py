@@ -10,6 +10,7 @@ from vitfaith.check.datasets import DatasetFacts
 from vitfaith.check.report import Report
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.load import load_classifier
+from vitfaith.models.patches import find_patches
 from vitfaith.models.shapes import without_numbers
 
 if TYPE_CHECKING:
@@ -29,14 +30,14 @@ def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
             if start is not None and not start.is_file():
                 report.problem(f"{key}.training.start_from", f"'{start}' does not exist; fetch it, or remove the key")
             report.notes.append(f"{key}: is trained first, '{path}' does not exist yet")
-            return _untrained(section)
+            return _fitting(_untrained(section))
         if path is not None and not Path(path).exists():
             report.problem(
                 f"{key}.weights", f"'{path}' does not exist; give a file, a folder, 'trained' or 'pretrained'"
             )
             return None
         spec = section.model_dump(mode="json", include=_SPEC)
-        found = load_classifier(spec, None if path is None else Path(path), shapes_only=True)
+        found = _fitting(load_classifier(spec, None if path is None else Path(path), shapes_only=True))
         if path is None:
             _note_download(found, key, report)
         return found
@@ -95,6 +96,12 @@ def _untrained(section: ModelSection) -> Classifier:
         backbone = build_backbone(str(section.timm), section.arguments)
     channels = int(section.arguments.get("in_chans", 3))
     return freeze(Classifier(backbone, [0.5] * channels, [0.5] * channels))
+
+
+def _fitting(classifier: Classifier) -> Classifier:
+    """``classifier``; raises :class:`InputError` where its patches do not fit its images."""
+    find_patches(classifier.backbone, classifier.input_shape[1:])
+    return classifier
 
 
 def _note_download(classifier: Classifier, key: str, report: Report) -> None:

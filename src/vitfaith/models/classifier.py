@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
+from vitfaith.models.patches import Patches, find_patches
 from vitfaith.startup import without_compiler
 
 with without_compiler():
@@ -76,15 +77,19 @@ class Classifier(nn.Module):
         return int(getattr(self.backbone, "num_prefix_tokens", 0))
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the patch grid; raises :class:`InputError` for models without patch embedding."""
-        patch_embed = getattr(self.backbone, "patch_embed", None)
-        size = getattr(patch_embed, "grid_size", None)
-        if size is None:
+    def patches(self) -> Patches:
+        """Where the patches lie on the images; raises :class:`InputError` where there are none, or they do not fit."""
+        found = find_patches(self.backbone, self.input_shape[1:])
+        if found is None:
             raise InputError(
                 f"model {type(self.backbone).__name__} has no patch grid; attention-type explainers need a ViT"
             )
-        return int(size[0]), int(size[1])
+        return found
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of :attr:`patches`."""
+        return self.patches.grid
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -71,12 +71,12 @@ def _stand_in(plan: Plan, model: str) -> Classifier:
     if real is None:
         raise ConfigError("; ".join(report.problems))
     channels, height, width = real.input_shape
-    patch = height // real.grid[0], width // real.grid[1]
+    patches = real.patches
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         small = VisionTransformer(
-            img_size=(height, width), patch_size=patch, in_chans=channels, num_classes=max(real.num_classes, 2),
-            embed_dim=8, depth=2, num_heads=2,
+            img_size=(height, width), patch_size=patches.pixels_a_side, in_chans=channels, num_classes=max(real.num_classes, 2),
+            embed_dim=8, depth=2, num_heads=2, dynamic_img_size=patches.are_cut, dynamic_img_pad=patches.are_cut,
         )  # fmt: skip
     return freeze(Classifier(small, mean=[0.5] * channels, std=[0.5] * channels))
 

@@ -10,22 +10,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vitfaith.models.patches import Patches
 from vitfaith.score.localisation import auroc, best_iou
 
 
-def patch_truth(truth: Tensor, grid: tuple[int, int]) -> Tensor:
+def patch_truth(truth: Tensor, patches: Patches) -> Tensor:
     """A segmentation (H, W) on the patch grid: (rows·columns,) int64 in {1, 0, −1}.
 
     A patch is what more than half of its labelled pixels are, 0 where they are equally many, −1 without any. Exact
     where every patch lies inside one segment.
     """
-    rows, columns = (
-        torch.arange(length, device=truth.device) * number // length
-        for length, number in zip(truth.shape, grid, strict=True)
-    )
-    patch = (rows[:, None] * grid[1] + columns).flatten()
-    values = truth.flatten()
-    zeros = torch.zeros(grid[0] * grid[1], dtype=torch.int64, device=truth.device)
+    height, width = patches.seen
+    rows, columns = patches.place(0, truth.device)[:height], patches.place(1, truth.device)[:width]
+    patch = (rows[:, None] * patches.grid[1] + columns).flatten()
+    values = truth[:height, :width].flatten()
+    zeros = torch.zeros(patches.grid[0] * patches.grid[1], dtype=torch.int64, device=truth.device)
     inside = zeros.scatter_add(0, patch, (values == 1).long())
     labelled = zeros.scatter_add(0, patch, (values >= 0).long())
     return torch.where(labelled == 0, -1, (2 * inside > labelled).long())

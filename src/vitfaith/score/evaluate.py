@@ -14,7 +14,6 @@ from torch import Tensor
 
 import vitfaith.score.metrics  # noqa: F401  (registers every metric)
 from vitfaith.artifacts.schemas import CURVES, SCORES
-from vitfaith.attribute.masking import sum_in_patches
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Parameters
@@ -180,7 +179,7 @@ def _context(
     if maps and tuple(stacked.shape[2:]) == tuple(images.shape[2:]) != classifier.grid:
         fine, stacked = (
             stacked,
-            sum_in_patches(stacked.flatten(0, 1)[:, None], classifier.grid).unflatten(0, stacked.shape[:2]),
+            classifier.patches.sum(stacked.flatten(0, 1)).unflatten(0, stacked.shape[:2]),
         )
     context = ScoreContext(
         classifier,

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
@@ -36,20 +35,19 @@ def marked_patches(classifier: Classifier, placeholder: Tensor | None) -> Iterat
     if placeholder is None:
         yield
         return
-    rows, columns = classifier.grid
+    patches = classifier.patches
     marked: list[Tensor] = []
 
     def read(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
         pixels = args[0]
-        missing = pixels.isnan().any(1, keepdim=True).float()
-        size = (pixels.shape[-2] // rows, pixels.shape[-1] // columns)
-        some, none = max_pool2d(missing, size), max_pool2d(1 - missing, size)
-        if bool(((some > 0) & (none > 0)).any()):
+        missing = pixels.isnan().any(1)
+        removed = patches.touched(missing)
+        if bool((removed & patches.touched(~missing)).any()):
             raise InputError(
                 "fill 'diffmask_placeholder' replaces whole patches, and a patch was removed in part; use level 'patch'"
             )
-        marked[:] = [some.flatten(1) > 0]
-        return (torch.where(missing > 0, 0.0, pixels), *args[1:])
+        marked[:] = [removed.flatten(1)]
+        return (torch.where(missing[:, None], 0.0, pixels), *args[1:])
 
     def replace(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
         tokens = output.reshape(len(output), -1, output.shape[-1])

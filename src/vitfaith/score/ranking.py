@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vitfaith.models.patches import Patches
 from vitfaith.score.plan import Features
 from vitfaith.ties import tie_permutation
 
@@ -22,33 +23,25 @@ class Ranking:
     Args:
         features: what is ranked.
         images: (B, C, H, W) float in [0, 1].
-        grid: rows and columns of the maps.
+        patches: where the cells of the maps lie.
         image_ids: B names; with ``seed`` they key the order of features of equal value.
         seed: the study's seed.
     """
 
     def __init__(
-        self, features: Features, images: Tensor, grid: tuple[int, int], image_ids: Sequence[str], seed: int
+        self, features: Features, images: Tensor, patches: Patches, image_ids: Sequence[str], seed: int
     ) -> None:
         """See the class; superpixels are computed here, once."""
         self.features, self.image_ids, self.seed = features, image_ids, seed
         self.size = (int(images.shape[2]), int(images.shape[3]))
-        self.grid = grid
+        self.patches = patches
         self.labels = segment_superpixels(images, features.size) if features.kind == "superpixel" else None
-        self.device = device = images.device
-        cells = {"patch": grid, "pixel": self.size}.get(features.kind)
+        self.device, side = images.device, features.size
+        self.cells = {"patch": patches, "pixel": Patches.even(self.size, self.size)}.get(features.kind)
         if features.kind == "region":
-            cells = (-(-self.size[0] // features.size), -(-self.size[1] // features.size))
-        self.cells = cells
-        if cells is not None:
-            side = (features.size, features.size)
-            self.row_of, self.column_of = (
-                torch.arange(length, device=device) // edge
-                if features.kind == "region"
-                else torch.arange(length, device=device) * number // length
-                for length, number, edge in zip(self.size, cells, side, strict=True)
-            )
-            self.totals = [cells[0] * cells[1]] * len(images)
+            self.cells = Patches(self.size, (-(-self.size[0] // side), -(-self.size[1] // side)), (side, side))
+        if self.cells is not None:
+            self.totals = [self.cells.grid[0] * self.cells.grid[1]] * len(images)
         else:
             assert self.labels is not None
             self.totals = [int(number) + 1 for number in self.labels.flatten(1).amax(1).tolist()]
@@ -70,17 +63,16 @@ class Ranking:
         """
         if self.features.kind == "patch":
             return maps.flatten(1)
-        pixels = upsample(maps, self.size)
+        pixels = self.patches.upsample(maps)
         if self.features.kind == "pixel":
             return pixels.flatten(1)
         if self.features.kind == "region":
             assert self.cells is not None
-            side, (rows, columns) = self.features.size, self.cells
+            side, (rows, columns) = self.features.size, self.cells.grid
             padding = (0, columns * side - self.size[1], 0, rows * side - self.size[0])
             # In float64 a sum of equal float32 values is exact, so that regions cut by the edge tie with whole ones.
             blocks = torch.nn.functional.pad(pixels.double(), padding).reshape(len(maps), rows, side, columns, side)
-            area = torch.outer(self.row_of.bincount(), self.column_of.bincount())
-            return (blocks.sum((2, 4)) / area).flatten(1).float()
+            return (blocks.sum((2, 4)) / self.cells.area.to(maps.device)).flatten(1).float()
         assert self.labels is not None
         labels = self.labels[index].flatten(1)
         values = pixels.flatten(1).double()
@@ -106,36 +98,15 @@ class Ranking:
         if self.labels is not None:
             return removed.gather(1, self.labels[index].flatten(1)).unflatten(1, self.size)
         assert self.cells is not None
-        cells = removed.unflatten(1, self.cells)
-        if self.cells == self.size:
-            return cells
-        return cells[:, self.row_of][:, :, self.column_of]
+        return self.cells.to_pixels(removed.unflatten(1, self.cells.grid))
 
 
 def ranking_of(context: ScoreContext, features: Features) -> Ranking:
     """The ranking of ``features`` in ``context``, computed once."""
     if features not in context.rankings:
-        rows, columns = context.maps.shape[2:]
-        context.rankings[features] = Ranking(features, context.images, (rows, columns), context.image_ids, context.seed)
+        found = Ranking(features, context.images, context.patches, context.image_ids, context.seed)
+        context.rankings[features] = found
     return context.rankings[features]
-
-
-def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """``maps`` (N, rows, columns) → (N, H, W), bilinear with align_corners=False.
-
-    Written as a + t·(b − a), where ``torch.nn.functional.interpolate`` computes (1 − t)·a + t·b: the former keeps equal
-    values exactly equal, so that plateaus of a map (and its clamped border) are ties, which break at random on every
-    device, not by rounding.
-    """
-    for axis, length in zip((-2, -1), size, strict=True):
-        cells = maps.shape[axis]
-        place = (torch.arange(length, device=maps.device, dtype=maps.dtype) + 0.5) * (cells / length) - 0.5
-        place = place.clamp(0, cells - 1)
-        lower = place.long()
-        share = (place - lower).unsqueeze(-1) if axis == -2 else place - lower
-        start = maps.index_select(axis, lower)
-        maps = start + share * (maps.index_select(axis, (lower + 1).clamp(max=cells - 1)) - start)
-    return maps
 
 
 def segment_superpixels(images: Tensor, segments: int) -> Tensor:

@@ -54,7 +54,8 @@ def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor, batch_size: 
 def _start_position_table(classifier: Classifier) -> None:
     table = getattr(classifier.backbone, "pos_embed", None)
     if isinstance(table, nn.Parameter) and table.shape[-1] % 4 == 0:
-        rows, columns = classifier.grid
+        embedding: Any = classifier.backbone.patch_embed
+        rows, columns = embedding.grid_size  # of the table; timm resizes it where padding adds patches
         table.data.copy_(0.2 * sincos_position_embedding(table.shape[-1], rows, columns, classifier.prefix_tokens))
 
 

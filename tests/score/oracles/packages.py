@@ -14,12 +14,13 @@ from tests.conftest import tiny_vit
 from tests.score.oracles.base import Batch, Oracle, Pair, batch, doubles, grey_batch
 from vitfaith.bank.masks import Subsets
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.patches import Patches
 from vitfaith.score import localisation
 from vitfaith.score.engine import Engine
 from vitfaith.score.fills import resolve_fill
 from vitfaith.score.metrics.base import ScoreContext
 from vitfaith.score.plan import Curve, Features, Stride
-from vitfaith.score.ranking import Ranking, upsample
+from vitfaith.score.ranking import Ranking
 
 QUIET = {"abs": False, "normalise": False, "disable_warnings": True}
 
@@ -27,7 +28,7 @@ QUIET = {"abs": False, "normalise": False, "disable_warnings": True}
 def distinct(maps: Tensor) -> Tensor:
     """Pixel maps (5, 16, 16) with the order of ``maps`` and no ties, which the packages break in their own ways."""
     everyone = torch.arange(len(maps))
-    ranking = Ranking(Features("pixel"), torch.zeros(len(maps), 3, 16, 16), (4, 4), batch().ids, 0)
+    ranking = Ranking(Features("pixel"), torch.zeros(len(maps), 3, 16, 16), Patches.even((4, 4), (16, 16)), batch().ids, 0)
     ranks = ranking.ranks(maps, everyone)
     return (256.0 - ranks).reshape(-1, 16, 16)
 
@@ -67,7 +68,7 @@ def region_perturbation(part: str, regions: int) -> Pair:
 
     b = batch()
     metric = RegionPerturbation(patch_size=4, regions_evaluation=regions, perturb_baseline=0.0, **QUIET)
-    theirs = doubles(np.array(metric(**for_quantus(b, upsample(b.maps, (16, 16))))))
+    theirs = doubles(np.array(metric(**for_quantus(b, Patches.even((4, 4), (16, 16)).upsample(b.maps)))))
     if part == "curve":
         ours = curve_of(b, Features("region", 4), Stride(1, regions))
         return ours[:, :1] - ours[:, 1:], theirs

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from vitfaith.attribute import masking
 from vitfaith.attribute.registry import PixelLevel, explainer
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
 from vitfaith.lazy import torch
@@ -60,7 +59,8 @@ def external(context: Context, parameters: ExternalParameters) -> Tensor:
             needs unpickling (which could run foreign code and is refused).
     """
     path = parameters.path
-    grid = context.classifier.grid
+    patches = context.classifier.patches
+    grid = patches.grid
     size: Shape = (int(context.images.shape[-2]), int(context.images.shape[-1]))
     if not path.exists():
         raise ConfigError(f"external: path '{path}' does not exist; give a .parquet or .npz file")
@@ -80,7 +80,7 @@ def external(context: Context, parameters: ExternalParameters) -> Tensor:
     allowed = (size,) if parameters.resolution == "pixel" else (grid, size)
     maps = [_checked(found[name], name, path, allowed) for name in wanted]
     if parameters.resolution == "patch":
-        maps = [one if one.shape == grid else masking.pixels_to_patches(one[None], grid)[0] for one in maps]
+        maps = [one if one.shape == grid else patches.mean(one[None])[0] for one in maps]
     return torch.stack(maps).to(context.images.device)
 
 

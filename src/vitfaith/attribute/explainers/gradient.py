@@ -49,7 +49,7 @@ def saliency(context: Context, parameters: SaliencyParameters) -> Tensor:
     """
     magnitude = context.capture.input_gradient.abs()
     pixels = magnitude.amax(1) if parameters.channels == "max" else magnitude.mean(1)
-    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="mean")
+    return masking.at_resolution(pixels, context.classifier.patches, parameters.resolution, pool="mean")
 
 
 @explainer(
@@ -75,4 +75,4 @@ def input_x_gradient(context: Context, parameters: InputXGradientParameters) -> 
     if parameters.zero == "model_mean":
         images = images - masking.fill_values(context.classifier, images, "model_mean")
     pixels = (images * context.capture.input_gradient).sum(1)
-    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="sum")
+    return masking.at_resolution(pixels, context.classifier.patches, parameters.resolution, pool="sum")

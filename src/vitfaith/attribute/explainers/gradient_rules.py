@@ -152,8 +152,8 @@ def _input_map(
     passed = _full_gradient(context, attention, gammas)
     if parameters.at == "tokens":
         return context.on_grid(passed.inputs[:, 0])
-    grid = context.classifier.grid
-    return masking.at_resolution(passed.pixels.float(), grid, parameters.resolution, pool="sum")
+    patches = context.classifier.patches
+    return masking.at_resolution(passed.pixels.float(), patches, parameters.resolution, pool="sum")
 
 
 def _full_gradient(context: Context, attention: AttentionRule, gammas: tuple[float, float] = (0, 0)) -> FullGradient:

@@ -39,4 +39,4 @@ def integrated_gradients(context: Context, parameters: IntegratedGradientsParame
     """
     averages = path_pass(context, parameters)
     pixels = ((context.images - averages.baseline) * averages.input_gradient).sum(1)
-    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="sum")
+    return masking.at_resolution(pixels, context.classifier.patches, parameters.resolution, pool="sum")

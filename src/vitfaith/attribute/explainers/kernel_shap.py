@@ -52,8 +52,8 @@ def kernel_shap(context: Context, parameters: KernelShapParameters) -> Tensor:
     Returns:
         (B, rows, columns) float32 that sums to f(x) - f(all patches hidden) for each image.
     """
-    images, grid = context.images, context.classifier.grid
-    height, width = images.shape[-2:]
+    images, area = context.images, context.classifier.patches
+    grid = area.grid
     patches = grid[0] * grid[1]
     fill = masking.fill_values(context.classifier, images, parameters.fill)
     if 2**patches - 2 <= parameters.samples:
@@ -69,7 +69,7 @@ def kernel_shap(context: Context, parameters: KernelShapParameters) -> Tensor:
     asked = [torch.cat([empty, masks]).view(-1, *grid) for masks in drawn]
 
     def build(image: int, start: int, stop: int) -> Tensor:
-        keep = masking.patches_to_pixels(asked[image][start:stop].to(images.device), (height, width))
+        keep = area.to_pixels(asked[image][start:stop].to(images.device), beyond=1)
         return masking.blend(images[image], keep, fill[image])
 
     scores = masking.answers(context, [len(masks) for masks in asked], build, parameters.score)

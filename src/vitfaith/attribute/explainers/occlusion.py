@@ -54,12 +54,12 @@ def occlusion(context: Context, parameters: OcclusionParameters) -> Tensor:
     if parameters.stride > parameters.window:
         raise ConfigError("occlusion: stride exceeds window and leaves patches uncovered; set stride <= window")
     images = context.images
-    height, width = images.shape[-2:]
-    windows = _windows(context.classifier.grid, parameters.window, parameters.stride).to(images.device)
+    patches = context.classifier.patches
+    windows = _windows(patches.grid, parameters.window, parameters.stride).to(images.device)
     fill = masking.fill_values(context.classifier, images, parameters.fill)
 
     def build(image: int, start: int, stop: int) -> Tensor:
-        keep = masking.patches_to_pixels(1 - windows[start:stop], (height, width))
+        keep = patches.to_pixels(1 - windows[start:stop], beyond=1)
         return masking.blend(images[image], keep, fill[image])
 
     hidden = torch.stack(masking.answers(context, [len(windows)] * len(images), build, parameters.score))

@@ -48,9 +48,9 @@ def random(context: Context, parameters: RandomParameters) -> Tensor:
     Returns:
         (B, rows, columns) float32 in [0, 1).
     """
-    grid = context.classifier.grid
-    shape = grid if parameters.level == "patch" else context.images.shape[-2:]
+    patches = context.classifier.patches
+    shape = patches.grid if parameters.level == "patch" else context.images.shape[-2:]
     draws = uniform(context.seed, context.image_ids, f"random-{parameters.level}", shape, context.sample)
     if parameters.level == "pixel":
-        draws = masking.at_resolution(draws, grid, parameters.resolution, pool="mean")
+        draws = masking.at_resolution(draws, patches, parameters.resolution, pool="mean")
     return draws.to(context.images.device)

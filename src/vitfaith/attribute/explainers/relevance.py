@@ -65,7 +65,7 @@ def lrp(context: Context, parameters: LrpParameters) -> Tensor:
         InputError: the model has no rules (see :func:`vitfaith.attribute.relevance.support.check_relprop`).
     """
     pixels = _relevance(context, parameters).pixels
-    return masking.at_resolution(pixels, context.classifier.grid, parameters.resolution, pool="sum").float()
+    return masking.at_resolution(pixels, context.classifier.patches, parameters.resolution, pool="sum").float()
 
 
 @explainer(

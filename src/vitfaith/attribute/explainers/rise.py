@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.attribute.context import Context
+    from vitfaith.models.patches import Patches
 
 
 class RiseParameters(Parameters):
@@ -53,7 +54,7 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
     Returns:
         (B, rows, columns) float32: the pixel map averaged over the area of each patch.
     """
-    images, grid = context.images, context.classifier.grid
+    images = context.images
     height, width = images.shape[-2:]
     fill = masking.fill_values(context.classifier, images, parameters.fill)
     draws = []
@@ -70,7 +71,7 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
     maps = []
     for values, (cells, shifts) in zip(scores, draws, strict=True):
         # Averaging over patches commutes with the weighted sum, so that no masks of pixel size are kept.
-        visible = soft_masks(cells, shifts, (height, width), grid)
+        visible = soft_masks(cells, shifts, (height, width), context.classifier.patches)
         if parameters.normalisation == "coverage":
             maps.append(masking.weighted_coverage(values, visible))
         else:
@@ -78,28 +79,27 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
     return torch.stack(maps)
 
 
-def soft_masks(cells: Tensor, shifts: Tensor, size: tuple[int, int], grid: tuple[int, int] | None = None) -> Tensor:
+def soft_masks(cells: Tensor, shifts: Tensor, size: tuple[int, int], patches: Patches | None = None) -> Tensor:
     """Coarse grids enlarged bilinearly and cropped: (k, H, W) float32 in [0, 1].
 
     Args:
         cells: (k, s, s) values in [0, 1]; they cover s + 1 cells of ceil(H/s) × ceil(W/s) pixels.
         shifts: (k, 2) top and left corner of the crop, in pixels.
         size: height and width of the image.
-        grid: where given, the masks are averaged over the area of each patch, (k, *grid).
+        patches: where given, the masks are averaged over the area of each patch, (k, rows, columns).
     """
-    rows, columns = grid or size
-    down = _weights(shifts[:, 0], cells.shape[-1], size[0], rows)
-    across = _weights(shifts[:, 1], cells.shape[-1], size[1], columns)
-    return down @ cells @ across.transpose(1, 2)
+    down, across = (_weights(shifts[:, axis], cells.shape[-1], size[axis]) for axis in (0, 1))
+    if patches is not None:
+        down, across = (patches.mean_along(axis, weights) for axis, weights in enumerate((down, across)))
+    return down.transpose(1, 2) @ cells @ across
 
 
-def _weights(shifts: Tensor, cells: int, length: int, bins: int) -> Tensor:
-    """Linear interpolation (k, bins, cells) from cell centres (half-pixel convention, edges repeated)."""
+def _weights(shifts: Tensor, cells: int, length: int) -> Tensor:
+    """Linear interpolation (k, cells, length) from cell centres (half-pixel convention, edges repeated)."""
     enlarged = (cells + 1) * math.ceil(length / cells)
     pixels = torch.arange(length, device=shifts.device) + shifts[:, None]
     position = ((pixels + 0.5) * (cells / enlarged) - 0.5).clamp(0, cells - 1)
-    weights = (1 - (position[:, None, :] - torch.arange(cells, device=shifts.device)[:, None]).abs()).clamp_min(0)
-    return torch.nn.functional.adaptive_avg_pool1d(weights, bins).transpose(1, 2)
+    return (1 - (position[:, None, :] - torch.arange(cells, device=shifts.device)[:, None]).abs()).clamp_min(0)
 
 
 def _draw(

@@ -83,7 +83,9 @@ def smoothgrad(context: Context, parameters: SmoothgradParameters) -> Tensor:
     mean, square = first / parameters.samples, second / parameters.samples
     field = {"mean": mean, "square": square, "variance": (square - mean.square()).clamp_min(0)}[parameters.statistic]
     if parameters.quantity == "input_x_gradient":
-        return masking.at_resolution(field.float().sum(1), context.classifier.grid, parameters.resolution, pool="sum")
+        return masking.at_resolution(
+            field.float().sum(1), context.classifier.patches, parameters.resolution, pool="sum"
+        )
     magnitude = field.float().abs()
     joined = magnitude.amax(1) if parameters.channels == "max" else magnitude.mean(1)
-    return masking.at_resolution(joined, context.classifier.grid, parameters.resolution, pool="mean")
+    return masking.at_resolution(joined, context.classifier.patches, parameters.resolution, pool="mean")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.attribute.context import Context
+    from vitfaith.models.patches import Patches
 
 
 class VitCxParameters(Parameters):
@@ -61,20 +62,20 @@ def vit_cx(context: Context, parameters: VitCxParameters) -> Tensor:
         InputError: the model has no blocks with a first norm.
     """
     classifier, images = context.classifier, context.images
-    rows, columns = classifier.grid
-    size = (int(images.shape[-2]), int(images.shape[-1]))
+    patches = classifier.patches
+    (rows, columns), size = patches.grid, patches.size
     fill = masking.fill_values(classifier, images, parameters.fill)
     deviation = parameters.noise * classifier.std[0].to(images)
     if context.capture.features_state is None:
         raise InputError("vit_cx needs transformer blocks with a first norm (norm1), whose output makes the masks")
     features = context.capture.features
-    seeds = [mask_seeds(tokens.T.reshape(-1, rows, columns), size, parameters.distance) for tokens in features]
+    seeds = [mask_seeds(tokens.T.reshape(-1, rows, columns), patches, parameters.distance) for tokens in features]
 
     def build(image: int, start: int, stop: int) -> Tensor:
         # Copies 2k and 2k + 1 are the two noisy images of mask k, so that both see the same noise.
         copies = []
         for copy in range(start, stop):
-            mask = enlarge(seeds[image][copy // 2][None], size)
+            mask = patches.enlarge(seeds[image][copy // 2][None])
             source = generator(context.seed, context.image_ids[image], f"vit_cx-{copy // 2}", context.sample)
             noise = deviation * torch.randn(images.shape[1:], generator=source).to(images)
             shown = masking.blend(images[image], mask, fill[image])[0] if copy % 2 == 0 else images[image]
@@ -86,19 +87,12 @@ def vit_cx(context: Context, parameters: VitCxParameters) -> Tensor:
     maps = []
     for found, values, whole in zip(seeds, scores, clean, strict=True):
         impacts = values[0::2] - values[1::2] + whole
-        field = masking.weighted_coverage(impacts, enlarge(found, size)) if len(found) else whole.float().expand(size)
-        maps.append(masking.pixels_to_patches(field[None], (rows, columns))[0])
+        field = masking.weighted_coverage(impacts, patches.enlarge(found)) if len(found) else whole.float().expand(size)
+        maps.append(patches.mean(field[None])[0])
     return torch.stack(maps)
 
 
-def enlarge(seeds: Tensor, size: tuple[int, int]) -> Tensor:
-    """Grid fields (k, rows, columns) enlarged bilinearly to (k, H, W) float32."""
-    return torch.nn.functional.interpolate(seeds[:, None].float(), size=size, mode="bilinear", align_corners=False)[
-        :, 0
-    ]
-
-
-def mask_seeds(channels: Tensor, size: tuple[int, int], distance: float) -> Tensor:
+def mask_seeds(channels: Tensor, patches: Patches, distance: float) -> Tensor:
     """Grid fields (k, rows, columns) which, enlarged, are the merged masks of ``channels`` (D, rows, columns).
 
     Enlarging commutes with scaling, shifting and summing, so masks need no pixels until they are used. Clusters come
@@ -108,15 +102,15 @@ def mask_seeds(channels: Tensor, size: tuple[int, int], distance: float) -> Tens
     seeds = channels[channels.amax((1, 2)) > channels.amin((1, 2))]
     if len(seeds) == 0:
         return seeds
-    seeds = _normalise(seeds, size)
-    clusters = _cluster(enlarge(seeds, size), distance)
+    seeds = _normalise(seeds, patches)
+    clusters = _cluster(patches.enlarge(seeds), distance)
     member = torch.nn.functional.one_hot(clusters).to(seeds)
-    return _normalise(torch.einsum("dk,dij->kij", member, seeds), size)
+    return _normalise(torch.einsum("dk,dij->kij", member, seeds), patches)
 
 
-def _normalise(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+def _normalise(seeds: Tensor, patches: Patches) -> Tensor:
     """Scale and shift each field so that its enlarged form fills [0, 1]."""
-    large = enlarge(seeds, size)
+    large = patches.enlarge(seeds)
     low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
     return (seeds - low) / (high - low)
 

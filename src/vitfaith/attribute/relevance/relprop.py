@@ -71,7 +71,7 @@ def propagate(
         InputError: the model has no such rules, or a target is out of range.
     """
     backbone = check_relprop(classifier.backbone)
-    tokens = backbone.patch_embed.num_patches + backbone.num_prefix_tokens
+    tokens = classifier.grid[0] * classifier.grid[1] + backbone.num_prefix_tokens
     values = 20 * len(backbone.blocks) * tokens * backbone.embed_dim * dtype.itemsize
     chunk = max(1, min(MEMORY // values, batch_size or len(images)))
     parts = [

@@ -48,7 +48,7 @@ class _Admissible(Metric[P], Generic[P]):
         values: dict[str, list[Tensor]] = {}
         flags = []
         for maps, pixels in zip(context.maps.double(), context.truth, strict=True):
-            truth = patch_truth(pixels, (maps.shape[1], maps.shape[2]))
+            truth = patch_truth(pixels, context.patches)
             flag = truth_flag(truth)
             if flag != "unlabelled" and self.parameters.one_sided == "score":
                 flag = ""

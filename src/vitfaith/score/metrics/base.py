@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vitfaith.models.classifier import Classifier
     from vitfaith.score.plan import Features
     from vitfaith.score.ranking import Ranking
+    from vitfaith.models.patches import Patches
 
 Direction = Literal["higher", "lower", "none"]
 Need = Literal["labels", "truth"]
@@ -89,9 +90,18 @@ class ScoreContext:
         """What :func:`vitfaith.score.ranking.ranking_of` found so far, for all that read it."""
         return {}
 
+    @cached_property
+    def patches(self) -> Patches:
+        """Where the maps' cells lie: the model's patches, or cells that share the image where maps have another grid."""
+        from vitfaith.models.patches import Patches, find_patches
+
+        height, width, rows, columns = *self.images.shape[2:], *self.maps.shape[2:]
+        found = find_patches(getattr(self.classifier, "backbone", self.classifier), (height, width))
+        return found if found and found.grid == (rows, columns) else Patches.even((rows, columns), (height, width))
+
     @property
     def fine_maps(self) -> Tensor:
-        """The maps for what is smaller than a patch: ``pixel_maps``, or ``maps`` for the reader to upsample."""
+        """The maps for what is smaller than a patch: ``pixel_maps``, or ``maps``; ``patches.upsample`` takes both."""
         return self.maps if self.pixel_maps is None else self.pixel_maps
 
 

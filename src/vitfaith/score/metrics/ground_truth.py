@@ -33,7 +33,6 @@ class TruthMetric(Metric[P], Generic[P]):
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, tuple[Tensor, list[list[str]]]]:
         """See :class:`Metric`."""
-        from vitfaith.score.ranking import upsample
 
         assert context.truth is not None
         values: dict[str, list[Tensor]] = {}
@@ -41,7 +40,7 @@ class TruthMetric(Metric[P], Generic[P]):
         for image in range(len(context.images)):  # one at a time: M maps of all pixels in float64 fill the memory
             truth = context.truth[image]
             flags.append(truth_flag(truth))
-            maps = upsample(context.fine_maps[image].double(), truth.shape)
+            maps = context.patches.upsample(context.fine_maps[image].double())
             for variant, column in self.score(maps, truth, flags[-1]).items():
                 values.setdefault(variant, []).append(column)
         table = [[flag] * len(context.methods) for flag in flags]
@@ -81,12 +80,11 @@ class Segmentation(Metric[Parameters]):
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, tuple[Tensor, list[list[str]]]]:
         """See :class:`Metric`."""
         from vitfaith.score import localisation
-        from vitfaith.score.ranking import upsample
 
         assert context.truth is not None
         rows: list[dict[str, Tensor]] = []
         for maps, truth in zip(context.fine_maps, context.truth, strict=True):
-            pixels = localisation.unit_range(upsample(maps.double(), truth.shape))
+            pixels = localisation.unit_range(context.patches.upsample(maps.double()))
             row = localisation.segmentation_counts(pixels, truth)
             row["average_precision"] = localisation.two_channel_average_precision(pixels, truth)
             row["f1"] = localisation.f1(pixels, truth)

@@ -35,7 +35,6 @@ class SoftMask(Prepared):
 
     def segment(self, context: ScoreContext) -> ImageSegment:
         """See :class:`~vitfaith.score.metrics.base.Request`."""
-        from vitfaith.score.ranking import upsample
         from vitfaith.score.segments import ImageSegment
 
         image, method = context.usable.to(context.images.device).nonzero(as_tuple=True)
@@ -46,7 +45,7 @@ class SoftMask(Prepared):
 
         def make(start: int, stop: int) -> Tensor:
             index = image[start:stop]
-            masks = upsample(context.fine_maps[index, method[start:stop]], context.images.shape[2:])
+            masks = context.patches.upsample(context.fine_maps[index, method[start:stop]])
             low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
             weight = ((masks - low) / (high - low))[:, None]
             return weight * context.images[index] + (1 - weight) * background[index]
