@@ -14,6 +14,7 @@ from tests.workflow.conftest import ROOT
 from vitfaith import rng
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import InputError
+from vitfaith.models.patches import Patches
 from vitfaith.plan.plan import Plan
 from vitfaith.plan.specs import score_spec
 from vitfaith.registries import REGISTRIES
@@ -47,10 +48,11 @@ def scores(name: str, explainers: dict[str, str] | None = None, **settings: Any)
 
 def test_repeated_cells_against_a_loop() -> None:
     maps = torch.rand(3, 4, 3, generator=torch.Generator().manual_seed(0))
-    found = enlarged(maps, (10, 7), torch.tensor([True, False, True]))
+    patches = Patches.even((4, 3), (10, 7))
+    found = enlarged(maps, patches, torch.tensor([True, False, True]))
     for index, loop in enumerate((repeat, textbook.bilinear, repeat)):
         np.testing.assert_allclose(found[index].numpy(), loop(maps[index].numpy(), 10, 7), rtol=1e-5)
-    assert torch.equal(enlarged(found, (10, 7), torch.tensor([True, False, True])), found)
+    assert torch.equal(enlarged(found, patches, torch.tensor([True, False, True])), found)
 
 
 @pytest.mark.parametrize("order", ["positive", "negative"])

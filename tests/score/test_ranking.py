@@ -41,7 +41,9 @@ def test_ranks_descend_and_ties_are_in_the_random_order_of_the_image():
     assert (ranks[:, 2] == 0).all()
     assert {tuple(row) for row in ranks[:, [0, 1, 3]].tolist()} == set(itertools.permutations((1, 2, 3)))
     many = torch.randint(0, 3, (4, 14, 14), generator=torch.Generator().manual_seed(0)).float()
-    ranks = Ranking(Features("patch"), torch.zeros(4, 3, 28, 28), Patches.even((14, 14), (28, 28)), ids[:4], 3).ranks(many, torch.arange(4))
+    ranks = Ranking(Features("patch"), torch.zeros(4, 3, 28, 28), Patches.even((14, 14), (28, 28)), ids[:4], 3).ranks(
+        many, torch.arange(4)
+    )
     for one, rank, image_id in zip(many, ranks, ids, strict=False):
         order = textbook.order_of(one.numpy(), image_id, 3)
         assert [order.index(feature) for feature in range(196)] == rank.tolist()
@@ -56,7 +58,9 @@ def test_ties_do_not_depend_on_the_batch_the_map_or_the_position(features, image
     whole = Ranking(features, images, Patches.even((4, 4), (16, 16)), image_ids, 5)
     first = whole.ranks(plateau[:1].expand(5, -1, -1), torch.arange(5))
     for index, total in enumerate(whole.totals):
-        alone = Ranking(features, images[index : index + 1], Patches.even((4, 4), (16, 16)), image_ids[index : index + 1], 5)
+        alone = Ranking(
+            features, images[index : index + 1], Patches.even((4, 4), (16, 16)), image_ids[index : index + 1], 5
+        )
         ranks = alone.ranks(plateau, torch.zeros(2, dtype=torch.int64))
         assert torch.equal(ranks[0, :total], first[index, :total])
         scores = alone.scores(plateau, torch.zeros(2, dtype=torch.int64))

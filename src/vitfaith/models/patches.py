@@ -69,15 +69,19 @@ class Patches:
         """Pixels of each patch, (rows, columns) int64."""
         return torch.outer(*self.lengths)
 
-    def to_pixels(self, cells: Tensor, *, beyond: float = 0) -> Tensor:
-        """Values of patches (…, rows, columns) repeated to pixels (…, H, W); ``beyond``: of pixels in no patch."""
+    def to_pixels(self, cells: Tensor, *, beyond: float | None = 0) -> Tensor:
+        """Values of patches (…, rows, columns) repeated to pixels (…, H, W).
+
+        Pixels in no patch get ``beyond``; with None, the value of the last patch of their row or column.
+        """
         if self.grid == self.size:
             return cells
         down, across = (self.place(axis, cells.device) for axis in (0, 1))
         pixels = cells[..., down, :][..., across]  # a copy, in which −1 took the last patch
-        rows, columns = self.seen
-        pixels[..., rows:, :] = beyond
-        pixels[..., columns:] = beyond
+        if beyond is not None:
+            rows, columns = self.seen
+            pixels[..., rows:, :] = beyond
+            pixels[..., columns:] = beyond
         return pixels
 
     def mean(self, fields: Tensor) -> Tensor:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from vitfaith.errors import InputError
-from vitfaith.score.ranking import Ranking, upsample
 
 if TYPE_CHECKING:
+    from vitfaith.models.patches import Patches
     from vitfaith.score.metrics.base import ScoreContext
     from vitfaith.score.plan import Upsampling
+    from vitfaith.score.ranking import Ranking
 
 EXTRA = "explainers"
 """Key of evaluate(extras=…): method id → registered name of its explainer, which ``official`` upsampling goes by."""
@@ -46,13 +46,11 @@ def repeated_methods(context: ScoreContext, upsampling: Upsampling) -> Tensor | 
     return torch.tensor(flags, device=context.maps.device) if any(flags) else None
 
 
-def enlarged(maps: Tensor, size: Sequence[int], repeated: Tensor) -> Tensor:
+def enlarged(maps: Tensor, patches: Patches, repeated: Tensor) -> Tensor:
     """``maps`` (N, rows, columns) → (N, H, W): cells repeated where ``repeated`` (N,) bool, else bilinear."""
-    rows, columns = (
-        torch.arange(length, device=maps.device) * cells // length
-        for length, cells in zip(size, maps.shape[1:], strict=True)
-    )
-    return torch.where(repeated[:, None, None], maps[:, rows][:, :, columns], upsample(maps, size))
+    if maps.shape[1:] == patches.size:
+        return maps
+    return torch.where(repeated[:, None, None], patches.to_pixels(maps, beyond=None), patches.upsample(maps))
 
 
 def maps_to_rank(context: ScoreContext, ranking: Ranking, image: Tensor, method: Tensor) -> Tensor:
@@ -65,4 +63,4 @@ def maps_to_rank(context: ScoreContext, ranking: Ranking, image: Tensor, method:
     repeated = repeated_methods(context, ranking.features.upsampling)
     if repeated is None:
         return maps
-    return enlarged(maps, ranking.size, repeated[method])  # the ranking leaves this size as it is
+    return enlarged(maps, ranking.patches, repeated[method])  # the ranking leaves this size as it is

@@ -28,7 +28,9 @@ QUIET = {"abs": False, "normalise": False, "disable_warnings": True}
 def distinct(maps: Tensor) -> Tensor:
     """Pixel maps (5, 16, 16) with the order of ``maps`` and no ties, which the packages break in their own ways."""
     everyone = torch.arange(len(maps))
-    ranking = Ranking(Features("pixel"), torch.zeros(len(maps), 3, 16, 16), Patches.even((4, 4), (16, 16)), batch().ids, 0)
+    ranking = Ranking(
+        Features("pixel"), torch.zeros(len(maps), 3, 16, 16), Patches.even((4, 4), (16, 16)), batch().ids, 0
+    )
     ranks = ranking.ranks(maps, everyone)
     return (256.0 - ranks).reshape(-1, 16, 16)
 

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from vitfaith.bank.masks import BankRequest
     from vitfaith.models.classifier import Classifier
+    from vitfaith.models.patches import Patches
     from vitfaith.score.plan import Features
     from vitfaith.score.ranking import Ranking
-    from vitfaith.models.patches import Patches
 
 Direction = Literal["higher", "lower", "none"]
 Need = Literal["labels", "truth"]
