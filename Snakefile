@@ -5,8 +5,8 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-# `--configfile my_study.yaml` replaces the default study; without it the default one runs.
-if "experiments" not in config:
+# `--configfile my_study.yaml` replaces the default study; without any the default one runs.
+if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
 
@@ -55,3 +55,9 @@ rule scores:
 rule train:
     input:
         trained_networks,
+
+
+onsuccess:
+    from vitfaith.artifacts.parts import remove_leftovers
+
+    remove_leftovers(Path(PLAN.results))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from vitfaith.config.load import load_study
+from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
 from vitfaith.plan.condition import SHARED, Condition
 from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
@@ -26,6 +26,9 @@ for name, value in {
     os.environ.setdefault(name, value)
 
 try:
+    # Stricter than Snakemake, which takes the later of two equal keys.
+    for file in workflow.overwrite_configfiles:
+        read_yaml(Path(file))
     PLAN = Plan(load_study(config))
 except VitfaithError as error:
     raise WorkflowError(f"configuration: {error}")

@@ -14,15 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
 from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.settings import Settings
 
 
-class Parameters(BaseModel):
+class Parameters(Settings):
     """Base of every parameter model: unknown keys are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
@@ -123,11 +120,17 @@ class Registry(Generic[T]):
 
 
 def load_plugin(path: str | Path) -> str:
-    """Import a user's Python file so that its decorators register what it defines; returns the module name."""
+    """Import a user's Python file so that its decorators register what it defines; returns the module name.
+
+    Raises:
+        ConfigError: there is no such file, it is no Python file, or its code fails; with the line where it fails.
+    """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"plugins: file '{path}' does not exist; give a path relative to the working directory")
-    name = f"vitfaith_plugin_{path.stem}"
+    if path.suffix != ".py":
+        raise ConfigError(f"plugins: '{path}' is no Python file; give a file whose name ends with .py")
+    name = plugin_module(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -137,11 +140,16 @@ def load_plugin(path: str | Path) -> str:
         spec.loader.exec_module(module)
     except ConfigError:
         raise
-    except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    except (Exception, SystemExit) as error:  # a plugin that calls sys.exit must not end the run in silence
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == path.resolve()]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None)
         raise ConfigError(
             f"plugins: '{path}' cannot be imported: {type(error).__name__}: {error}"
             + (f" (line {line})" if line else "")
         ) from error
     return name
+
+
+def plugin_module(path: Path) -> str:
+    """Name under which the module of a plugin is imported."""
+    return f"vitfaith_plugin_{path.stem}"

@@ -16,7 +16,7 @@ from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attack.catalogue import bound_of, signatures
 from vitfaith.attack.stage import run_attack
-from vitfaith.config.load import instance, parse_fractions
+from vitfaith.config.load import instance
 from vitfaith.models.classifier import save_classifier
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 
@@ -59,7 +59,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def attack(files: Path, out: Path, entry: dict[str, Any]) -> tuple[pa.Table, pa.Table, Any]:
     """Images and predictions that the stage stores, and the bound that the entry promises."""
-    item = instance("attacks", "mine", parse_fractions(entry))
+    item = instance("attacks", "mine", entry)
     run_attack(
         {"model": MODEL, "attack": item.spec(), "seed": 5},
         "",

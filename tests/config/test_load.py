@@ -9,15 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field
 
-from vitfaith.config.load import load_study, parse_fractions, read_yaml
+from vitfaith.config.load import load_study, read_yaml, validate
 from vitfaith.config.reference import reference_text
 from vitfaith.config.schema import schema_text
 from vitfaith.errors import ConfigError
 from vitfaith.plan.plan import Plan
+from vitfaith.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,13 +36,124 @@ def test_the_default_config_loads(raw: dict[str, Any]) -> None:
     assert study.experiments["fashion_mnist"].models == ["vit_patch4", "vit_patch2"]
 
 
-def test_fractions_at_any_depth() -> None:
-    assert parse_fractions({"a": ["8/255", {"b": " 1 / 4 "}], "path": "a/b"}) == {
-        "a": [8 / 255, {"b": 0.25}],
-        "path": "a/b",
-    }
-    with pytest.raises(ConfigError, match="divides by zero"):
-        parse_fractions("1/0")
+class Nested(Settings):
+    share: float | Literal["1/2", "all"] = 1.0
+
+
+class Everything(Settings):
+    eps: float = 0.0
+    shares: tuple[float, ...] = ()
+    count: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    folder: Path = Path()
+    split: str | None = None
+    switch: bool | float = False
+    anything: dict[str, Any] = Field(default_factory=dict)
+    nested: Nested | None = None
+    by_name: dict[str, float] = Field(default_factory=dict)
+
+
+def test_text_becomes_a_number_only_where_one_is_expected() -> None:
+    read = Everything.model_validate(
+        {
+            "eps": " 8 / 255",
+            "shares": ["1/4", "1e-1", 0.5],
+            "count": "1e3",
+            "folder": "2024/11",
+            "split": "1/2",
+            "switch": True,
+            "anything": {"drop": "1e-1", "deep": [{"eps": "1/4", "name": "a/b"}], "flag": True},
+            "nested": {"share": "1/2"},
+            "by_name": {"a": "-1/2"},
+        }
+    )
+    assert (read.eps, read.shares, read.count) == (8 / 255, (0.25, 0.1, 0.5), 1000)
+    assert (read.folder, read.split, read.switch) == (Path("2024/11"), "1/2", True)
+    assert read.anything == {"drop": 0.1, "deep": [{"eps": 0.25, "name": "a/b"}], "flag": True}
+    assert (read.nested, read.by_name) == (Nested(share="1/2"), {"a": -0.5})
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"eps": "1/0"}, r"here\.eps: .*'1/0' divides by zero"),
+        ({"eps": True}, r"here\.eps: .*true is no number"),
+        ({"shares": [0.1, False]}, r"here\.shares: .*false is no number"),
+        ({"count": True}, r"here\.count: .*true is no number"),
+        ({"nested": {"share": True}}, r"here\.nested\.share: .*true is no number"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_its_key(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate(Everything, raw, "here")
+
+
+def test_numbers_in_scientific_notation_and_folders_like_fractions_of_a_study(raw: dict[str, Any]) -> None:
+    raw["models"]["vit_patch4"]["arguments"]["drop_path_rate"] = "1e-1"
+    raw["models"]["vit_patch4"]["weights"] = "2024/11"
+    raw["attacks"]["pgd"]["eps"] = "8/255"
+    study = load_study(raw)
+    assert study.models["vit_patch4"].arguments["drop_path_rate"] == 0.1
+    assert study.models["vit_patch4"].weights == Path("2024/11")
+    assert study.attacks["pgd"].spec()["eps"] == 8 / 255
+
+
+@pytest.mark.parametrize("value", [False, "off", "no", "false", "OFF"])
+def test_code_tracking_is_switched_off_by_every_yaml_word_for_it(raw: dict[str, Any], value: Any) -> None:
+    assert load_study({**raw, "code_tracking": value}).code_tracking == "off"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("seed: 1\nmodels: {a: {}}\nseed: 2\n", r"key 'seed' is given twice in \"<unicode string>\", line 3"),
+        ("models:\n  a: {timm: x}\n  a: {timm: y}\n", "key 'a' is given twice"),
+        ("# café".encode("latin-1"), "is not UTF-8 text"),
+        ("seed: 1".encode("utf-16"), "is not UTF-8 text"),
+        (bytes(range(256)), "is not UTF-8 text"),
+        ("\x00\x01", "is not valid YAML"),
+        ("- a list", "must hold sections"),
+        ("", "must hold sections"),
+    ],
+)
+def test_unreadable_configuration_files_get_one_line(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_yaml(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_anchors_that_are_merged_are_no_duplicates(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("datasets:\n  a: &a {reader: x, images: 1}\n  b: {<<: *a, images: 2}\n")
+    assert read_yaml(path)["datasets"]["b"] == {"reader": "x", "images": 2}
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        (["README.md"], "plugins: 'README.md' is no Python file"),
+        ([None], r"plugins: expected a list of Python files, found \[None\]"),
+        ("mine.py", "plugins: expected a list of Python files, found 'mine.py'"),
+        (["nosuch.py"], "plugins: file 'nosuch.py' does not exist"),
+        (["exits.py"], r"plugins: 'exits.py' cannot be imported: SystemExit: 3 \(line 2\)"),
+        (["one/twin.py", "two/twin.py"], "plugins: 'one/twin.py' and 'two/twin.py' have one name"),
+    ],
+)
+def test_plugins_that_cannot_be_used(
+    raw: dict[str, Any], plugins: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "README.md": "",
+        "exits.py": "import sys\nsys.exit(3)\n",
+        "one/twin.py": "",
+        "two/twin.py": "",
+    }.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_study({**raw, "plugins": plugins})
 
 
 def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -74,6 +187,17 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             _set("experiments", "fashion_mnist", "metrics", value=["sacco"]),
             r"experiments\.fashion_mnist\.metrics: 'sacco' is not in section metrics \(did you mean 'saco'\?\)",
         ),
+        (
+            _set("models", "shared", value={"timm": "x", "weights": "w.safetensors"}),
+            r"models\.shared: the id is reserved",
+        ),
+        (_set("attacks", "clean", value={"attack": "pgd"}), r"attacks\.clean: the id 'clean' is reserved"),
+        (_set("smoothings", "none", value={"smoothing": "dds"}), r"smoothings\.none: the id 'none' is reserved"),
+        (_set("explainers", "random", value={"explainer": "rise"}), r"explainers\.random: the id 'random' is reserved"),
+        (_set("experiments", value={}), r"experiments: missing; add one"),
+        (_set("datasets", "x", value=[1]), r"datasets\.x: expected a mapping of settings, found list"),
+        (_set("attacks", "a" * 101, value={"attack": "clean"}), "use at most 100 characters"),
+        (_set("code_tracking", value="maybe"), "code_tracking: 'digest' or 'off', found 'maybe'"),
         (_set("experiments", "fashion_mnist", "models", value=[]), r"experiments\.fashion_mnist\.models"),
         (_set("experiments", "fashion_mnist", "shards", value=3), r"experiments\.fashion_mnist\.shards: unknown key"),
         (_set("models", "vit_patch4", value={"timm": "x"}), r"models\.vit_patch4\.weights: missing; safetensors file"),

@@ -7,12 +7,14 @@ one that is killed outright loses that part alone.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
+import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vitfaith.artifacts.lock import is_worked_on, job_lock
 from vitfaith.artifacts.provenance import merge
 from vitfaith.artifacts.store import atomic_path, open_parquet, read_provenance, write_table
 from vitfaith.errors import VitfaithError
@@ -27,6 +30,9 @@ from vitfaith.errors import VitfaithError
 Paths = Mapping[str, Path]
 
 _LOG = logging.getLogger(__name__)
+_LEFT = re.compile(r"\.(?P<stem>.+)\.(parts|lock)|\.(?P<temporary>.+\..+)\.[a-z0-9_]{8}")
+"""Names of parts, locks and temporary files; see :func:`~vitfaith.artifacts.store.atomic_path`."""
+
 _ID = pa.schema([pa.field("image_id", pa.string())])
 
 
@@ -46,15 +52,53 @@ def run_in_parts(
         part_size: images a part; a shard that is no larger is done at once, on the files themselves, and so is any for 0.
         settings: all else that the outputs depend on; parts made with other settings or inputs are thrown away.
 
+    A second process that is given the same job waits for the first one, and does nothing where that one has finished it.
+
     Raises:
         StoppedEarlyError: a signal arrived; the parts that were finished are kept.
     """
+    work = _digest(inputs, settings, part_size)
+    with job_lock(list(outputs.values()), work) as finished:
+        if finished:
+            _LOG.info("finished by the other process")
+            return
+        remove_temporaries(outputs.values())
+        _run(run, inputs, outputs, part_size, _folder(outputs, work))
+        shutil.rmtree(_parts_folder(outputs), ignore_errors=True)
+
+
+def remove_temporaries(paths: Iterable[Path]) -> None:
+    """Remove what killed processes left of files that they were about to write; nobody else may write ``paths``."""
+    for path in paths:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            left.unlink(missing_ok=True)
+
+
+def remove_leftovers(results: Path) -> list[Path]:
+    """Remove parts, locks and temporary files of outputs that are complete and that no process works on; returns them."""
+    removed = []
+    for left in sorted(results.rglob(".*")):
+        match = _LEFT.fullmatch(left.name)
+        if match is None:
+            continue
+        target = left.with_name(match["temporary"] or f"{match['stem']}.parquet")
+        if not target.is_file() or is_worked_on(target):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+        removed.append(left)
+    return removed
+
+
+def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, part_size: int, folder: Path) -> None:
     first = next(iter(inputs.values()))
     ids = list(dict.fromkeys(open_parquet(first, _ID).read(columns=["image_id"]).column(0).to_pylist()))
     if part_size == 0 or len(ids) <= part_size:
         run(inputs, outputs)
         return
-    folder = _folder(inputs, outputs, settings, part_size)
+    folder.mkdir(parents=True, exist_ok=True)
     slices = [ids[i : i + part_size] for i in range(0, len(ids), part_size)]
     parts = [{name: folder / f"{i:05d}-{name}.parquet" for name in outputs} for i in range(len(slices))]
     missing = [i for i, part in enumerate(parts) if not all(path.is_file() for path in part.values())]
@@ -85,26 +129,33 @@ def run_in_parts(
             )
     for name, path in outputs.items():
         _join([part[name] for part in parts], path)
-    shutil.rmtree(folder.parent)
 
 
 def _size(slices: list[list[str]], chosen: list[int]) -> int:
     return sum(len(slices[i]) for i in chosen)
 
 
-def _folder(inputs: Paths, outputs: Paths, settings: str, part_size: int) -> Path:
-    """The folder of the parts, named by all that they depend on; folders of other settings are removed."""
+def _digest(inputs: Paths, settings: str, part_size: int) -> str:
+    """Digest of all that the outputs and their parts depend on."""
     digest = hashlib.blake2b(f"{settings}\0{part_size}".encode(), digest_size=8)
     for name, path in sorted(inputs.items()):
         with path.open("rb") as handle:
             digest.update(name.encode() + hashlib.file_digest(handle, "sha256").digest())
-    target = next(iter(outputs.values()))
+    return digest.hexdigest()
+
+
+def _parts_folder(outputs: Paths) -> Path:
     # Hidden: dataset readers such as pandas pass over names that begin with a dot.
-    folder = target.parent / f".{target.stem}.parts" / digest.hexdigest()
+    target = next(iter(outputs.values()))
+    return target.parent / f".{target.stem}.parts"
+
+
+def _folder(outputs: Paths, work: str) -> Path:
+    """The folder of the parts of this work; those of other settings or inputs are removed."""
+    folder = _parts_folder(outputs) / work
     for other in folder.parent.glob("*"):
         if other != folder:
             shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

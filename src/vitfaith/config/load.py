@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,10 +26,10 @@ from vitfaith.config.sections import (
 )
 from vitfaith.denoise.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.plan.condition import SHARED
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Parameters, load_plugin
 
-_FRACTION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 _ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,6 +48,15 @@ _CROSSED = (
     "figures",
 )
 """Keys of an experiment that name ids of other sections."""
+
+_TRACKING = {"digest": "digest", "off": "off", "no": "off", "false": "off"}
+"""Accepted values of ``code_tracking``, in lower case; YAML reads ``off`` and ``no`` as false."""
+
+RESERVED = {("attacks", "clean"): "clean", ("smoothings", "none"): "none", ("explainers", "random"): "random"}
+"""(section, id) → the registered item that the id must stand for: paths and tables rely on it."""
+
+_LONGEST_ID = 100
+"""Characters; ids become parts of file names, which end at 255 bytes."""
 
 KEYS = ("seed", "code_tracking", "plugins", *REGISTRIES, *FIXED, *NAMED)
 
@@ -89,19 +98,6 @@ class Study:
     experiments: dict[str, Experiment]
 
 
-def parse_fractions(value: Any) -> Any:
-    """Replace strings such as ``"8/255"`` by their value, at any depth."""
-    if isinstance(value, str) and (match := _FRACTION.fullmatch(value)):
-        if float(match[2]) == 0:
-            raise ConfigError(f"'{value}' divides by zero")
-        return float(match[1]) / float(match[2])
-    if isinstance(value, Mapping):
-        return {k: parse_fractions(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [parse_fractions(v) for v in value]
-    return value
-
-
 def validate(model: type[M], raw: Any, where: str) -> M:
     """``raw`` as ``model``; errors become a :class:`ConfigError` whose lines name the key below ``where``."""
     if not isinstance(raw, Mapping):
@@ -128,6 +124,8 @@ def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     for key in value:
         if not _ID.fullmatch(str(key)):
             raise ConfigError(f"{name}.{key}: ids become folder names: use lower-case letters, digits, and _ . + -")
+        if len(str(key)) > _LONGEST_ID:
+            raise ConfigError(f"{name}.{key}: ids become file names: use at most {_LONGEST_ID} characters")
     return {str(k): ({} if v is None else v) for k, v in value.items()}
 
 
@@ -139,6 +137,8 @@ def instance(section: str, id_: str, raw: Any) -> Instance:
     key = DISCRIMINATORS[section]
     settings = {k: v for k, v in raw.items() if k != key}
     name = str(raw.get(key, id_))
+    if RESERVED.get((section, id_), name) != name:
+        raise ConfigError(f"{where}: the id '{id_}' is reserved for {key} '{id_}', found '{name}'; choose another id")
     try:
         entry = REGISTRIES[section][name]
     except ConfigError as error:
@@ -154,6 +154,8 @@ def instance(section: str, id_: str, raw: Any) -> Instance:
 
 
 def _dataset(id_: str, raw: Mapping[str, Any]) -> tuple[Instance, DatasetSection]:
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"datasets.{id_}: expected a mapping of settings, found {type(raw).__name__}")
     own = {k: v for k, v in raw.items() if k in DatasetSection.model_fields}
     rest = {k: v for k, v in raw.items() if k not in own}
     return instance("datasets", id_, rest), validate(DatasetSection, own, f"datasets.{id_}")
@@ -195,7 +197,15 @@ def _check_references(study: Study) -> None:
             raise ConfigError(f"models.{id_}: give mean and std together, with one value a channel")
         if any(s <= 0 for s in model.std or ()):
             raise ConfigError(f"models.{id_}.std: values must be above 0")
-    if study.experiments and "clean" not in study.attacks:
+    if SHARED in study.models:
+        raise ConfigError(
+            f"models.{SHARED}: the id is reserved: it stands for all models where clean images are denoised once; choose another"
+        )
+    if not study.experiments:
+        raise ConfigError(
+            "experiments: missing; add one that names the datasets, models, attacks, smoothings, explainers and metrics to cross"
+        )
+    if "clean" not in study.attacks:
         raise ConfigError("attacks: add 'clean: {}'; the explained class is predicted on the clean image")
 
 
@@ -228,16 +238,13 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     for key in raw:
         if key not in KEYS:
             raise ConfigError(f"{key}: unknown section{did_you_mean(str(key), KEYS)}; known: {', '.join(KEYS)}")
-    raw = parse_fractions(dict(raw))
-    plugins = tuple(Path(p) for p in raw.get("plugins") or [])
-    for plugin in plugins:
-        load_plugin(plugin)
+    plugins = _plugins(raw.get("plugins") or [])
     seed = raw.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"seed: expected an integer, found {seed!r}")
-    tracking = raw.get("code_tracking", "digest")
-    if tracking not in ("digest", "off"):
-        raise ConfigError(f"code_tracking: 'digest' or 'off', found {tracking!r}")
+    tracking = _TRACKING.get(str(raw.get("code_tracking", "digest")).lower())
+    if tracking is None:
+        raise ConfigError(f"code_tracking: 'digest' or 'off', found {raw['code_tracking']!r}")
     figures = _section(raw, "figures")
     style = validate(FiguresSection, {"style": figures.pop("style", {})}, "figures")
     registered = {
@@ -262,14 +269,52 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     return study
 
 
+def _plugins(raw: Any) -> tuple[Path, ...]:
+    """The plugin files of a study, imported in their order."""
+    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+        raise ConfigError(f"plugins: expected a list of Python files, found {raw!r}")
+    paths = tuple(map(Path, raw))
+    for index, path in enumerate(paths):
+        twin = next((other for other in paths[:index] if other.stem == path.stem), None)
+        if twin is not None:
+            raise ConfigError(f"plugins: '{twin}' and '{path}' have one name; rename one of them")
+        load_plugin(path)
+    return paths
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but for keys that are given twice: the later one would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises :class:`ConfigError` with the line of a syntax error."""
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, not UTF-8, no YAML (with the line), a key given twice, or no mapping of sections.
+    """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # a safe loader
     except FileNotFoundError:
         raise ConfigError(f"config file '{path}' does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"config file '{path}' cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config file '{path}' is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"config file '{path}' is not valid YAML: {error}") from error
+        raise ConfigError(f"config file '{path}' is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"config file '{path}' must hold sections ({', '.join(KEYS)})")
     return raw

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vitfaith.denoise.adm_settings import PRESETS
 from vitfaith.figures.style import Style
+from vitfaith.settings import Settings
 from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
 
 
-class Section(BaseModel):
+class Section(Settings):
     """Base of every section: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DatasetSection(Section):

@@ -13,11 +13,13 @@ from vitfaith.attack.registry import smoothing_seen
 from vitfaith.config.certificates import certified_sigma
 from vitfaith.config.load import Study
 from vitfaith.denoise.layout import folder_files, is_hub_id
+from vitfaith.errors import ConfigError
 from vitfaith.fingerprint import fingerprint
 from vitfaith.plan.condition import Condition, artifact
 from vitfaith.plan.conditions import asked_in, conditions, experiment_conditions
 from vitfaith.plan.specs import SPECS
 from vitfaith.registries import REGISTRIES
+from vitfaith.registry import plugin_module
 from vitfaith.score.fills import settings_of_fill
 from vitfaith.shard.subset import shard_count, shard_name
 
@@ -37,6 +39,9 @@ USED: dict[str, dict[str, str]] = {
 """Stage → the registries it draws on and the key of its specification that names the items in use."""
 
 
+MOST_SHARDS = 100_000
+"""Shards that a dataset may have: planning takes seconds for ten thousand."""
+
 FOLDER_FILES = ("config.json", "model.safetensors", "pytorch_model.bin", "preprocessor_config.json")
 """What is read of a model folder of the Hugging Face hub."""
 
@@ -44,6 +49,14 @@ FOLDER_FILES = ("config.json", "model.safetensors", "pytorch_model.bin", "prepro
 def canonical(value: Any) -> str:
     """JSON with sorted keys: equal settings give equal text, whatever their order in the YAML."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def texts_in(value: Any) -> set[str]:
+    """All strings of a specification, at any depth; keys of mappings are none of them."""
+    if isinstance(value, str):
+        return {value}
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return set().union(*map(texts_in, inner))
 
 
 class Plan:
@@ -66,6 +79,11 @@ class Plan:
     def shards(self, dataset: str) -> list[str]:
         """Shard names of a dataset."""
         count = shard_count(self.images(dataset), self.study.datasets[dataset][1].shard_size)
+        if count > MOST_SHARDS:
+            raise ConfigError(
+                f"datasets.{dataset}.shard_size: {count:,} shards, and each is a file and a job of every stage; at most "
+                f"{MOST_SHARDS:,} are planned: raise shard_size or take fewer images"
+            )
         return [shard_name(i) for i in range(count)]
 
     @cache  # noqa: B019
@@ -200,21 +218,20 @@ class Plan:
         Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads.
         """
         spec = SPECS[stage](self, **wildcards)
-        plugins = self._plugins(self._modules(stage, spec))
+        plugins = self._plugins(spec)
         return canonical(spec | ({"plugins": list(map(str, plugins))} if plugins else {}))
 
     def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
         """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
         if self.study.code_tracking == "off":
             return "off"
-        modules = self._modules(stage, SPECS[stage](self, **wildcards) if stage in USED else {})
-        return self._fingerprint(stage, frozenset(modules))
+        spec = SPECS[stage](self, **wildcards) if stage in USED or self.study.plugins else {}
+        return self._fingerprint(stage, frozenset(self._modules(stage, spec)), tuple(self._plugins(spec)))
 
     @cache  # noqa: B019  (thousands of jobs share a few sets of modules)
-    def _fingerprint(self, stage: str, modules: frozenset[str]) -> str:
+    def _fingerprint(self, stage: str, modules: frozenset[str], plugins: tuple[Path, ...]) -> str:
         own = sorted(m for m in modules if m.startswith("vitfaith."))
-        files = self._plugins(set(modules))
-        return fingerprint([f"vitfaith.{stage}.stage", *own], stop=["vitfaith.registries"], files=files)
+        return fingerprint([f"vitfaith.{stage}.stage", *own], stop=["vitfaith.registries"], files=plugins)
 
     def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
         """Modules of the registered items that a specification names."""
@@ -225,8 +242,17 @@ class Plan:
             used += [(section, item["use"]) for item in items]
         return {REGISTRIES[section][name].module for section, name in used}
 
-    def _plugins(self, modules: set[str]) -> list[Path]:
-        return [p for p in self.study.plugins if f"vitfaith_plugin_{p.stem}" in modules]
+    def _plugins(self, spec: Mapping[str, Any]) -> list[Path]:
+        """The plugins that registered something which a specification names, at any depth (an item inside an item too)."""
+        if not self.study.plugins:
+            return []
+        named = texts_in(spec)
+        return [path for path in self.study.plugins if self._registered_by(path) & named]
+
+    @cache  # noqa: B019
+    def _registered_by(self, plugin: Path) -> set[str]:
+        module = plugin_module(plugin)
+        return {entry.name for registry in REGISTRIES.values() for entry in registry if entry.module == module}
 
     def figure_needs(self, figure: str) -> frozenset[str]:
         """Which tables a figure reads."""
