@@ -144,4 +144,8 @@ def test_a_study_of_plugins_runs_to_its_end(tmp_path: Path) -> None:
     assert not workflow.planned()
     text = (workflow.folder / "mine.py").read_text()
     (workflow.folder / "mine.py").write_text(text.replace("8 / 255", "9 / 255"))
-    assert workflow.planned()["attack"] == 1
+    assert {rule: workflow.planned()[rule] for rule in ("shard", "attack", "figures")} == {
+        "shard": 1,
+        "attack": 2,
+        "figures": 1,
+    }
