@@ -93,6 +93,36 @@ def test_soft_masks_show_each_pixel_equally_often() -> None:
     assert float((mean - 0.3).abs().max()) < 5 * math.sqrt(0.3 * 0.7 / 20000)
 
 
+@pytest.mark.parametrize(("side", "size"), [(1, (6, 6)), (2, (8, 8)), (3, (16, 10)), (7, (28, 30)), (7, (224, 224))])
+def test_soft_masks_are_the_authors(side: int, size: tuple[int, int]) -> None:
+    """eclique/RISE: ``resize(grid, (s + 1) · ceil(size / s), order=1, mode="reflect")``, cropped at 0 … ceil(size / s) − 1."""
+    from skimage.transform import resize
+
+    cell = [math.ceil(length / side) for length in size]
+    cells = (torch.rand(6, side, side, generator=torch.Generator().manual_seed(side)) < 0.5).float()
+    shifts = torch.tensor([[0, 0], [cell[0] - 1, cell[1] - 1], [0, cell[1] - 1], [cell[0] // 2, 0], [0, 1], [1, 0]])
+    shifts = torch.minimum(shifts, torch.tensor(cell) - 1)
+    ours = soft_masks(cells, shifts, size)
+    enlarged = tuple((side + 1) * length for length in cell)
+    for k, (top, left) in enumerate(shifts.tolist()):
+        large = resize(cells[k].numpy(), enlarged, order=1, mode="reflect", anti_aliasing=False)
+        expected = torch.from_numpy(large[top : top + size[0], left : left + size[1]].copy())
+        assert torch.allclose(ours[k], expected.float(), atol=1e-5)
+        if size[0] < 100:
+            assert torch.allclose(ours[k], textbook.soft_mask(cells[k], top, left, *size), atol=1e-6)
+
+
+def test_shifts_reach_as_far_as_the_authors() -> None:
+    """Each of 0 … ceil(size / s) − 1 in both directions, equally often, and no other."""
+    from vitfaith.attribute.explainers.rise import _draw
+
+    _, shifts = _draw(0, "a", 0, RiseParameters(masks=20000, cells=7), (28, 30))
+    for axis, reach in enumerate((4, 5)):
+        counts = shifts[:, axis].bincount()
+        assert len(counts) == reach
+        assert float((counts / 20000 - 1 / reach).abs().max()) < 0.015
+
+
 @pytest.mark.parametrize("normalisation", ["expected", "coverage"])
 def test_rise_equals_the_textbook_loop(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], normalisation: Any

@@ -19,7 +19,9 @@ class Counted:
     def __init__(self) -> None:
         self.classes: list[Tensor] = []
 
-    def __call__(self, classifier: Classifier, images: Tensor, targets: Tensor, ids: Sequence[str]) -> Maps:
+    def __call__(
+        self, classifier: Classifier, images: Tensor, targets: Tensor, ids: Sequence[str], *, margin: float = 0.0
+    ) -> Maps:
         """Method → maps (B, 4, 4)."""
         self.classes.append(targets)
         with torch.enable_grad():

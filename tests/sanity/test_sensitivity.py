@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.sanity.oracles import captum_maximum
 from vitfaith import rng
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
@@ -23,7 +24,7 @@ def one(
 ) -> Sensitivity:
     """Sensitivity of one explainer that looks at (images, targets) alone."""
 
-    def maps(_classifier: object, x: Tensor, y: Tensor, _ids: object) -> dict[str, Tensor]:
+    def maps(_classifier: object, x: Tensor, y: Tensor, _ids: object, margin: float = 0.0) -> dict[str, Tensor]:
         return {"m": explain(x, y)}
 
     return sensitivity(Subject(None, maps, images, targets, ids, maps(None, images, targets, ids), seed), **options)[
@@ -86,6 +87,14 @@ def test_clipped_images_stay_in_range_and_cost_one_explanation_a_sample() -> Non
     assert len(seen) == 1 + 4
     assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x in seen)
     assert result.flags == ["", "", ""]
+
+
+def test_noise_that_is_not_clipped_is_captums() -> None:
+    """Images of the whole range, so that a part of the noise leaves [0, 1]."""
+    found, expected = captum_maximum(0.0, clip=False)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+    clipped, _ = captum_maximum(0.0)
+    assert not torch.allclose(clipped, expected, rtol=1e-3)
 
 
 def test_not_finite_maps_are_flagged() -> None:

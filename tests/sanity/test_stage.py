@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.files import ShardOnDisk
+from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ConfigError
 from vitfaith.plan.plan import Plan
@@ -67,6 +68,35 @@ def test_every_check_of_every_method_is_a_row(shard: ShardOnDisk) -> None:
     assert (spearman["random_logit", "saliency"] < 0.999).all()
     moved = frame[(frame.check == "sensitivity") & (frame.metric == "max_sensitivity")].groupby("method").value.mean()
     assert moved["random"] == 0 < moved["rollout"]
+
+
+def test_noise_may_leave_the_range_of_pixels_by_its_radius(shard: ShardOnDisk) -> None:
+    """Ordinary images touch 0 and 1; the stage explains them with all their noise, at the one and the other end."""
+    table = pq.read_table(shard.folder / "images.parquet")
+    pixels = decode_images(table, np.uint8, "").copy()
+    pixels[:, :, :8], pixels[:, :, 8:] = 0, 255
+    for name, column in encode_images(pixels).items():
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+    pq.write_table(table, shard.folder / "extreme.parquet")
+    names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "one_pass"}
+    distances = {}
+    for clip in (False, True):
+        spec = json.loads(plan_of(shard).spec("sanity", {**names, "shard": "shard-000"}))
+        spec["checks"] = {"s": {"use": "sensitivity", "samples": 2, "radius": 0.05, "clip": clip}}
+        out = shard.folder / "sanity.parquet"
+        run_sanity(
+            spec,
+            "",
+            shard.folder / "extreme.parquet",
+            shard.folder / "weights.safetensors",
+            out,
+            device="cpu",
+            batch_size=3,
+        )
+        frame = pd.read_parquet(out)
+        assert (frame.flag == "").all()
+        distances[clip] = frame[(frame.metric == "avg_sensitivity") & (frame.method == "saliency")].value.mean()
+    assert abs(distances[False] - distances[True]) > 1e-3
 
 
 def test_a_part_of_a_shard_gives_the_same_rows(shard: ShardOnDisk) -> None:

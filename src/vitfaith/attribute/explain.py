@@ -31,6 +31,7 @@ def explain(
     seed: int,
     batch_size: int,
     sample: int = 0,
+    margin: float = 0.0,
 ) -> dict[str, Tensor]:
     """Maps of all ``methods``; the images of a batch share one forward and one backward pass between them.
 
@@ -43,6 +44,7 @@ def explain(
         seed: the study's seed.
         batch_size: most images that go through the classifier at once; no result depends on it.
         sample: index of the noise sample that ``images`` shows (0 without smoothing).
+        margin: how far ``images`` may leave [0, 1], where noise is added and not clipped.
 
     Returns:
         id → (B, rows, columns) float32 on the CPU, in the order of ``methods``; (B, H, W) with ``resolution: pixel``.
@@ -59,7 +61,7 @@ def explain(
     _check_defined(classifier, {id_: entry for id_, (entry, _) in entries.items()})
     classifier.check_targets(targets, len(images))
     if len(images):
-        classifier.check_images(images)
+        classifier.check_images(images, margin=margin)
     needs = frozenset(need for entry, _ in entries.values() for need in entry.traits["needs"])
     device = classifier.mean.device
     maps: dict[str, list[Tensor]] = {id_: [] for id_ in methods}

@@ -102,8 +102,11 @@ class Classifier(nn.Module):
             height, width = size
         return int(self.mean.shape[1]), int(height), int(width)
 
-    def check_images(self, images: Tensor) -> None:
-        """Raise :class:`InputError` unless ``images`` is (B, C, H, W) of this model's size, B ≥ 1, finite, in [0, 1]."""
+    def check_images(self, images: Tensor, *, margin: float = 0.0) -> None:
+        """Raise :class:`InputError` unless ``images`` is (B, C, H, W) of this model's size, B ≥ 1, finite, in [0, 1].
+
+        ``margin`` says how far noise that is not clipped may leave [0, 1] on either side.
+        """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.input_shape:
             raise InputError(
                 f"images of shape {tuple(images.shape)} do not fit the model, which takes (B, {', '.join(map(str, self.input_shape))}); "
@@ -114,9 +117,10 @@ class Classifier(nn.Module):
         if not bool(torch.isfinite(images).all()):
             raise InputError("images contain NaN or infinite values; repair or drop those files")
         low, high = float(images.min()), float(images.max())
-        if low < -1e-6 or high > 1 + 1e-6:
+        if low < -margin - 1e-6 or high > 1 + margin + 1e-6:
+            allowed = f"[{-margin:.3g}, {1 + margin:.3g}]" if margin else "[0, 1]"
             raise InputError(
-                f"images lie in [{low:.3g}, {high:.3g}], not in [0, 1]; normalisation belongs to the model"
+                f"images lie in [{low:.3g}, {high:.3g}], not in {allowed}; normalisation belongs to the model"
             )
 
     def check_targets(self, targets: Tensor, count: int) -> None:

@@ -57,7 +57,7 @@ class NoiseParameters(Parameters):
 
     radius: float = Field(0.02, gt=0, le=1, description="bound of the uniform noise, in [0, 1] pixel units")
     samples: int = Field(10, ge=1, description="noisy copies of each image")
-    clip: bool = Field(True, description="keep noisy images in [0, 1]")
+    clip: bool = Field(True, description="keep noisy images in [0, 1]; else they leave it by up to radius")
 
 
 @check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitfaith.registry import Parameters, Registry
 
@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 
     from vitfaith.models.classifier import Classifier
 
-    Explain: TypeAlias = Callable[[Classifier, Tensor, Tensor, Sequence[str]], Mapping[str, Tensor]]
-    """(classifier, images (B,C,H,W), targets (B,), image_ids) → method → maps (B, rows, columns)."""
+
+class Explain(Protocol):
+    """Explains images again."""
+
+    def __call__(
+        self, classifier: Classifier, images: Tensor, targets: Tensor, image_ids: Sequence[str], *, margin: float = ...
+    ) -> Mapping[str, Tensor]:
+        """Method → maps (B, rows, columns) of ``images`` (B, C, H, W) in [0, 1], which noise may leave by ``margin``."""
+        ...
+
 
 SANITY_CHECKS: Registry = Registry("sanity check")
 """Entries are ``function(subject, parameters) -> pa.Table`` with the columns of the schema SANITY but ``check``. The trait

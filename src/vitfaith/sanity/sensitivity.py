@@ -45,7 +45,7 @@ def sensitivity(
         subject: what is explained; the same class for every noisy copy.
         radius: bound of the uniform noise U(−radius, radius), in [0, 1] pixel units.
         samples: noise draws an image; the draws are keyed by (seed, image_id), not by the batch.
-        clip: keep noisy images in [0, 1]; captum's ``sensitivity_max`` does not.
+        clip: keep noisy images in [0, 1]; without it, as in captum's ``sensitivity_max``, they leave it by up to ``radius``.
 
     Raises:
         InputError: ``radius`` is not positive or ``samples`` is below 1.
@@ -55,14 +55,14 @@ def sensitivity(
     images, ids = subject.images, subject.image_ids
     clean = {method: _flat(maps) for method, maps in subject.maps.items()}
     changes: dict[str, list[Tensor]] = {method: [] for method in clean}
-    distances = []
+    distances, margin = [], 0.0 if clip else radius
     for sample in range(samples):
         noise = rng.uniform(subject.seed, ids, "sensitivity", images.shape[1:], sample).to(images)
         noisy = images + (2 * noise - 1) * radius
         if clip:
             noisy = noisy.clamp(0, 1)
         distances.append((noisy - images).double().flatten(1).norm(dim=1).cpu())
-        for method, maps in subject.explain(subject.classifier, noisy, subject.targets, ids).items():
+        for method, maps in subject.explain(subject.classifier, noisy, subject.targets, ids, margin=margin).items():
             changes[method].append((_flat(maps) - clean[method]).norm(dim=1))
     distance = torch.stack(distances)
     return {method: _read(clean[method].norm(dim=1), torch.stack(moved), distance) for method, moved in changes.items()}

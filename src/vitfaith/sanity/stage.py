@@ -43,11 +43,13 @@ def run_sanity(
     forwards = backwards = 0
 
     def explain_with(
-        classifier: Classifier, images: Tensor, targets: Tensor, image_ids: Sequence[str]
+        classifier: Classifier, images: Tensor, targets: Tensor, image_ids: Sequence[str], *, margin: float = 0.0
     ) -> Mapping[str, Tensor]:
         nonlocal forwards, backwards
         with PassCounter(classifier.backbone) as passes:
-            maps = explain(classifier, images, targets, image_ids, methods, seed=spec["seed"], batch_size=batch_size)
+            maps = explain(
+                classifier, images, targets, image_ids, methods, seed=spec["seed"], batch_size=batch_size, margin=margin
+            )
         forwards, backwards = forwards + passes.forwards, backwards + passes.backwards
         return maps
 

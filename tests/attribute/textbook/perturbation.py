@@ -20,11 +20,22 @@ def probability(classifier: Classifier, image: Tensor, target: int) -> float:
 
 
 def soft_mask(cells: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
-    """Enlarge with torch's own bilinear resize, then crop (Petsiuk, §3.2)."""
+    """Pixel by pixel: the four cells around it, weighted; cell −1 is cell 1 and cell s is cell s − 2 (Petsiuk, §3.2)."""
     side = len(cells)
-    enlarged = ((side + 1) * math.ceil(height / side), (side + 1) * math.ceil(width / side))
-    large = torch.nn.functional.interpolate(cells[None, None], size=enlarged, mode="bilinear", align_corners=False)
-    return large[0, 0, top : top + height, left : left + width]
+
+    def mirrored(cell: int) -> int:
+        return 0 if side == 1 else -cell if cell < 0 else 2 * (side - 1) - cell if cell >= side else cell
+
+    def around(pixel: int, length: int) -> list[tuple[int, float]]:
+        place = (pixel + 0.5) * side / ((side + 1) * math.ceil(length / side)) - 0.5
+        first = math.floor(place)
+        return [(mirrored(first), 1 - (place - first)), (mirrored(first + 1), place - first)]
+
+    mask = torch.zeros(height, width, dtype=torch.float64)
+    for row, column in itertools.product(range(height), range(width)):
+        for (i, down), (j, across) in itertools.product(around(top + row, height), around(left + column, width)):
+            mask[row, column] += down * across * float(cells[i, j])
+    return mask.float()
 
 
 def occlusion(classifier: Classifier, image: Tensor, target: int) -> Tensor:

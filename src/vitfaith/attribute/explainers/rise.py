@@ -47,7 +47,8 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
 
     S = Σ_i f(x ⊙ M_i) M_i / (N E[M]) (eq. 6), with E[M] = ``keep`` at every pixel because each mask value is a convex
     mixture of Bernoulli cells. ``coverage`` divides by Σ_i M_i instead: a little biased, less noisy. A mask is a grid
-    of ``cells``² Bernoulli cells, enlarged bilinearly by one cell more than the image, then cropped at random (§3.2).
+    of ``cells``² Bernoulli cells, enlarged bilinearly by one cell more than the image, then cropped at random (§3.2); beyond the outer cell centres it
+    is mirrored, as in the authors' code.
 
     Cost per image: ``masks`` forwards, no backward.
 
@@ -95,10 +96,15 @@ def soft_masks(cells: Tensor, shifts: Tensor, size: tuple[int, int], patches: Pa
 
 
 def _weights(shifts: Tensor, cells: int, length: int) -> Tensor:
-    """Linear interpolation (k, cells, length) from cell centres (half-pixel convention, edges repeated)."""
+    """Linear interpolation (k, cells, length) from cell centres (half-pixel convention).
+
+    Beyond the first and the last centre the cells are mirrored without the edge, as the authors' resize does: a pixel
+    half a cell outside mixes the edge cell with its neighbour.
+    """
     enlarged = (cells + 1) * math.ceil(length / cells)
     pixels = torch.arange(length, device=shifts.device) + shifts[:, None]
-    position = ((pixels + 0.5) * (cells / enlarged) - 0.5).clamp(0, cells - 1)
+    position = ((pixels + 0.5) * (cells / enlarged) - 0.5).abs()
+    position = (cells - 1 - (cells - 1 - position).abs()).clamp_min(0)  # a single cell is its own neighbour
     return (1 - (position[:, None, :] - torch.arange(cells, device=shifts.device)[:, None]).abs()).clamp_min(0)
 
 

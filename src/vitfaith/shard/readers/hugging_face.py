@@ -18,28 +18,32 @@ from vitfaith.shard.parquet_files import KINDS, column_type, column_values, read
 from vitfaith.shard.pictures import MaskParameters, picture_size, read_mask, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters, prepare_mask
 from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
+from vitfaith.shard.splits import of_split
 
 
 class HuggingFaceParameters(MaskParameters, PictureParameters):
     """Which files and columns."""
 
     path: str = Field(description="a Parquet file, a folder of them, or a pattern such as data/validation-*.parquet")
+    split: str | None = Field(
+        None, description="which files of the folder to read, by their split: train, validation, test, or train+test"
+    )
     image: str = Field("image", description="column with the pictures: encoded bytes, or a struct with a field bytes")
     label: str | None = Field("label", description="column with the labels (integers); null for images without")
     mask: str | None = Field(None, description="column with mask pictures, stored like the images; may have nulls")
     image_id: str | None = Field(None, description="column with unique names; without it the row numbers")
 
 
-def find_files(pattern: str) -> list[Path]:
-    """The sorted files behind a path or pattern; raises :class:`ArtifactError` when there are none."""
+def find_files(pattern: str, split: str | None = None) -> list[Path]:
+    """The sorted files of one split behind a path or pattern; raises :class:`ArtifactError` when there are none, or of several."""
     path = Path(pattern)
     if path.is_file():
-        return [path]
+        return of_split([path], path.parent, split, f"'{pattern}'")
     anchor = Path(path.anchor)
     files = sorted(path.rglob("*.parquet") if path.is_dir() else anchor.glob(str(path.relative_to(anchor))))
     if not files:
         raise ArtifactError(f"no Parquet file at '{pattern}'; give a file, a folder of them, or a pattern with *")
-    return files
+    return of_split(files, path if path.is_dir() else anchor, split, f"'{pattern}'")
 
 
 def _bytes_column(files: list[Path], name: str) -> str:
@@ -69,18 +73,43 @@ def _class_names(schema: pa.Schema, column: str) -> list[str]:
         return []
 
 
+def _labels(files: list[Path], column: str) -> tuple[NDArray[np.int64], list[str]]:
+    """The labels of all files as indices into the class names, those of the first file; no names where no file has any.
+
+    Raises:
+        ArtifactError: two files number other classes, or one has class names and another has none.
+    """
+    names = _class_names(schema_of(files[0]), column)
+    labels = []
+    for path in files:
+        found = np.array(column_values([path], column, "integers"), np.int64)
+        own = _class_names(schema_of(path), column)
+        check_labels(found, len(own) or None, f"'{path}', column '{column}'")
+        if own != names:
+            if sorted(own) != sorted(names) or len(set(own)) < len(own):
+                raise ArtifactError(
+                    f"'{path}', column '{column}': its classes ({_few(own)}) are not those of '{files[0]}' "
+                    f"({_few(names)}); read the files as two datasets, or write them with one list of classes"
+                )
+            found = np.array([names.index(name) for name in own], np.int64)[found]
+        labels.append(found)
+    return np.concatenate(labels), names
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "") if names else "without names"
+
+
 @DATASETS.register("hugging_face", parameters=HuggingFaceParameters)
 def hugging_face(parameters: HuggingFaceParameters) -> Source:
     """Encoded pictures in Parquet files, as Hugging Face's datasets library stores them."""
-    files = find_files(parameters.path)
+    files = find_files(parameters.path, parameters.split)
     where = f"'{parameters.path}'"
     pictures = _bytes_column(files, parameters.image)
     count = sum(pq.read_metadata(path).num_rows for path in files)
     labels, names = np.full(count, UNLABELLED, np.int64), []
     if parameters.label is not None:
-        column = column_values(files, parameters.label, "integers")
-        labels, names = np.array(column, np.int64), _class_names(schema_of(files[0]), parameters.label)
-        check_labels(labels, len(names) or None, f"{where}, column '{parameters.label}'")
+        labels, names = _labels(files, parameters.label)
     ids = [f"row-{i:08d}" for i in range(count)]
     if parameters.image_id is not None:
         ids = [str(v) for v in column_values(files, parameters.image_id, "integers", "names")]

@@ -12,6 +12,7 @@ from vitfaith.shard.class_lists import labels_of
 from vitfaith.shard.pictures import EXTENSIONS, MaskParameters, masks_of, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters
 from vitfaith.shard.registry import DATASETS, Source
+from vitfaith.shard.splits import split_named
 
 
 class ImageFolderParameters(MaskParameters, PictureParameters):
@@ -61,6 +62,10 @@ def image_folder(parameters: ImageFolderParameters) -> Source:
         raise ArtifactError(f"'{folder}' {hint} reader 'csv' with a list of paths and labels")
     if loose is not None:
         raise ArtifactError(f"picture '{folder / loose}' lies outside the class folders; move it into one")
+    if len(classes) > 1 and all(split_named(name) for name in classes):
+        raise ArtifactError(
+            f"'{folder}' holds splits ({', '.join(classes)}), not classes; name one of them: '{folder / classes[0]}'"
+        )
     belongs = [name.split("/", 1)[0] for name in names]
     empty = sorted(set(classes) - set(belongs))
     if empty:
