@@ -107,7 +107,8 @@ def hugging_face(parameters: HuggingFaceParameters) -> Source:
     where = f"'{parameters.path}'"
     pictures = _bytes_column(files, parameters.image)
     count = sum(pq.read_metadata(path).num_rows for path in files)
-    labels, names = np.full(count, UNLABELLED, np.int64), []
+    labels = np.full(count, UNLABELLED, np.int64)
+    names: list[str] = []
     if parameters.label is not None:
         labels, names = _labels(files, parameters.label)
     ids = [f"row-{i:08d}" for i in range(count)]
