@@ -93,6 +93,7 @@ OTHER_SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("tis", {"masks": 12, "layers": "last"}),
     ("attention_rollout", {"head_fusion": "max", "discard_ratio": 0.5}),
     ("cp_lrp", {"at": "tokens"}),
+    ("cp_lrp", {"gamma": 0.05, "gamma_patches": 0.25}),
     ("attnlrp", {"gamma": 0.05, "gamma_patches": 0.25}),
 ]
 ALL_CASES = CASES + [Case(EXPLAINERS[name], settings) for name, settings in OTHER_SETTINGS]

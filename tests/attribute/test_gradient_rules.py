@@ -212,3 +212,25 @@ def test_gamma_of_patches_and_layers_are_settings_of_their_own(images: Tensor, t
     for i in range(4):
         for j in range(i):
             assert not torch.allclose(found[i], found[j], rtol=1e-3)
+
+
+def test_gamma_of_cp_lrp_spares_attention_and_reaches_the_patches(images: Tensor, targets: Tensor) -> None:
+    def found(**settings: Any) -> Tensor:
+        return maps(tiny_vit(3), images, targets, **settings)["cp_lrp"]
+
+    plain, both = found(), found(gamma=0.25)
+    assert torch.equal(plain, found(gamma=0.0))
+    assert torch.equal(plain, found(gamma=0.0, gamma_patches=0.0))
+    assert torch.equal(both, found(gamma=0.25, gamma_patches=0.25))
+    parts = [plain, both, found(gamma=0.25, gamma_patches=0), found(gamma_patches=0.25)]
+    for i in range(4):
+        for j in range(i):
+            assert not torch.allclose(parts[i], parts[j], rtol=1e-3)
+    network = tiny_vit(3).backbone
+    with modified_backward(network, Rules("constant", 0.25)):
+        replaced = {
+            name
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Linear) and "forward" in vars(module)
+        }
+    assert replaced == {"head", *(f"blocks.{i}.mlp.fc{j}" for i in range(3) for j in (1, 2))}

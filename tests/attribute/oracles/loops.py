@@ -92,6 +92,19 @@ def messages(name: str, rule: str, gamma: float = 0) -> Pair:
     return maps(model(CLASS_TOKEN), name, at="tokens", **more)[:2], by_image(classifier, slow)
 
 
+def outside_attention(gamma: float, gamma_patches: float | None) -> Pair:
+    """CP-LRP with γ outside attention, at the pixels."""
+    classifier = copy.deepcopy(model(CLASS_TOKEN)).double()
+    at_patches = gamma if gamma_patches is None else gamma_patches
+
+    def slow(image: Tensor, target: int, _: str) -> Tensor:
+        with torch.no_grad():
+            return gradient_rules.relevance_of_patches(classifier, image, target, gamma, at_patches)
+
+    found = maps(model(CLASS_TOKEN), "cp_lrp", gamma=gamma, gamma_patches=gamma_patches)
+    return found[:2], by_image(classifier, slow)
+
+
 def explicit_forward() -> Pair:
     """CP-LRP at the pixels: gradient × input of a forward in which all factors but one are constants."""
     classifier = copy.deepcopy(model(CLASS_TOKEN)).double()
@@ -234,6 +247,16 @@ ORACLES = [
         for name in ("lrp", "partial_lrp", "transformer_attribution", "lrp_rollout")
     ],
     Oracle("cp_lrp", "textbook relprop", SLOW, 1e-5, partial(messages, "cp_lrp", "constant")),
+    *[
+        Oracle(
+            "cp_lrp",
+            "textbook relprop",
+            f"{SLOW}; γ = {g} in MLPs and head, {g if p is None else p} in the patch embedding",
+            1e-5,
+            partial(outside_attention, g, p),
+        )
+        for g, p in ((0.05, 0.25), (0.25, None), (0.1, 0))
+    ],
     Oracle("cp_lrp", "explicit forward", "gradient × input with all factors but one detached", 1e-5, explicit_forward),
     Oracle("attnlrp", "textbook relprop", SLOW, 1e-5, partial(messages, "attnlrp", "uniform")),
     *[

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -202,6 +203,50 @@ def zennit_gamma(kind: str) -> Pair:
     return gradient * values, zennit(layer, Gamma(0.25, stabilizer=1e-12), values, relevance)
 
 
+def zennit_vit() -> Pair:
+    """The whole CP-LRP pass at the pixels, with zennit's γ-rule in the layers that have one: relevance out, relevance in."""
+    from zennit.rules import Gamma
+
+    classifier = copy.deepcopy(model("class_token")).double()
+    images, targets, _ = batch(classifier)
+    net: Any = classifier.backbone
+
+    def hold(layer: nn.Module, gamma: float) -> Any:
+        class Held(torch.autograd.Function):
+            @staticmethod
+            def forward(context: Any, x: Tensor) -> Tensor:
+                context.save_for_backward(x)
+                return layer(x)
+
+            @staticmethod
+            def backward(context: Any, gradient: Tensor) -> Tensor:
+                (x,) = context.saved_tensors
+                with torch.enable_grad():
+                    return zennit(layer, Gamma(gamma, stabilizer=1e-12), x, gradient * layer(x)) / x
+
+        return Held.apply
+
+    def norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+        scale = torch.sqrt(x.var(-1, keepdim=True, unbiased=False) + layer.eps).detach()
+        return (x - x.mean(-1, keepdim=True)) / scale * layer.weight + layer.bias
+
+    def logits(pixels: Tensor) -> Tensor:
+        x = hold(net.patch_embed.proj, 0.25)(pixels).flatten(2).mT
+        x = torch.cat([net.cls_token.expand(len(x), -1, -1), x], 1) + net.pos_embed
+        for block in net.blocks:
+            qkv = block.attn.qkv(norm(block.norm1, x)).unflatten(-1, (3, 3, 8)).permute(2, 0, 3, 1, 4)
+            a = (qkv[0] @ qkv[1].mT / 8**0.5).softmax(-1).detach()
+            x = x + block.attn.proj((a @ qkv[2]).transpose(1, 2).flatten(2))
+            y = hold(block.mlp.fc1, 0.05)(norm(block.norm2, x))
+            x = x + hold(block.mlp.fc2, 0.05)(y * (nn.functional.gelu(y) / y).detach())
+        return hold(net.head, 0.05)(norm(net.norm, x)[:, 0])
+
+    pixels = ((images.double() - 0.5) / 0.25).requires_grad_()
+    (gradient,) = torch.autograd.grad(logits(pixels).gather(1, targets[:, None]).sum(), pixels)
+    expected = (pixels * gradient).detach().sum(1).unflatten(1, (4, 4)).unflatten(3, (4, 4)).sum((2, 4))
+    return maps(model("class_token"), "cp_lrp", gamma=0.05, gamma_patches=0.25), expected
+
+
 def random_linear() -> tuple[nn.Linear, Tensor, Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -288,6 +333,7 @@ ORACLES = [
     Oracle(
         "attnlrp", "Gamma", "package zennit; the γ-rule of the patch embedding", 1e-6, partial(zennit_gamma, "conv")
     ),
+    Oracle("cp_lrp", "Gamma", "package zennit; γ-rule in MLPs, head and patch embedding", 1e-5, zennit_vit),
     Oracle("lrp", "ZPlus", "package zennit; one linear layer", 1e-6, zennit_linear),
     Oracle("lrp", "ZBox", "package zennit; the patch embedding", 1e-6, zennit_pixels),
 ]

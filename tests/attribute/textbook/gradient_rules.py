@@ -61,7 +61,13 @@ def layer_norm(layer: nn.LayerNorm, x: Tensor, relevance: Tensor) -> Tensor:
 
 def relevance_of_tokens(classifier: Classifier, image: Tensor, target: int, rule: str, gamma: float = 0) -> Tensor:
     """Rules of the papers as relevance messages, no gradients: relevance (N,) of the tokens that enter block 0."""
+    return relevance_of_channels(classifier, image, target, rule, gamma).sum(-1)
+
+
+def relevance_of_channels(classifier: Classifier, image: Tensor, target: int, rule: str, gamma: float = 0) -> Tensor:
+    """The same before the sum over channels, (N, D). With "constant" attention γ is of MLPs and head alone."""
     net: Any = classifier.backbone
+    inner = 0 if rule == "constant" else gamma
     x = net.patch_embed.proj(((image.double() - 0.5) / 0.25)[None])[0].flatten(1).T
     x = torch.cat([net.cls_token[0], x]) + net.pos_embed[0]
     kept = []
@@ -95,7 +101,7 @@ def relevance_of_tokens(classifier: Classifier, image: Tensor, target: int, rule
         relevance = skip + layer_norm(block.norm2, middle, r)
         whole = relevance / (x + branch)
         skip, r = x * whole, branch * whole
-        r = linear(flat, block.attn.proj.weight, block.attn.proj.bias, r, gamma).reshape(len(x), 3, 8).transpose(0, 1)
+        r = linear(flat, block.attn.proj.weight, block.attn.proj.bias, r, inner).reshape(len(x), 3, 8).transpose(0, 1)
         a = scores.softmax(-1)
         if rule == "constant":  # all of R to the values
             on_v = torch.einsum("hij,hjd,hid->hjd", a, v, r / mixed)
@@ -108,9 +114,28 @@ def relevance_of_tokens(classifier: Classifier, image: Tensor, target: int, rule
             on_q = torch.einsum("hid,hjd,hij->hid", q, k, per_term)
             on_k = torch.einsum("hid,hjd,hij->hjd", q, k, per_term)
         r = torch.stack([on_q, on_k, on_v]).permute(2, 0, 1, 3).flatten(1)
-        r = linear(normed, block.attn.qkv.weight, block.attn.qkv.bias, r, gamma)
+        r = linear(normed, block.attn.qkv.weight, block.attn.qkv.bias, r, inner)
         relevance = skip + layer_norm(block.norm1, x, r)
-    return relevance.sum(-1)
+    return relevance
+
+
+def relevance_of_patches(
+    classifier: Classifier, image: Tensor, target: int, gamma: float, gamma_patches: float
+) -> Tensor:
+    """CP-LRP with γ outside attention, down to the pixels and summed over channels and patch, (rows, columns)."""
+    net: Any = classifier.backbone
+    pixels = (image.double() - 0.5) / 0.25
+    relevance = relevance_of_channels(classifier, image, target, "constant", gamma)[1:]
+    rows, columns = classifier.grid
+    embedded = net.patch_embed.proj(pixels[None])[0].flatten(1).T
+    relevance = relevance * embedded / (embedded + net.pos_embed[0, 1:])
+    found = torch.zeros(rows, columns, dtype=torch.float64)
+    for patch in range(rows * columns):
+        row, column = divmod(patch, columns)
+        x = pixels[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].reshape(-1)
+        weight = net.patch_embed.proj.weight.flatten(1)
+        found[row, column] = linear(x, weight, net.patch_embed.proj.bias, relevance[patch], gamma_patches).sum()
+    return found
 
 
 def slow_full_gradient(classifier: Classifier, image: Tensor, target: int) -> tuple[Tensor, Tensor]:

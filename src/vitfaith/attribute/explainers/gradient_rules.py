@@ -34,11 +34,29 @@ class _InputParameters(PixelLevel):
 
 
 class PixelParameters(_InputParameters):
-    """Settings of ``cp_lrp``."""
+    """Explainers that multiply at the pixels unless told otherwise."""
 
     at: At = Field(
         "pixels", description="input that is multiplied: normalised pixels, or tokens entering the first block"
     )
+
+
+class CpLrpParameters(PixelParameters):
+    """Settings of ``cp_lrp``."""
+
+    gamma: float = Field(
+        0,
+        ge=0,
+        description="γ-rule of the MLPs' linear layers and the head: how much contributions of the output's sign count more",
+    )
+    gamma_patches: float | None = Field(
+        None, ge=0, description="γ-rule of the patch embedding; as gamma where it is not given"
+    )
+
+    @property
+    def gammas(self) -> tuple[float, float]:
+        """γ of the linear layers and of the patch embedding."""
+        return self.gamma, self.gamma if self.gamma_patches is None else self.gamma_patches
 
 
 class AttnLrpParameters(PixelParameters):
@@ -66,12 +84,15 @@ LIBRAGRAD = "Mehri, Soleymani Baghshah and Pilehvar, LibraGrad: Balancing Gradie
     family="relevance",
     class_specific=True,
     citation="Ali et al., XAI for Transformers: Better Explanations through Conservative Propagation, ICML 2022",
-    parameters=PixelParameters,
+    parameters=CpLrpParameters,
 )
-def cp_lrp(context: Context, parameters: PixelParameters) -> Tensor:
+def cp_lrp(context: Context, parameters: CpLrpParameters) -> Tensor:
     """Gradient × input with attention matrices, norm scales and activation gates held constant.
 
-    Cost per image: 1 forward, 1 backward with the two ``libragrad`` maps.
+    With ``gamma`` the linear layers of MLPs and head, and the patch embedding, follow the γ-rule (see ``attnlrp``), while
+    those inside attention keep their gradient: the recipe of the ViT example by AttnLRP's authors, who search ``gamma`` in
+    0, 0.01, 0.05, 0.1, 1 and ``gamma_patches`` in 0.1, 0.25, 100. Cost per image: 1 forward, 1 backward with the two
+    ``libragrad`` maps; with γ one pass of its own, in which those layers go back four times.
 
     Returns:
         (B, rows, columns) or (B, H, W) float32, signed; sums over channels and patch.
@@ -79,7 +100,7 @@ def cp_lrp(context: Context, parameters: PixelParameters) -> Tensor:
     Raises:
         InputError: a module has no rule (see :func:`vitfaith.attribute.relevance.support.check_gradient_rules`).
     """
-    return _input_map(context, "constant", parameters)
+    return _input_map(context, "constant", parameters, parameters.gammas)
 
 
 @explainer(
@@ -94,9 +115,9 @@ def attnlrp(context: Context, parameters: AttnLrpParameters) -> Tensor:
 
     Norm scales and activation gates are held constant; linear layers follow the ε-rule with ε = 0, which gradient ×
     input is, or for ViTs the γ-rule (Montavon et al. 2019, generalised to inputs of both signs), which counts
-    contributions of an output's own sign 1 + γ times. The authors' ViT example searches ``gamma`` in 0 … 1 (0.05) and
-    ``gamma_patches`` in 0.1 … 100 (0.25); 0 is the ε-rule. Cost per image: 1 forward, 1 backward; with γ linear layers
-    go back four times.
+    contributions of an output's own sign 1 + γ times; 0 is the ε-rule. γ is of all linear layers here, those inside attention
+    included. The authors' ViT example is another recipe: CP-LRP inside attention and γ outside it, which is ``cp_lrp`` with
+    ``gamma``. Cost per image: 1 forward, 1 backward; with γ linear layers go back four times.
 
     Returns:
         (B, rows, columns) or (B, H, W) float32, signed; sums over channels and patch.

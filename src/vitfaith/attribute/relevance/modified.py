@@ -29,7 +29,8 @@ class Rules:
 
     Attributes:
         attention: see :data:`AttentionRule`.
-        gamma: γ of all linear layers; 0 leaves them their gradient.
+        gamma: γ of linear layers; 0 leaves them their gradient. With ``constant`` attention those inside attention keep
+            it too, as in the ViT example of AttnLRP's authors.
         gamma_patches: γ of the patch embedding.
     """
 
@@ -53,8 +54,9 @@ def modified_backward(network: nn.Module, rules: Rules) -> Iterator[None]:
     check_gradient_rules(network)
     before: list[tuple[nn.Module, Forward | None]] = []
     try:
+        spared = _inside_attention(network) if rules.attention == "constant" else set()
         for module in network.modules():
-            forward = _modified_forward(module, rules)
+            forward = None if module in spared else _modified_forward(module, rules)
             if forward is not None:
                 before.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = forward
@@ -65,6 +67,17 @@ def modified_backward(network: nn.Module, rules: Rules) -> Iterator[None]:
                 del module.__dict__["forward"]
             else:
                 module.__dict__["forward"] = previous
+
+
+def _inside_attention(network: nn.Module) -> set[nn.Module]:
+    """The linear layers of attention modules."""
+    return {
+        layer
+        for module in network.modules()
+        if isinstance(module, Attention)
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear)
+    }
 
 
 def _modified_forward(module: nn.Module, rules: Rules) -> Forward | None:
