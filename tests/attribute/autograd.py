@@ -116,7 +116,7 @@ def legrad(name: str, start: int = 0) -> Tensor:
         handle = block.attn.attn_drop.register_forward_pre_hook(keep)
         after = block(state.detach())
         handle.remove()
-        pooled = backbone.norm(after.mean(1)) if name != "attention_pool" else backbone.attn_pool(backbone.norm(after))
+        pooled = backbone.norm(after.mean(1))
         logits = backbone.head(backbone.fc_norm(pooled))
         if name == "distilled":
             logits = (logits + backbone.head_dist(pooled)) / 2
@@ -124,6 +124,34 @@ def legrad(name: str, start: int = 0) -> Tensor:
         assert kept[0].grad is not None
         total += kept[0].grad.clamp_min(0).mean((1, 2)) / (3 - start)
     return total[:, classifier.prefix_tokens :].unflatten(1, classifier.grid)
+
+
+def pooled_legrad(classifier: Classifier, *, start: int = 0, norm: bool = False) -> Tensor:
+    """LeGrad of a model with attention pooling: the tokens of each layer through the pooler, one query and head at a time."""
+    classifier = copy.deepcopy(classifier).double()
+    images, targets, _ = batch(classifier)
+    states = reference(classifier, images.double(), targets)["hidden"][1:]
+    net, total = classifier.backbone, torch.zeros(len(images), *classifier.grid, dtype=torch.float64)
+    pool, patches = net.attn_pool, classifier.grid[0] * classifier.grid[1]
+    for state in states[start:]:
+        for image, target in enumerate(targets):
+            tokens = state[image].detach()
+            tokens = net.norm(tokens) if norm else tokens
+            tokens = tokens if net.pool_include_prefix else tokens[classifier.prefix_tokens :]
+            query = pool.q(pool.latent[0, 0]).unflatten(-1, (pool.num_heads, -1))
+            keys, values = pool.kv(tokens).unflatten(-1, (2, pool.num_heads, -1)).unbind(1)
+            attention = [
+                torch.softmax(keys[:, head] @ query[head] / pool.head_dim**0.5, 0).detach().requires_grad_()
+                for head in range(pool.num_heads)
+            ]
+            pooled = pool.proj(torch.cat([a @ values[:, head] for head, a in enumerate(attention)]))
+            pooled = pooled + pool.mlp(pool.norm(pooled))
+            net.head(net.fc_norm(pooled))[target].backward()
+            for a in attention:
+                assert a.grad is not None
+                part = a.grad.clamp_min(0)[-patches:].unflatten(0, classifier.grid)
+                total[image] += part / pool.num_heads / (len(states) - start)
+    return total
 
 
 def pixel_gradients(name: str) -> dict[str, Tensor]:

@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tests.attribute.autograd import arrays, close, legrad, pixel_gradients
+from tests.attribute.autograd import arrays, close, legrad, pixel_gradients, pooled_legrad
 from tests.attribute.oracles.base import maps
 from tests.attribute.textbook import attention as textbook
-from tests.attribute.zoo import model
+from tests.attribute.zoo import batch, model
+from tests.conftest import tiny_vit
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.attribute.shared_pass import run_capture
 from vitfaith.errors import ConfigError, InputError
 
 MODELS = ["class_token", "registers", "average_pool", "distilled", "layer_scale", "oblong", "class_token_unread"]
@@ -106,10 +108,38 @@ def test_token_cams_equal_their_textbook_loops(name: str, method: str) -> None:
     assert torch.equal(maps(model(name), method), signed.clamp_min(0))
 
 
-@pytest.mark.parametrize("name", ["class_token", "registers_average_pool", "distilled", "attention_pool"])
+@pytest.mark.parametrize("name", ["class_token", "registers_average_pool", "distilled"])
 @pytest.mark.parametrize("start", [0, 2])
 def test_legrad_equals_one_backward_for_each_layer(name: str, start: int) -> None:
     close(maps(model(name), "legrad", start_layer=start), legrad(name, start))
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("start", [0, 2])
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"class_token": False},
+        {"class_token": False, "reg_tokens": 2},
+        {"class_token": False, "reg_tokens": 2, "pool_include_prefix": True},
+        {"img_size": (16, 24)},
+    ],
+    ids=["patches", "registers", "registers pooled too", "class token, oblong"],
+)
+def test_legrad_of_attention_pooling_reads_the_poolers_attention(tokens: Any, start: int, norm: bool) -> None:
+    classifier = tiny_vit(global_pool="map", **tokens)
+    found = maps(classifier, "legrad", start_layer=start, pooler_norm=norm)
+    close(found, pooled_legrad(classifier, start=start, norm=norm))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in classifier.modules())
+
+
+def test_legrad_of_attention_pooling_is_not_the_blocks_attention() -> None:
+    classifier = model("attention_pool")
+    assert not torch.allclose(maps(classifier, "legrad"), maps(classifier, "legrad", pooler_norm=True), rtol=1e-2)
+    images, targets, _ = batch(classifier)
+    capture = run_capture(classifier, images, targets, {"layer_scores"})
+    with pytest.raises(InputError, match="pools by learned queries"):
+        capture.layer_score_gradient(0)
 
 
 @pytest.mark.parametrize("name", ["class_token", "oblong"])

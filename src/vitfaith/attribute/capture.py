@@ -117,8 +117,16 @@ class Capture:
         return self._through_values("attention_gradient", layer, rows)
 
     def layer_score_gradient(self, layer: int, rows: slice = ALL_ROWS) -> Tensor:
-        """Gradient at A_l of the class logit that the head gives the mean token after block l; shapes as above."""
+        """Gradient at A_l of the class logit that the head gives the mean token after block l; shapes as above.
+
+        Raises:
+            InputError: learned queries pool the tokens of this model, so no layer has a score at its own attention.
+        """
         self._require("layer_scores")
+        if not self.gradients["layer_scores"]:
+            raise InputError(
+                "this model pools by learned queries, whose attention legrad reads in place of the blocks'"
+            )
         return self._through_values("layer_scores", layer, rows)
 
     def weighted_attention(self, layer: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from vitfaith.attribute.pooler import latent_pooler
 from vitfaith.attribute.readout import class_logits_of_mean, class_logits_of_tokens
 from vitfaith.attribute.recorder import Recorder
 
@@ -23,8 +24,11 @@ from vitfaith.attribute.recorder import Recorder
 def layer_score_gradients(backbone: nn.Module, recorder: Recorder, targets: Tensor) -> list[Tensor]:
     """∂y_l/∂O_l (B, H, N, d) for each block, O_l the output of its attention call; y_l its score for ``targets`` (B,).
 
-    Costs for each block a backward through its MLP and projection.
+    Costs for each block a backward through its MLP and projection. Nothing, and an empty list, where learned queries pool
+    the tokens: there LeGrad reads their attention (:mod:`vitfaith.attribute.pooler`).
     """
+    if latent_pooler(backbone) is not None:
+        return []
     states, calls = recorder.hidden[1:], recorder.calls
     if getattr(backbone, "attn_pool", None) is not None:
         return [

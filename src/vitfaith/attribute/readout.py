@@ -36,11 +36,15 @@ def blocks_of(backbone: nn.Module) -> list[nn.Module] | None:
 def class_logits_of_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:
     """Logits (B, K) that the model's own attention pooling, norm and head give to ``tokens`` (B, N, D).
 
-    Models with attention pooling keep it in place of the mean (LeGrad, Bousselham et al. 2024, §3.2).
+    Models with attention pooling keep it in place of the mean.
     """
     norm, _ = _norm_and_head(backbone)
     pool = getattr(backbone, "attn_pool", None)
-    return class_logits_of_mean(backbone, tokens.mean(1)) if pool is None else _classify(backbone, pool(norm(tokens)))
+    return (
+        class_logits_of_mean(backbone, tokens.mean(1))
+        if pool is None
+        else class_logits_of_features(backbone, pool(norm(tokens)))
+    )
 
 
 def class_logits_of_mean(backbone: nn.Module, means: Tensor) -> Tensor:
@@ -49,7 +53,7 @@ def class_logits_of_mean(backbone: nn.Module, means: Tensor) -> Tensor:
     Raises:
         InputError: the model has no ``norm`` and ``head`` like timm's ViT.
     """
-    return _classify(backbone, _norm_and_head(backbone)[0](means))
+    return class_logits_of_features(backbone, _norm_and_head(backbone)[0](means))
 
 
 def _norm_and_head(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -62,7 +66,12 @@ def _norm_and_head(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
     return norm, head
 
 
-def _classify(backbone: nn.Module, features: Tensor) -> Tensor:
+def class_logits_of_features(backbone: nn.Module, features: Tensor) -> Tensor:
+    """Logits (B, K) that what comes after the model's own pooling gives to pooled features (B, D).
+
+    Raises:
+        InputError: the model has no ``norm`` and ``head`` like timm's ViT, or its head reads more than one token.
+    """
     fc_norm = getattr(backbone, "fc_norm", None)
     if isinstance(fc_norm, nn.Module):
         features = fc_norm(features)

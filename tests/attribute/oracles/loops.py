@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.attribute.autograd import arrays, legrad, pixel_gradients
+from tests.attribute.autograd import arrays, legrad, pixel_gradients, pooled_legrad
 from tests.attribute.oracles.base import Oracle, Pair, by_image, maps
 from tests.attribute.textbook import attention, gradient_rules, path, perturbation, relprop
 from tests.attribute.zoo import batch, model
@@ -78,6 +78,11 @@ def relevance(name: str) -> Pair:
     return maps(classifier, name)[:1], by_image(
         classifier, lambda image, target, _: relprop.relevance_maps(classifier, image, target)[name], 1
     )
+
+
+def pooled_layer_scores() -> Pair:
+    classifier = model("attention_pool")
+    return maps(classifier, "legrad"), pooled_legrad(classifier)
 
 
 def messages(name: str, rule: str, gamma: float = 0) -> Pair:
@@ -238,6 +243,7 @@ ORACLES = [
         for name in ("token_gradcam", "token_hirescam", "token_layercam", "token_xgradcam", "token_eigencam")
     ],
     Oracle("legrad", "unfused autograd", "one forward and backward for each layer, float64", 1e-5, layer_scores),
+    Oracle("legrad", "textbook pooler", "attention pooling; one head and backward at a time, float64", 1e-5, pooled_layer_scores),
     Oracle("saliency", "unfused autograd", UNFUSED, 1e-5, partial(pixel_gradient, "saliency", "max")),
     Oracle("input_x_gradient", "unfused autograd", UNFUSED, 1e-5, partial(pixel_gradient, "input_x_gradient", "black")),
     Oracle("random", "torch generator", "one draw at a time from the generator of the image's key", 0, random_patches),
