@@ -9,6 +9,7 @@ import torch
 
 from tests.score.engine_tools import NAMES, Recorder, close, default, table
 from vitfaith.models.memory import is_out_of_memory
+from vitfaith.score.cost import forward_cost
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.metrics.common import CurveMetric, CurveParameters
 from vitfaith.score.metrics.saco import SacoParameters
@@ -59,6 +60,9 @@ def test_groups_of_unequal_size_cost_at_most_three_percent_more(vit, images, tar
     floors = {(0, e) for e in edges} | {(patches - e, patches) for e in edges} | set(itertools.pairwise(edges))
     distinct = {interval for interval in floors if interval[0] < interval[1]}
     assert found <= 1.03 * count * (len(distinct) + 1)
+    chosen = [METRICS[name].implementation(parameters) for name, parameters in metrics.values()]
+    cost = forward_cost(chosen, (7, 7), (16, 16))
+    assert abs(cost.an_image + cost.a_map - found / count) <= 2, "what is planned is counted for one draw"
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def test_ties_are_removed_in_the_random_order_of_the_image(vit, images, targets,
         assert scores[image_id, "ties", metric, ""] == scores[image_id, "none", metric, ""]
 
 
-def test_turning_a_map_with_ties_does_not_favour_a_corner(vit, images, targets):
-    """A map of one value but for its last cell is a random order: on average over images it scores as Random does.
+def test_a_map_of_ties_scores_as_a_random_one(vit, images, targets):
+    """A map of one value but for its last cell is a random order: averaged over images it scores as random maps do.
 
     By position it would take the upper left corner first, which this model, asked about an image that is dark but
     there, notices.

@@ -57,8 +57,9 @@ def forward_cost(
 ) -> Cost:
     """Forward passes that ``metrics`` together cost for maps on ``grid`` of images of ``size`` (height, width).
 
-    Superpixels are counted on a cloudy random image; their number differs a little between images. ``extras`` are what
-    fills ask for; they are not called.
+    Superpixels are counted on a cloudy random image; their number differs a little between images. Where K divides the
+    features into unequal groups, up to two of them are shared with curves or not, as drawn for the image; they are
+    counted for one draw. ``extras`` are what fills ask for; they are not called.
     """
     chosen = list(metrics)
     generator = torch.Generator().manual_seed(0)
