@@ -8,35 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from vitfaith.artifacts.maps import read_sample_maps
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
-from vitfaith.artifacts.schemas import IMAGES, SAMPLE_MAPS, VOTES
+from vitfaith.artifacts.schemas import IMAGES, VOTES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.certify.entries import Votes, joint_rows, map_rows, prediction_rows
 from vitfaith.certify.settings import FaithfulnessSettings, MapSettings, SplitSamples
 from vitfaith.errors import ArtifactError
 from vitfaith.registries import REGISTRIES, entries_of
-
-
-def read_sample_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
-    """Method → (image ids, maps (B, S, n) float32 of S noise samples, not normalised) of one map file.
-
-    Raises:
-        ArtifactError: the file holds no per-sample maps, or numbers that do not fit its shapes.
-    """
-    table = read_table(path, SAMPLE_MAPS)
-    found = {}
-    for method in table.column("method").unique().to_pylist():
-        part = table.filter(pc.equal(table.column("method"), pa.scalar(method)))
-        samples, rows, columns = (part.column(c)[0].as_py() for c in ("samples", "rows", "columns"))
-        flat = part.column("sample_maps").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        if len(flat) != len(part) * samples * rows * columns:
-            raise ArtifactError(f"'{path}', column 'sample_maps': not {samples} maps of {rows} × {columns} each")
-        found[method] = (part.column("image_id").to_pylist(), flat.reshape(len(part), samples, rows * columns))
-    return found
 
 
 def read_votes(path: Path) -> Votes:
@@ -75,6 +56,7 @@ def run_certify(
         for method, (owners, sampled) in read_sample_maps(path).items():
             if owners != ids or sampled.shape[1] != votes.classes.shape[1]:
                 raise ArtifactError(f"'{path}' holds maps of other images or samples than '{predictions}'")
+            sampled = sampled.reshape(*sampled.shape[:2], -1)
             swaps: dict[Any, Any] = {}
             for id_, (name, settings) in entries.items():
                 shared = {"votes": votes, "sigma": spec["sigma"], "dimensions": dimensions, "seed": spec["seed"]}

@@ -15,6 +15,7 @@ from vitfaith.attack.registry import check_bound
 from vitfaith.config.certificates import check_certificates
 from vitfaith.config.learned import check_learned
 from vitfaith.config.named import check_figures, check_named, check_through
+from vitfaith.config.scales import check_scales
 from vitfaith.config.sections import (
     ComputeSection,
     DatasetSection,
@@ -174,6 +175,7 @@ def _check_references(study: Study) -> None:
     check_through(study)
     check_named(study)
     check_certificates(study.experiments, study.smoothings, study.certificates)
+    check_scales(study)
     check_learned(study.explainers, study.metrics, known)
     check_figures(study)
     for section in ("models", "denoisers"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ def evaluate(
     truth: Tensor | None = None,
     extras: Mapping[str, Any] | None = None,
     precision: Precision = "float32",
+    raw_maps: Mapping[str, Tensor] | None = None,
 ) -> Evaluation:
     """Score every map with every metric.
 
@@ -76,24 +77,29 @@ def evaluate(
         truth: (B, H, W) ground-truth segmentation, for metrics that need "truth".
         extras: further inputs by name, see :class:`~vitfaith.score.metrics.base.ScoreContext`.
         precision: of the forward passes.
+        raw_maps: where ``maps`` were scaled (means of maps scaled to [0, 1], behind a smoothing), the same methods' maps as
+            the explainer gave them, for metrics that depend on the scale or sign (``Metric.scale_dependent``). Those
+            metrics and the others then ask the clean images each.
 
     Raises:
         InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
         ConfigError: unknown metric, parameters of another class, or a metric needs an input that is missing.
     """
+    parts: list[tuple[Mapping[str, Tensor], Mapping[str, tuple[str, Parameters]]]] = []
     pixelwise = {method for method, one in maps.items() if one.shape[1:] == images.shape[2:]}
-    if pixelwise and len(pixelwise) < len(maps):
-        parts = [{m: one for m, one in maps.items() if (m in pixelwise) == fine} for fine in (False, True)]
+    if raw_maps is not None:
+        if set(raw_maps) != set(maps):
+            raise InputError(f"raw_maps are of {sorted(raw_maps)}, maps of {sorted(maps)}; give both for each method")
+        raw = {id_: entry for id_, entry in metrics.items() if _create(id_, *entry).scale_dependent}
+        scaled = {id_: entry for id_, entry in metrics.items() if id_ not in raw}
+        parts = [(maps, scaled), ({method: raw_maps[method] for method in maps}, raw)]
+    elif pixelwise and len(pixelwise) < len(maps):
+        parts = [({m: one for m, one in maps.items() if (m in pixelwise) == fine}, metrics) for fine in (False, True)]
+    if parts:
         options = {"seed": seed, "labels": labels, "truth": truth, "extras": extras, "precision": precision}
-        first, second = (
-            evaluate(classifier, images, targets, image_ids, part, metrics, batch_size=batch_size, **options)  # type: ignore[arg-type]
-            for part in parts
-        )
-        return Evaluation(
-            pa.concat_tables([first.scores, second.scores]),
-            pa.concat_tables([first.curves, second.curves]),
-            first.forwards + second.forwards,
-            min(first.batch_size, second.batch_size),
+        return _joined(
+            evaluate(classifier, images, targets, image_ids, some, asked, batch_size=batch_size, **options)  # type: ignore[arg-type]
+            for some, asked in parts
         )
     chosen = {name: _create(name, *entry) for name, entry in metrics.items()}
     available = {"labels": labels is not None, "truth": truth is not None}
@@ -123,6 +129,16 @@ def evaluate(
         pa.concat_tables([CURVES.empty_table(), *curves]),
         engine.forwards,
         engine.batch_size,
+    )
+
+
+def _joined(parts: Iterable[Evaluation]) -> Evaluation:
+    found = list(parts)
+    return Evaluation(
+        pa.concat_tables([part.scores for part in found]),
+        pa.concat_tables([part.curves for part in found]),
+        sum(part.forwards for part in found),
+        min(part.batch_size for part in found),
     )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from vitfaith.artifacts.maps import read_maps
+from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
@@ -16,6 +18,7 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.bank.stage import read_bank
 from vitfaith.diffmask.files import load_diffmask
 from vitfaith.errors import ArtifactError
+from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of
@@ -57,19 +60,9 @@ def run_score(
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
     classifier = load_classifier(spec["model"], weights, device)
-    stacked = {}
-    for method, (map_ids, values) in read_maps(maps).items():
-        if map_ids != ids:
-            missing = sorted(set(ids) - set(map_ids))
-            raise ArtifactError(
-                f"'{maps}': maps of '{method}' are of other images than '{images}' (missing: {missing[:3]}); delete the file and run again"
-            )
-        if values.shape[1:] not in (classifier.grid, classifier.input_shape[1:]):
-            raise ArtifactError(
-                f"'{maps}': maps of '{method}' are {values.shape[1]}×{values.shape[2]}, the model's patch grid is "
-                f"{classifier.grid[0]}×{classifier.grid[1]} and its image another size; delete the file and run again"
-            )
-        stacked[method] = torch.from_numpy(values.copy()).to(device)
+    stacked = _on_device(read_maps(maps), maps, ids, classifier)
+    means = read_raw_maps(maps)
+    raw = None if means is None else _on_device(means, maps, ids, classifier)
     pixels = image_tensor(table, str(images), device)
     targets, labels = (integer_tensor(table, column, device) for column in ("target", "label"))
     masks = None if truth is None else torch.from_numpy(read_truth(truth, ids)).to(device)
@@ -93,7 +86,28 @@ def run_score(
             truth=masks,
             extras=extras | infill,
             precision=spec["precision"],
+            raw_maps=raw,
         )
     facts = provenance("score", spec, code, device=device, dtype=spec["precision"], forwards=passes.forwards)
     write_table(result.curves, curves, CURVES, facts)
     write_table(result.scores, scores, SCORES, facts)
+
+
+def _on_device(
+    found: Mapping[str, tuple[list[str], NDArray[np.float32]]], path: Path, ids: list[str], classifier: Classifier
+) -> dict[str, torch.Tensor]:
+    """Method → maps of the images ``ids``, as a tensor beside the classifier."""
+    stacked = {}
+    for method, (map_ids, values) in found.items():
+        if map_ids != ids:
+            missing = sorted(set(ids) - set(map_ids))
+            raise ArtifactError(
+                f"'{path}': maps of '{method}' are of other images than the shard (missing: {missing[:3]}); delete the file and run again"
+            )
+        if values.shape[1:] not in (classifier.grid, classifier.input_shape[1:]):
+            raise ArtifactError(
+                f"'{path}': maps of '{method}' are {values.shape[1]}×{values.shape[2]}, the model's patch grid is "
+                f"{classifier.grid[0]}×{classifier.grid[1]} and its image another size; delete the file and run again"
+            )
+        stacked[method] = torch.from_numpy(values.copy()).to(classifier.mean.device)
+    return stacked

@@ -114,20 +114,20 @@ def kendall(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     return {"": np.array([kendalltau(x, y, method="asymptotic").statistic for x, y in rows], dtype=np.float64)}
 
 
-@measure("cosine", direction="higher", citation="cosine similarity")
+@measure("cosine", scale_dependent=True, direction="higher", citation="cosine similarity")
 def cosine(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Cosine of the angle between the maps, in [-1, 1]; unlike ``pearson`` it sees their mean."""
     x, y = unit_mass(a), unit_mass(b)
     return {"": np.clip((x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1)), -1.0, 1.0)}
 
 
-@measure("l1", direction="lower", citation="L1 distance after L1 normalisation")
+@measure("l1", scale_dependent=True, direction="lower", citation="L1 distance after L1 normalisation")
 def l1(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Σ|a − b| of maps scaled to Σ|·| = 1, in [0, 2]: twice the total variation for non-negative maps."""
     return {"": np.abs(unit_mass(a) - unit_mass(b)).sum(axis=1)}
 
 
-@measure("l2", direction="lower", citation="L2 distance after L1 normalisation")
+@measure("l2", scale_dependent=True, direction="lower", citation="L2 distance after L1 normalisation")
 def l2(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """√Σ(a − b)² of maps scaled to Σ|·| = 1, in [0, 2]."""
     difference = unit_mass(a) - unit_mass(b)

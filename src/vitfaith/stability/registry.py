@@ -30,6 +30,14 @@ def measure(
     direction: Literal["higher", "lower"],
     citation: str,
     parameters: type[Parameters] = Parameters,
+    scale_dependent: bool = False,
 ) -> Callable[[Measure], Measure]:
-    """Register ``function(a, b, parameters)`` under ``name``."""
-    return STABILITY_MEASURES.register(name, parameters=parameters, citation=citation, direction=direction)
+    """Register ``function(a, b, parameters)`` under ``name``.
+
+    Args:
+        scale_dependent: whether a positive affine change of one map (a·map + b, a > 0) changes the value. Behind a
+            smoothing such a measure reads the mean of the raw maps, every other one the mean of the scaled maps.
+    """
+    return STABILITY_MEASURES.register(
+        name, parameters=parameters, citation=citation, direction=direction, scale_dependent=scale_dependent
+    )

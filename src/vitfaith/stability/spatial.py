@@ -67,7 +67,12 @@ def ssim(a: Maps, b: Maps, parameters: Ssim) -> dict[str, Values]:
     return {f"window={window},sigma={parameters.sigma:g}": local.mean(axis=(1, 2))}
 
 
-@measure("centre_of_mass_shift", direction="lower", citation="Ghorbani et al. 2019 (mass-centre attack)")
+@measure(
+    "centre_of_mass_shift",
+    scale_dependent=True,
+    direction="lower",
+    citation="Ghorbani et al. 2019 (mass-centre attack)",
+)
 def centre_of_mass_shift(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Distance between the maps' centres of mass |·|, as a share of the grid's diagonal, in [0, 1]."""
     rows, columns = a.shape[1:]
@@ -76,7 +81,7 @@ def centre_of_mass_shift(a: Maps, b: Maps, parameters: Parameters) -> dict[str, 
     return {"": np.sqrt((shift * shift).sum(axis=1)) / np.hypot(rows - 1, columns - 1)}
 
 
-@measure("wasserstein", direction="lower", citation="Kantorovich 1942; Beckmann 1952 (flow form)")
+@measure("wasserstein", scale_dependent=True, direction="lower", citation="Kantorovich 1942; Beckmann 1952 (flow form)")
 def wasserstein(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Least work, in patches, that moves one map's mass |·| onto the other's along rows and columns (exact W1).
 

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from vitfaith.artifacts.maps import read_maps
+from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.artifacts.store import write_table
 from vitfaith.errors import ArtifactError
 from vitfaith.registries import entries_of
+from vitfaith.registry import Parameters
 from vitfaith.stability.compare import stability_table
+from vitfaith.stability.registry import STABILITY_MEASURES
 
 
 def run_stability(spec: Mapping[str, Any], code: str, maps: Path, references: Mapping[str, Path], out: Path) -> None:
@@ -23,17 +27,35 @@ def run_stability(spec: Mapping[str, Any], code: str, maps: Path, references: Ma
     Raises:
         ArtifactError: a reference lacks a method or holds other images.
     """
-    own = read_maps(maps)
     measures = entries_of(spec["measures"], "stability")
-    parts = []
-    for name, path in sorted(references.items()):
-        others = read_maps(path)
+    parts = [STABILITY.empty_table()]
+    for raw in (False, True):
+        asked = {
+            id_: item for id_, item in measures.items() if STABILITY_MEASURES[item[0]].traits["scale_dependent"] == raw
+        }
+        if asked:
+            parts += _compared(maps, references, asked, raw=raw)
+    write_table(pa.concat_tables(parts), out, STABILITY, provenance("stability", spec, code))
+
+
+def _compared(
+    path: Path, references: Mapping[str, Path], measures: Mapping[str, tuple[str, Parameters]], *, raw: bool
+) -> list[pa.Table]:
+    """Rows of ``measures`` for each reference and method; ``raw``: of the means of the maps as the explainers gave them."""
+    own, parts = _maps(path, raw), []
+    for name, other in sorted(references.items()):
+        others = _maps(other, raw)
         for method, (ids, values) in own.items():
             if method not in others:
                 raise ArtifactError(
-                    f"'{path}' has no maps of '{method}'; name the explainer in every experiment with these conditions"
+                    f"'{other}' has no maps of '{method}'; name the explainer in every experiment with these conditions"
                 )
             if others[method][0] != ids:
-                raise ArtifactError(f"'{path}' and '{maps}' hold different images; delete both and run again")
+                raise ArtifactError(f"'{other}' and '{path}' hold different images; delete both and run again")
             parts.append(stability_table(ids, method, name, values, others[method][1], measures))
-    write_table(pa.concat_tables(parts), out, STABILITY, provenance("stability", spec, code))
+    return parts
+
+
+def _maps(path: Path, raw: bool) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
+    means = read_raw_maps(path) if raw else None
+    return read_maps(path) if means is None else means

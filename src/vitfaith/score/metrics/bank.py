@@ -133,6 +133,11 @@ def _stored(request: BankRequest | Clean, context: ScoreContext) -> Response | N
 
 
 class _Subsets(BankMetric[SubsetParameters]):
+    @property
+    def scale_dependent(self) -> bool:
+        """Where sets are of cells, which may hold different numbers of patches: a shift then weighs on the larger ones."""
+        return self.parameters.side is not None
+
     def masks(self) -> Mapping[str, MaskSet]:
         """Random sets."""
         p = self.parameters
@@ -177,6 +182,11 @@ class MuFidelity(_Subsets):
 )
 class Infidelity(_Subsets):
     """Mean squared error of the map's prediction of how much the removal of random sets of patches costs."""
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a factor may be fitted, a shift is not."""
+        return True
 
     def score(self, sums: Tensor, drops: Tensor, /) -> Tensor:
         """See :func:`vitfaith.score.bank_metrics.infidelity`."""
@@ -236,6 +246,11 @@ class SingleDeletionScore(BankMetric[CellParameters]):
 
     score = staticmethod(spearman)
 
+    @property
+    def scale_dependent(self) -> bool:
+        """Where cells hold different numbers of patches: a shift then weighs on the larger ones."""
+        return True
+
     def masks(self) -> Mapping[str, MaskSet]:
         """Every cell."""
         return {"": Cells(self.parameters.cells)}
@@ -251,6 +266,11 @@ class SingleDeletionScore(BankMetric[CellParameters]):
 )
 class MonotonicityCorrelation(BankMetric[MonotonicityParameters]):
     """Spearman correlation between |attribution| of each patch and the mean squared response to replacing it."""
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a shift changes the order of the magnitudes."""
+        return True
 
     def banked(self) -> Sequence[BankRequest]:
         """Every patch, once a draw."""

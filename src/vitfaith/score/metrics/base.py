@@ -170,6 +170,15 @@ class Metric(Generic[P]):
         """Keep ``parameters``, an instance of the model that was registered with the metric."""
         self.parameters = parameters
 
+    @property
+    def scale_dependent(self) -> bool:
+        """Whether a positive affine change of the map (a·map + b, a > 0) changes the value; default: it does not.
+
+        Behind a smoothing such a metric reads the mean of the raw maps, every other one the mean of the maps that were
+        scaled to [0, 1] each.
+        """
+        return False
+
     def requests(self, context: ScoreContext) -> Sequence[Any]:
         """The images that the model must see (default none).
 

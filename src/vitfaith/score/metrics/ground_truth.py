@@ -184,6 +184,11 @@ class PointingGame(_OneValue[PointingParameters]):
 class EnergyPointingGame(_OneValue[Parameters]):
     """Share of the map's positive mass that lies on the object."""
 
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a shift changes which values are positive, and their shares."""
+        return True
+
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.score.localisation.mass_accuracy`."""
         from vitfaith.score.localisation import mass_accuracy

@@ -159,6 +159,11 @@ class CompletenessParameters(FillParameters):
 class CompletenessError(Metric[CompletenessParameters]):
     """Distance between the sum of the map and the difference in output between the image and the baseline."""
 
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: the sum of the map is compared with a difference in output."""
+        return True
+
     def requests(self, context: ScoreContext) -> Sequence[Clean | Full]:
         """The image and the baseline."""
         return [Clean(), Full(self.parameters.filling)]
@@ -195,6 +200,11 @@ def entropy(maps: Tensor) -> Tensor:
 class SparsityGini(Metric[Parameters]):
     """Gini index of the map's magnitudes: how few patches hold it. Says nothing about faithfulness."""
 
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a shift changes every magnitude."""
+        return True
+
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
         return {"": gini(context.maps)}
@@ -209,6 +219,11 @@ class SparsityGini(Metric[Parameters]):
 )
 class Entropy(Metric[Parameters]):
     """Entropy (nats) of the map's magnitudes: how many patches share it. Says nothing about faithfulness."""
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a shift changes every magnitude."""
+        return True
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""

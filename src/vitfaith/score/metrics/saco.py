@@ -40,6 +40,11 @@ class SacoParameters(LevelParameters):
 
 
 class _Saco(Metric[SacoParameters]):
+    @property
+    def scale_dependent(self) -> bool:
+        """Where groups of different sizes are weighed by their sum."""
+        return self.parameters.salience == "sum"
+
     def groups(self) -> list[Groups]:
         """K groups for every K."""
         p = self.parameters
