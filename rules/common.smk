@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
 from vitfaith.plan.condition import SHARED, Condition
+from vitfaith.plan.contents import is_outside
 from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
 from vitfaith.plan.metric_inputs import infilled, score_inputs
 from vitfaith.plan.plan import Plan
@@ -133,13 +134,19 @@ def condition_of(wildcards):
     )
 
 
+def by_contents(files):
+    """Files as input of a rule; those given to the study count by the digest in ``params.spec``, not by their time."""
+    files = [files] if isinstance(files, str) else files
+    return [ancient(file) if is_outside(PLAN, file) else file for file in files]
+
+
 def weights_of(wildcards):
-    return PLAN.weights(wildcards.model)
+    return by_contents(PLAN.weights(wildcards.model))
 
 
 def start_weights_of(wildcards):
     """The weights that a training starts from, nothing from scratch."""
-    return PLAN.start_weights(wildcards.name)
+    return by_contents(PLAN.start_weights(wildcards.name))
 
 
 def weights_option(wildcards, input):
@@ -155,7 +162,7 @@ def learned_of(wildcards):
         wildcards.attack,
         wildcards.get("smoothing", "none"),
     )
-    return learned_files(PLAN, condition, wildcards.family)
+    return by_contents(learned_files(PLAN, condition, wildcards.family))
 
 
 def learned_options(wildcards, input):
@@ -183,7 +190,9 @@ def denoiser_of(section):
     """An input function for the files of a denoiser; nothing where none is used, or one of the hub."""
 
     def get(wildcards):
-        return PLAN.denoiser_files(section, denoiser_user(section, wildcards))
+        return by_contents(
+            PLAN.denoiser_files(section, denoiser_user(section, wildcards))
+        )
 
     return get
 
@@ -215,7 +224,7 @@ def score_input(option):
 
     def get(wildcards):
         files = score_inputs(PLAN, condition_of(wildcards), wildcards.shard)
-        return files.get(option, [])
+        return by_contents(files.get(option, []))
 
     return get
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.workflow.conftest import Workflow
 
@@ -190,3 +193,46 @@ def test_all_scores_deleted_are_scored_again(study: Workflow) -> None:
     study.snakemake()
     assert len(list((study.folder / "results" / "scores").rglob("*.parquet"))) == 4
     assert study.planned() == Counter()
+
+
+def own_resources(study: Workflow) -> Path:
+    """A copy of the shipped files in place of the link to them."""
+    folder = study.folder / "resources"
+    origin = folder.resolve()
+    folder.unlink()
+    shutil.copytree(origin, folder)
+    return folder
+
+
+def test_copied_and_touched_data_and_weights_do_nothing(study: Workflow) -> None:
+    for path in own_resources(study).rglob("*"):
+        os.utime(path)
+    assert study.planned() == Counter()
+
+
+def test_changed_pictures_are_sharded_again(study: Workflow) -> None:
+    path = own_resources(study) / "data" / "fashion_mnist.parquet"
+    table = pq.read_table(path)
+    pixels = [bytes(255 - value for value in row) for row in table.column("pixels").to_pylist()]
+    index = table.schema.get_field_index("pixels")
+    pq.write_table(
+        table.set_column(index, table.schema.field(index), pa.array(pixels, table.schema.field(index).type)), path
+    )
+    planned = study.planned()
+    assert (planned["shard"], planned["attack"], planned["score"], planned["tables"]) == (1, 2, 4, 1)
+
+
+def test_changed_weights_rerun_what_reads_them(study: Workflow) -> None:
+    path = own_resources(study) / "models" / "vit_patch4.safetensors"
+    weights = load_file(path)
+    weights["head.bias"] += 1
+    save_file(weights, path)
+    planned = study.planned()
+    assert (planned["shard"], planned["attack"], planned["attribute"], planned["score"]) == (0, 2, 4, 4)
+
+
+def test_changed_denoiser_reruns_what_reads_it(study: Workflow) -> None:
+    path = own_resources(study) / "denoisers" / "fashion_mnist" / "scheduler" / "scheduler_config.json"
+    path.write_text(path.read_text() + "\n")
+    planned = study.planned()
+    assert (planned["attack"], planned["denoise"]) == (0, 2)

@@ -17,11 +17,11 @@ Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
 Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
 
 
-def _plan(config: Path) -> Plan:
+def _plan(config: Path, results: str = "results") -> Plan:
     from vitfaith.config.load import load_study, read_yaml
     from vitfaith.plan.plan import Plan
 
-    return Plan(load_study(read_yaml(config)))
+    return Plan(load_study(read_yaml(config)), results)
 
 
 @app.command()
@@ -69,3 +69,26 @@ def status(config: Config = Path("config/config.yaml"), folder: Folder = Path())
     from vitfaith.plan.status import status as status_of
 
     print_status(*status_of(jobs(_plan(config)), folder))
+
+
+@app.command()
+def clean(
+    configs: Annotated[list[Path], typer.Argument(help="configuration files of all studies in the folder")],
+    folder: Folder = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="remove without asking")] = False,
+) -> None:
+    """List the result files that no study names any more, and remove them after asking."""
+    from vitfaith.check.room import amount
+    from vitfaith.plan.unnamed import remove_files, unnamed_files
+
+    found = unnamed_files([_plan(config, str(folder / "results")) for config in configs], folder / "results")
+    if not found:
+        typer.echo("nothing to remove: every result belongs to a study")
+        return
+    for place in sorted({path.parent for path in found}):
+        files = [path for path in found if path.parent == place]
+        typer.echo(f"{place}: {len(files)} files, {amount(sum(path.stat().st_size for path in files))}")
+    if not yes:
+        typer.confirm(f"Remove these {len(found)} files?", abort=True)
+    remove_files(found, folder / "results")
+    typer.echo(f"removed {len(found)} files")

@@ -54,7 +54,7 @@ def jobs(plan: Plan) -> list[Job]:
     """Every job of ``plan``, stage by stage."""
     found: dict[tuple[str, str], Job] = {}
     for path in _shard_files(plan):
-        folder = path.parts[1]
+        folder = path.relative_to(plan.results).parts[0]
         stage = STAGE_OF.get(folder, folder)
         values = partition_values(path)
         if folder == "predictions" and values["smoothing"] == "none":

@@ -17,6 +17,7 @@ from vitfaith.errors import ConfigError
 from vitfaith.fingerprint import fingerprint
 from vitfaith.plan.condition import Condition, artifact
 from vitfaith.plan.conditions import asked_in, conditions, experiment_conditions
+from vitfaith.plan.contents import contents
 from vitfaith.plan.specs import SPECS
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
@@ -215,11 +216,14 @@ class Plan:
     def spec(self, stage: str, wildcards: Mapping[str, str]) -> str:
         """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON.
 
-        Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads.
+        Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads. The key
+        ``contents`` holds digests of the files outside the results that decide the job's result.
         """
         spec = SPECS[stage](self, **wildcards)
-        plugins = self._plugins(spec)
-        return canonical(spec | ({"plugins": list(map(str, plugins))} if plugins else {}))
+        plugins, files = self._plugins(spec), contents(self, stage, wildcards)
+        return canonical(
+            spec | ({"plugins": list(map(str, plugins))} if plugins else {}) | ({"contents": files} if files else {})
+        )
 
     def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
         """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""

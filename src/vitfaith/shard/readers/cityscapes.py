@@ -35,7 +35,17 @@ class CityscapesParameters(PictureParameters):
     )
 
 
-@DATASETS.register("cityscapes", parameters=CityscapesParameters, citation="Cordts et al. 2016, arXiv 1604.01685")
+def files_of(parameters: CityscapesParameters) -> list[Path]:
+    """The folders of the split."""
+    return [parameters.folder / name / parameters.split for name in ("leftImg8bit", "gtFine")]
+
+
+@DATASETS.register(
+    "cityscapes",
+    parameters=CityscapesParameters,
+    citation="Cordts et al. 2016, arXiv 1604.01685",
+    files=files_of,
+)
 def cityscapes(parameters: CityscapesParameters) -> Source:
     """Cityscapes scenes with masks of chosen labels from gtFine; there are no image labels."""
     for name in parameters.objects:

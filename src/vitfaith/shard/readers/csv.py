@@ -61,7 +61,14 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-@DATASETS.register("csv", parameters=CsvParameters)
+def files_of(parameters: CsvParameters) -> list[Path]:
+    """The list, its classes, and every picture and mask that it names."""
+    own = [parameters.path] + ([] if parameters.classes is None else [parameters.classes])
+    named = [row.get(column) for _, row in read_rows(parameters.path) for column in ("path", "mask")]
+    return own + [parameters.path.parent / name for name in named if name]
+
+
+@DATASETS.register("csv", parameters=CsvParameters, files=files_of)
 def csv(parameters: CsvParameters) -> Source:
     """Pictures named in a CSV file with columns path, label and if wanted mask, image_id."""
     path = parameters.path

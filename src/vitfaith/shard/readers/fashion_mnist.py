@@ -10,7 +10,7 @@ from pydantic import Field
 from vitfaith.registry import Parameters
 from vitfaith.shard.arrays import prepare_arrays
 from vitfaith.shard.class_lists import check_labels, read_class_list
-from vitfaith.shard.idx import find_idx_folder, open_idx, read_idx_images
+from vitfaith.shard.idx import DEBIAN_FOLDER, find_idx_folder, idx_files, open_idx, read_idx_images
 from vitfaith.shard.preprocessing import ArrayParameters
 from vitfaith.shard.registry import DATASETS, Source
 
@@ -27,7 +27,10 @@ class FashionMnistParameters(Parameters):
 
 
 @DATASETS.register(
-    "fashion_mnist", parameters=FashionMnistParameters, citation="Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747"
+    "fashion_mnist",
+    parameters=FashionMnistParameters,
+    citation="Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747",
+    files=lambda parameters: idx_files(parameters.folder or DEBIAN_FOLDER, parameters.split),
 )
 def fashion_mnist(parameters: FashionMnistParameters) -> Source:
     """Fashion-MNIST from IDX files: grey 28 × 28 images in 10 classes."""
@@ -47,7 +50,15 @@ class IdxParameters(ArrayParameters):
     classes: Path | None = Field(None, description="class list whose names are shown (see image_folder)")
 
 
-@DATASETS.register("mnist", parameters=IdxParameters, citation="LeCun, Cortes & Burges, the MNIST database")
+def files_of(parameters: IdxParameters) -> list[Path]:
+    """The two files of the split, and the class list."""
+    own = [] if parameters.classes is None else [parameters.classes]
+    return [*idx_files(parameters.folder, parameters.split), *own]
+
+
+@DATASETS.register(
+    "mnist", parameters=IdxParameters, citation="LeCun, Cortes & Burges, the MNIST database", files=files_of
+)
 def mnist(parameters: IdxParameters) -> Source:
     """Any dataset in MNIST's IDX files, plain or gzipped: MNIST, Fashion-MNIST, KMNIST, EMNIST renamed."""
     images, labels = open_idx(parameters.folder, parameters.split)

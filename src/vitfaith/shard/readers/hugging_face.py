@@ -100,7 +100,11 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "") if names else "without names"
 
 
-@DATASETS.register("hugging_face", parameters=HuggingFaceParameters)
+@DATASETS.register(
+    "hugging_face",
+    parameters=HuggingFaceParameters,
+    files=lambda parameters: find_files(parameters.path, parameters.split),
+)
 def hugging_face(parameters: HuggingFaceParameters) -> Source:
     """Encoded pictures in Parquet files, as Hugging Face's datasets library stores them."""
     files = find_files(parameters.path, parameters.split)
