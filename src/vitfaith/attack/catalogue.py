@@ -23,6 +23,10 @@ _BATCHED = {
     "SINIFGSM", "VMIFGSM", "VNIFGSM", "PGDL2",
 }  # fmt: skip
 """Classes whose rows do not see each other. The others share random transforms, early stopping or restarts."""
+SUMS_GRADIENTS = frozenset({"SINIFGSM", "VMIFGSM", "VNIFGSM"})
+"""Classes that add gradients of several points before they normalise the sum, so that each one's size counts."""
+READS_PROBABILITIES = frozenset({"TPGD", "PGDRS", "PGDRSL2", "OnePixel", "Pixle"})
+"""Classes whose loss is made of softmax probabilities."""
 _RESERVED = {
     "model": "comes from the study",
     "seed": "comes from the study, keyed per image",

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.attack.catalogue import bound_of, check_arguments, is_batched, signatures
+from vitfaith.attack.catalogue import (
+    READS_PROBABILITIES,
+    SUMS_GRADIENTS,
+    bound_of,
+    check_arguments,
+    is_batched,
+    signatures,
+)
 from vitfaith.attack.registry import (
     Bound,
     Epsilon,
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
 _TORCH_NORM = {"linf": "Linf", "l2": "L2"}
 _TARGET_CLASSES = 9
 """Classes that AutoAttack's targeted parts aim at; more would cost a run each (Croce & Hein 2020)."""
+_SMALLEST = 2.0**-126
+"""Smallest normal float32: added to a gradient's norm, it changes none but a zero."""
 
 
 def one_by_one(_parameters: Any) -> bool:
@@ -46,9 +55,16 @@ def chosen_bound(parameters: Any) -> Bound:
 def run_torchattacks(
     classifier: Classifier, images: Tensor, targets: Tensor, name: str, arguments: Mapping[str, Any]
 ) -> Tensor:
-    """Attack ``images`` (B, C, H, W) with the torchattacks class ``name``; raises :class:`ConfigError` if that fails."""
+    """Attack ``images`` (B, C, H, W) with the torchattacks class ``name``; raises :class:`ConfigError` if that fails.
+
+    Attacks that raise the cross-entropy raise a form of it that does not round away on confident images
+    (:class:`vitfaith.attack.losses.ConfidentCrossEntropy`).
+    """
+    from vitfaith.attack.losses import ConfidentCrossEntropy
+
     try:
-        return torchattacks_object(classifier, name, arguments)(images, targets)
+        with ConfidentCrossEntropy(keep_size=name in SUMS_GRADIENTS):
+            return torchattacks_object(classifier, name, arguments)(images, targets)
     except VitfaithError:
         raise
     except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
@@ -56,15 +72,18 @@ def run_torchattacks(
 
 
 def torchattacks_object(classifier: Classifier, name: str, arguments: Mapping[str, Any]) -> Any:
-    """The attack of class ``name`` on ``classifier``; ``n_classes`` is filled in where the class takes it."""
+    """The attack of class ``name`` on ``classifier``, with arguments filled in where the class takes them.
+
+    These are the number of target classes and, unless the study sets it, what is added to norms of gradients.
+    """
     import torchattacks
 
     from vitfaith.attack.victim import Logits
 
-    filled = {"n_classes": min(_TARGET_CLASSES + 1, classifier.num_classes)}
+    filled = {"n_classes": min(_TARGET_CLASSES + 1, classifier.num_classes), "eps_for_division": _SMALLEST}
     takes = signatures()[name]
     known = {argument: value for argument, value in filled.items() if argument in takes}
-    return getattr(torchattacks, name)(Logits(classifier), **{**known, **arguments})
+    return getattr(torchattacks, name)(Logits(classifier, wide=name in READS_PROBABILITIES), **{**known, **arguments})
 
 
 @attack("clean", citation="", bound=lambda _parameters: Bound("linf", 0.0))

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchattacks.attack import Attack
 
 from vitfaith.attack.adaptive import AdaptivePgdParameters
+from vitfaith.attack.losses import wrong_log_odds
 from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.victim import Logits
 from vitfaith.models.classifier import Classifier
@@ -19,7 +20,10 @@ def smoothed_log_probability(logits: Tensor, draws: int) -> Tensor:
 
 
 class SmoothedPGD(Attack):
-    """l∞ PGD on −log E_z p_y(denoise(x + z)) (Salman et al. 2019, eq. 6), the expectation over the defence's draws a step."""
+    """l∞ PGD on −log E_z p_y(denoise(x + z)) (Salman et al. 2019, eq. 6), the expectation over the defence's draws a step.
+
+    Steps follow the log-odds of that expectation: the gradient's sign is the same, and does not round away at p_y = 1.
+    """
 
     def __init__(self, model: Classifier, defence: Defence, parameters: AdaptivePgdParameters) -> None:
         """Take the classifier, the defence in front of it, and the attack's settings."""
@@ -37,7 +41,7 @@ class SmoothedPGD(Attack):
         for _ in range(settings.steps):
             attacked.requires_grad_()
             logits = self.get_logits(self.defence.copies(attacked, settings))
-            loss = -smoothed_log_probability(logits, self.defence.draws(settings)).gather(1, labels[:, None]).sum()
+            loss = wrong_log_odds(smoothed_log_probability(logits, self.defence.draws(settings)), labels).sum()
             (gradient,) = torch.autograd.grad(loss, attacked)
             moved = attacked.detach() + alpha * gradient.sign()
             attacked = (clean + (moved - clean).clamp(-settings.eps, settings.eps)).clamp(0, 1)
