@@ -14,14 +14,12 @@ from vitfaith.errors import InputError
 SHAPE = (2, 1, 3, 3)
 clean_pixels = arrays(np.int64, SHAPE, elements=st.integers(0, 255))
 unit = arrays(np.float64, SHAPE, elements=st.floats(-1, 1))
-directions = st.sampled_from(["towards", "away"])
+directions = st.sampled_from(["towards", "nearest", "away"])
 IDS = ["a", "b"]
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    clean_pixels, unit, st.sampled_from([0.001, 2 / 255, 8 / 255, 0.03, 0.5, 1.0]), st.sampled_from(["towards", "away"])
-)
+@given(clean_pixels, unit, st.sampled_from([0.001, 2 / 255, 8 / 255, 0.03, 0.5, 1.0]), directions)
 def test_linf_bound_holds_for_what_is_stored(
     clean: np.ndarray, direction: np.ndarray, eps: float, rounding: str
 ) -> None:
@@ -51,6 +49,32 @@ def test_towards_never_moves_further_and_away_never_less(clean: np.ndarray, dire
     for rounding, sign in (("towards", 1), ("away", -1)):
         stored = to_lattice(torch.from_numpy(clean), attacked, None, IDS, "x", rounding)  # type: ignore[arg-type]
         assert float((sign * ((stored - torch.from_numpy(clean)).abs() - moved)).max()) <= 2e-3
+
+
+@settings(max_examples=60, deadline=None)
+@given(clean_pixels, unit, st.sampled_from([1 / 255, 2 / 255, 0.1, 0.5, 2.0]), st.sampled_from(["nearest", "away"]))
+def test_in_an_l2_ball_the_largest_fractions_go_up(
+    clean: np.ndarray, direction: np.ndarray, eps: float, rounding: str
+) -> None:
+    """Slow form: one coordinate at a time, largest fraction first, stopping at the first that leaves the ball."""
+    length = np.sqrt((direction**2).sum((1, 2, 3), keepdims=True)) + 1e-12
+    attacked = torch.from_numpy(np.clip(clean / 255 + 0.999 * eps * direction / length, 0, 1))
+    stored = to_lattice(torch.from_numpy(clean), attacked, Bound("l2", eps), IDS, "x", rounding)  # type: ignore[arg-type]
+    for image, kept, start in zip(attacked.numpy(), stored.numpy(), clean, strict=True):
+        moved = (image * 255 - start).flatten()
+        snapped = np.abs(moved - np.round(moved)) < 1e-3
+        levels = np.where(snapped, np.round(moved), np.trunc(moved))
+        fraction = np.where(snapped, 0, np.abs(moved) - np.abs(levels))
+        wanted = [
+            i for i in np.argsort(-fraction, kind="stable") if fraction[i] > (0.5 if rounding == "nearest" else 0)
+        ]
+        for i in wanted:
+            tried = levels.copy()
+            tried[i] += np.sign(moved[i])
+            if (tried**2).sum() > (eps * 255) ** 2:
+                break
+            levels = tried
+        assert np.array_equal(kept.flatten() - start.flatten(), levels)
 
 
 def test_float_rounding_does_not_cost_a_level() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 import vitfaith.attack.attacks  # noqa: F401  (registers)
 from vitfaith.attack.keyed import KeyedRandom, forked_random
 from vitfaith.attack.registry import ATTACKS, Bound, check_bound, smoothing_seen
-from vitfaith.attack.storage import distances, pixel_lattice, to_lattice
+from vitfaith.attack.storage import Rounding, distances, pixel_lattice, to_lattice
 from vitfaith.attack.victim import Logits, undisturbed
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
@@ -23,6 +23,9 @@ from vitfaith.registry import Entry, Parameters
 
 if TYPE_CHECKING:
     from vitfaith.attack.smoothed import Defence
+
+_OTHER_ROUNDINGS: tuple[Rounding, ...] = ("nearest", "away")
+"""What is tried, in turn, for an image that loses its success by rounding towards the clean one."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +150,9 @@ def _store(
 ) -> tuple[Tensor, Tensor]:
     """Integer images and their predictions, on the CPU.
 
-    An attack that ends just behind the decision boundary may fall back over it when it is rounded towards the clean
-    image; such an image is rounded the other way, within the bound, and kept so if that still fools the model.
+    An attack that ends just behind the decision boundary may fall back over it, up to the clean image, when it is
+    rounded towards that. An image that fools the model before it is stored is then rounded to the nearest level, and if
+    that does not fool the model away from the clean image, within the bound. It is kept so where that fools the model.
     """
     device = attacked.device
     targets = targets.cpu()
@@ -159,15 +163,20 @@ def _store(
 
     kept = to_lattice(clean, attacked.cpu(), bound, image_ids, entry.name)
     prediction = predict(kept.float() / 255)
-    failed = torch.nonzero(prediction == targets).flatten()
-    if entry.traits["aims_at"] == "prediction" and len(failed) and bool((kept[failed] != clean[failed]).any()):
-        lost = failed[predict(attacked.detach()[failed.to(device)]) != targets[failed]]
+    if entry.traits["aims_at"] != "prediction":
+        return kept, prediction
+    found = attacked.detach().cpu()
+    rounded = (found * 255 - kept).abs().flatten(1).amax(1) > 1e-2
+    lost = torch.nonzero((prediction == targets) & rounded).flatten()
+    lost = lost[predict(found[lost]) != targets[lost]] if len(lost) else lost
+    for direction in _OTHER_ROUNDINGS:
         if len(lost):
             names = [image_ids[i] for i in lost.tolist()]
-            again = to_lattice(clean[lost], attacked.cpu()[lost], bound, names, entry.name, "away")
+            again = to_lattice(clean[lost], found[lost], bound, names, entry.name, direction)
             new = predict(again.float() / 255)
             fooled = new != targets[lost]
             kept[lost[fooled]], prediction[lost[fooled]] = again[fooled], new[fooled]
+            lost = lost[~fooled]
     return kept, prediction
 
 

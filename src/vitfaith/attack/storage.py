@@ -11,6 +11,9 @@ from torch import Tensor
 from vitfaith.attack.registry import Bound
 from vitfaith.errors import InputError
 
+Rounding = Literal["towards", "nearest", "away"]
+"""Where a coordinate between two grey levels goes, seen from the clean pixel; in order of the distance that it costs."""
+
 _SNAP = 1e-3
 """In units of 1/255: nearer than this to an integer, the difference to the integer is float32 rounding."""
 _SLACK = 1e-2
@@ -41,14 +44,15 @@ def to_lattice(
     bound: Bound | None,
     image_ids: Sequence[str],
     name: str,
-    direction: Literal["towards", "away"] = "towards",
+    direction: Rounding = "towards",
 ) -> Tensor:
     """Round ``attacked`` (B, C, H, W) in [0, 1] to integers in 0…255 within ``bound`` around ``clean`` (integers).
 
     Rounding towards the clean pixel never increases |δ| of any coordinate, hence no norm of δ; rounding to the nearest
     integer would exceed an l∞ radius by up to 1/510. Differences within 1e-3 of an integer are float32 rounding and
-    become that integer, unless the bound forbids it. Rounding ``away`` keeps the effect of an attack that stops just
-    behind the decision boundary; coordinates (l∞) or images (l2) that leave the bound are rounded towards.
+    become that integer, unless the bound forbids it. Rounding to the ``nearest`` integer or ``away`` keeps the effect of
+    an attack that stops just behind the decision boundary. Within a bound: coordinates that would leave an l∞ ball are
+    cut to it; in an l2 ball, the coordinates with the largest fractions go up for as long as the ball holds them.
 
     Raises:
         InputError: the attack returned another shape, NaN, pixels outside [0, 1], or images beyond its bound.
@@ -62,10 +66,11 @@ def to_lattice(
         if float(row.min()) < -_SLACK or float(row.max()) > 255 + _SLACK:
             raise InputError(f"attack '{name}' left [0, 1] on image '{i}'")
     difference = levels.clamp(0, 255) - clean
-    nearest = difference.round()
-    cut = difference.trunc()
-    rounded = cut if direction == "towards" else difference.sign() * difference.abs().ceil()
-    stored = torch.where((difference - nearest).abs() < _SNAP, nearest, rounded)
+    whole = difference.round()
+    base = torch.where((difference - whole).abs() < _SNAP, whole, difference.trunc())
+    fraction = (difference.abs() - base.abs()) * ((difference - whole).abs() >= _SNAP)
+    raised = fraction > {"towards": 1.0, "nearest": 0.5, "away": 0.0}[direction]
+    stored = base + difference.sign() * raised
     if bound is not None:
         radius = bound.eps * 255
         _check_bound(_norm(difference, bound), bound, image_ids, name, slack=_SLACK + 1e-4 * radius)
@@ -73,10 +78,10 @@ def to_lattice(
             limit = float(int(radius + 1e-6))
             stored = stored.clamp(-limit, limit)
         else:
-            outside = _norm(stored, bound) > radius
-            stored[outside] = cut[outside]
             for i in torch.nonzero(_norm(stored, bound) > radius).flatten().tolist():
-                _shrink(stored[i], radius)
+                _shrink(base[i], radius)
+                _grow(base[i], difference[i].sign(), fraction[i] * raised[i], radius)
+                stored[i] = base[i]
         _check_bound(_norm(stored, bound), bound, image_ids, name, slack=1e-6)
     return (clean + stored.long()).clamp(0, 255)
 
@@ -98,6 +103,15 @@ def _shrink(row: Tensor, radius: float) -> None:
     while float(flat.square().sum().sqrt()) > radius:
         largest = int(flat.abs().argmax())
         flat[largest] -= flat[largest].sign()
+
+
+def _grow(row: Tensor, sign: Tensor, fraction: Tensor, radius: float) -> None:
+    """Move ``row`` (C, H, W) a level along ``sign`` where ``fraction`` is largest, as often as its l2 norm stays in."""
+    flat, left = row.view(-1), fraction.flatten()
+    order = left.argsort(descending=True, stable=True)
+    squares = float(flat.square().sum()) + (2 * flat.abs() + 1)[order].cumsum(0)
+    chosen = order[(squares <= radius**2) & (left[order] > 0)]
+    flat[chosen] += sign.flatten()[chosen]
 
 
 def _check_bound(norms: Tensor, bound: Bound, image_ids: Sequence[str], name: str, slack: float) -> None:
