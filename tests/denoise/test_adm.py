@@ -117,6 +117,31 @@ def test_denoiser_from_a_checkpoint(tmp_path: Path) -> None:
     assert relative(variance, output[:, 3:]) <= 1e-4
 
 
+def test_flags_without_effect_are_accepted() -> None:
+    """The flags that the published scripts are called with, and those that only training reads."""
+    idle = {
+        "dropout": 0.1, "use_checkpoint": True, "use_fp16": True, "use_kl": False, "rescale_learned_sigmas": True,
+        "timestep_respacing": "",
+    }  # fmt: skip
+    assert AdmSettings.model_validate(TINY | idle) == AdmSettings.model_validate(TINY)
+    whole = AdmSettings.model_validate({**TINY, "diffusion_steps": 250, "timestep_respacing": "250"})
+    assert whole == AdmSettings.model_validate({**TINY, "diffusion_steps": 250})
+
+
+def test_flags_of_sampling_are_honoured_or_refused() -> None:
+    from vitfaith.denoise.schedule import Schedule
+
+    def schedule(**flags: object) -> Schedule:
+        return Schedule.from_config(AdmSettings.model_validate({**TINY, **flags}).scheduler)
+
+    assert schedule(learn_sigma=False).variance == "fixed_large"
+    assert schedule(learn_sigma=False, sigma_small=True).variance == "fixed_small"
+    assert schedule().clip == 1
+    assert schedule(clip_denoised=False).clip is None
+    with pytest.raises(ConfigError, match="timestep_respacing belongs to the smoothing"):
+        AdmSettings.model_validate({**TINY, "timestep_respacing": "ddim25"})
+
+
 @pytest.mark.parametrize("steps", [1000, 4000])
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
 def test_published_schedules(kind: str, steps: int) -> None:

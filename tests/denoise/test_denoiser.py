@@ -62,6 +62,25 @@ def test_missing_and_broken_files_are_named(folder: Path) -> None:
         Denoiser.load(folder)
 
 
+def test_schedulers_that_are_none_are_refused_from_the_file(folder: Path) -> None:
+    file = folder / "scheduler" / "scheduler_config.json"
+    for config, message in (
+        ({"_class_name": "KarrasVeScheduler", "sigma_max": 100}, "KarrasVeScheduler has no β-schedule"),
+        ({"num_train_timesteps": 1000}, r"scheduler_config\.json' names no scheduler \(_class_name\) and no betas"),
+    ):
+        file.write_text(json.dumps(config))
+        for shapes_only in (False, True):
+            with pytest.raises(ConfigError, match=message):
+                Denoiser.load(folder, shapes_only=shapes_only)
+
+
+def test_a_network_that_is_told_noise_levels_is_refused() -> None:
+    network = tiny_unet()
+    network.register_to_config(time_embedding_type="fourier")
+    with pytest.raises(ConfigError, match=r"is told the noise level and no timestep \(time_embedding_type fourier\)"):
+        Denoiser(network, Schedule.from_config({}))
+
+
 def test_a_hub_id_is_downloaded_without_pickles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 

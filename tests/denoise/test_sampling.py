@@ -36,6 +36,28 @@ def test_ancestral_step_is_that_of_diffusers(variance: str, timestep: int, image
     assert float((ours - theirs).abs().max()) <= (1e-4 if timestep == 1 else 3e-5)
 
 
+@pytest.mark.parametrize(
+    "clip", [{"clip_sample_range": 0.4}, {"clip_sample_range": 3.0}, {"clip_sample": False}], ids=str
+)
+def test_clipping_is_that_of_diffusers(clip: dict[str, object], images: Tensor) -> None:
+    """A network whose x̂₀ leaves [-1, 1] at half of the pixels, ancestral and by DDIM from the clipped x̂₀."""
+    denoiser = Denoiser(tiny_unet(), Schedule.from_config(clip))
+    noisy, noise, t = 2 * seeded(images.shape), seeded(images.shape, 9), 500
+    with torch.no_grad():
+        output = denoiser.network(noisy, torch.full((5,), t)).sample
+        clean, raw = denoiser.predict_clean(noisy, t)
+        theirs = DDPMScheduler(**clip).step(output, t, noisy, generator=torch.Generator().manual_seed(9))  # type: ignore[arg-type]
+        ours = ancestral_step(denoiser.schedule, noisy, clean, raw, t, t - 1, lambda: noise)
+        ddim = DDIMScheduler(**clip)  # type: ignore[arg-type]
+        ddim.set_timesteps(1000)
+        walked = ddim.step(output, t, noisy, use_clipped_model_output=True)
+    assert float((clean - theirs.pred_original_sample).abs().max()) <= 1e-4
+    assert float((ours - theirs.prev_sample).abs().max()) <= 1e-4
+    assert float((ddim_step(denoiser.schedule, noisy, clean, t, t - 1) - walked.prev_sample).abs().max()) <= 1e-4
+    plain = Denoiser(denoiser.network, Schedule.from_config({})).predict_clean(noisy, t)[0]
+    assert float((plain - clean).abs().max()) > 0.1
+
+
 def test_ancestral_step_over_a_gap_against_float64(learned: Denoiser, images: Tensor) -> None:
     """q(x_s | x_t, x0) for s < t, pixel by pixel: product of the two Gaussians of a two-step chain."""
     t, s, noisy, noise = 300, 260, seeded(images[:1].shape), seeded(images[:1].shape, 1)

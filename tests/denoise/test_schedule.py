@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import inspect
+
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoise.scheduler_config import HONOURED, NEUTRAL, SUPPORTED, WALK
 from vitfaith.errors import ConfigError
 
 LINEAR = Schedule.from_config({})
@@ -109,9 +113,76 @@ def test_signal_and_noise_by_hand() -> None:
         ({"variance_type": "other"}, "variance_type 'other' is not supported"),
         ({"beta_schedule": "lineal"}, "did you mean 'linear'"),
         ({"thresholding": True}, "thresholding is not supported"),
+        ({"beta_schedule": "laplace"}, "beta_schedule 'laplace' is not supported"),
+        ({"prediction_type": "flow_prediction"}, "prediction_type 'flow_prediction' is not supported"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas is not supported"),
+        ({"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"}, "timestep_type is not supported"),
+        ({"clip_sample_range": 0}, "clip_sample_range is 0; it must be above 0"),
+        ({"snr_shift_scale": 3.0}, "unknown field 'snr_shift_scale'; remove it if it only chooses how a sampler"),
+        ({"beta_stop": 0.1}, r"unknown field 'beta_stop' \(did you mean 'beta_start'"),
         ({"trained_betas": [0.1, -0.2]}, "numbers in"),
     ],
 )
 def test_unsupported_schedulers(config: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Schedule.from_config(config)
+
+
+OTHERS = [name for name in dir(diffusers) if name.endswith("Scheduler") and name not in SUPPORTED]
+
+
+@pytest.mark.parametrize("kind", [*OTHERS, "ScoreSdeVpScheduler", "MyOwnScheduler"])
+def test_other_schedulers_are_refused_by_name(kind: str) -> None:
+    """Those of noise levels, flows, tokens and consistency models would all be read as 1000 linear betas."""
+    with pytest.raises(
+        ConfigError, match=rf"scheduler: {kind} has no β-schedule that can be read here.*DDPMScheduler, DD"
+    ):
+        Schedule.from_config({"_class_name": kind})
+
+
+def test_the_kinds_that_are_named_in_papers_are_among_the_others() -> None:
+    kinds = (
+        "ScoreSdeVe",
+        "KarrasVe",
+        "FlowMatchEulerDiscrete",
+        "EDMEuler",
+        "EDMDPMSolverMultistep",
+        "CMStochasticIterative",
+    )
+    assert {f"{kind}Scheduler" for kind in kinds} <= set(OTHERS)
+
+
+@pytest.mark.parametrize("kind", list(SUPPORTED))
+def test_every_field_of_a_supported_scheduler_is_honoured_neutral_or_of_the_walk(kind: str) -> None:
+    """What diffusers itself writes is read, with the betas of its own class, and so is a config that leaves out defaults."""
+    theirs = getattr(diffusers, kind)()
+    written = {"_class_name": kind, **theirs.config}
+    fields = set(inspect.signature(type(theirs).__init__).parameters) - {"self", "args", "kwargs"}
+    assert fields <= HONOURED | set(NEUTRAL) | WALK
+    for config in (written, {"_class_name": kind}):
+        ours = Schedule.from_config(config)
+        assert np.allclose(ours.betas, theirs.betas.double().numpy(), rtol=1e-4, atol=2e-7)
+        clips = theirs.config.get("clip_sample", True)
+        assert ours.clip == (theirs.config.get("clip_sample_range", 1.0) if clips else None)
+
+
+@pytest.mark.parametrize("kind", ["HeunDiscreteScheduler", "DPMSolverMultistepScheduler", "PNDMScheduler"])
+def test_a_configuration_of_another_class_keeps_its_betas(kind: str) -> None:
+    fields = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+    theirs = getattr(diffusers, kind)(**fields)
+    ours = Schedule.from_config({"_class_name": kind, **theirs.config})
+    assert ours.prediction == "v_prediction"
+    assert np.allclose(ours.betas, theirs.betas.double().numpy(), rtol=1e-4, atol=2e-7)
+
+
+def test_the_old_name_of_the_prediction_is_honoured() -> None:
+    assert Schedule.from_config({"predict_epsilon": False}).prediction == "sample"
+    assert Schedule.from_config({"predict_epsilon": True}).prediction == "epsilon"
+    assert (
+        Schedule.from_config({"predict_epsilon": False, "prediction_type": "v_prediction"}).prediction == "v_prediction"
+    )
+
+
+def test_what_is_null_has_its_default() -> None:
+    """DPM solvers write ``variance_type: null``."""
+    assert Schedule.from_config({"variance_type": None, "trained_betas": None}).variance == "fixed_small"

@@ -24,6 +24,12 @@ LEVELS: dict[int, tuple[float, ...]] = {
 """Width of each resolution level, relative to num_channels, that the published scripts take for an image size."""
 
 
+WITHOUT_EFFECT = frozenset(
+    {"dropout", "use_checkpoint", "use_fp16", "use_kl", "rescale_learned_sigmas", "timestep_respacing"}
+)
+"""Flags of the training alone, of its memory and of its precision; the network runs in float32."""
+
+
 class AdmSettings(Parameters):
     """Flags that a published checkpoint was trained with; those that do not change the network's output are accepted."""
 
@@ -46,6 +52,20 @@ class AdmSettings(Parameters):
     noise_schedule: Literal["linear", "cosine"] = Field("linear", description="how the noise rises")
     rescale_timesteps: bool = Field(False, description="the network is told t · 1000 / diffusion_steps")
     predict_xstart: bool = Field(False, description="the network predicts the image instead of the noise")
+    sigma_small: bool = Field(False, description="without learn_sigma: the smaller of the two fixed variances")
+    clip_denoised: bool = Field(True, description="predicted images are clipped to [-1, 1] at each step")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_effect(cls, flags: Any) -> Any:
+        """Accept what the scripts print beside, and changes no output here."""
+        if not isinstance(flags, Mapping):
+            return flags
+        if flags.get("timestep_respacing") not in (None, "", str(flags.get("diffusion_steps", 1000))):
+            raise ConfigError(
+                "timestep_respacing belongs to the smoothing: remove it, and set mode: multistep with steps there"
+            )
+        return {key: value for key, value in flags.items() if key not in WITHOUT_EFFECT}
 
     @field_validator("channel_mult", "attention_resolutions", mode="before")
     @classmethod
@@ -95,7 +115,12 @@ class AdmSettings(Parameters):
             "beta_end": scale * 0.02,
             "beta_schedule": "linear" if self.noise_schedule == "linear" else "squaredcos_cap_v2",
             "prediction_type": "sample" if self.predict_xstart else "epsilon",
-            "variance_type": "learned_range" if self.learn_sigma else "fixed_large",
+            "variance_type": "learned_range"
+            if self.learn_sigma
+            else "fixed_small"
+            if self.sigma_small
+            else "fixed_large",
+            "clip_sample": self.clip_denoised,
         }
 
     @property

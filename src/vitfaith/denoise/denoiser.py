@@ -15,6 +15,7 @@ from vitfaith.denoise.adm_settings import adm_settings
 from vitfaith.denoise.folder import load_unet, local_folder
 from vitfaith.denoise.layout import folder_files
 from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoise.scheduler_config import check_is_scheduler
 from vitfaith.errors import ConfigError, InputError
 
 
@@ -59,6 +60,11 @@ class Denoiser:
                 f"'{name}' maps {self.channels} channels to {outputs}; a denoiser gives the same number, or twice with "
                 "a learned variance"
             )
+        if getattr(config, "time_embedding_type", None) == "fourier":
+            raise ConfigError(
+                f"'{name}' is told the noise level and no timestep (time_embedding_type fourier), as for ScoreSdeVe and "
+                "KarrasVe; take a denoiser trained on discrete timesteps"
+            )
         _check_class(config, class_label, name)
         self.learned_variance = outputs == 2 * self.channels
         size = config.sample_size
@@ -99,7 +105,10 @@ class Denoiser:
             schedule, scale, name = Schedule.from_config(flags.scheduler), flags.timestep_scale, str(path)
         else:
             folder = local_folder(path, download=not shapes_only)
-            schedule = Schedule.from_config(read_json_object(folder_files(folder)[2], "denoiser"))
+            file = folder_files(folder)[2]
+            config = read_json_object(file, "denoiser")
+            check_is_scheduler(config, str(file))
+            schedule = Schedule.from_config(config)
             network, scale, name = load_unet(folder, shapes_only=shapes_only), 1.0, str(folder)
         if not shapes_only:
             # diffusers' own .to(dtype) warns about modules to keep in float32 even when there are none
@@ -143,7 +152,7 @@ class Denoiser:
 
         Args:
             noisy: (B, C, H, W) float32, x_t in the [-1, 1] space.
-            clip: clamp the prediction to [-1, 1].
+            clip: clamp the prediction to what the schedule says, [-1, 1] where it does not.
 
         Returns:
             x̂₀ (B, C, H, W) float32, and the raw variance output (same shape) or None.
@@ -167,7 +176,8 @@ class Denoiser:
             clean = signal * noisy - noise * output
         else:
             clean = output
-        return (clean.clamp(-1, 1) if clip else clean), variance
+        limit = self.schedule.clip if clip else None
+        return (clean if limit is None else clean.clamp(-limit, limit)), variance
 
 
 def _check_class(config: Any, class_label: int | None, name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vitfaith.denoise.scheduler_config import read_scheduler
 from vitfaith.errors import ConfigError, did_you_mean
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
@@ -33,29 +34,39 @@ class Schedule:
         prediction: what the network's output means.
         variance: variance of ancestral steps.
         linear: whether the betas rise linearly, which the official timestep formula assumes.
+        clip: bound of |x̂₀| in [-1, 1] space while sampling, None without clipping.
     """
 
     betas: NDArray[np.float64]
     prediction: Prediction = "epsilon"
     variance: Variance = "fixed_small"
     linear: bool = False
+    clip: float | None = 1.0
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Schedule:
-        """Build from the fields of a diffusers ``scheduler_config.json``; raises :class:`ConfigError` for others."""
+        """Build from the fields of a diffusers ``scheduler_config.json``.
+
+        Where the config does not say, x̂₀ is clipped to [-1, 1], as ``DDPMScheduler`` and guided-diffusion do.
+
+        Raises:
+            ConfigError: a scheduler without β-schedule, an unknown field, or a value that cannot be honoured.
+        """
+        config = read_scheduler(config)
         prediction = config.get("prediction_type", "epsilon")
         variance = config.get("variance_type", "fixed_small")
         _check("prediction_type", prediction, Prediction.__args__)  # type: ignore[attr-defined]
         _check("variance_type", variance, Variance.__args__)  # type: ignore[attr-defined]
-        if config.get("thresholding"):
-            raise ConfigError("scheduler: dynamic thresholding is not supported; set thresholding to false")
         betas = _betas(config)
         if config.get("rescale_betas_zero_snr"):
             betas = _zero_terminal_snr(betas)
         if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas <= 1)).all()):
             raise ConfigError("scheduler: the betas must be at least two numbers in (0, 1]")
         linear = bool(np.allclose(np.diff(betas), np.diff(betas).mean(), rtol=1e-3, atol=1e-9))
-        return cls(betas, prediction, variance, linear)
+        clip = float(config.get("clip_sample_range", 1.0)) if config.get("clip_sample", True) else None
+        if clip is not None and not clip > 0:
+            raise ConfigError(f"scheduler: clip_sample_range is {clip:g}; it must be above 0")
+        return cls(betas, prediction, variance, linear, clip)
 
     @property
     def length(self) -> int:
