@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from vitfaith.figures.data import FigureData
-from vitfaith.statistics import metric_agreement, paired_comparisons
+from vitfaith.statistics import metric_agreement, paired_comparisons, summarise_compared
 
 MODELS = ("vit_patch4", "vit_patch2")
 ATTACKS = ("clean", "pgd", "fgsm")
@@ -35,15 +35,6 @@ def condition_effect(model: str, attack: str, smoothing: str) -> float:
 
 def cells() -> list[tuple[str, str, str, str]]:
     return list(itertools.product(MODELS, ATTACKS, SMOOTHINGS, METHODS))
-
-
-def summarise(frame: pd.DataFrame, by: list[str], column: str = "value") -> pd.DataFrame:
-    """Mean and normal interval, with the columns of the schema."""
-    grouped = frame.groupby(by, sort=True)[column]
-    table = grouped.agg(n="count", mean="mean", sd="std", rows="size").reset_index()
-    half = 1.96 * table.sd / np.sqrt(table.n)
-    table["flagged"] = table.rows - table.n
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half, confidence=0.95).drop(columns="rows")
 
 
 def make_scores() -> pd.DataFrame:
@@ -149,6 +140,10 @@ def make_curves() -> pd.DataFrame:
                             "sd": half,
                             "confidence": 0.95,
                             "quantity": quantity,
+                            "compared": True,
+                            "asked": IMAGES,
+                            "n_own": IMAGES,
+                            "mean_own": value,
                         }
                     )
                 )
@@ -304,6 +299,8 @@ def make_pairs(count: int = 10) -> pd.DataFrame:
                     "broken": broken,
                     "contribution": gap * (1 - 2 * broken),
                     "n": IMAGES,
+                    "compared": True,
+                    "asked": IMAGES,
                 }
             )
         )
@@ -370,7 +367,7 @@ def make_data() -> FigureData:
     scores, stability = make_scores(), make_stability()
     both = pd.concat([scores.assign(reference=""), stability], ignore_index=True)
     return FigureData(
-        summary=summarise(both, [*KEYS, "reference", "metric", "variant"]),
+        summary=summarise_compared(both, [*KEYS, "reference", "metric", "variant"], method="t"),
         scores=scores,
         curves=make_curves(),
         stability=stability,

@@ -133,6 +133,7 @@ def test_summary_of_certificates_by_hand() -> None:
             joint.assign(**shared, method="a", certificate="joint"),
         ]
     )
+    rows = rows.assign(image_id=[f"i{i}" for i in rows.index])
     first, second = (certified_summary(rows).set_index("certificate").loc[c] for c in ("grouped", "joint"))
     assert (first.n, first.flagged, first.certified, first["median"], first.largest) == (3, 1, 0.5, 0.2, 0.4)
     assert first["mean"] == pytest.approx(0.2)

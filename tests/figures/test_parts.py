@@ -50,7 +50,7 @@ def test_unknown_values_name_what_there_is(data: FigureData) -> None:
 
 def test_variants() -> None:
     frame = pd.DataFrame({"variant": ["k=5", "k=20"]})
-    with pytest.raises(ConfigError, match=r"several variants \('k=20', 'k=5'\); set the parameter variant"):
+    with pytest.raises(ConfigError, match=r"several variants \('k=5', 'k=20'\); set the parameter variant"):
         pick_variant(frame, "summary", None)
     assert pick_variant(frame, "summary", None, preferred="k=5") == "k=5"
     assert pick_variant(frame[:1], "summary", None) == "k=5"
@@ -191,7 +191,7 @@ def test_width_follows_the_column(small: FigureData, tmp_path: Path) -> None:
 
 def test_caption_counts_flagged_values(data: FigureData) -> None:
     text = caption("saco_leaderboard", data, FIGURES["saco_leaderboard"].parameters())
-    assert "n = 61 to 64 images a mean, 95 % confidence intervals." in text
+    assert "n = 61 images a mean, the same images for all methods of a panel, 95 % confidence intervals." in text
     assert "6 of 768 values (0.8 %) are flagged" in text
     assert "``attention_gradcam``" in text
     clean = data.summary.assign(flagged=0, n=64)

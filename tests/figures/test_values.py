@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
+from statsmodels.stats.multitest import multipletests
 
 import vitfaith.figures.all
 import vitfaith.score.metrics
@@ -45,7 +46,8 @@ def pick(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
 @pytest.mark.parametrize("model", MODELS)
 def test_leaderboard_is_sorted_and_marks_random(model: str, data: FigureData) -> None:
     axes = next(a for title, a in panels("saco_leaderboard", data).items() if title.startswith(model))
-    means = pick(data.scores, metric="saco", variant="k=10", model=model, **CLEAN).groupby("method").value.mean()
+    scores = pick(data.scores, metric="saco", variant="k=10", model=model, **CLEAN)
+    means = scores.pivot(index="image_id", columns="method", values="value").dropna().mean()
     expected = means.sort_values(ascending=False)
     drawn = sorted((c.lines[0].get_ydata()[0], c.lines[0].get_xdata()[0]) for c in bars(axes))
     np.testing.assert_allclose([x for _, x in drawn], expected, rtol=1e-12)
@@ -57,7 +59,7 @@ def test_leaderboard_is_sorted_and_marks_random(model: str, data: FigureData) ->
         (band.low, band.high)
     )
     assert any(line.get_xdata()[0] == 0 and line.get_ydata()[1] == 1 for line in axes.lines)
-    assert "n = 61–64" in axes.get_title(loc="left")
+    assert "n = 61)" in axes.get_title(loc="left")
 
 
 def test_lower_is_better_turns_the_leaderboard_round(data: FigureData) -> None:
@@ -75,10 +77,11 @@ def test_method_without_a_value_is_kept_at_the_bottom(data: FigureData) -> None:
     summary = data.summary.copy()
     empty = (summary.method == "rollout") & (summary.metric == "saco")
     summary.loc[empty, ["mean", "low", "high"]] = np.nan
-    summary.loc[empty, "n"] = 0
+    summary.loc[empty, ["n", "n_own"]] = 0
+    summary.loc[empty, "compared"] = False
     axes = next(iter(panels("saco_leaderboard", dataclasses.replace(data, summary=summary)).values()))
     assert axes.get_yticklabels()[-1].get_text() == "Rollout"
-    assert "no value" in [t.get_text() for t in axes.texts]
+    assert "0 of 64" in [t.get_text() for t in axes.texts]
 
 
 def test_conditions_have_their_panel_and_colour(data: FigureData) -> None:
@@ -267,7 +270,8 @@ def test_beats_random_signs_and_stars(data: FigureData) -> None:
             index="image_id", columns="method", values="value"
         )
         gain = sign * (scores[method] - scores["random"]).mean()
-        p = pick(data.statistics, model="vit_patch4", metric=metric, method=method, opponent="random").p_adjusted.item()
+        against = pick(data.statistics, model="vit_patch4", metric=metric, opponent="random")
+        p = dict(zip(against.method, multipletests(against.p, method="holm")[1], strict=True))[method]
         expected = f"{gain:+#.2g}".rstrip(".").replace("-", "−") + "\n" + (stars(p) or "n.s.")
         assert texts[metrics.index(shown) + 0.5, methods.index(name) + 0.5] == expected
     assert [stars(p) for p in (0.0009, 0.001, 0.01, 0.049, 0.05, float("nan"))] == ["***", "**", "*", "*", "", ""]

@@ -20,7 +20,7 @@ from vitfaith.page.stage import run_page
 SPEC: dict[str, Any] = {
     "experiment": "toy </script><b>",
     "seed": 3,
-    "statistics": {"confidence": 0.9, "resamples": 100},
+    "statistics": {"confidence": 0.9, "resamples": 100, "coverage": 0.9},
     "directions": {"saco": "higher", "deletion_auc": "lower"},
     "style": {},
 }
@@ -39,7 +39,8 @@ def write_tables(folder: Path) -> None:
             for metric, number in (("saco", value), ("deletion_auc", 0.1 + mean)):
                 row = {"metric": metric, "variant": "k=10" if metric == "saco" else "", "reference": ""}
                 bounds = {"mean": number, "low": number - 0.1, "high": number + 0.1, "n": 8, "flagged": 1}
-                summary.append(keys | row | bounds)
+                own = {"compared": True, "asked": 9, "n_own": 8, "mean_own": number}
+                summary.append(keys | row | bounds | own)
             for step in range(5):
                 line = {"curve": "morf", "variant": "steps=4", "step": step, "fraction": step / 4}
                 probability = 0.9 - mean * step / 4
@@ -48,6 +49,7 @@ def write_tables(folder: Path) -> None:
                     "low": probability - 0.1,
                     "high": np.nan,
                     "n": 8,
+                    "compared": True,
                     "quantity": "probability",
                 }
                 curves.append(keys | line | shown)

@@ -176,11 +176,11 @@ def agreement_scores() -> pd.DataFrame:
 def test_agreement_equals_explicit_loops() -> None:
     scores = agreement_scores()
     scores.loc[(scores.metric == "c") & (scores.method == "m0") & (scores.image_id == "i0"), "value"] = math.nan
-    result = metric_agreement(scores, {"b": "lower"}).set_index(["metric", "other", "level"])
+    result = metric_agreement(scores, {"b": "lower"}, coverage=0.8).set_index(["metric", "other", "level"])
     wide = scores.pivot(index=["method", "image_id"], columns="metric", values="value")
     wide["b"] *= -1
     for x, y in [("a", "b"), ("a", "c"), ("b", "c")]:
-        kept = wide[[x, y]].dropna()
+        kept = wide[[x, y]].unstack("method").dropna().stack("method", future_stack=True)  # the images of all methods
         means = kept.groupby("method").mean()
         assert result.loc[(x, y, "methods"), "kendall"] == pytest.approx(stats.kendalltau(means[x], means[y]).statistic)
         assert result.loc[(x, y, "methods"), "spearman"] == pytest.approx(stats.spearmanr(means[x], means[y]).statistic)

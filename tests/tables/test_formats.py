@@ -26,7 +26,9 @@ def summary() -> pd.DataFrame:
         ("transformer_mm", "deletion_auc", "", 64, 0, 0.45, 0.4, 0.5),
     ]
     columns = ["method", "metric", "variant", "n", "flagged", "mean", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).assign(confidence=0.95)
+    frame = pd.DataFrame(rows, columns=columns).assign(confidence=0.95)
+    own = {f"{name}_own": frame[name] for name in ("n", "mean", "low", "high")}
+    return frame.assign(compared=True, asked=64, **own)
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def statistics() -> pd.DataFrame:
         ("rollout", "random", "deletion_auc", "", 0.3),
         ("random", "rollout", "deletion_auc", "", 0.0001),
     ]
-    return pd.DataFrame(rows, columns=["method", "opponent", "metric", "variant", "p_adjusted"])
+    return pd.DataFrame(rows, columns=["method", "opponent", "metric", "variant", "p"])
 
 
 def test_markdown(summary: pd.DataFrame, statistics: pd.DataFrame) -> None:
@@ -52,9 +54,10 @@ def test_markdown(summary: pd.DataFrame, statistics: pd.DataFrame) -> None:
         "| Transformer-MM | 0.45 [0.40, 0.50], n=64 | **0.46**\\*\\*\\* [0.41, 0.50], n=61 |\n"
         "| Random | 0.55 [0.50, 0.60], n=64 | 0.00 [−0.05, 0.05], n=64 |\n"
         "\n"
-        "n = 61 to 64 images a mean; 95 % confidence intervals in brackets; best mean in bold. 3 values are flagged "
-        "(constant map, NaN or undefined score) and in no mean. Paired test against Random, Holm-adjusted: \\* p \\< 0.05, "
-        "\\*\\* p \\< 0.01, \\*\\*\\* p \\< 0.001.\n"
+        "n = 61 to 64 images a mean, the same for all methods compared in a column; 95 % confidence intervals in brackets; "
+        "best mean in bold. 3 values are flagged (constant map, NaN or undefined score) and in no mean. Wilcoxon signed-rank "
+        "test against Random, Holm over the 1 to 2 tests against it in a column: \\* p \\< 0.05, \\*\\* p \\< 0.01, "
+        "\\*\\*\\* p \\< 0.001.\n"
     )
 
 
@@ -72,7 +75,9 @@ def test_latex(summary: pd.DataFrame, statistics: pd.DataFrame) -> None:
         "Random & 0.55 [0.50, 0.60] (64) & 0.00 [$-$0.05, 0.05] (64) \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}\n"
-        "\\caption{Clean, 100 \\% of images. Number of images in parentheses.}\n"
+        "\\caption{Clean, 100 \\% of images. Number of images in parentheses. Wilcoxon signed-rank test against Random, "
+        "Holm over the 1 to 2 tests against it in a column: * p \\textless{} 0.05, ** p \\textless{} 0.01, *** p "
+        "\\textless{} 0.001.}\n"
         "\\label{tab:clean}\n"
         "\\end{table}\n"
     )
@@ -94,11 +99,13 @@ def test_ties_are_all_best_and_missing_values_none(summary: pd.DataFrame) -> Non
     saco = summary[summary.metric == "saco"].copy()
     saco["mean"] = [0.5, np.nan, 0.5]
     saco.loc[saco.method == "rollout", ["low", "high", "n"]] = [np.nan, np.nan, 0]
+    saco[["mean_own", "low_own", "high_own", "n_own"]] = saco[["mean", "low", "high", "n"]]
+    saco["compared"] = saco.n > 0
     board = leaderboard(saco, DIRECTIONS)
     assert board.methods == ("random", "transformer_mm", "rollout")
     assert [board.cells[i, 0].best for i in range(3)] == [True, True, False]
-    assert "| Rollout | – [–, –], n=0 |" in to_markdown(board)
-    assert "Rollout & -- [--, --] (0)" in to_latex(board)
+    assert "| Rollout | –† [–, –], n=0 |" in to_markdown(board)
+    assert "Rollout & --$^{\\dagger}$ [--, --] (0)" in to_latex(board)
     nothing = leaderboard(saco.assign(mean=np.nan), DIRECTIONS)
     assert not any(cell.best for cell in nothing.cells.values())
 

@@ -20,6 +20,9 @@ class Format(StrEnum):
 
 
 Confidence = Annotated[float, typer.Option(help="level of the bootstrap intervals over images")]
+Coverage = Annotated[
+    float, typer.Option(min=0, max=1, help="share of the images that a method needs to be compared with the others")
+]
 Resamples = Annotated[int, typer.Option(help="bootstrap resamples")]
 
 
@@ -31,6 +34,7 @@ def table(
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="how to write it")] = Format.markdown,
     baseline: Annotated[str, typer.Option(help="method that the stars of significance refer to")] = "random",
+    coverage: Coverage = 0.9,
     confidence: Confidence = 0.95,
     resamples: Resamples = 2000,
 ) -> None:
@@ -45,7 +49,7 @@ def table(
                 f"'{pair}': write COLUMN=VALUE with dataset, model, attack, smoothing, method, metric or variant"
             )
         chosen[column] = value
-    statistics = {"confidence": confidence, "resamples": resamples, "seed": 0}
+    statistics = {"confidence": confidence, "resamples": resamples, "seed": 0, "coverage": coverage}
     typer.echo(results_table(results, chosen, form.value, baseline=baseline, statistics=statistics), nl=False)
 
 
@@ -54,6 +58,7 @@ def diff(
     run_a: Annotated[Path, typer.Argument(help="folder with the results of one run")],
     run_b: Annotated[Path, typer.Argument(help="folder with the results of another")],
     tolerance: Annotated[float, typer.Option(help="shift of an image's score that is no move")] = 0.0,
+    coverage: Coverage = 0.9,
     confidence: Confidence = 0.95,
     resamples: Resamples = 2000,
 ) -> None:
@@ -61,7 +66,9 @@ def diff(
     from vitfaith.compare.runs import compare_runs
     from vitfaith.compare.show import difference_text
 
-    found = compare_runs(run_a, run_b, tolerance=tolerance, confidence=confidence, resamples=resamples)
+    found = compare_runs(
+        run_a, run_b, tolerance=tolerance, coverage=coverage, confidence=confidence, resamples=resamples
+    )
     typer.echo(difference_text(found), nl=False)
 
 
@@ -70,12 +77,13 @@ def published(
     results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
     paper: Annotated[str, typer.Option(help="name of a file in the folder of values: saco, fvit …")] = "saco",
     values: Annotated[Path, typer.Option(help="folder with published values")] = Path("resources/published"),
+    coverage: Coverage = 0.9,
     confidence: Confidence = 0.95,
     resamples: Resamples = 2000,
 ) -> None:
     """Print a paper's published values beside those of a run, with how far each is confirmed."""
     from vitfaith.compare.published import beside, published_text, read_published
 
-    statistics = {"confidence": confidence, "resamples": resamples, "seed": 0}
+    statistics = {"confidence": confidence, "resamples": resamples, "seed": 0, "coverage": coverage}
     found = beside(read_published(values / f"{paper}.csv"), results, statistics)
     typer.echo(published_text(found), nl=False)

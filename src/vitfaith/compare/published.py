@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 
 from vitfaith.compare.folder import KEYS, read_scores, traits
 from vitfaith.errors import ArtifactError
-from vitfaith.statistics import summarise
+from vitfaith.statistics import small_sample_note, summarise_compared
 from vitfaith.tables.pooled import pooled_summary
 
 COLUMNS = ("table", *KEYS, "value", "status", "source")
@@ -57,6 +57,9 @@ def read_published(path: Path) -> pd.DataFrame:
 def beside(published: pd.DataFrame, results: Path, statistics: Mapping[str, Any]) -> pd.DataFrame:
     """``published`` with columns ours, low, high, n: the same mean in a folder of results, NaN and 0 where it has none.
 
+    Means are over the images that all compared methods of the run have; a method that has too few of them (``compared`` is
+    false) has the mean over its own images, and is in no order of methods.
+
     Where a row names no model (or dataset), scores are averaged over the run's models (datasets) first, image by image,
     and over images then.
 
@@ -82,15 +85,18 @@ def beside(published: pd.DataFrame, results: Path, statistics: Mapping[str, Any]
 
 
 def _summary(scores: pd.DataFrame, how: Mapping[str, str], statistics: Mapping[str, Any]) -> pd.DataFrame:
-    kept = [*KEYS, "mean", "low", "high", "n"]
+    kept = [*KEYS, "mean", "low", "high", "n", "compared", "asked"]
     each = ["image_id", *KEYS]
     # a value is missing where one of the models has none, as a mean over fewer models is another quantity
     values = scores.groupby(each, sort=False)["value"].agg(lambda v: v.mean(skipna=False)).reset_index()
     pooled = values["metric"].isin(list(how))
-    parts = [summarise(values[~pooled], by=list(KEYS), **statistics)] if not pooled.all() else []
+    parts = [summarise_compared(values[~pooled], by=list(KEYS), **statistics)] if not pooled.all() else []
     if pooled.any():
         parts.append(pooled_summary(values[pooled], how, **statistics))
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=kept)
+    for name in ("n", "mean", "low", "high"):
+        # a method that is not compared still has a value to stand beside the published one
+        frame[name] = frame[name].where(frame["compared"].astype(bool), frame[f"{name}_own"])
     return frame[kept].rename(columns={"mean": "ours"})
 
 
@@ -107,6 +113,16 @@ def published_text(found: pd.DataFrame) -> str:
     lines.append(
         "Status: " + "; ".join(f"{s}, {STATUSES[s]}" for s in used) + ". Intervals are of our mean over images."
     )
+    apart = found[(found["n"] > 0) & ~found["compared"].eq(True)]
+    if len(apart):
+        names = ", ".join(
+            dict.fromkeys(
+                f"{m} ({int(n)} of {int(a)} images)"
+                for m, n, a in zip(apart["method"], apart["n"], apart["asked"], strict=True)
+            )
+        )
+        lines.append(f"In no order of methods, for lack of images: {names}.")
+    lines += filter(None, [small_sample_note(int(found["n"][found["n"] > 0].min()) if (found["n"] > 0).any() else 0)])
     absent = int((found["n"] == 0).sum())
     if absent:
         lines.append(f"{absent} of {len(found)} published values have no counterpart in these results.")
@@ -124,7 +140,7 @@ def _orders(rows: pd.DataFrame) -> list[str]:
     """A line for each column of three methods or more that both have."""
     found = []
     place = ["dataset", "model", "attack", "smoothing", "metric", "variant"]
-    for key, group in rows[rows["n"] > 0].groupby(place, sort=False):
+    for key, group in rows[(rows["n"] > 0) & rows["compared"].eq(True)].groupby(place, sort=False):
         if len(group) >= _FEWEST:
             tau = kendalltau(group["ours"], group["value"]).statistic
             name = " ".join(filter(None, map(str, key[4:])))

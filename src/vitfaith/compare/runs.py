@@ -11,6 +11,7 @@ import pandas as pd
 
 from vitfaith.compare.folder import KEYS, read_scores, settings_of
 from vitfaith.errors import ArtifactError
+from vitfaith.statistics import COVERAGE
 from vitfaith.statistics.paired import holm, paired_tests
 
 
@@ -20,8 +21,10 @@ class Difference:
 
     Attributes:
         scores: one row for each condition, method and metric in both runs: n (images in both), a, b (means over these),
-            difference (b − a), low, high, p_adjusted (Wilcoxon signed-rank, Holm over all rows), moved (whether any
-            image's score is another).
+            difference (b − a), low, high, p_adjusted (Wilcoxon signed-rank, Holm over all compared rows), moved (whether
+            any image's score is another), asked (images with a value in either run) and compared (whether n is at least
+            the share ``coverage`` of these; p_adjusted is NaN where it is not).
+        coverage: that share.
         settings: (stage, setting, values in A, values in B) where they differ.
         only_a, only_b: conditions, methods and metrics that the other run has not.
     """
@@ -30,15 +33,24 @@ class Difference:
     settings: list[tuple[str, str, str, str]]
     only_a: list[tuple[str, ...]]
     only_b: list[tuple[str, ...]]
+    coverage: float = COVERAGE
 
 
 def compare_runs(
-    first: Path, second: Path, *, tolerance: float = 0.0, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    first: Path,
+    second: Path,
+    *,
+    tolerance: float = 0.0,
+    coverage: float = COVERAGE,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> Difference:
     """Compare the scores of two results folders image by image.
 
     Args:
         tolerance: differences of an image's score up to this are no move (other hardware rounds otherwise).
+        coverage: see :func:`~vitfaith.statistics.common.common_images`; the two runs are what is compared.
         confidence, resamples, seed: of the bootstrap intervals of the mean difference.
 
     Raises:
@@ -58,31 +70,35 @@ def compare_runs(
         for key in shared
     ]
     scores = pd.DataFrame(rows)
-    scores["p_adjusted"] = holm(scores.pop("p"))
+    scores["compared"] = scores["n"] >= coverage * scores["asked"]
+    scores["p_adjusted"] = holm(scores.pop("p").where(scores["compared"]))
     return Difference(
         scores,
         _changed(settings_of(first), settings_of(second)),
         [key for key in groups["a"] if key not in groups["b"]],
         [key for key in groups["b"] if key not in groups["a"]],
+        coverage,
     )
 
 
 def _row(a: pd.DataFrame, b: pd.DataFrame, tolerance: float, **statistics: Any) -> dict[str, Any]:
     both = pd.concat(
-        {"b": b.set_index("image_id")["value"], "a": a.set_index("image_id")["value"]}, axis=1, join="inner"
-    )
+        {"b": b.set_index("image_id")["value"], "a": a.set_index("image_id")["value"]}, axis=1, join="outer"
+    ).sort_index()
     test = paired_tests(both.T, **statistics).iloc[0]
     finite = both.dropna()
+    shared = both.index.isin(a["image_id"]) & both.index.isin(b["image_id"])
     same = np.isclose(both["a"], both["b"], rtol=0, atol=tolerance, equal_nan=True)
     return {
         "n": int(test["n"]),
+        "asked": int(both.notna().any(axis=1).sum()),
         "a": float(finite["a"].mean()),
         "b": float(finite["b"].mean()),
         "difference": float(test["difference"]),
         "low": float(test["low"]),
         "high": float(test["high"]),
         "p": float(test["p"]),
-        "moved": not bool(same.all()),
+        "moved": not bool(same[shared].all()),
     }
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 
 from vitfaith.compare.folder import KEYS, read_scores, traits
 from vitfaith.compare.runs import Difference
-from vitfaith.statistics import paired_comparisons, summarise
+from vitfaith.statistics import COVERAGE, paired_comparisons, small_sample_note, summarise_compared
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import mark_of
-from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.collect import CONDITION, sort_rows
 from vitfaith.tables.pooled import pooled_summary
 
 Format = Literal["markdown", "latex", "csv"]
@@ -27,21 +27,21 @@ def results_table(
     Args:
         chosen: column of the scores → the one value to keep.
         baseline: method that the stars refer to.
-        statistics: confidence, resamples and seed.
+        statistics: confidence, resamples, seed and coverage.
     """
     scores = read_scores(results, chosen)
     known = traits(results)
     how = {metric: trait["pooled"] for metric, trait in known.items() if trait.get("pooled")}
     pooled = scores["metric"].isin(list(how))
     single = scores[~pooled].assign(reference="")
-    found = [summarise(single, by=[*KEYS, "reference"], **statistics)] if len(single) else []
+    found = [summarise_compared(single, by=[*KEYS, "reference"], **statistics)] if len(single) else []
     found += [pooled_summary(scores[pooled], how, **statistics)] if pooled.any() else []
-    summary = pd.concat(found, ignore_index=True)
+    summary = sort_rows(pd.concat(found, ignore_index=True), KEYS)
     if form == "csv":
         return summary.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     better = {metric: trait["direction"] for metric, trait in known.items()}
     tests = paired_comparisons(single, by=[*CONDITION, "metric", "variant"], **statistics)
-    return boards_text(summary, tests, better, form, baseline)
+    return boards_text(summary, tests, better, form, baseline, statistics.get("coverage", COVERAGE))
 
 
 def difference_text(found: Difference) -> str:
@@ -59,11 +59,19 @@ def difference_text(found: Difference) -> str:
     lines.append(f"{len(moved)} of {len(found.scores)} means moved.")
     if len(moved):
         order = moved["difference"].abs().sort_values(ascending=False, kind="stable", na_position="last").index
+        ordered = moved.loc[order]
+        above, below = ordered[ordered["compared"]], ordered[~ordered["compared"]]
         lines += ["", "| condition | method | metric | A | B | B − A | n |", "|---|---|---|---|---|---|---|"]
-        lines += [_line(row) for _, row in moved.loc[order].iterrows()]
+        lines += [_line(row) for _, row in above.iterrows()]
+        if len(below):
+            lines.append(f"| *fewer than {100 * found.coverage:g} % of the images in both runs: no test* | | | | | | |")
+            lines += [_line(row) for _, row in below.iterrows()]
+        family = int(found.scores["p_adjusted"].notna().sum())
         lines += [
             "",
-            "Intervals are of the mean difference over images; stars: Wilcoxon signed-rank test, Holm over all rows.",
+            "Means and intervals of the mean difference are over the images with a value in both runs; stars: Wilcoxon "
+            f"signed-rank test, Holm over the {family} means that both runs have.",
+            *filter(None, [small_sample_note(int(moved["n"].min()))]),
         ]
     return "\n".join([*lines, ""])
 
@@ -73,4 +81,8 @@ def _line(row: pd.Series) -> str:
     metric = f"{row['metric']} {row['variant']}".strip()
     mark = mark_of(float(row["p_adjusted"])).replace("*", r"\*")
     shift = f"{row['difference']:+.4g}{mark} [{row['low']:+.4g}, {row['high']:+.4g}]"
-    return f"| {condition} | {row['method']} | {metric} | {row['a']:.4g} | {row['b']:.4g} | {shift} | {row['n']} |"
+    return f"| {condition} | {row['method']} | {metric} | {row['a']:.4g} | {row['b']:.4g} | {shift} | {_count(row)} |"
+
+
+def _count(row: pd.Series) -> str:
+    return str(row["n"]) if row["n"] == row["asked"] else f"{row['n']} of {row['asked']}"

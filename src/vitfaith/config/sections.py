@@ -86,6 +86,13 @@ class StatisticsSection(Section):
 
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the bootstrap intervals over images")
     resamples: int = Field(2000, ge=100, description="bootstrap resamples")
+    coverage: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="methods are compared on the images that all of them have a value for; a method with less than this "
+        "share of the images is in no comparison and stands below a line",
+    )
 
 
 class ComputeSection(Section):

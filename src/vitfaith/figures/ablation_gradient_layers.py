@@ -97,6 +97,8 @@ def ablation_gradient_layers(data: FigureData, parameters: Ablation, style: Styl
             look = Look(colour=colour, marker=MARKERS[i], line="solid" if i else (0, (4, 1.5)))
             points(panel, line, at + (0.03 if i else -0.03), look, vertical=True, line=True, label=layers)
             for x, (_, row) in zip(at, line.iterrows(), strict=True):
+                if not row["compared"]:
+                    continue
                 side = 1 if x else -1
                 others = part[(part["gradient"] == row["gradient"]) & (part["layers"] != layers)]["mean"]
                 upper = bool((row["mean"] > others).all())

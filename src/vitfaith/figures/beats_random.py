@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KEYS = (*CONDITION, "reference", "metric", "variant", "method", "opponent")
-COLUMNS = (*KEYS, "n", "difference", "low", "high", "p_adjusted")
+COLUMNS = (*KEYS, "n", "difference", "low", "high", "p")
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """Level of the adjusted p-value → mark."""
@@ -49,8 +49,13 @@ class BeatsRandom(MethodsOfOneCondition):
 
 
 def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
-    """One row per (dataset, model, metric, method) with ``gain``: the mean paired difference, positive if better."""
+    """One row per (dataset, model, metric, method) with ``gain``: the mean paired difference, positive if better.
+
+    ``p_adjusted`` is by Holm over the tests against the opponent in one panel and metric that are shown.
+    """
     import pandas as pd
+
+    from vitfaith.statistics import against
 
     frame = data.table("statistics", COLUMNS)
     frame = select(
@@ -73,7 +78,8 @@ def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
             asked = "k=10" if "k=10" in variants else variants[0]
         part = select(part, "statistics", variant=asked)
         sign = 1.0 if direction == "higher" else -1.0
-        parts.append(part.assign(gain=sign * part["difference"]))
+        part = against(part, parameters.opponent, [*CONDITION, "metric"])
+        parts.append(part.assign(gain=sign * part["difference"], compared=part["n"] > 0))
     if not parts:
         raise ConfigError("metrics: none of those in table 'statistics' has a better direction; set directions")
     return tidy(pd.concat(parts, ignore_index=True), "statistics", KEYS)
@@ -87,8 +93,8 @@ def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
     caption=(
         "Mean difference between a method and ``{opponent}`` on the same images, in units of the metric, turned so "
         "that positive is better; colours are relative to the largest difference of the metric in a panel. Stars: "
-        "Wilcoxon signed-rank test, p-values adjusted by Holm over all pairs of methods (\\* p < 0.05, \\*\\* p < "
-        "0.01, \\*\\*\\* p < 0.001). Without a star a method is not shown to differ."
+        "Wilcoxon signed-rank test, p-values adjusted by Holm over the tests against ``{opponent}`` that a column of a panel "
+        "shows (\\* p < 0.05, \\*\\* p < 0.01, \\*\\*\\* p < 0.001). Without a star a method is not shown to differ."
     ),
     category="metrics",
     parameters=BeatsRandom,
@@ -112,7 +118,8 @@ def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Fig
             i, j = methods.index(method), metrics.index(metric)
             grid[i, j] = row["gain"] / largest[metric] if largest[metric] > 0 else 0.0
             shown = f"{row['gain']:+#.2g}".rstrip(".").replace("-", "−") if np.isfinite(row["gain"]) else "–"
-            texts[i, j] = f"{shown}\n{stars(row['p_adjusted']) or 'n.s.'}"
+            verdict = stars(row["p_adjusted"]) or "n.s."
+            texts[i, j] = f"{shown}\n{verdict}" if row["compared"] else shown
         heat_panel(
             panel,
             grid,

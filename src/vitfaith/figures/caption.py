@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vitfaith.figures.names import order_conditions
 from vitfaith.figures.registry import FIGURES
 from vitfaith.registry import Parameters
+from vitfaith.statistics.small import small_sample_note
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,7 +25,7 @@ def flagged_text(rows: DataFrame) -> str:
     total = int(flagged.sum())
     if total == 0:
         return "No value is missing."
-    asked = total + int(rows["n"].sum())
+    asked = total + int(rows["n_own" if "n_own" in rows else "n"].sum())
     worst = rows.iloc[int(flagged.to_numpy().argmax())]
     where = (
         f", most of them ({int(worst['flagged'])} in one mean) for ``{worst['method']}``" if "method" in rows else ""
@@ -37,11 +38,33 @@ def flagged_text(rows: DataFrame) -> str:
 
 def count_sentence(rows: DataFrame) -> str:
     """Sentence on the number of images and the level of the intervals, from the columns n and confidence."""
-    low, high = int(rows["n"].min()), int(rows["n"].max())
+    counted = rows["n"][rows["n"] > 0] if (rows["n"] > 0).any() else rows["n"]
+    low, high = int(counted.min()), int(counted.max())
     images = f"n = {low} images" if low == high else f"n = {low} to {high} images"
     levels = sorted({float(c) for c in rows["confidence"].dropna()}) if "confidence" in rows else []
     interval = f", {' and '.join(f'{100 * level:g} %' for level in levels)} confidence intervals" if levels else ""
-    return f"{images} a mean{interval}."
+    same = ", the same images for all methods of a panel" if "compared" in rows else ""
+    return " ".join(filter(None, [f"{images} a mean{same}{interval}.", small_sample_note(low)]))
+
+
+def left_out_text(rows: DataFrame) -> str:
+    """Sentence on the methods that are not compared because they have too few of the images; empty where all are."""
+    found: dict[str, list[str]] = {}
+    if "compared" in rows:
+        for _, row in rows[~rows["compared"].astype(bool)].iterrows():
+            count = f"{int(row['n_own'])} of {int(row['asked'])}" if "n_own" in row else ""
+            found.setdefault(str(row["method"]), []).append(count)
+    elif "left_out" in rows:
+        found = {name: [] for text in rows["left_out"].unique() for name in str(text).split(", ") if name}
+    if not found:
+        return ""
+    several = [f"``{m}``" + (f" ({_counts(counts)})" if any(counts) else "") for m, counts in found.items()]
+    return f"Not compared, for lack of images (``statistics.coverage``): {', '.join(several)}."
+
+
+def _counts(counts: list[str]) -> str:
+    distinct = list(dict.fromkeys(counts))
+    return f"{distinct[0]} images" if len(distinct) == 1 else f"in {len(counts)} places, e.g. {distinct[0]} images"
 
 
 def conditions_text(rows: DataFrame) -> str:
@@ -92,6 +115,7 @@ def caption(
         sentences.append(count_sentence(rows))
     if {"n", "flagged"} <= set(rows.columns):
         sentences.append(flagged_text(rows))
+    sentences.append(left_out_text(rows))
     if seed is not None:
         sentences.append(f"Seed {seed}.")
     return f"**{entry.traits['title']}.** " + " ".join(s for s in sentences if s)

@@ -83,7 +83,9 @@ def cost_faithfulness(data: FigureData, parameters: Cost, style: Style) -> Figur
     )
     for panel, (title, part) in zip(axes.flat, panels, strict=False):
         for method in methods:
-            line = part[part["method"] == method]
+            line = part[(part["method"] == method) & part["compared"].astype(bool)]
+            if line.empty:
+                continue
             shift = 1.03 ** (
                 methods.index(method) - (len(methods) - 1) / 2
             )  # families share one cost: set their methods apart

@@ -25,6 +25,12 @@ class CriticalDifference(Leaderboard):
     """Which metric, condition and level."""
 
     alpha: float = Field(0.05, gt=0, lt=0.5, description="family-wise error of Nemenyi's test")
+    coverage: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of the images that a method needs to be ranked; without it statistics.coverage",
+    )
 
 
 def chosen(data: FigureData, parameters: CriticalDifference) -> DataFrame:
@@ -41,21 +47,24 @@ def chosen(data: FigureData, parameters: CriticalDifference) -> DataFrame:
 
 def ranking(part: DataFrame, parameters: CriticalDifference) -> MeanRanks:
     """Mean ranks of the methods of one panel."""
-    from vitfaith.statistics import friedman_nemenyi
+    from vitfaith.statistics import COVERAGE, friedman_nemenyi
 
     table = part.pivot(index="method", columns="image_id", values="value").sort_index().sort_index(axis=1)
     lower = direction_of(parameters.metric, parameters.directions) == "lower"
-    return friedman_nemenyi(table, direction="lower" if lower else "higher", alpha=parameters.alpha)
+    share = COVERAGE if parameters.coverage is None else parameters.coverage
+    return friedman_nemenyi(table, direction="lower" if lower else "higher", alpha=parameters.alpha, coverage=share)
 
 
 def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
-    """One row per (dataset, model, method) with its mean ``rank``, ``critical_difference``, n and dropped images."""
+    """One row per (dataset, model, method) with its mean ``rank`` (NaN below the line), ``critical_difference``, n, dropped."""
     import pandas as pd
 
     found = []
     for (dataset, model), part in chosen(data, parameters).groupby(["dataset", "model"], sort=True):
         ranks = ranking(part, parameters)
-        for method, rank in ranks.ranks.items():
+        own = {m: int(v) for m, v in part[part["value"].notna()].groupby("method")["value"].count().items()}
+        asked = part[part["value"].notna()]["image_id"].nunique()
+        for method, rank in [*ranks.ranks.items(), *((m, float("nan")) for m in ranks.below)]:
             found.append(
                 {
                     "dataset": dataset,
@@ -64,8 +73,11 @@ def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
                     "rank": rank,
                     "critical_difference": ranks.critical_difference,
                     "p": ranks.p,
-                    "n": ranks.n,
-                    "flagged": ranks.dropped,
+                    "n": ranks.n if method not in ranks.below else 0,
+                    "dropped": ranks.dropped,
+                    "compared": method not in ranks.below,
+                    "n_own": own.get(str(method), 0),
+                    "asked": asked,
                 }
             )
     return pd.DataFrame(found)
@@ -79,7 +91,7 @@ def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
     caption=(
         "Mean rank of each method over images by ``{metric}`` (1 is best), for attack ``{attack}`` and smoothing "
         "``{smoothing}``. Methods joined by a bar differ by less than the critical difference (CD) of Nemenyi's test at "
-        "level {alpha}, so their order is not established. Images on which a method has no score are left out for all."
+        "level {alpha}, so their order is not established. Images on which a compared method has no score are left out for all."
     ),
     category="faithfulness",
     parameters=CriticalDifference,
@@ -95,6 +107,7 @@ def critical_difference(data: FigureData, parameters: CriticalDifference, style:
         result = ranking(part, parameters)
         _diagram(panel, result, style)
         dropped = f", {result.dropped} left out" if result.dropped else ""
+        dropped += f"; {len(result.below)} methods not compared" if result.below else ""
         friedman = "p < 0.001" if result.p < 0.001 else f"p = {result.p:.3f}"
         panel.set_title(f"{title} (n = {result.n}{dropped}; Friedman {friedman})")
     variant = str(table["variant"].iloc[0])

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
+from vitfaith.figures.names import natural, natural_order
 from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 CONDITION = ("dataset", "model", "attack", "smoothing")
-INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence")
+INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence", "compared", "asked", "n_own", "mean_own")
 SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
 SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
 
@@ -44,7 +45,8 @@ class FigureData:
 
     Attributes:
         summary: one row per (condition, method, reference, metric, variant) with n, flagged, mean, low, high, sd,
-            confidence; ``reference`` is empty for scores.
+            confidence over the images that all compared methods have; compared, asked, n_own, mean_own, low_own,
+            high_own as in :func:`vitfaith.statistics.summarise_compared`; ``reference`` is empty for scores.
         scores: one row per (condition, image, method, metric, variant) with value (NaN when flagged) and flag.
         curves: means over images per (condition, method, curve, variant, step, quantity) with fraction in [0, 1] and
             the columns of an interval as in ``summary``; quantity is "probability" or "kl".
@@ -163,7 +165,7 @@ def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -
         if values is None or (not isinstance(values, str) and not values):
             continue
         asked = [values] if isinstance(values, str) else list(values)
-        present = sorted({str(v) for v in frame[column].unique()})
+        present = sorted({str(v) for v in frame[column].unique()}, key=natural)
         for value in asked:
             if value not in present:
                 shown = ", ".join(repr(p) for p in present)
@@ -183,7 +185,7 @@ def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: s
     if variant is not None:
         select(frame, table, variant=variant)
         return variant
-    present = sorted(str(v) for v in frame["variant"].unique())
+    present = sorted((str(v) for v in frame["variant"].unique()), key=natural)
     if len(present) == 1:
         return present[0]
     if preferred in present:
@@ -204,7 +206,11 @@ def tidy(frame: DataFrame, table: str, keys: Sequence[str]) -> DataFrame:
         row = frame[repeated].iloc[0]
         where = ", ".join(f"{k}={row[k]}" for k in keys)
         raise ArtifactError(f"table '{table}' has two rows for {where}; run the tables stage again")
-    return frame.sort_values(list(keys), kind="stable", ignore_index=True)
+
+    def key(column: Series) -> Series:
+        return column.map(natural_order(column.astype(str))) if column.name == "variant" else column
+
+    return frame.sort_values(list(keys), kind="stable", ignore_index=True, key=key)
 
 
 def metric_rows(
@@ -247,3 +253,16 @@ def chosen_rows(data: FigureData, parameters: OneMetric) -> DataFrame:
         preferred="k=0.2" if parameters.reference else "k=10",
         wanted=parameters.wanted(),
     )
+
+
+def overall_order(table: DataFrame, methods: Sequence[str], *, descending: bool) -> list[str]:
+    """``methods`` by their mean over the conditions that all compared ones have; those that are not compared come last.
+
+    Args:
+        table: one row per (condition, method) with ``mean``, NaN where there is none.
+    """
+    from vitfaith.statistics.common import comparable
+
+    wide = table.pivot(index="method", columns=list(CONDITION), values="mean").reindex(list(methods))
+    shared = comparable(wide)[0].mean(axis=1)
+    return sorted(methods, key=lambda m: (m not in shared, (-1 if descending else 1) * float(shared.get(m, 0.0))))

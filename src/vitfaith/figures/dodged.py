@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vitfaith.figures.data import overall_order
 from vitfaith.figures.draw import blank, canvas, count_text, facets, legend_above, points, shape_of, wrap_titles
 from vitfaith.figures.names import order_conditions
 from vitfaith.figures.style import BASELINE_COLOUR, MARKERS, Look, Style, is_baseline
@@ -34,8 +35,7 @@ def dodged_points(
     looks = {
         s: Look(colour=colours[s], marker=MARKERS[i % len(MARKERS)], line="solid") for i, s in enumerate(smoothings)
     }
-    overall = table.groupby("method")["mean"].mean()
-    methods = sorted(style.order(table["method"]), key=lambda m: -overall[m] if descending else overall[m])
+    methods = overall_order(table, style.order(table["method"]), descending=descending)
     place = {method: i for i, method in enumerate(methods)}
     per_row = {"one": 1, "two": min(3, table["attack"].nunique()) if table["attack"].nunique() > 1 else 2}[
         style.columns

@@ -66,8 +66,9 @@ def facets(rows: DataFrame, by: Sequence[str], style: Style) -> list[tuple[str, 
 
 
 def count_text(n: Iterable[int]) -> str:
-    """``n = 64`` or ``n = 60–64``."""
+    """``n = 64`` or ``n = 60–64``; rows without an image (not compared) do not count where others have some."""
     numbers = [int(v) for v in n]
+    numbers = [v for v in numbers if v] or numbers
     low, high = min(numbers), max(numbers)
     return f"n = {low}" if low == high else f"n = {low}–{high}"
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.figures.data import CONDITION, FigureData, OneCondition, select, tidy
-from vitfaith.figures.draw import canvas, facets, wrap_titles
+from vitfaith.figures.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.heat import heat_panel
 from vitfaith.figures.names import decimal, natural
 from vitfaith.figures.registry import figure
@@ -40,8 +40,8 @@ class Agreement(OneCondition):
 
 
 def rows(data: FigureData, parameters: Agreement) -> DataFrame:
-    """One row per (dataset, model, level, pair of metrics); ``n`` correlations were averaged."""
-    frame = data.table("agreement", (*KEYS, "kendall", "spearman", "n"))
+    """One row per (dataset, model, level, pair of metrics) over ``n`` images; ``correlations`` were averaged."""
+    frame = data.table("agreement", (*KEYS, "kendall", "spearman", "n", "images", "methods", "left_out"))
     frame = select(
         frame,
         "agreement",
@@ -49,11 +49,11 @@ def rows(data: FigureData, parameters: Agreement) -> DataFrame:
         level=parameters.levels,
     )
     if parameters.metrics:
-        known = sorted({*frame["metric"], *frame["other"]})
+        known = sorted({*frame["metric"], *frame["other"]}, key=natural)
         asked = frame.iloc[:0].reindex(range(len(known))).assign(metric=known)
         select(asked, "agreement", metric=parameters.metrics)
         frame = frame[frame["metric"].isin(parameters.metrics) & frame["other"].isin(parameters.metrics)]
-    return tidy(frame, "agreement", KEYS).rename(columns={"n": "correlations"})
+    return tidy(frame, "agreement", KEYS).rename(columns={"n": "correlations", "images": "n"})
 
 
 def metric_label(style: Style, name: str) -> str:
@@ -71,7 +71,8 @@ def metric_label(style: Style, name: str) -> str:
         "Rank correlation between every two metrics, each turned so that larger is better: Kendall's τ-b below the "
         "diagonal, Spearman's ρ above it. 1 means that two metrics give the same order, 0 that they have nothing to do "
         "with each other. With m methods the order of the means has m points, so single values are uncertain; the "
-        "order on one image is averaged over images. Grey cells are undefined."
+        "order on one image is averaged over images. Two metrics are compared over the methods and images that both have. Grey "
+        "cells are undefined."
     ),
     category="metrics",
     parameters=Agreement,
@@ -111,7 +112,7 @@ def metric_agreement(data: FigureData, parameters: Agreement, style: Style) -> F
             blank_diagonal=True,
         )
         panel.set_aspect("equal")
-        panel.set_title(title)
+        panel.set_title(f"{title} ({count_text(part['n'])})")
     bar = picture.colorbar(image, ax=list(axes.flat), shrink=0.6, aspect=30, pad=0.015)
     bar.set_label("rank correlation (τ below, ρ above)")
     bar.outline.set_visible(False)

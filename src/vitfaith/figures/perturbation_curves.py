@@ -101,7 +101,7 @@ def perturbation_curves(data: FigureData, parameters: Curves, style: Style) -> F
     for panel, (title, part) in zip(axes.flat, panels, strict=False):
         for method in methods:
             line = part[part["method"] == method].sort_values("fraction")
-            if line.empty:
+            if line.empty or not line["compared"].any():
                 continue
             look = looks[method]
             x = 100 * line["fraction"].to_numpy(float)

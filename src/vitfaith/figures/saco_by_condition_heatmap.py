@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.data import FigureData, overall_order
 from vitfaith.figures.directions import ARROWS, direction_of
 from vitfaith.figures.draw import canvas, count_text, facets, metric_text, wrap_titles
 from vitfaith.figures.heat import heat_panel
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     title="Faithfulness in every condition, as a table",
     caption=(
         "Mean of ``{metric}`` over images, its confidence interval in brackets; methods down, conditions (attack, "
-        "smoothing) across, one panel a model. Colours are symmetric about zero. Grey cells have no usable image."
+        "smoothing) across, one panel a model. Colours are symmetric about zero. Grey cells are not compared: the method has too few usable images."
     ),
     category="faithfulness",
     parameters=ByCondition,
@@ -37,9 +37,7 @@ def saco_by_condition_heatmap(data: FigureData, parameters: ByCondition, style: 
     table = rows(data, parameters)
     direction = direction_of(parameters.metric, parameters.directions)
     panels = facets(table, ("dataset", "model"), style)
-    overall = table.groupby("method")["mean"].mean()
-    sign = 1 if direction == "lower" else -1
-    methods = sorted(style.order(table["method"]), key=lambda m: sign * overall[m])
+    methods = overall_order(table, style.order(table["method"]), descending=direction != "lower")
     conditions = [
         (attack, smoothing)
         for attack in order_conditions(table["attack"])
@@ -60,7 +58,7 @@ def saco_by_condition_heatmap(data: FigureData, parameters: ByCondition, style: 
                 if (method, *condition) not in keyed:
                     continue
                 row = keyed[method, *condition]
-                grid[i, j], texts[i, j] = row["mean"], "none usable"
+                grid[i, j], texts[i, j] = row["mean"], "–"
                 if np.isfinite(row["mean"]):
                     bracket = f"\n[{decimal(row['low'], 2)}, {decimal(row['high'], 2)}]" if wide else ""
                     texts[i, j] = decimal(row["mean"], 2) + bracket

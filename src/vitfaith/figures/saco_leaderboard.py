@@ -45,8 +45,8 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
     frame = metric_rows(data, parameters.metric, parameters.variant, wanted=parameters.wanted())
     smallest_first = direction_of(parameters.metric, parameters.directions) == "lower"
     return frame.sort_values(
-        ["dataset", "model", "mean"],
-        ascending=[True, True, smallest_first],
+        ["dataset", "model", "compared", "mean"],
+        ascending=[True, True, False, smallest_first],
         kind="stable",
         na_position="last",
         ignore_index=True,
@@ -62,7 +62,8 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
         "Methods ranked by the mean of ``{metric}`` over images, for attack ``{attack}`` and smoothing "
         "``{smoothing}``, one panel a model. Bars are confidence intervals of the mean. The grey band is the interval "
         "of random maps: a method whose bar overlaps it is not shown to say more than chance. Neighbours whose bars "
-        "overlap may be tied."
+        "overlap may be tied. Methods below a line have too few usable images to be compared; how many of the images they "
+        "have stands beside them."
     ),
     category="faithfulness",
     parameters=Leaderboard,
@@ -82,9 +83,13 @@ def saco_leaderboard(data: FigureData, parameters: Leaderboard, style: Style) ->
     for panel, (title, part) in zip(axes.flat, panels, strict=False):
         for position, (_, row) in enumerate(part.iterrows()):
             points(panel, part[part["method"] == row["method"]], np.array([position]), looks[row["method"]])
-            if is_baseline(row["method"]):
+            if not row["compared"] and (position == 0 or part["compared"].iloc[position - 1]):
+                panel.axhline(position - 0.5, color="black", linewidth=0.8)
+            if is_baseline(row["method"]) and row["compared"]:
                 panel.axvspan(row["low"], row["high"], color=BASELINE_COLOUR, alpha=0.18, linewidth=0, zorder=0)
             value = decimal(row["mean"], 3) if np.isfinite(row["mean"]) else "no value"
+            if not row["compared"]:
+                value = f"{row['n_own']} of {row['asked']}"
             panel.annotate(
                 value,
                 (1.01, position),

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vitfaith.figures.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
-from vitfaith.figures.names import decimal
+from vitfaith.figures.names import decimal, natural
 from vitfaith.figures.registry import figure
 from vitfaith.figures.style import Style
 
@@ -30,10 +30,11 @@ class Pairs(MethodsOfOneCondition):
 
 def rows(data: FigureData, parameters: Pairs) -> DataFrame:
     """One row per (dataset, model, method, pair of groups)."""
-    frame = data.table("pairs", (*KEYS, "broken", "contribution", "n"))
+    frame = data.table("pairs", (*KEYS, "broken", "contribution", "n", "compared", "asked"))
     frame = select(frame, "pairs", **parameters.wanted())
-    variant = parameters.variant or min(frame["variant"].astype(str))
-    return tidy(select(frame, "pairs", variant=variant), "pairs", KEYS)
+    variant = parameters.variant or min(frame["variant"].astype(str), key=natural)
+    found = tidy(select(frame, "pairs", variant=variant), "pairs", KEYS)
+    return found.assign(n_own=found["n"])
 
 
 @figure(
@@ -75,7 +76,8 @@ def saco_pairs(data: FigureData, parameters: Pairs, style: Style) -> Figure:
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
         name = style.label(method) + (f", {title}" if len(groups) > 1 else "")
-        panel.set_title(f"{name}\nSaCo {decimal(part['contribution'].sum(), 2)} ({count_text(part['n'])})")
+        fate = "" if part["compared"].all() else ", not compared"
+        panel.set_title(f"{name}\nSaCo {decimal(part['contribution'].sum(), 2)} ({count_text(part['n'])}{fate})")
     blank(list(axes.flat)[len(panels) :])
     bar = picture.colorbar(axes.flat[0].collections[0], ax=axes, shrink=0.5, pad=0.01, ticks=[0, 0.5, 1])
     bar.set_label("share of images where the pair breaks", fontsize=style.font_size)

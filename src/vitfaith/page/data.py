@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitfaith.figures.data import CONDITION
-from vitfaith.figures.names import order_conditions
+from vitfaith.figures.names import natural, order_conditions
 from vitfaith.figures.pictures import decode_map, decode_pixels
 from vitfaith.figures.style import BASELINE_COLOUR, Style, is_baseline
+from vitfaith.statistics import SMALL
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -40,8 +41,9 @@ def page_data(
     looks = style.looks(methods)
     board: list[dict[str, Any]] = [
         {c: str(row[c]) for c in (*CONDITION, "method", "reference", "metric", "variant")}
-        | {"n": int(row["n"]), "flagged": int(row["flagged"])}
-        | {c: rounded(float(row[c])) for c in ("mean", "low", "high")}
+        | {c: int(row[c]) for c in ("n", "flagged", "n_own", "asked")}
+        | {c: rounded(float(row[c])) for c in ("mean", "low", "high", "mean_own")}
+        | {"compared": bool(row["compared"])}
         for row in summary.to_dict("records")
     ]
     names = {*methods, *(row["metric"] for row in board), *(row[c] for row in board for c in CONDITION)}
@@ -50,6 +52,9 @@ def page_data(
         "seed": spec["seed"],
         "confidence": spec["statistics"]["confidence"],
         "resamples": spec["statistics"]["resamples"],
+        "coverage": spec["statistics"]["coverage"],
+        "small": SMALL,
+        "variants": sorted({*summary["variant"].astype(str), *curves["variant"].astype(str)}, key=natural),
         "directions": dict(spec["directions"]),
         "order": {c: order_conditions(summary[c].astype(str)) for c in CONDITION},
         "methods": methods,
@@ -62,7 +67,10 @@ def page_data(
 
 
 def curve_data(curves: DataFrame) -> list[dict[str, Any]]:
-    """One entry a line: probability of the target class against the share of the image that was replaced."""
+    """One entry for each line: probability of the target class against the share of the image that was replaced.
+
+    Methods that are not compared have none.
+    """
     if curves.empty:
         return []
     keys = [*CONDITION, "method", "curve", "variant"]
@@ -73,6 +81,7 @@ def curve_data(curves: DataFrame) -> list[dict[str, Any]]:
         | {c: [rounded(v) for v in rows[c]] for c in ("mean", "low", "high")}
         for key, part in chosen.groupby(keys, observed=True, sort=True)
         for rows in [part.sort_values("step")]
+        if rows["compared"].all()
     ]
 
 

@@ -32,6 +32,11 @@ const metricText = (key) => {
   const [metric, variant, reference] = key.split("\u0001");
   return label(metric) + (variant ? ` (${variant})` : "") + (reference ? `, against ${reference}` : "");
 };
+const variantPlace = new Map(data.variants.map((v, i) => [v, i])); // k=5 before k=10, 0.05 before 0.1
+const inOrder = (text) => (a, b) => {
+  const [[p, v], [q, w]] = [a, b].map((key) => key.split("\u0001"));
+  return label(p).localeCompare(label(q)) || variantPlace.get(v) - variantPlace.get(w) || text(a).localeCompare(text(b));
+};
 const curveKey = (line) => [line.curve, line.variant].join("\u0001");
 const CURVES = { morf: "most important first", lerf: "least important first", groups: "one group at a time" };
 const curveText = (key) => {
@@ -42,12 +47,12 @@ const curveText = (key) => {
 function drawFilters() {
   document.getElementById("filters").replaceChildren(
     ...CONDITION.map((c) => choice(c, data.order[c], state.condition[c], label, (v) => { state.condition[c] = v; })));
-  const metrics = unique(data.board.filter(here).map(metricKey)).sort((a, b) => metricText(a).localeCompare(metricText(b)));
+  const metrics = unique(data.board.filter(here).map(metricKey)).sort(inOrder(metricText));
   if (!metrics.includes(state.metric)) state.metric = metrics.find((m) => m.startsWith("saco\u0001")) ?? metrics[0] ?? null;
   document.getElementById("metric-filter").replaceChildren(
     choice("metric", metrics, state.metric, metricText, (v) => { state.metric = v; state.descending = null; }));
-  const curves = unique(data.curves.filter(here).map(curveKey)).sort().reverse();
-  if (!curves.includes(state.curve)) state.curve = curves[0] ?? null;
+  const curves = unique(data.curves.filter(here).map(curveKey)).sort(inOrder(curveText));
+  if (!curves.includes(state.curve)) state.curve = curves.find((c) => c.startsWith("morf\u0001")) ?? curves[0] ?? null;
   document.getElementById("curve-filter").replaceChildren(
     choice("curve", curves, state.curve, curveText, (v) => { state.curve = v; }));
 }
@@ -69,31 +74,42 @@ function drawBoard() {
   if (state.descending === null) { state.sort = "mean"; state.descending = better === "higher"; }
   const sign = state.descending ? -1 : 1;
   rows.sort((a, b) => {
+    if (a.compared !== b.compared) return b.compared - a.compared;
     const [p, q] = [a[state.sort], b[state.sort]];
     if (p === null || q === null) return (p === null) - (q === null);
     return sign * (typeof p === "string" ? label(p).localeCompare(label(q)) : p - q);
   });
   const bounds = rows.flatMap((r) => [r.low, r.high, r.mean]).filter((v) => v !== null);
   const [low, high] = [Math.min(0, ...bounds), Math.max(0, ...bounds)];
-  const columns = [["method", "method"], ["mean", "mean"], ["low", "interval"], ["n", "n"], ["flagged", "flagged"]];
+  const columns = [["method", "method"], ["mean", "mean"], ["low", "interval"], ["n", "n"], ["mean_own", "own images"], ["n_own", "n"], ["flagged", "flagged"]];
   const head = make("tr", {}, ...columns.map(([key, text]) => {
     const arrow = state.sort === key ? (state.descending ? " ▾" : " ▴") : "";
     const sort = () => { state.descending = state.sort === key ? !state.descending : key !== "method"; state.sort = key; drawBoard(); };
     return make("th", { "aria-sort": arrow ? (state.descending ? "descending" : "ascending") : "none" },
       make("button", { onclick: sort, "data-sort": key }, text + arrow));
   }), make("th", {}, ""));
-  const body = rows.map((row) => make("tr", { class: row.method.startsWith("random") ? "baseline" : "", "data-method": row.method },
+  const first = rows.find((row) => !row.compared);
+  const line = make("tr", { class: "line" }, make("td", { colspan: columns.length + 1 },
+    `not compared: fewer than ${100 * data.coverage} % of the images`));
+  const body = rows.flatMap((row) => [...(row === first ? [line] : []), make("tr", { class: row.method.startsWith("random") ? "baseline" : "", "data-method": row.method },
     make("td", {}, label(row.method)),
     make("td", { class: "number" }, shown(row.mean)),
     make("td", { class: "number" }, row.low === null ? "–" : `[${shown(row.low)}, ${shown(row.high)}]`),
-    make("td", { class: "number" }, String(row.n)),
+    make("td", { class: "number" }, row.compared ? String(row.n) : "–"),
+    make("td", { class: "number" }, shown(row.mean_own)),
+    make("td", { class: "number" }, row.compared ? String(row.n_own) : `${row.n_own} of ${row.asked}`),
     make("td", { class: "number" }, String(row.flagged)),
-    make("td", {}, intervalBar(row, low, high))));
+    make("td", {}, intervalBar(row, low, high)))]);
   const table = document.getElementById("board");
   table.tHead.replaceChildren(head);
   table.tBodies[0].replaceChildren(...body);
   document.getElementById("board-note").textContent = metric === undefined ? "No scores in this condition."
-    : `${better === "higher" ? "Higher" : "Lower"} is better. Flagged images (constant map, NaN or undefined score) are in no mean.`;
+    : [`${better === "higher" ? "Higher" : "Lower"} is better.`,
+      `Methods are compared on the ${Math.max(0, ...rows.map((r) => r.n))} images that all of them have; the mean over a method's own images stands beside.`,
+      "Flagged images (constant map, NaN or undefined score) are in no mean.",
+      ...(first ? [`Not compared, for lack of images: ${rows.filter((r) => !r.compared).map((r) => label(r.method)).join(", ")}.`] : []),
+      ...(rows.some((r) => r.compared && r.n < data.small) ? [`With fewer than ${data.small} images intervals are too narrow.`] : []),
+    ].join(" ");
 }
 
 function drawCurves() {

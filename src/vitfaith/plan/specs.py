@@ -213,6 +213,8 @@ def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
     spec = item.spec()
     if "directions" in spec:
         spec["directions"] = _directions(plan, shown) | spec["directions"]
+    if spec.get("coverage", 0) is None:
+        spec["coverage"] = plan.study.statistics.coverage
     metrics = {id_: plan.study.metrics[id_].parameters for id_ in shown if id_ in plan.study.metrics}
     fills = {id_: str(fill) for id_, p in sorted(metrics.items()) if (fill := fill_of(p))}
     style = plan.study.style.style.model_dump(mode="json")

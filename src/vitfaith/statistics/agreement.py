@@ -11,6 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.figures.names import natural
+from vitfaith.statistics.common import COVERAGE, common_images
+from vitfaith.statistics.precision import snapped
 
 LEVELS = ("methods", "methods_per_image", "images")
 SHORT = 64
@@ -18,12 +21,17 @@ SHORT = 64
 
 
 def metric_agreement(
-    scores: pd.DataFrame, directions: Mapping[str, Literal["higher", "lower"]] | None = None
+    scores: pd.DataFrame,
+    directions: Mapping[str, Literal["higher", "lower"]] | None = None,
+    *,
+    coverage: float = COVERAGE,
 ) -> pd.DataFrame:
     """Kendall's τ-b and Spearman's ρ between every two metrics, at three levels.
 
-    ``methods``: over methods, of their means over the images that both metrics score: do the metrics name the same
-    best method? ``methods_per_image``: over methods on each image, averaged over images: do they on a single image?
+    Two metrics are compared over the images that both of them score for every compared method; a method with fewer
+    than the share ``coverage`` of the images is in none of the correlations.
+
+    ``methods``: over methods, of their means over images: do the metrics name the same best method? ``methods_per_image``: over methods on each image, averaged over images: do they on a single image?
     ``images``: over images for each method, averaged over methods: do they find the same images well explained?
 
     Args:
@@ -31,10 +39,11 @@ def metric_agreement(
             identifier a variant in ``metric``. Values that are not finite are left out.
         directions: metric → whether higher values are better; metrics where "lower" is are turned round, so that
             agreement is positive. Metrics that are not named count as "higher".
+        coverage: see :func:`~vitfaith.statistics.common.common_images`.
 
     Returns:
         Columns metric, other, level, kendall, spearman, n: the number of correlations averaged (0 or 1 for
-        ``methods``). A correlation is left out when fewer than two points or no variation remain; NaN if all are.
+        ``methods``); images and methods: how many are compared; left_out: the methods that are not, with commas. A correlation is left out when fewer than two points or no variation remain; NaN if all are.
 
     Raises:
         InputError: two rows share method, image and metric.
@@ -42,7 +51,7 @@ def metric_agreement(
     if scores.duplicated(["method", "image_id", "metric"]).any():
         raise InputError("scores have two rows for one method, image and metric; select one condition and one variant")
     directions = directions or {}
-    names = sorted(scores["metric"].unique())
+    names = sorted(scores["metric"].unique(), key=natural)
     finite = scores[np.isfinite(scores["value"])]
     grids = {}
     methods, images = sorted(scores["method"].unique()), sorted(scores["image_id"].unique())
@@ -52,16 +61,19 @@ def metric_agreement(
         grids[name] = sign * grid.reindex(index=methods, columns=images).to_numpy(dtype=np.float64)
     rows = []
     for name, other in combinations(names, 2):
-        both = np.isfinite(grids[name]) & np.isfinite(grids[other])
-        x, y = (np.where(both, grids[one], np.nan) for one in (name, other))
-        known = both.any(axis=1)
-        means = [np.array([np.nanmean(row) for row in one[known]])[None] for one in (x, y)]
+        found = common_images(np.isfinite(grids[name]) & np.isfinite(grids[other]), coverage)
+        left_out = ", ".join(m for m, kept in zip(methods, found.compared, strict=True) if not kept)
+        x, y = (grids[one][found.compared][:, found.images] for one in (name, other))
+        means = [one.mean(axis=1)[None] if one.size else np.zeros((1, 0)) for one in (x, y)]
         for level, pair in zip(LEVELS, (means, (x.T, y.T), (x, y)), strict=True):
-            found = correlations(*pair)
-            defined = found[np.isfinite(found).all(axis=1)]
+            # what is ordered lies along a row; values within the precision of the scores are tied
+            coefficients = correlations(*(snapped(one.T).T for one in pair))
+            defined = coefficients[np.isfinite(coefficients).all(axis=1)]
             kendall, spearman = defined.mean(axis=0) if len(defined) else (np.nan, np.nan)
-            rows.append((name, other, level, float(kendall), float(spearman), len(defined)))
-    return pd.DataFrame(rows, columns=["metric", "other", "level", "kendall", "spearman", "n"])
+            counts = len(defined), x.shape[1], len(x), left_out
+            rows.append((name, other, level, float(kendall), float(spearman), *counts))
+    columns = ["metric", "other", "level", "kendall", "spearman", "n", "images", "methods", "left_out"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def correlations(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

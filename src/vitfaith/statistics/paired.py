@@ -11,7 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.common import COVERAGE, comparable
 from vitfaith.statistics.intervals import Method, mean_intervals
+from vitfaith.statistics.precision import snapped
 
 COLUMNS = ["method", "opponent", "n", "difference", "low", "high", "statistic", "p", "p_adjusted"]
 
@@ -38,7 +40,8 @@ def paired_tests(
     """Wilcoxon signed-rank test of every pair of methods, Holm-adjusted over the pairs.
 
     Images on which one of the two has no finite value are left out of that pair, and ``n`` says how many remain.
-    Differences of zero are dropped by the test, as Wilcoxon (1945) did; if all are zero, p is 1.
+    Differences within the precision of the scores (:func:`~vitfaith.statistics.precision.snapped`) are zero. Zeros are
+    dropped by the test, as Wilcoxon (1945) did; if all are zero, p is 1.
 
     Args:
         table: one row a method, one column an image.
@@ -53,7 +56,8 @@ def paired_tests(
 
     values = table.to_numpy(dtype=np.float64)
     pairs = list(combinations(range(len(table)), 2))
-    differences = [values[first] - values[second] for first, second in pairs]
+    equalised = [snapped(values[[first, second]]) for first, second in pairs]
+    differences = [first - second for first, second in equalised]
     differences = [difference[np.isfinite(difference)] for difference in differences]
     intervals = _intervals(differences, confidence=confidence, method=method, resamples=resamples, seed=seed)
     rows = []
@@ -86,6 +90,7 @@ def paired_comparisons(
     scores: pd.DataFrame,
     by: Sequence[str],
     *,
+    coverage: float = COVERAGE,
     confidence: float = 0.95,
     method: Method = "bca",
     resamples: int = 2000,
@@ -93,9 +98,13 @@ def paired_comparisons(
 ) -> pd.DataFrame:
     """:func:`paired_tests` within every combination of the columns ``by``, both ways round.
 
+    All tests of a group are on the images that all compared methods have; a method below the line has rows with n = 0.
+
     Args:
         scores: one row per (``by``, method, image_id) with ``value``.
-        by: columns that make a family of tests (condition, metric, variant …): Holm's method counts the pairs in it.
+        by: columns that make a family of tests (condition, metric, variant …): Holm's method counts the pairs in it;
+            :func:`against` adjusts over the tests against one method instead.
+        coverage: see :func:`~vitfaith.statistics.common.common_images`.
         confidence, method, resamples, seed: see :func:`paired_tests`.
 
     Returns:
@@ -115,6 +124,7 @@ def paired_comparisons(
     parts = []
     for key, group in scores.groupby(by, sort=True, observed=True, dropna=False):
         table = group.pivot(index="method", columns="image_id", values="value").sort_index().sort_index(axis=1)
+        table = comparable(table, coverage)[0].reindex(table.index)
         tests = paired_tests(table, confidence=confidence, method=method, resamples=resamples, seed=seed)
         mirrored = tests.assign(
             method=tests.opponent,
@@ -127,3 +137,19 @@ def paired_comparisons(
         names: dict[str, Any] = dict(zip(by, key, strict=True))
         parts.append(both.assign(**names)[[*by, *COLUMNS]])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*by, *COLUMNS])
+
+
+def against(comparisons: pd.DataFrame, opponent: str, by: Sequence[str]) -> pd.DataFrame:
+    """The rows of :func:`paired_comparisons` against ``opponent``, with ``p_adjusted`` by Holm over just these.
+
+    Args:
+        comparisons: rows with method, opponent, p and the columns ``by``.
+        by: columns that make a family; it holds the M − 1 tests of the other methods.
+    """
+    rows = comparisons[comparisons["opponent"].astype(str) == opponent]
+    adjusted = np.full(len(rows), np.nan)
+    groups = rows.groupby(list(by), sort=False, observed=True, dropna=False).ngroup().to_numpy()
+    p = rows["p"].to_numpy(dtype=np.float64)
+    for group in np.unique(groups):
+        adjusted[groups == group] = holm(p[groups == group])
+    return rows.assign(p_adjusted=adjusted)

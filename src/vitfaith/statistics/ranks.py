@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.common import COVERAGE, comparable
+from vitfaith.statistics.precision import snapped
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,9 @@ class MeanRanks:
         ranks: mean rank of each method, best (lowest) first.
         critical_difference: mean ranks that differ by less are not told apart at level ``alpha``.
         statistic, p: Friedman's chi-square with k − 1 degrees of freedom and its p-value.
-        n: images on which every method has a finite value.
-        dropped: images left out because some method has none.
+        n: images on which every compared method has a finite value.
+        dropped: images left out because some compared method has none.
+        below: methods that have too few images to be compared, with their number of images.
         alpha: family-wise level.
     """
 
@@ -31,6 +35,7 @@ class MeanRanks:
     n: int
     dropped: int
     alpha: float
+    below: Mapping[str, int] = field(default_factory=dict)
 
     def groups(self) -> list[tuple[str, ...]]:
         """Largest runs of methods, best first, within which no two are told apart; single methods are left out."""
@@ -44,39 +49,47 @@ class MeanRanks:
 
 
 def friedman_nemenyi(
-    table: pd.DataFrame, *, direction: Literal["higher", "lower"] = "higher", alpha: float = 0.05
+    table: pd.DataFrame,
+    *,
+    direction: Literal["higher", "lower"] = "higher",
+    alpha: float = 0.05,
+    coverage: float = COVERAGE,
 ) -> MeanRanks:
     """Rank the methods on each image (1 = best, ties share their mean rank) and compare the mean ranks.
 
-    The critical difference is q(α, k) √(k(k+1)/(6n)) with q the studentized range over √2 (Demšar 2006, JMLR 7).
+    Values within the precision of the scores are tied (:func:`~vitfaith.statistics.precision.snapped`). The critical
+    difference is q(α, k) √(k(k+1)/(6n)) with q the studentized range over √2 (Demšar 2006,
+    JMLR 7).
 
     Args:
         table: one row a method, one column an image.
         direction: whether "higher" or "lower" values are better.
         alpha: family-wise error of Nemenyi's test.
+        coverage: see :func:`~vitfaith.statistics.common.common_images`.
 
     Raises:
-        InputError: fewer than two methods, or no image on which all have a finite value.
+        InputError: fewer than two methods can be compared, or there is no image on which all of them have a finite value.
     """
     from scipy.stats import chi2, rankdata, studentized_range
 
-    values = table.to_numpy(dtype=np.float64)
-    complete = np.isfinite(values).all(axis=0)
-    k, n = len(values), int(complete.sum())
+    kept, below, found = comparable(table, coverage)
+    values = snapped(kept.to_numpy(dtype=np.float64))
+    k, n = values.shape
     if k < 2 or n == 0:
         raise InputError(f"ranks need two methods and an image that all of them have a value for, not {k} and {n}")
-    ranks = rankdata(-values[:, complete] if direction == "higher" else values[:, complete], axis=0)
+    ranks = rankdata(-values if direction == "higher" else values, axis=0)
     mean = ranks.mean(axis=1)
     # Friedman's statistic with the correction for ties (Conover 1999); 0/0 when every image ties all methods
     spread = ((ranks - (k + 1) / 2) ** 2).sum()
     statistic = float((k - 1) * n**2 * ((mean - (k + 1) / 2) ** 2).sum() / spread) if spread else 0.0
     critical = float(studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n)))
     return MeanRanks(
-        ranks=pd.Series(mean, index=table.index).sort_values(kind="stable"),
+        ranks=pd.Series(mean, index=kept.index).sort_values(kind="stable"),
         critical_difference=critical,
         statistic=statistic,
         p=float(chi2.sf(statistic, k - 1)),
         n=n,
-        dropped=int((~complete).sum()),
+        dropped=table.shape[1] - n,
         alpha=alpha,
+        below=dict(zip(below, map(int, found.own[~found.compared]), strict=True)),
     )

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.common import COVERAGE, mark_common
 from vitfaith.statistics.intervals import Method, mean_intervals
+
+NUMBERS = [
+    *("n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "asked"),
+    *("n_own", "mean_own", "low_own", "high_own"),
+]
+"""Columns of :func:`summarise_compared` beside those of its groups."""
 
 BLOCK = 1024
 """Most groups whose resampled means are in memory at once."""
@@ -75,3 +83,49 @@ def summarise(
         sd=sd,
         confidence=float(confidence),
     )
+
+
+def summarise_compared(
+    scores: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    within: Sequence[str] | None = None,
+    coverage: float = COVERAGE,
+    **settings: Any,
+) -> pd.DataFrame:
+    """:func:`summarise` of methods on the images that all compared methods have, with each method's own mean beside.
+
+    Args:
+        scores: one row an image, with method, image_id and value.
+        by: columns that make a group, ``method`` among them.
+        within: columns within which methods are compared; without it those of ``by`` but method. Fewer of them make
+            groups (the steps of a curve) share their images.
+        coverage: see :func:`~vitfaith.statistics.common.common_images`.
+        settings: of the intervals, as in :func:`summarise`.
+
+    Returns:
+        The columns of :func:`summarise`, where n, mean, low, high and sd are over the common images (n = 0 and NaN for a
+        method below the line) and ``flagged`` counts the method's own images without a value; ``compared`` (whether the
+        method is above the line), ``asked`` (images that any method has a value for), and ``n_own``, ``mean_own``,
+        ``low_own``, ``high_own`` over the images of the method alone.
+    """
+    by = list(by)
+    keys = [name for name in by if name != "method"] if within is None else list(within)
+    marked = mark_common(scores, keys, coverage)
+    own = summarise(marked, by, **settings)
+    shared = summarise(marked[marked["common"]], by, **settings)
+    return beside_own(own, shared, marked.drop_duplicates(by)[[*by, "compared", "asked"]], by)
+
+
+def beside_own(own: pd.DataFrame, shared: pd.DataFrame, facts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """One row for each row of ``own``: numbers over common images from ``shared``, its own with the suffix ``_own``.
+
+    ``facts`` has compared and asked for every combination of those columns ``by`` that it has.
+    """
+    by, numbers = list(by), ["n", "mean", "low", "high", "sd"]
+    shared = shared.astype({name: own[name].dtype for name in by})
+    found = own[[*by, "flagged", "confidence"]].merge(shared[[*by, *numbers]], on=by, how="left", validate="1:1")
+    found = found.merge(facts, on=[name for name in by if name in facts], how="left", validate="m:1")
+    found["n"] = found["n"].fillna(0).astype(np.int64)
+    found = found.assign(**{f"{name}_own": own[name].to_numpy() for name in ("n", "mean", "low", "high")})
+    return found[[*by, *NUMBERS]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
+from vitfaith.statistics import COVERAGE
 from vitfaith.tables.cells import leaderboard
 from vitfaith.tables.collect import CONDITION
 from vitfaith.tables.latex import to_latex
@@ -20,6 +21,7 @@ def boards_text(
     directions: Mapping[str, Literal["higher", "lower"]],
     form: Literal["markdown", "latex"],
     baseline: str = "random",
+    coverage: float = COVERAGE,
 ) -> str:
     """Leaderboards of every condition in ``summary``, one after the other; empty where nothing was scored.
 
@@ -29,13 +31,12 @@ def boards_text(
         directions: metric → whether higher or lower means are better.
         form: "markdown", or "latex" for tables of the package booktabs.
         baseline: method that the stars refer to.
+        coverage: share of the images that the comparisons ask for.
     """
     parts = []
     for condition, rows in summary[summary["reference"] == ""].groupby(CONDITION, sort=True, observed=True):
         tests = comparisons[(comparisons[CONDITION].astype(str) == list(map(str, condition))).all(axis=1)]
-        board = leaderboard(rows, directions, statistics=tests, baseline=baseline)
+        board = leaderboard(rows, directions, statistics=tests, baseline=baseline, coverage=coverage)
         title = " · ".join(map(str, condition))
-        parts.append(
-            to_latex(board, caption=title) if form == "latex" else to_markdown(board, title=title, baseline=baseline)
-        )
+        parts.append(to_latex(board, caption=f"{title}.") if form == "latex" else to_markdown(board, title=title))
     return "\n".join(parts)

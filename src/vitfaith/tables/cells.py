@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from vitfaith.errors import ArtifactError, InputError
+from vitfaith.figures.names import natural
+from vitfaith.statistics import COVERAGE, against, small_sample_note
+from vitfaith.statistics.precision import snapped
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """Adjusted p-value below … → mark."""
 
-NEEDED = ("method", "metric", "variant", "n", "mean", "low", "high")
+NEEDED = (
+    *("method", "metric", "variant", "n", "mean", "low", "high"),
+    *("compared", "asked", "n_own", "mean_own", "low_own", "high_own"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,15 @@ class Cell:
     """Mean of one method by one metric.
 
     Attributes:
-        mean, low, high: mean over images and bounds of its confidence interval (NaN where there is none).
-        n: images with a value.
-        flagged: images without one.
-        best: whether no method of the column has a better mean.
+        mean, low, high: mean over the images that all compared methods have, and bounds of its confidence interval (NaN
+            where there is none); over its own images where the method is not compared.
+        n: images in that mean.
+        flagged: images without a value.
+        best: whether no compared method of the column has a better mean.
         mark: "", "*", "**" or "***" for a difference from the baseline.
+        compared: whether the method has enough images to be compared in this column.
+        asked: images that any method of the column has a value for.
+        mean_own, n_own: the mean over all images of the method, and their number.
     """
 
     mean: float
@@ -38,6 +48,10 @@ class Cell:
     flagged: int
     best: bool
     mark: str
+    compared: bool
+    asked: int
+    mean_own: float
+    n_own: int
 
 
 @dataclass(frozen=True)
@@ -45,18 +59,26 @@ class Leaderboard:
     """Methods × columns of cells; a cell is None where a method was not scored.
 
     Attributes:
-        methods: rows, best first by the first column.
+        methods: rows, best first by the first column; those that are not compared there come last.
+        above: number of rows above the line, which are compared in the first column.
         columns: (metric, variant) of each column.
         directions: "higher" or "lower" for each column.
         cells: (row, column) → cell.
         confidence: level of the intervals, or None where the summary does not say.
+        coverage: share of the images that a method needs to be compared.
+        baseline: method that the marks refer to.
+        tests: column → number of tests against the baseline that its marks are adjusted over.
     """
 
     methods: tuple[str, ...]
+    above: int
     columns: tuple[tuple[str, str], ...]
     directions: tuple[str, ...]
     cells: Mapping[tuple[int, int], Cell]
     confidence: float | None
+    coverage: float
+    baseline: str
+    tests: Mapping[tuple[str, str], int]
 
 
 def mark_of(p: float) -> str:
@@ -71,16 +93,18 @@ def leaderboard(
     statistics: DataFrame | None = None,
     baseline: str = "random",
     order: Sequence[str] | None = None,
+    coverage: float = COVERAGE,
 ) -> Leaderboard:
     """Arrange one condition's summary as methods × metrics.
 
     Args:
         summary: rows of schema ``SUMMARY`` for a single condition, one per (method, metric, variant).
         directions: metric → whether higher or lower means are better; every metric must be there.
-        statistics: paired comparisons of the same condition with columns method, opponent, metric, variant, p_adjusted;
-            without it nothing is marked.
+        statistics: paired comparisons of the same condition with columns method, opponent, metric, variant, p; without it
+            nothing is marked. Marks are adjusted by Holm over the tests against ``baseline`` in a column.
         baseline: opponent that marks refer to.
         order: methods from top to bottom; without it the best mean of the first column is on top.
+        coverage: share of the images that the summary's comparisons ask for, for the notes.
 
     Raises:
         ArtifactError: a column is missing, the summary is empty, or two rows share method, metric and variant (more
@@ -98,24 +122,18 @@ def leaderboard(
         row = rows[repeated].iloc[0]
         raise ArtifactError(f"summary has two rows for {row['method']}, {row['metric']}; select one condition")
     columns = tuple(
-        sorted({(str(m), str(v)) for m, v in zip(rows["metric"], rows["variant"], strict=True)}, key=_natural)
+        sorted({(str(m), str(v)) for m, v in zip(rows["metric"], rows["variant"], strict=True)}, key=_column_order)
     )
     unknown = [metric for metric, _ in columns if directions.get(metric) not in ("higher", "lower")]
     if unknown:
         raise InputError(f"directions lacks '{unknown[0]}'; say whether higher or lower is better")
     facts = {(r["method"], (r["metric"], r["variant"])): r for _, r in rows.iterrows()}
     best = {column: _best(facts, column, directions[column[0]]) for column in columns}
-    marks = _marks(statistics, baseline)
-    methods = _order(rows["method"], facts, columns[0], directions[columns[0][0]], order)
+    marks, tests = _marks(statistics, baseline)
+    methods, above = _order(rows["method"], facts, columns[0], directions[columns[0][0]], order)
     cells = {
-        (i, j): Cell(
-            mean=float(facts[method, column]["mean"]),
-            low=float(facts[method, column]["low"]),
-            high=float(facts[method, column]["high"]),
-            n=int(facts[method, column]["n"]),
-            flagged=int(facts[method, column].get("flagged", 0)),
-            best=bool(facts[method, column]["mean"] == best[column]),
-            mark="" if method == baseline else marks.get((method, column), ""),
+        (i, j): _cell(
+            facts[method, column], best[column], "" if method == baseline else marks.get((method, column), "")
         )
         for i, method in enumerate(methods)
         for j, column in enumerate(columns)
@@ -123,63 +141,129 @@ def leaderboard(
     }
     levels = set(rows["confidence"].dropna()) if "confidence" in rows else set()
     confidence = float(levels.pop()) if len(levels) == 1 else None
-    return Leaderboard(methods, columns, tuple(directions[m] for m, _ in columns), cells, confidence)
+    return Leaderboard(
+        methods, above, columns, tuple(directions[m] for m, _ in columns), cells, confidence, coverage, baseline, tests
+    )
 
 
-def _natural(column: tuple[str, str]) -> tuple[str, int, str]:
+def _cell(row: Mapping, best: set[str], mark: str) -> Cell:
+    compared = bool(row["compared"])
+    own = "" if compared else "_own"
+    return Cell(
+        mean=float(row[f"mean{own}"]),
+        low=float(row[f"low{own}"]),
+        high=float(row[f"high{own}"]),
+        n=int(row[f"n{own}"]),
+        flagged=int(row.get("flagged", 0)),
+        best=compared and str(row["method"]) in best,
+        mark=mark if compared else "",
+        compared=compared,
+        asked=int(row["asked"]),
+        mean_own=float(row["mean_own"]),
+        n_own=int(row["n_own"]),
+    )
+
+
+def _column_order(column: tuple[str, str]) -> tuple:
     metric, variant = column
-    digits = "".join(c for c in variant if c.isdigit())
-    return metric, int(digits) if digits else 0, variant
+    return metric, natural(variant)
 
 
-def _best(facts: Mapping, column: tuple[str, str], direction: str) -> float:
-    means = np.array([float(row["mean"]) for (_, where), row in facts.items() if where == column])
-    if np.isnan(means).all():
-        return float("nan")
-    return float(np.nanmax(means) if direction == "higher" else np.nanmin(means))
+def _best(facts: Mapping, column: tuple[str, str], direction: str) -> set[str]:
+    """Methods whose mean equals the best one within the precision of the scores."""
+    rows = {m: float(row["mean"]) for (m, where), row in facts.items() if where == column and row["compared"]}
+    means = snapped(np.array(list(rows.values())).reshape(-1, 1)).ravel()
+    if not len(means) or np.isnan(means).all():
+        return set()
+    best = np.nanmax(means) if direction == "higher" else np.nanmin(means)
+    return {method for method, mean in zip(rows, means, strict=True) if mean == best}
 
 
-def _marks(statistics: DataFrame | None, baseline: str) -> dict[tuple[str, tuple[str, str]], str]:
+def _marks(
+    statistics: DataFrame | None, baseline: str
+) -> tuple[dict[tuple[str, tuple[str, str]], str], dict[tuple[str, str], int]]:
+    """(method, column) → mark, and column → number of tests that were adjusted together."""
     if statistics is None:
-        return {}
-    rows = statistics[statistics["opponent"].astype("str") == baseline]
-    return {
-        (str(r["method"]), (str(r["metric"]), str(r["variant"]))): mark_of(float(r["p_adjusted"]))
-        for _, r in rows.iterrows()
-    }
+        return {}, {}
+    named = statistics.astype(dict.fromkeys(("method", "opponent", "metric", "variant"), "str"))
+    rows = against(named, baseline, ["metric", "variant"])
+    rows = rows[rows["p"].notna()]
+    sizes = rows.groupby(["metric", "variant"]).size()
+    marks = {(r["method"], (r["metric"], r["variant"])): mark_of(float(r["p_adjusted"])) for _, r in rows.iterrows()}
+    return marks, {(str(m), str(v)): int(size) for (m, v), size in sizes.items()}
 
 
 def _order(
     methods: Iterable[str], facts: Mapping, column: tuple[str, str], direction: str, order: Sequence[str] | None
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], int]:
+    """Methods from top to bottom, and how many stand above the line; those below have no order among themselves."""
     names = sorted(set(methods))
-    if order is not None:
-        if sorted(order) != names:
-            raise InputError(f"order must list each method of the summary once: {', '.join(names)}")
-        return tuple(order)
+    if order is not None and sorted(order) != names:
+        raise InputError(f"order must list each method of the summary once: {', '.join(names)}")
     sign = -1.0 if direction == "higher" else 1.0
 
-    def rank(method: str) -> tuple[bool, float]:
+    def below(method: str) -> bool:
+        return (method, column) in facts and not facts[method, column]["compared"]
+
+    def rank(method: str) -> tuple[bool, bool, float]:
         mean = float(facts[method, column]["mean"]) if (method, column) in facts else float("nan")
-        return bool(np.isnan(mean)), 0.0 if np.isnan(mean) else sign * mean
+        return below(method), bool(np.isnan(mean)), 0.0 if np.isnan(mean) else sign * mean
 
-    return tuple(sorted(names, key=rank))
-
-
-def counts(board: Leaderboard) -> tuple[int, int, int]:
-    """(smallest n, largest n, flagged values) over all cells."""
-    n = [cell.n for cell in board.cells.values()]
-    return min(n), max(n), sum(cell.flagged for cell in board.cells.values())
+    found = sorted(names, key=rank) if order is None else sorted(order, key=below)
+    return tuple(found), sum(not below(method) for method in found)
 
 
-def notes(board: Leaderboard, baseline: str) -> str:
-    """Plain sentences under a table: n, the intervals, flagged values, what the marks mean."""
-    low, high, flagged = counts(board)
-    images = f"n = {low} images" if low == high else f"n = {low} to {high} images"
-    level = f"; {100 * board.confidence:g} % confidence intervals in brackets" if board.confidence is not None else ""
-    text = f"{images} a mean{level}; best mean in bold."
+def column_text(column: tuple[str, str], names: Callable[[str], str]) -> str:
+    """``SaCo (k=10)``."""
+    metric, variant = column
+    return f"{names(metric)}{f' ({variant})' if variant else ''}"
+
+
+def line_text(board: Leaderboard) -> str:
+    """What stands on the line between the methods that are compared and the others."""
+    return f"not compared: fewer than {100 * board.coverage:g} % of the images"
+
+
+def notes(board: Leaderboard, names: Callable[[str], str]) -> str:
+    """Plain sentences under a table: n, the intervals, flagged values, who was left out, what the marks mean."""
+    inside = [cell.n for cell in board.cells.values() if cell.compared]
+    parts = []
+    if inside:
+        low, high = min(inside), max(inside)
+        images = f"n = {low} images" if low == high else f"n = {low} to {high} images"
+        level = (
+            f"; {100 * board.confidence:g} % confidence intervals in brackets" if board.confidence is not None else ""
+        )
+        parts.append(f"{images} a mean, the same for all methods compared in a column{level}; best mean in bold.")
+        parts.append(small_sample_note(low))
+    flagged = sum(cell.flagged for cell in board.cells.values())
     if flagged:
-        text += f" {flagged} values are flagged (constant map, NaN or undefined score) and in no mean."
-    if any(cell.mark for cell in board.cells.values()):
-        text += f" Paired test against {baseline}, Holm-adjusted: * p < 0.05, ** p < 0.01, *** p < 0.001."
-    return text
+        parts.append(f"{flagged} values are flagged (constant map, NaN or undefined score) and in no mean.")
+    return " ".join(filter(None, [*parts, left_out(board, names), family(board, names)]))
+
+
+def left_out(board: Leaderboard, names: Callable[[str], str]) -> str:
+    """Sentence on the cells that are not compared; empty where all are."""
+    found = [
+        f"{names(board.methods[i])} by {column_text(board.columns[j], names)} ({cell.n} of {cell.asked})"
+        for (i, j), cell in sorted(board.cells.items())
+        if not cell.compared
+    ]
+    if not found:
+        return ""
+    return (
+        f"† Not compared, mean over the method's own images, which are fewer than {100 * board.coverage:g} %: "
+        f"{'; '.join(found)}."
+    )
+
+
+def family(board: Leaderboard, names: Callable[[str], str]) -> str:
+    """Sentence on the marks and the tests that they are adjusted over; empty where nothing is marked."""
+    if not any(cell.mark for cell in board.cells.values()):
+        return ""
+    sizes = sorted(set(board.tests.values()))
+    size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return (
+        f"Wilcoxon signed-rank test against {names(board.baseline)}, Holm over the {size} tests against it in a column: "
+        "* p < 0.05, ** p < 0.01, *** p < 0.001."
+    )

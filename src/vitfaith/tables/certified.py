@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from vitfaith.statistics import COVERAGE, mark_common
 from vitfaith.tables.collect import CONDITION
 
 KEYS = [
@@ -23,20 +24,24 @@ KEYS = [
 ]
 
 
-def certified_summary(rows: pd.DataFrame) -> pd.DataFrame:
+def certified_summary(rows: pd.DataFrame, coverage: float = COVERAGE) -> pd.DataFrame:
     """One row per certificate of a condition.
 
-    ``n`` images with a radius, ``flagged`` those without (constant or undefined maps), ``certified`` the share of all with
+    ``n_own`` images with a radius, ``flagged`` those without (constant or undefined maps), ``n`` of them that all compared
+    methods have (``compared`` is false for a method that has too few, whose numbers are over its own images), ``certified`` the share of all with
     a radius above 0, ``accurate`` the share whose certified class is also the label (NaN for maps alone), quantiles
-    and mean of the radius over all n, with radius 0 where nothing is certified, and the shares limited by each part of a
+    and mean of the radius over all n images, with radius 0 where nothing is certified, and the shares limited by each part of a
     joint certificate.
     """
     if rows.empty:
         return pd.DataFrame(columns=KEYS)
     found = []
+    rows = mark_common(rows.assign(value=rows["radius"].astype(float)), [k for k in KEYS if k != "method"], coverage)
     for key, part in rows.groupby(KEYS, observed=True, sort=True, dropna=False):
         radius = part["radius"].to_numpy(float)
-        known = radius[~np.isnan(radius)]
+        own = int(np.count_nonzero(~np.isnan(radius)))
+        compared = bool(part["compared"].iloc[0])
+        known = radius[part["common"].to_numpy(bool) if compared else ~np.isnan(radius)]
         predicted = part["prediction"].notna().to_numpy()
         right = (part["prediction"] == part["label"]).to_numpy(bool) & (radius > 0)
         quantiles = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
@@ -45,8 +50,10 @@ def certified_summary(rows: pd.DataFrame) -> pd.DataFrame:
             dict(zip(KEYS, key, strict=True))
             | {
                 "n": len(known),
-                "flagged": len(part) - len(known),
-                "certified": float((known > 0).sum() / len(part)),
+                "flagged": len(part) - own,
+                "compared": compared,
+                "n_own": own,
+                "certified": float((radius > 0).sum() / len(part)),
                 "accurate": float(right.mean()) if predicted.all() else np.nan,
                 "mean": float(known.mean()) if len(known) else np.nan,
                 "mean_if_accurate": float(np.where(right, radius, 0.0).mean()) if predicted.all() else np.nan,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from vitfaith.artifacts.store import read_dataset
+from vitfaith.figures.names import natural_order
 from vitfaith.plan.condition import Condition, artifact
 
 CONDITION = ["dataset", "model", "attack", "smoothing"]
@@ -49,4 +50,13 @@ def collect(
     if not paths:
         return schema.empty_table().to_pandas()
     frame = read_dataset(paths, schema).to_pandas()
-    return frame.sort_values([*CONDITION, *by], kind="stable", ignore_index=True)
+    return sort_rows(frame, [*CONDITION, *by])
+
+
+def sort_rows(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """``frame`` in a stable order of ``columns``; variants by the numbers in them (k=5 before k=10)."""
+
+    def key(column: pd.Series) -> pd.Series:
+        return column.map(natural_order(column.astype(str))) if column.name == "variant" else column
+
+    return frame.sort_values(list(columns), kind="stable", ignore_index=True, key=key)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from vitfaith.statistics.summary import summarise
-from vitfaith.tables.collect import CONDITION
+from vitfaith.statistics import summarise_compared
+from vitfaith.tables.collect import CONDITION, sort_rows
 
 STEP = [*CONDITION, "method", "curve", "variant", "step"]
 
@@ -20,12 +20,14 @@ def curve_table(curves: pd.DataFrame, **statistics: Any) -> pd.DataFrame:
 
     Args:
         curves: rows of schema ``CURVES`` with the condition's columns.
-        statistics: settings of :func:`~vitfaith.statistics.summary.summarise`.
+        statistics: settings of :func:`~vitfaith.statistics.summary.summarise_compared`; all steps of a curve share their
+            images.
     """
     share = curves.astype({"fraction": float}).groupby(STEP, observed=True).fraction.transform("mean")
     curves, steps = curves.assign(fraction=share.astype("float32")), [*STEP, "fraction"]
     means = []
     for value in ("probability", "kl"):
         long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value"]].assign(flag="")
-        means.append(summarise(long, by=steps, **statistics).assign(quantity=value))
+        lines = summarise_compared(long, by=steps, within=[*CONDITION, "curve", "variant"], **statistics)
+        means.append(sort_rows(lines, steps).assign(quantity=value))
     return pd.concat(means, ignore_index=True)

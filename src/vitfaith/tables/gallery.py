@@ -12,15 +12,20 @@ import pyarrow as pa
 from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS, SHARDS, TRUTH
 from vitfaith.artifacts.store import open_parquet, partition_values, read_dataset, read_provenance
 from vitfaith.plan.condition import Condition, artifact
+from vitfaith.statistics import COVERAGE, mark_common
 from vitfaith.tables.collect import CONDITION, cell_files
 
 
-def choose_images(scores: pd.DataFrame, per_role: int = 1) -> dict[str, str]:
-    """Image id → role: best, median and worst by SaCo averaged over methods and conditions (ties by id).
+def choose_images(scores: pd.DataFrame, per_role: int = 1, coverage: float = COVERAGE) -> dict[str, str]:
+    """Image id → role: best, median and worst by SaCo averaged over compared methods and conditions (ties by id).
 
-    Without any SaCo value the images with the lowest ids are taken, under the role "first".
+    Without an image that all of them have the images with the lowest ids are taken, under the role "first".
     """
-    saco = scores[scores.metric.str.startswith("saco") & scores.value.notna()]
+    saco = scores[scores.metric.str.startswith("saco")]
+    saco = mark_common(saco, [*CONDITION, "metric", "variant"], coverage)
+    cells = saco[saco.compared].groupby([*CONDITION, "metric", "variant", "method"], observed=True).ngroups
+    # an image's mean is over all cells that are compared, so that images are chosen by the same methods
+    saco = saco[saco.common & (saco.groupby("image_id", observed=True).common.transform("sum") == cells)]
     if saco.empty:
         return dict.fromkeys(sorted(scores.image_id.unique())[: 3 * per_role], "first")
     mean = saco.groupby("image_id", observed=True).value.mean().reset_index()
@@ -62,7 +67,7 @@ def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -
     Columns: role, condition, image, method, map, pixels of the input, prediction and its name, SaCo, and the segmentation
     (as in shards; None without one).
     """
-    roles = choose_images(scores)
+    roles = choose_images(scores, coverage=spec["statistics"]["coverage"])
     wanted = sorted(roles)
 
     def read(stage: str, schema: pa.Schema, family: bool) -> pd.DataFrame:

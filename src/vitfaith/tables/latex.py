@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vitfaith.figures.names import label_of, number
-from vitfaith.tables.cells import Leaderboard
+from vitfaith.statistics import small_sample_note
+from vitfaith.tables.cells import Leaderboard, column_text, family, left_out, line_text
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -20,6 +21,7 @@ _SPECIAL = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "†": r"$\dagger$",
     "×": r"$\times$",
     "–": "--",
     "−": "$-$",
@@ -49,20 +51,21 @@ def to_latex(
 ) -> str:
     r"""A ``table`` environment; needs ``\usepackage{booktabs}``.
 
-    Each cell is ``mean^{marks} [low, high]`` with the best mean in bold, and n behind it where ``counts`` is set and n
-    is not the same everywhere (then it stands in the caption).
+    Each cell is ``mean^{marks} [low, high]`` over the images that all compared methods have, with the best mean in bold, and n
+    behind it where ``counts`` is set and n is not the same everywhere (then it stands in the caption). Methods that are not
+    compared stand below a rule.
 
     Args:
-        caption: text, escaped here; n is appended.
+        caption: text, escaped here; n, who is not compared and what the marks mean are appended.
         label: label for ``\ref``, written as it is.
         digits: decimals.
         names: name in the tables → text.
     """
     numbers = {cell.n for cell in board.cells.values()}
     header = ["Method"]
-    for (metric, variant), direction in zip(board.columns, board.directions, strict=True):
+    for column, direction in zip(board.columns, board.directions, strict=True):
         arrow = "↑" if direction == "higher" else "↓"
-        header.append(escape_latex(f"{names(metric)}{f' ({variant})' if variant else ''} {arrow}"))
+        header.append(escape_latex(f"{column_text(column, names)} {arrow}"))
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -72,6 +75,9 @@ def to_latex(
         r"\midrule",
     ]
     for i, method in enumerate(board.methods):
+        if i == board.above:
+            text = escape_latex(line_text(board))
+            lines += [r"\midrule", rf"\multicolumn{{{len(board.columns) + 1}}}{{l}}{{\emph{{{text}}}}} \\"]
         row = [escape_latex(names(method))]
         for j in range(len(board.columns)):
             cell = board.cells.get((i, j))
@@ -80,16 +86,18 @@ def to_latex(
                 continue
             mean = _number(cell.mean, digits)
             mean = rf"\textbf{{{mean}}}" if cell.best else mean
-            mean += f"$^{{{cell.mark}}}$" if cell.mark else ""
+            mark = cell.mark if cell.compared else r"\dagger"
+            mean += f"$^{{{mark}}}$" if mark else ""
             interval = f" [{_number(cell.low, digits)}, {_number(cell.high, digits)}]"
             size = f" ({cell.n})" if counts and len(numbers) > 1 else ""
             row.append(mean + interval + size)
         lines.append(" & ".join(row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    if counts and len(numbers) == 1:
-        caption = f"{caption} n = {numbers.pop()} images.".strip()
-    elif counts:
-        caption = f"{caption} Number of images in parentheses.".strip()
+    told = [caption]
+    if counts:
+        told.append(f"n = {min(numbers)} images." if len(numbers) == 1 else "Number of images in parentheses.")
+    told.append(small_sample_note(min((cell.n for cell in board.cells.values() if cell.compared), default=0)))
+    caption = " ".join(filter(None, [*told, left_out(board, names), family(board, names)]))
     if caption:
         lines.append(rf"\caption{{{escape_latex(caption)}}}")
     if label:

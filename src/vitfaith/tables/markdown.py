@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from vitfaith.figures.names import decimal, label_of
-from vitfaith.tables.cells import Cell, Leaderboard, notes
+from vitfaith.tables.cells import Cell, Leaderboard, column_text, line_text, notes
 
 
 def escape_markdown(text: str) -> str:
@@ -19,8 +19,10 @@ def _cell(cell: Cell | None, digits: int) -> str:
         return ""
     mean = decimal(cell.mean, digits)
     mean = f"**{mean}**" if cell.best else mean
-    mark = cell.mark.replace("*", r"\*")
-    return f"{mean}{mark} [{decimal(cell.low, digits)}, {decimal(cell.high, digits)}], n={cell.n}"
+    mark = cell.mark.replace("*", r"\*") if cell.compared else "†"
+    text = f"{mean}{mark} [{decimal(cell.low, digits)}, {decimal(cell.high, digits)}], n={cell.n}"
+    own = f"; own images {decimal(cell.mean_own, digits)}, n={cell.n_own}" if cell.n_own != cell.n else ""
+    return text + own
 
 
 def to_markdown(
@@ -29,21 +31,23 @@ def to_markdown(
     title: str = "",
     digits: int = 3,
     names: Callable[[str], str] = label_of,
-    baseline: str = "random",
 ) -> str:
     """A heading (where ``title`` is given), the table, and notes on n, intervals, flagged values and marks.
 
-    Each cell is ``mean [low, high], n=…`` with the best mean in bold and stars where it differs from ``baseline``.
+    Each cell is ``mean [low, high], n=…`` over the images that all compared methods have, with the best mean in bold, stars
+    where it differs from the baseline, and behind it the mean over the method's own images where these are more.
     """
     header = ["Method"]
-    for (metric, variant), direction in zip(board.columns, board.directions, strict=True):
+    for column, direction in zip(board.columns, board.directions, strict=True):
         arrow = "↑" if direction == "higher" else "↓"
-        header.append(escape_markdown(f"{names(metric)}{f' ({variant})' if variant else ''}") + f" {arrow}")
+        header.append(escape_markdown(column_text(column, names)) + f" {arrow}")
     lines = [f"### {escape_markdown(title)}", ""] if title else []
     lines.append("| " + " | ".join(header) + " |")
     lines.append("|" + " --- |" * len(header))
     for i, method in enumerate(board.methods):
+        if i == board.above:
+            lines.append("| " + " | ".join([f"*{line_text(board)}*", *[""] * len(board.columns)]) + " |")
         cells = [_cell(board.cells.get((i, j)), digits) for j in range(len(board.columns))]
         lines.append("| " + " | ".join([escape_markdown(names(method)), *cells]) + " |")
-    footer = re.sub(r"([*<])", r"\\\1", notes(board, names(baseline)))
+    footer = re.sub(r"([*<])", r"\\\1", notes(board, names))
     return "\n".join([*lines, "", footer, ""])

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from vitfaith.artifacts.schemas import CERTIFICATES, CURVES, PREDICTIONS, SANITY, SCORES, STABILITY
 from vitfaith.artifacts.store import atomic_path
-from vitfaith.statistics import metric_agreement, paired_comparisons, summarise
+from vitfaith.statistics import metric_agreement, paired_comparisons, summarise_compared
 from vitfaith.tables.attacks import attack_table
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.certified import certified_summary
-from vitfaith.tables.collect import CONDITION, collect
+from vitfaith.tables.collect import CONDITION, collect, sort_rows
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.curves import curve_table
 from vitfaith.tables.gallery import gallery_table
@@ -41,14 +41,14 @@ def write_text(text: str, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def agreement_table(scores: pd.DataFrame, directions: Mapping[str, Any]) -> pd.DataFrame:
+def agreement_table(scores: pd.DataFrame, directions: Mapping[str, Any], coverage: float) -> pd.DataFrame:
     """Rank correlations between every two metrics (with their variants) in every condition."""
     named = scores.assign(
         metric=[f"{m} {v}" if v else m for m, v in zip(scores.metric.astype(str), scores.variant, strict=True)]
     )
     turned = {n: directions.get(m, "higher") for m, n in zip(scores.metric.astype(str), named.metric, strict=True)}
     parts = [
-        metric_agreement(group, turned).assign(**dict(zip(CONDITION, map(str, key), strict=True)))
+        metric_agreement(group, turned, coverage=coverage).assign(**dict(zip(CONDITION, map(str, key), strict=True)))
         for key, group in named.groupby(CONDITION, observed=True)
     ]
     return pd.concat(parts or [metric_agreement(named).assign(**dict.fromkeys(CONDITION, ""))], ignore_index=True)
@@ -85,33 +85,41 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     pooled = scores.metric.isin(list(spec["pooled"]))
     single = scores[~pooled]
     rows = [single.assign(reference=""), stability, as_scores(sanity)]
-    parts = [summarise(pd.concat([r for r in rows if len(r)] or rows, ignore_index=True), by=KEYS, **statistics)]
+    parts = [
+        summarise_compared(pd.concat([r for r in rows if len(r)] or rows, ignore_index=True), by=KEYS, **statistics)
+    ]
     if pooled.any():
         parts.append(pooled_summary(scores[pooled], spec["pooled"], **statistics))
-    summary = pd.concat([p for p in parts if len(p)], ignore_index=True).sort_values(KEYS, ignore_index=True)
+    summary = sort_rows(pd.concat([p for p in parts if len(p)], ignore_index=True), KEYS)
     conditions = [*CONDITION, "metric", "variant", "reference"]
     comparisons = paired_comparisons(single.assign(reference=""), by=conditions, **statistics)
+    comparisons = sort_rows(comparisons, [*conditions, "method", "opponent"])
+    coverage = spec["statistics"]["coverage"]
     certificates = collect(spec, results, "certificates", CERTIFICATES, family=False, by=["certificate", "method", "k"])
     if not certificates.empty:
         chosen = certificates.method.isin([*spec["explainers"], ""])
         certificates = certificates[chosen & certificates.certificate.isin(spec["certificates"])]
-    write_frame(certified_summary(certificates), out / "certified.csv")
+    write_frame(certified_summary(certificates, coverage), out / "certified.csv")
     write_frame(certificates.reset_index(drop=True), out / "certificates.parquet")
     write_frame(attack_table(spec, results), out / "attacks.parquet")
     write_frame(training_table(spec), out / "trainings.parquet")
     write_frame(smoothing_table(spec["smoothings"]), out / "smoothings.parquet")
     write_frame(comparisons, out / "statistics.parquet")
-    write_frame(agreement_table(single, spec["directions"]), out / "agreement.parquet")
+    write_frame(agreement_table(single, spec["directions"], coverage), out / "agreement.parquet")
     write_frame(cost_table(spec, results), out / "costs.parquet")
     write_frame(scores.reset_index(drop=True), out / "scores.parquet")
     write_frame(stability.reset_index(drop=True), out / "stability.parquet")
     write_frame(sanity.reset_index(drop=True), out / "sanity.parquet")
     write_frame(predictions.reset_index(drop=True), out / "predictions.parquet")
     write_frame(curve_table(curves, **statistics), out / "curves.parquet")
-    write_frame(pair_table(curves), out / "pairs.parquet")
+    write_frame(pair_table(curves, coverage), out / "pairs.parquet")
     write_frame(gallery_table(spec, results, scores), out / "gallery.parquet")
     write_frame(summary, out / "summary.parquet")
     write_frame(summary, out / "summary.csv")
     shown = summary[summary.metric.isin(spec["metrics"])]
-    write_text(boards_text(shown, comparisons, spec["directions"], "markdown"), out / "leaderboards.md")
-    write_text(boards_text(shown, comparisons, spec["directions"], "latex"), out / "leaderboards.tex")
+    write_text(
+        boards_text(shown, comparisons, spec["directions"], "markdown", coverage=coverage), out / "leaderboards.md"
+    )
+    write_text(
+        boards_text(shown, comparisons, spec["directions"], "latex", coverage=coverage), out / "leaderboards.tex"
+    )
