@@ -14,7 +14,7 @@ from vitfaith.statistics import COVERAGE, against, small_sample_note
 from vitfaith.statistics.precision import snapped
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """Adjusted p-value below … → mark."""
@@ -146,7 +146,7 @@ def leaderboard(
     )
 
 
-def _cell(row: Mapping, best: set[str], mark: str) -> Cell:
+def _cell(row: Series, best: set[str], mark: str) -> Cell:
     compared = bool(row["compared"])
     own = "" if compared else "_own"
     return Cell(
@@ -188,9 +188,9 @@ def _marks(
     named = statistics.astype(dict.fromkeys(("method", "opponent", "metric", "variant"), "str"))
     rows = against(named, baseline, ["metric", "variant"])
     rows = rows[rows["p"].notna()]
-    sizes = rows.groupby(["metric", "variant"]).size()
+    columns = list(zip(rows["metric"], rows["variant"], strict=True))
     marks = {(r["method"], (r["metric"], r["variant"])): mark_of(float(r["p_adjusted"])) for _, r in rows.iterrows()}
-    return marks, {(str(m), str(v)): int(size) for (m, v), size in sizes.items()}
+    return marks, {column: columns.count(column) for column in columns}
 
 
 def _order(
