@@ -79,6 +79,7 @@ class ShardOnDisk:
                     "spread": pa.nulls(len(ids), pa.list_(pa.float32())),
                     "samples": pa.array([1] * len(ids), pa.int32()),
                     "flag": [""] * len(ids),
+                    "tied": [0.0] * len(ids),
                 }
             )
             for method, values in maps.items()

@@ -7,9 +7,10 @@ import torch
 
 from tests.attribute.cases import methods_of
 from tests.attribute.zoo import batch, model
-from vitfaith.attribute.explain import explain, families, flags_of
+from vitfaith.attribute.explain import explain, families
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.errors import InputError
+from vitfaith.map_values import map_flags
 
 
 def test_families_keep_order() -> None:
@@ -23,7 +24,7 @@ def test_flags() -> None:
     broken[0, 1], infinite[2, 2] = float("nan"), float("-inf")
     nearly[1, 1] += 3e-8
     maps = torch.stack([good, broken, infinite, constant, nearly, torch.zeros(4, 4), good * 1e-30])
-    assert flags_of(maps) == ["", "nan", "nan", "constant", "constant", "constant", ""]
+    assert map_flags(maps) == ["", "nan", "nan", "constant", "constant", "constant", ""]
 
 
 def test_explain_names_what_does_not_fit() -> None:

@@ -11,8 +11,9 @@ from torch import Tensor
 from tests.attribute.cases import CASES, ENTRIES, ONE_PASS, Case, close, finite, methods_of
 from tests.attribute.zoo import BUILDERS, UNSUPPORTED, batch, model, resnet, swin
 from tests.conftest import tiny_vit
-from vitfaith.attribute.explain import explain, flags_of
+from vitfaith.attribute.explain import explain
 from vitfaith.errors import InputError
+from vitfaith.map_values import map_flags
 from vitfaith.models.classifier import Classifier
 
 every_explainer = pytest.mark.parametrize("case", CASES, ids=str)
@@ -73,7 +74,7 @@ def test_one_pass_explainers_work_on_every_vit(name: str) -> None:
     for method, maps in explain(classifier, images, targets, ids, methods_of(*able), seed=0, batch_size=4).items():
         assert maps.shape == (4, *classifier.grid)
         assert finite(maps)
-        assert "" in flags_of(maps), f"every map of {method} is constant"
+        assert "" in map_flags(maps), f"every map of {method} is constant"
     for entry in asked:
         if entry not in able:
             with pytest.raises(InputError, match=entry.name):
@@ -99,7 +100,7 @@ def test_every_explainer_works_on_dinov2_with_registers() -> None:
     found = explain(classifier, images, targets, ids, methods_of(*ENTRIES), seed=0, batch_size=8)
     for method, maps in found.items():
         assert finite(maps), method
-        assert "" in flags_of(maps), f"every map of {method} is constant"
+        assert "" in map_flags(maps), f"every map of {method} is constant"
 
 
 @every_explainer
@@ -155,7 +156,7 @@ def test_a_zero_gradient_gives_a_flagged_map(case: Case) -> None:
     classifier.backbone.head.weight.data.zero_()
     if case.entry.name == "rise":  # divided by the expected visibility, equal answers show the masks' own unevenness
         case = Case(case.entry, {"normalisation": "coverage"})
-    flags = flags_of(case.run(classifier))
+    flags = map_flags(case.run(classifier))
     asks = case.entry.traits["class_specific"] or case.entry.name.startswith("diffmask_per_image")
     if case.entry.name == "diffmask_class":  # reads hidden states and never the head
         asks = False

@@ -74,6 +74,7 @@ def write_maps(path: Path, maps: np.ndarray, ids: list[str] = IDS) -> None:
         "spread": pa.nulls(count, pa.list_(pa.float32())),
         "samples": pa.array([maps.shape[1]] * count),
         "flag": pa.array([""] * count),
+        "tied": pa.array([0.0] * count),
         "sample_maps": pa.array(list(maps.reshape(count, -1))),
     }
     write_table(pa.table(columns), path, SMOOTHED_MAPS, {})

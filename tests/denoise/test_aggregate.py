@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitfaith.denoise.aggregate import aggregate_maps, constant_maps, normalise_maps
+from vitfaith.denoise.aggregate import aggregate_maps, normalise_maps
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.map_values import map_flags
 
 
 @pytest.fixture
@@ -49,11 +50,11 @@ def test_by_hand() -> None:
 
 def test_constant_maps_count_as_zeros_and_are_seen() -> None:
     maps = torch.tensor([[[[3.0, 3.0]], [[0.0, 1.0]]], [[[3.0, 3.0]], [[4.0, 4.0]]]])
-    assert constant_maps(maps).tolist() == [[True, False], [True, True]]
+    assert [map_flags(sample) for sample in maps] == [["constant", ""], ["constant", "constant"]]
     for how in ("mean", "percentile_max"):
         result, spread = aggregate_maps(maps, how)  # type: ignore[arg-type]
         assert result[0].tolist() == [[0.0, 0.0]]
-        assert constant_maps(result).tolist() == [True, False]
+        assert map_flags(result) == ["constant", ""]
         assert not spread[0].any()
     assert aggregate_maps(maps, "mean")[0][1].tolist() == [[0.0, 0.5]]
 
@@ -64,7 +65,7 @@ def test_nan_reaches_the_result_of_its_image_alone(maps: torch.Tensor) -> None:
         result, _ = aggregate_maps(maps, how)  # type: ignore[arg-type]
         assert bool(result[1].isnan().all())
         assert not bool(result[[0, 2]].isnan().any())
-    assert constant_maps(maps[2]).tolist() == [False, True, False]
+    assert map_flags(maps[2]) == ["", "nan", ""]
 
 
 def test_scale_and_order_of_samples_do_not_count(maps: torch.Tensor) -> None:

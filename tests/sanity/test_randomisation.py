@@ -80,12 +80,13 @@ def test_random_logit_tells_class_specific_maps(
     assert (explain.classes[0] == targets).all()
     assert (explain.classes[1] != targets).all()
     assert set(frame.reference) == {"other class"}
-    assert set(zip(frame.metric, frame.variant, strict=True)) == {("l1", ""), ("top_k_overlap", "k=0.25")}
+    overlaps = {("top_k_overlap", "k=0.25"), ("top_k_overlap", "k=0.25 ceiling")}
+    assert set(zip(frame.metric, frame.variant, strict=True)) == {("l1", ""), *overlaps}
     values = frame[frame.metric == "l1"].groupby("method").value
     np.testing.assert_allclose(values.get_group("brightness"), 0)
     assert (values.get_group("gradient") > 0.01).all()
     subject = subject_of(vit, explain, images[3:4], targets[3:4], image_ids[3:4])
-    merged = random_logit(subject, parameters).to_pandas().merge(frame, on=["image_id", "method", "metric"])
+    merged = random_logit(subject, parameters).to_pandas().merge(frame, on=["image_id", "method", "metric", "variant"])
     np.testing.assert_allclose(merged.value_x, merged.value_y, rtol=1e-4, atol=1e-6)
 
 

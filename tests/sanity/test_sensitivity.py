@@ -80,7 +80,7 @@ def test_clipped_images_stay_in_range_and_cost_one_explanation_a_sample() -> Non
 
     def explain(x: Tensor, y: Tensor) -> Tensor:
         seen.append(x)
-        return x[:, 0] + 1
+        return x[:, 0] + 1 + torch.arange(4.0).view(2, 2)  # no constant map, which would be flagged
 
     images = torch.cat([torch.zeros(1, 1, 2, 2), torch.ones(2, 1, 2, 2)])
     result = one(explain, images, torch.zeros(3, dtype=torch.long), ["a", "b", "c"], samples=4)
@@ -95,6 +95,14 @@ def test_noise_that_is_not_clipped_is_captums() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
     clipped, _ = captum_maximum(0.0)
     assert not torch.allclose(clipped, expected, rtol=1e-3)
+
+
+def test_maps_that_rank_nothing_are_flagged() -> None:
+    images = torch.full((2, 1, 1, 2), 0.5)
+    images[1, 0, 0, 1] = 0.6
+    result = one(lambda x, y: x[:, 0] * 1, images, torch.tensor([0, 0]), ["a", "b"], samples=2)
+    assert result.flags == ["constant", ""]
+    assert result.maximum.isnan().tolist() == [True, False]
 
 
 def test_not_finite_maps_are_flagged() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_thresholded_scores_equal_scikit_learn_with_ties(scores: list[int], code
         positive = [True, *[False] * (len(scores) - 1)]
     values = torch.tensor([scores], dtype=torch.float64) - (2 if signed else 0)
     mask = torch.tensor(positive)
-    assert float(localisation.average_precision(values, mask)) == pytest.approx(
+    assert float(localisation.threshold_average_precision(values, mask)) == pytest.approx(
         average_precision_score(positive, scores)
     )
     assert float(localisation.auroc(values, mask)) == pytest.approx(roc_auc_score(positive, scores))
@@ -83,6 +84,51 @@ def test_thresholded_scores_equal_scikit_learn_with_ties(scores: list[int], code
         for t in scores
     ]
     assert float(localisation.best_iou(values, mask)) == pytest.approx(max(overlaps))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=6), st.integers(1, 2**6))
+def test_read_outs_of_ties_are_means_over_all_orders(scores: list[int], code: int) -> None:
+    positive = np.array([bool(code >> i & 1) for i in range(len(scores))])
+    positive[0] |= not positive.any()
+    values, mask = torch.tensor([scores], dtype=torch.float64), torch.from_numpy(positive)
+    precision, accuracy, area = [], [], []
+    for order in itertools.permutations(range(len(scores))):
+        ranked = sorted(order, key=lambda i: -scores[i])
+        hits = positive[ranked]
+        precision.append((hits.cumsum() / np.arange(1, len(hits) + 1))[hits].mean())
+        accuracy.append(hits[: hits.sum()].mean())
+        area.append(np.mean([i < j for i in np.flatnonzero(hits) for j in np.flatnonzero(~hits)] or [np.nan]))
+    assert float(localisation.average_precision(values, mask)) == pytest.approx(np.mean(precision))
+    assert float(localisation.rank_accuracy(values, mask)) == pytest.approx(np.mean(accuracy))
+    if not positive.all():
+        assert float(localisation.auroc(values, mask)) == pytest.approx(np.mean(area))
+
+
+def test_untied_scores_have_the_average_precision_and_rank_accuracy_of_their_one_order() -> None:
+    generator = torch.Generator().manual_seed(3)
+    scores = torch.stack([torch.randperm(60, generator=generator) for _ in range(50)]).double()
+    positive = torch.rand(60, generator=generator) < 0.3
+    found = localisation.average_precision(scores, positive)
+    assert torch.equal(found, localisation.threshold_average_precision(scores, positive))
+    count = int(positive.sum())
+    leading = scores.argsort(dim=1, descending=True)[:, :count]
+    assert torch.equal(localisation.rank_accuracy(scores, positive), positive[leading].double().mean(1))
+
+
+def test_the_place_of_equal_values_does_not_count_in_localisation() -> None:
+    """A map with a plateau, and the same map and object mirrored: reading the first of equal pixels prefers one of them."""
+    maps = torch.zeros(1, 8, 8, dtype=torch.float64)
+    maps[0, 2, :4] = 1
+    truth = torch.zeros(8, 8)
+    truth[2:5, 3:8] = 1
+    for flip in ((2,), (1,), (1, 2)):
+        other, there = maps.flip(flip), truth.flip([axis - 1 for axis in flip])
+        for read_out in (localisation.rank_accuracy, localisation.average_precision):
+            one, two = (float(read_out(m.flatten(1), t.flatten() == 1)) for m, t in ((maps, truth), (other, there)))
+            assert one == pytest.approx(two, abs=1e-12)
+        assert float(localisation.pointing_hit(other, there, 0)) == 0.25
+        assert float(localisation.pointing_hit(other, there, 1)) == 0.5
 
 
 def test_a_map_of_the_object_scores_best(

@@ -62,6 +62,7 @@ def scores(root: Path, images: Path, metric: str) -> pa.Table:
         "spread": pa.nulls(count, pa.list_(pa.float32())),
         "samples": pa.array(np.full(count, 1)),
         "flag": pa.array([""] * count),
+        "tied": pa.array([0.0] * count),
     }
     write_table(pa.table(columns), root / "maps.parquet", MAPS, {})
     spec = {"model": MODEL, "seed": 0, "precision": "float32", "metrics": {metric: {"use": metric}}}

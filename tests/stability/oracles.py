@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -58,9 +59,35 @@ def top_k(ties: bool) -> Pair:
     found = values_of("top_k_overlap", a, b, k=(0.05, 0.1, 0.5, 3, 20))
     expected = []
     for count, (x, y) in itertools.product(counts.values(), rows_of_pairs(a, b)):
-        leaders = [set(sorted(range(20), key=lambda i, row=row: (-row[i], i))[:count]) for row in (x, y)]
-        expected.append(len(leaders[0] & leaders[1]) / count)
+        expected.append(float(sum(chance_of(x, i, count) * chance_of(y, i, count) for i in range(20)) / count))
     ours = np.concatenate([found[variant] for variant in counts])
+    return torch.from_numpy(ours), torch.tensor(expected, dtype=torch.float64)
+
+
+def chance_of(row: Array, patch: int, count: int) -> Fraction:
+    """Chance that a patch is among the ``count`` highest: its places are those behind all higher ones, as many as it ties with."""
+    higher, equal = int((row > row[patch]).sum()), int((row == row[patch]).sum())
+    return min(Fraction(1), max(Fraction(0), Fraction(count - higher, equal)))
+
+
+def every_order() -> Pair:
+    """Overlap and its ceilings as means over all pairs of orders of five patches; only orders that sort the map count."""
+    rows = np.array([[3, 1, 1, 1, 0], [1, 1, 0, 0, 2], [0, 0, 0, 0, 1], [2, 2, 2, 1, 2]], dtype=np.float32)
+    pairs = list(itertools.product(range(4), range(4)))
+    a, b = rows[[i for i, _ in pairs]], rows[[j for _, j in pairs]]
+    found = values_of("top_k_overlap", a[:, None], b[:, None], k=(1, 2, 3))
+    expected = []
+    for count in (1, 2, 3):
+        sets = [
+            [set(order[:count]) for order in itertools.permutations(range(5)) if (np.diff(row[list(order)]) <= 0).all()]
+            for row in rows
+        ]
+
+        def overlap(i: int, j: int, sets: list = sets, count: int = count) -> float:
+            return float(np.mean([len(s & t) / count for s in sets[i] for t in sets[j]]))
+
+        expected += [[overlap(i, j) for i, j in pairs], [min(overlap(i, i), overlap(j, j)) for i, j in pairs]]
+    ours = np.stack([found[f"k={k}{end}"] for k in (1, 2, 3) for end in ("", " ceiling")])
     return torch.from_numpy(ours), torch.tensor(expected, dtype=torch.float64)
 
 
@@ -149,9 +176,12 @@ FLAT: dict[str, tuple[str, str, Callable[[Array, Array], float]]] = {
 ORACLES: list[Oracle] = sorted(
     [
         *[
-            Oracle("top_k_overlap", "textbook loop", f"sorted lists; {what}; five sizes", 0.0, partial(top_k, ties))
-            for ties, what in ((False, "no ties"), (True, "with ties"))
+            Oracle(
+                "top_k_overlap", "textbook loop", f"patch by patch; {what}; five sizes", tolerance, partial(top_k, ties)
+            )
+            for ties, what, tolerance in ((False, "no ties", 0.0), (True, "with ties", 1e-15))
         ],
+        Oracle("top_k_overlap", "textbook loop", "all orders of tied patches; values and ceilings", 1e-14, every_order),
         *[
             Oracle(name, source, f"{remark}; {what}", 5e-13, partial(image_by_image, name, oracle, ties=ties))
             for name, (source, remark, oracle) in FLAT.items()

@@ -17,6 +17,7 @@ from scipy import stats
 from tests.oracle import Oracle
 from tests.stability.oracles import ORACLES, maps, only, rows_of_pairs, values_of
 from vitfaith.errors import InputError
+from vitfaith.map_values import CEILING
 from vitfaith.registry import Parameters
 from vitfaith.stability import STABILITY_MEASURES
 from vitfaith.stability.compare import compare_maps
@@ -50,7 +51,36 @@ def test_every_measure_has_an_oracle() -> None:
 def test_top_k_by_hand() -> None:
     a = np.array([[[4.0, 3.0], [2.0, 1.0]]])
     b = np.array([[[1.0, 3.0], [2.0, 3.0]]])  # patches 1 and 3 tie, then 2
-    assert values_of("top_k_overlap", a, b, k=(1, 0.5, 3)) == {"k=1": [0.0], "k=0.5": [0.5], "k=3": [2 / 3]}
+    found = {variant: float(values[0]) for variant, values in values_of("top_k_overlap", a, b, k=(1, 0.5, 3)).items()}
+    ceilings = {"k=1 ceiling": 0.5, "k=0.5 ceiling": 1.0, "k=3 ceiling": 1.0}
+    assert found == {"k=1": 0.0, "k=0.5": 0.5, "k=3": 2 / 3, **ceilings}
+
+
+def test_the_place_of_equal_patches_does_not_count_in_top_k() -> None:
+    a, b = np.zeros((1, 7, 7)), np.zeros((1, 7, 7))
+    a[0, 0, :3], b[0, 6, :3] = (3, 2, 1), (3, 2, 1)  # disjoint: ten leading patches are three and seven of 46
+    value, ceiling = (float(v[0]) for v in values_of("top_k_overlap", a, b, k=(10,)).values())
+    share = 7 / 46
+    assert value == pytest.approx((6 * share + 43 * share**2) / 10)
+    assert value == pytest.approx(0.19, abs=0.005)  # ties by position: 0.70
+    assert ceiling == pytest.approx((3 + 46 * share**2) / 10)
+    draw = np.random.default_rng(0)
+    overlaps = [
+        len({*np.lexsort((draw.random(49), -a.ravel()))[:10]} & {*np.lexsort((draw.random(49), -b.ravel()))[:10]}) / 10
+        for _ in range(4000)
+    ]
+    assert value == pytest.approx(np.mean(overlaps), abs=4 * np.std(overlaps) / 4000**0.5)
+
+
+def test_top_k_of_untied_maps_is_a_number_of_patches_whatever_their_place() -> None:
+    a, b = maps(20, count=50), maps(21, count=50)
+    move = np.random.default_rng(1).permutation(20)
+    found = values_of("top_k_overlap", a, b, k=(3, 7))
+    moved = values_of("top_k_overlap", *(m.reshape(50, 20)[:, move].reshape(m.shape) for m in (a, b)), k=(3, 7))
+    for count in (3, 7):
+        assert set(found[f"k={count}"] * count) <= set(np.arange(count + 1) / count * count)
+        assert (found[f"k={count} ceiling"] == 1).all()
+        np.testing.assert_array_equal(moved[f"k={count}"], found[f"k={count}"])
 
 
 @pytest.mark.parametrize("k", [(), (0,), (1.5,), (0.0,), (1.0,), (-1,)])
@@ -104,8 +134,27 @@ def test_laws(name: str, seed: int, scale: float, ties: bool) -> None:
         np.testing.assert_allclose(swapped[variant], values, atol=1e-9)
         singles = [values_of(name, a[i : i + 1], b[i : i + 1])[variant][0] for i in range(len(a))]
         np.testing.assert_allclose(singles, values, rtol=1e-9, atol=1e-12)
-    for variant, values in values_of(name, a, a.astype(float) * scale).items():
-        np.testing.assert_allclose(values, best, atol=1e-6), variant
+    same = values_of(name, a, a.astype(float) * scale)
+    for variant, values in same.items():
+        if not variant.endswith(CEILING):
+            np.testing.assert_allclose(values, same.get(variant + CEILING, best), atol=1e-6)
+        if not ties:
+            np.testing.assert_allclose(values, best, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rounding_does_not_exceed_a_bound(name: str) -> None:
+    """Equal maps, opposite maps and single patches in opposite corners reach the bounds; sums of rounded shares pass them."""
+    low, high = BOUNDS[name]
+    pairs = [(maps(575, ties=True), maps(576, ties=True))]  # |a − b| of the first pair sums to 2 + 4e-16
+    for rows, columns in itertools.product(range(3, 9), range(3, 9)):
+        a = maps(rows, count=4, shape=(rows, columns), ties=columns % 2 == 0)
+        corner, opposite = np.zeros((1, rows, columns)), np.zeros((1, rows, columns))
+        corner[0, 0, 0] = opposite[0, -1, -1] = 1 / 3
+        pairs += [(a, a), (a, -a), (corner, opposite), (corner, -corner), (corner, corner)]
+    for a, b in pairs:
+        for values in values_of(name, a, b).values():
+            assert ((values >= low) & (values <= high)).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

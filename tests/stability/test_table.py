@@ -23,7 +23,13 @@ def test_one_row_for_each_image_metric_and_variant() -> None:
     frame = table.to_pandas()
     assert list(zip(frame.metric, frame.variant, frame.image_id, strict=True)) == [
         (metric, variant, image)
-        for metric, variant in [("overlap", "k=1"), ("overlap", "k=0.5"), ("rank", "")]
+        for metric, variant in [
+            ("overlap", "k=1"),
+            ("overlap", "k=0.5"),
+            ("overlap", "k=1 ceiling"),
+            ("overlap", "k=0.5 ceiling"),
+            ("rank", ""),
+        ]
         for image in "abc"
     ]
     assert (frame.method == "rollout").all()
@@ -37,7 +43,7 @@ def test_no_row_is_lost_when_no_map_is_sound(count: int) -> None:
     ids = ["a", "b"][:count]
     measures = {"overlap": ("top_k_overlap", TopK(k=(1, 2, 3)))}
     table = stability_table(ids, "m", "clean", np.ones((count, 2, 2)), np.ones((count, 2, 2)), measures)
-    assert table.num_rows == 3 * count
+    assert table.num_rows == 6 * count  # three overlaps and their ceilings
     assert set(table["flag"].to_pylist()) <= {"constant"}
     assert pa.compute.all(pa.compute.is_nan(table["value"])).as_py() in (True, None)
 

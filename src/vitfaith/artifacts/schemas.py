@@ -82,6 +82,9 @@ MAPS = pa.schema(
         pa.field("spread", pa.list_(pa.float32())),  # standard deviation over noise samples; null without smoothing
         pa.field("samples", pa.int32(), nullable=False),
         pa.field("flag", pa.string(), nullable=False),  # "", "constant" or "nan"
+        pa.field(
+            "tied", pa.float64(), nullable=False
+        ),  # share of features equal to an earlier one; NaN with flag "nan"
     ]
 )
 

@@ -15,6 +15,7 @@ from vitfaith.attack.keyed import common_draws
 from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.smoothed_pgd import smoothed_log_probability
 from vitfaith.attack.victim import Logits
+from vitfaith.map_values import membership_of
 from vitfaith.models.classifier import Classifier
 
 _FINAL_REPEATS = 4
@@ -137,21 +138,24 @@ class ExplanationAttack(Attack):
 
 
 class TopKAttack(ExplanationAttack):
-    """Top-k attack: D = −Σ over the clean map's k leading patches of the normalised map (Ghorbani et al., §3)."""
+    """Top-k attack: D = −Σ over the clean map's k leading patches of the normalised map (Ghorbani et al., §3).
+
+    Where clean patches tie across the k-th place, D is its expectation over random orders of them: each patch counts
+    with its chance of being among the k.
+    """
 
     parameters: TopKParameters
 
     def prepare(self, clean: View) -> None:
-        """Remember which patches lead; ties go to the first."""
+        """Remember which patches lead."""
         patches = clean.maps.shape[1]
         k = self.parameters.k
         count = int(k) if k >= 1 else max(1, int(k * patches + 0.5))
-        order = clean.maps.argsort(dim=1, descending=True, stable=True)
-        self.leading = order[:, : min(count, patches)]
+        self.leading = membership_of(clean.maps, min(count, patches)).to(clean.maps)
 
     def dissimilarity(self, view: View) -> Tensor:
         """Relevance missing from the patches that led."""
-        return -view.maps.gather(1, self.leading).sum(1)
+        return -(view.maps * self.leading).sum(1)
 
 
 class MassCentreAttack(ExplanationAttack):

@@ -18,8 +18,6 @@ from vitfaith.registry import Entry, Parameters
 Methods = Mapping[str, tuple[str, Parameters]]
 """Id → (registered name, parameters); an explainer may appear several times with different parameters."""
 
-ROUNDING = 1e-6
-
 
 def explain(
     classifier: Classifier,
@@ -133,18 +131,6 @@ def families(methods: Methods) -> dict[Family, list[str]]:
     for id_, (name, _) in methods.items():
         found.setdefault(EXPLAINERS[name].traits["family"], []).append(id_)
     return found
-
-
-def flags_of(maps: Tensor) -> list[str]:
-    """What is wrong with each of ``maps`` (B, rows, columns), for the artifact's ``flag`` column.
-
-    ``"nan"`` where a value is NaN or infinite, ``"constant"`` where the values differ by no more than rounding (1e-6 of
-    the largest magnitude) so that they rank nothing, ``""`` otherwise.
-    """
-    flat = maps.flatten(1).double()
-    broken = ~flat.isfinite().all(1)
-    constant = flat.amax(1) - flat.amin(1) <= ROUNDING * flat.abs().amax(1)
-    return ["nan" if b else "constant" if c else "" for b, c in zip(broken.tolist(), constant.tolist(), strict=True)]
 
 
 def _own(tensor: Tensor, device: torch.device) -> Tensor:

@@ -15,10 +15,11 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
-from vitfaith.attribute.explain import explain, flags_of
+from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.aggregate import aggregate_maps
 from vitfaith.denoise.stage import read_denoised
+from vitfaith.map_values import map_flags, tied_share
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of, entry_of
@@ -50,7 +51,8 @@ def map_table(
             if spread is None
             else pa.array(list(spread.flatten(1).numpy()), pa.list_(pa.float32())),
             "samples": pa.array(np.full(count, 1 if sampled is None else len(sampled))),
-            "flag": pa.array(flags_of(maps)),
+            "flag": pa.array(map_flags(maps.numpy())),
+            "tied": pa.array(tied_share(maps.numpy())),
         }
     )
     if sampled is None:

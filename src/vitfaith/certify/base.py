@@ -12,10 +12,13 @@ from numpy.typing import ArrayLike
 from vitfaith.certify.settings import Base
 from vitfaith.certify.top_k import Floats, Swap
 from vitfaith.errors import InputError
+from vitfaith.map_values import membership, within_rounding
 
 
 def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
     """Base maps (..., n) float64 in [0, 1] of raw maps (..., n); each map on its own, NaN maps stay NaN.
+
+    A map whose values differ by no more than rounding ranks nothing: its share is 1/n, its votes are k/n, its unit map 0.
 
     Args:
         maps: explanations of noisy copies of an image, any finite range.
@@ -24,7 +27,9 @@ def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
     """
     values = np.asarray(maps, dtype=np.float64)
     undefined = ~np.isfinite(values).all(axis=-1, keepdims=True)
-    values = np.where(undefined, 0.0, values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        constant = within_rounding(values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True))
+    values = np.where(undefined | constant, 0.0, values)
     if base == "share":
         result = _share(values)
     elif base == "unit":
@@ -32,10 +37,18 @@ def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
         spread = np.where(high > low, high - low, 1.0)
         result = np.clip((values - low) / spread, 0.0, 1.0)
     elif base == "vote":
-        result = _vote(values, k)
+        if not 1 <= k <= values.shape[-1]:
+            raise InputError(f"k must lie in 1…{values.shape[-1]}, the number of entries of the map, not {k}")
+        result = membership(values, k)
     else:
         raise InputError(f"unknown base '{base}'; known: share, unit, vote")
     return np.where(undefined, np.nan, result)
+
+
+def mean_base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
+    """Mean base map (n,) of samples (m, n); exactly constant where its entries differ by no more than rounding."""
+    mean = base_map(maps, base, k).mean(axis=0)
+    return np.full_like(mean, mean.mean()) if within_rounding(mean.min(), mean.max()) else mean
 
 
 def mass(base: Base, k: int) -> float:
@@ -61,13 +74,3 @@ def _share(values: Floats) -> Floats:
     positive = positive / np.where(peak > 0, peak, 1.0)  # a sum of denormals or of 1e308 would lose the shares
     total = positive.sum(axis=-1, keepdims=True)
     return np.where(total > 0, positive / np.where(total > 0, total, 1.0), 1.0 / values.shape[-1])
-
-
-def _vote(values: Floats, k: int) -> Floats:
-    n = values.shape[-1]
-    if not 1 <= k <= n:
-        raise InputError(f"k must lie in 1…{n}, the number of entries of the map, not {k}")
-    level = np.partition(values, n - k, axis=-1)[..., n - k : n - k + 1]
-    above, tied = values > level, values == level
-    left = k - above.sum(axis=-1, keepdims=True)
-    return above + tied * (left / tied.sum(axis=-1, keepdims=True))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vitfaith.certify.base import base_map, mass
+from vitfaith.certify.base import mass, mean_base_map
 from vitfaith.certify.bounds import fewest_samples
 from vitfaith.certify.cohen import ABSTAIN
 from vitfaith.certify.faithfulness import faithfulness, sampled_parts
@@ -163,9 +163,7 @@ def joint_rows(
         if single.bound == "none":
             if not np.isfinite(mass(single.base, single.k)):
                 raise ConfigError(f"certificates.{id_}: without a bound, base must be share or vote, not {single.base}")
-            means = np.stack([base_map(one, single.base, single.k).mean(0) for one in maps]) / mass(
-                single.base, single.k
-            )
+            means = np.stack([mean_base_map(one, single.base, single.k) for one in maps]) / mass(single.base, single.k)
             found = faithfulness(
                 means, votes.probabilities, single.k, single.beta, sigma, gamma=settings.gamma, order=settings.order
             )

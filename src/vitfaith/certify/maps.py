@@ -10,13 +10,14 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
-from vitfaith.certify.base import base_map, mass
+from vitfaith.certify.base import base_map, mass, mean_base_map
 from vitfaith.certify.bounds import simultaneous_bounds
 from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.certify.renyi import linf_radius
 from vitfaith.certify.settings import CertificateParameters
-from vitfaith.certify.top_k import Floats, Swap, check_top_k, exact_swap, ranking, swap_values, swaps_to_break
+from vitfaith.certify.top_k import Floats, Swap, check_top_k, exact_swap, swaps_to_break, worst_swap_values
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.map_values import map_flags
 from vitfaith.rng import derive_seed
 
 
@@ -49,18 +50,14 @@ def sampled_swap(
     flags: list[str] = []
     for image_id, chosen, counted in zip(image_ids, first, second, strict=True):
         ranked, bounded = (base_map(part, parameters.base, k) for part in (chosen, counted))
-        mean = np.concatenate([ranked, bounded]).mean(axis=0)
-        if np.isnan(mean).any():
-            flags.append("nan")
-            rows.append((np.full(k0, np.nan), np.full(k0, np.nan)))
-            continue
-        flags.append("constant" if mean.max() == mean.min() else "")
-        if parameters.bound == "none":
+        mean = mean_base_map(np.concatenate([chosen, counted]), parameters.base, k)
+        flags += map_flags(mean[None])
+        if flags[-1] or parameters.bound == "none":  # NaN gives NaN, a constant map a swap of equal entries
             rows.append(exact_swap(mean, k, k0))
         else:
             key = derive_seed(seed, image_id, "certify rounding")
             limits = simultaneous_bounds(bounded, parameters.alpha, parameters.bound, seed=key)
-            rows.append(swap_values(limits.lower, limits.upper, ranking(ranked.mean(axis=0)), k, k0))
+            rows.append(worst_swap_values(limits.lower, limits.upper, ranked.mean(axis=0), k, k0))
     shape = (-1, k0)
     inside = np.array([row[0] for row in rows], dtype=np.float64).reshape(shape)
     outside = np.array([row[1] for row in rows], dtype=np.float64).reshape(shape)
@@ -117,7 +114,7 @@ def certify_maps(
 
     A row says: with probability at least 1 - alpha over the samples, the smoothed map of every input nearer than
     ``radius`` (l2) or ``linf`` (l_inf) shares at least ``beta`` of its top k with the top k of the selection samples'
-    mean base map. Rows of other certificates and betas with the same k, base, bound and samples hold together with it;
+    mean base map, whichever way ties of either are broken. Rows of other certificates and betas with the same k, base, bound and samples hold together with it;
     rows of another k have a failure probability of their own.
 
     Args:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.map_values import membership
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -72,12 +73,24 @@ def ranking(maps: ArrayLike) -> Integers:
 
 
 def overlap(first: ArrayLike, second: ArrayLike, k: int) -> Floats:
-    """Top-k overlap ``|T ∩ T'| / k`` (...,) of two maps (..., n), in [0, 1]."""
-    a, b = ranking(first), ranking(second)
-    member_a, member_b = np.zeros(a.shape, dtype=bool), np.zeros(b.shape, dtype=bool)
-    np.put_along_axis(member_a, a[..., :k], True, axis=-1)
-    np.put_along_axis(member_b, b[..., :k], True, axis=-1)
-    return (member_a & member_b).sum(axis=-1) / k
+    """Smallest top-k overlap ``|T ∩ T'| / k`` (...,) of two maps (..., n) over all orders of equal entries, in [0, 1].
+
+    A certificate promises an overlap however ties are broken, so this is the overlap that it is held against. (The
+    stability measure ``top_k_overlap`` is the expectation over these orders.)
+    """
+    chances = membership(first, k), membership(second, k)
+    surely_a, surely_b = (chance == 1 for chance in chances)
+    maybe_a, maybe_b = ((chance > 0) & (chance < 1) for chance in chances)
+
+    def count(entries: NDArray[np.bool_]) -> Integers:
+        return np.asarray(entries.sum(axis=-1), dtype=np.int64)
+
+    # The tied entries that each map takes into its set: first those of no use to the other, then those that tie in both.
+    free_a, free_b = count(maybe_a & ~surely_b & ~maybe_b), count(maybe_b & ~surely_a & ~maybe_a)
+    left_a = np.maximum(k - count(surely_a) - free_a, 0)
+    left_b = np.maximum(k - count(surely_b) - free_b, 0)
+    shared = np.maximum(left_a + left_b - count(maybe_a & maybe_b), 0)
+    return (count(surely_a & surely_b) + shared) / k
 
 
 def swap_values(lower: ArrayLike, upper: ArrayLike, order: ArrayLike, k: int, k0: int) -> Swap:
@@ -99,12 +112,50 @@ def swap_values(lower: ArrayLike, upper: ArrayLike, order: ArrayLike, k: int, k0
     if not low.shape == high.shape == indices.shape:
         raise InputError(f"lower, upper and order must have one shape, not {low.shape}, {high.shape}, {indices.shape}")
     check_top_k(k, k0, low.shape[-1])
-    inside = np.sort(np.take_along_axis(low, indices[..., :k], axis=-1), axis=-1)[..., :k0]
-    outside = np.sort(np.take_along_axis(high, indices[..., k:], axis=-1), axis=-1)[..., ::-1][..., :k0]
-    undefined = (np.isnan(low) | np.isnan(high)).any(
-        axis=-1, keepdims=True
-    )  # sorting would hide a NaN among the largest
-    return Swap(np.where(undefined, np.nan, inside[..., ::-1]), np.where(undefined, np.nan, outside))
+    member = np.zeros(low.shape, dtype=bool)
+    np.put_along_axis(member, indices[..., :k], True, axis=-1)
+    return _swap(low, high, member, ~member, k0)
+
+
+def worst_swap_values(lower: ArrayLike, upper: ArrayLike, chosen_by: ArrayLike, k: int, k0: int) -> Swap:
+    """:func:`swap_values` for the top k of a map that may tie across the k-th place: the worst over its sets.
+
+    Entries of ``chosen_by`` that equal its k-th value are in the set or not, as ties are broken. Of these, the ones with
+    the smallest lower bounds are taken to be inside, and the ones with the largest upper bounds outside. No set with
+    other ties has a larger value inside or a smaller one outside, so a certificate holds for each of them. Without
+    such ties this is the swap of the one set.
+
+    Args:
+        lower: (..., n) lower bounds of the entries.
+        upper: (..., n) upper bounds.
+        chosen_by: (..., n) the map whose top k is certified; it may come from other data than the bounds do.
+        k: size of the set.
+        k0: number of swaps.
+    """
+    low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+    chance = membership(chosen_by, k)
+    check_top_k(k, k0, low.shape[-1])
+    tied = (chance > 0) & (chance < 1)
+    left = k - (chance == 1).sum(axis=-1, keepdims=True)
+
+    def first(values: Floats, number: Integers) -> NDArray[np.bool_]:
+        """The ``number`` tied entries with the smallest ``values``."""
+        order = np.argsort(np.where(tied, values, np.inf), axis=-1, kind="stable")
+        place = np.argsort(order, axis=-1)
+        return np.asarray(tied & (place < number))
+
+    inside = (chance == 1) | first(low, left)
+    outside = (chance == 0) | first(-high, tied.sum(axis=-1, keepdims=True) - left)
+    return _swap(low, high, inside, outside, k0)
+
+
+def _swap(low: Floats, high: Floats, inside: NDArray[np.bool_], outside: NDArray[np.bool_], k0: int) -> Swap:
+    """The k0 smallest of ``low`` among ``inside`` and the k0 largest of ``high`` among ``outside``."""
+    smallest = np.sort(np.where(inside, low, np.inf), axis=-1)[..., :k0]
+    largest = np.sort(np.where(outside, high, -np.inf), axis=-1)[..., ::-1][..., :k0]
+    # sorting would hide a NaN among the largest
+    undefined = (np.isnan(low) | np.isnan(high)).any(axis=-1, keepdims=True)
+    return Swap(np.where(undefined, np.nan, smallest[..., ::-1]), np.where(undefined, np.nan, largest))
 
 
 def exact_swap(maps: ArrayLike, k: int, k0: int) -> Swap:

@@ -8,22 +8,21 @@ import torch
 from torch import Tensor
 
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.map_values import within_rounding
 
 _CUT = 0.1
 """Percentile below which the notebook sets a map to zero."""
 
 
 def normalise_maps(maps: Tensor) -> Tensor:
-    """Each map (…, rows, columns) min–max scaled to [0, 1]; a constant map becomes zeros, NaN stays NaN."""
+    """Each map (…, rows, columns) min–max scaled to [0, 1]; a constant map becomes zeros, NaN stays NaN.
+
+    A map is constant where its values differ by no more than rounding (:func:`vitfaith.map_values.within_rounding`):
+    scaling would blow rounding up to a map that fills [0, 1].
+    """
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    span = high - low
-    return torch.where(span == 0, torch.zeros_like(maps), (maps - low) / torch.where(span == 0, 1.0, span))
-
-
-def constant_maps(maps: Tensor) -> Tensor:
-    """Which maps (…, rows, columns) hold one value or NaN and thus rank nothing; bool (…)."""
-    flat = maps.flatten(-2)
-    return ~(flat.amax(-1) > flat.amin(-1))
+    constant = within_rounding(low.detach().double(), high.detach().double())
+    return torch.where(constant, torch.zeros_like(maps), (maps - low) / torch.where(constant, 1.0, high - low))
 
 
 def aggregate_maps(maps: Tensor, how: Literal["mean", "percentile_max"]) -> tuple[Tensor, Tensor]:

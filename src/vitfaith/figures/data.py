@@ -11,6 +11,7 @@ from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
 from vitfaith.figures.names import natural, natural_order
+from vitfaith.map_values import CEILING
 from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -
 
 
 def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: str = "k=10") -> str:
-    """The variant to show: the one asked for, the only one, or ``preferred`` where there are several.
+    """The variant to show: the one asked for, the only one, or ``preferred`` where there are several; ceilings do not count.
 
     Raises:
         ConfigError: the variant does not occur, or there are several and none is asked for.
@@ -185,7 +186,7 @@ def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: s
     if variant is not None:
         select(frame, table, variant=variant)
         return variant
-    present = sorted((str(v) for v in frame["variant"].unique()), key=natural)
+    present = sorted((str(v) for v in frame["variant"].unique() if not str(v).endswith(CEILING)), key=natural)
     if len(present) == 1:
         return present[0]
     if preferred in present:

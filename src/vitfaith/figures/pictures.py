@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitfaith.errors import ArtifactError
+from vitfaith.map_values import map_flags
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -61,6 +62,6 @@ def decode_map(row: Series) -> NDArray[np.float64] | None:
             f"table 'gallery', column 'map': {row['method']} on image {row['image_id']} has {flat.size} values for a"
             f" grid of {shape[0]}×{shape[1]}; run the tables stage again"
         )
-    if not np.isfinite(flat).all() or flat.max() == flat.min():
+    if map_flags(flat[None]) != [""]:
         return None
     return ((flat - flat.min()) / (flat.max() - flat.min())).reshape(shape)

@@ -12,6 +12,7 @@ from vitfaith import rng
 from vitfaith.artifacts.schemas import SANITY
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
+from vitfaith.map_values import map_flags
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,8 @@ class Sensitivity:
         maximum: max ‖a(x+δ) − a(x)‖₂ / ‖a(x)‖₂ (Yeh et al. 2019, Max-Sensitivity, relative form).
         average: mean of the same (Bhatt et al. 2020, Avg-Sensitivity).
         lipschitz: max ‖a(x+δ) − a(x)‖₂ / ‖δ‖₂ (Alvarez-Melis & Jaakkola 2018), δ as applied after clipping.
-        flags: "", "nan" (a map is not finite), "zero" (a(x) = 0 everywhere) or "still" (clipping left no noise).
+        flags: "", "nan" (a map is not finite), "zero" (a(x) = 0 everywhere), "constant" (a(x) ranks nothing, see
+            :func:`vitfaith.map_values.map_flags`) or "still" (clipping left no noise).
     """
 
     maximum: Tensor
@@ -65,15 +67,18 @@ def sensitivity(
         for method, maps in subject.explain(subject.classifier, noisy, subject.targets, ids, margin=margin).items():
             changes[method].append((_flat(maps) - clean[method]).norm(dim=1))
     distance = torch.stack(distances)
-    return {method: _read(clean[method].norm(dim=1), torch.stack(moved), distance) for method, moved in changes.items()}
+    return {
+        method: _read(clean[method].norm(dim=1), torch.stack(moved), distance, map_flags(clean[method].numpy()))
+        for method, moved in changes.items()
+    }
 
 
 def _flat(maps: Tensor) -> Tensor:
     return maps.detach().flatten(1).double().cpu()
 
 
-def _read(norm: Tensor, change: Tensor, distance: Tensor) -> Sensitivity:
-    """From ‖a(x)‖ (B,), ‖a(x+δ) − a(x)‖ (n, B) and ‖δ‖ (n, B)."""
+def _read(norm: Tensor, change: Tensor, distance: Tensor, clean_flags: list[str]) -> Sensitivity:
+    """From ‖a(x)‖ (B,), ‖a(x+δ) − a(x)‖ (n, B), ‖δ‖ (n, B) and the flags of the maps a(x)."""
     relative, slope = change / norm, change / distance
     flags = []
     for image in range(len(norm)):
@@ -81,6 +86,8 @@ def _read(norm: Tensor, change: Tensor, distance: Tensor) -> Sensitivity:
             flags.append("zero")
         elif not bool(torch.isfinite(relative[:, image]).all()):
             flags.append("nan")
+        elif clean_flags[image]:
+            flags.append(clean_flags[image])
         else:
             flags.append("" if bool((distance[:, image] > 0).all()) else "still")
     bad = torch.tensor([bool(flag) for flag in flags])

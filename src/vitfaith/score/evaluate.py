@@ -15,6 +15,7 @@ from torch import Tensor
 import vitfaith.score.metrics  # noqa: F401  (registers every metric)
 from vitfaith.artifacts.schemas import CURVES, SCORES
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.map_values import map_flags
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Parameters
 from vitfaith.score.engine import Engine
@@ -60,8 +61,8 @@ def evaluate(
 ) -> Evaluation:
     """Score every map with every metric.
 
-    A map with NaN or infinite values is flagged "nan", one whose values are all equal "constant": its scores are NaN,
-    and no forward pass is spent on it. Any other NaN is flagged "undefined". Results do not depend on the other
+    A map with NaN or infinite values is flagged "nan", one whose values differ by no more than rounding "constant" (see
+    :func:`vitfaith.map_values.map_flags`): its scores are NaN, and no forward pass is spent on it. Any other NaN is flagged "undefined". Results do not depend on the other
     images and methods of the call, nor on ``batch_size``.
 
     Args:
@@ -185,11 +186,8 @@ def _context(
         stacked = torch.zeros(count, 0, 1, 1, device=device)
     else:
         stacked = torch.stack([one.to(device, torch.float32) for one in maps.values()], 1)
-    finite = stacked.isfinite().flatten(2).all(2)
-    stacked = torch.where(finite[..., None, None], stacked, 0.0)
-    constant = stacked.flatten(2).amax(2) == stacked.flatten(2).amin(2) if stacked.numel() else finite
-    flags = np.where(~finite.cpu().numpy(), "nan", np.where(constant.cpu().numpy(), "constant", ""))
-    usable = finite & ~constant
+    flags = np.array(map_flags(stacked.flatten(0, 1).cpu().numpy()), dtype=str).reshape(stacked.shape[:2])
+    usable = torch.from_numpy(flags == "").to(device)
     stacked = torch.where(usable[..., None, None], stacked, 0.0)
     fine = None
     if maps and tuple(stacked.shape[2:]) == tuple(images.shape[2:]) != classifier.grid:

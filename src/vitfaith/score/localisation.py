@@ -10,11 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vitfaith.map_values import membership_of, within_rounding
+
 
 def unit_range(maps: Tensor) -> Tensor:
-    """Each map (M, H, W) scaled linearly onto [0, 1]; NaN where it is constant."""
+    """Each map (M, H, W) scaled linearly onto [0, 1]; NaN where it is constant but for rounding."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return (maps - low) / (high - low)
+    return ((maps - low) / (high - low)).masked_fill(within_rounding(low, high), torch.nan)
 
 
 def segmentation_counts(maps: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -41,7 +43,32 @@ def f1(maps: Tensor, truth: Tensor) -> Tensor:
 
 
 def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
-    """Average precision (M,) of ``scores`` (M, N) for the entries ``positive`` (N,) bool; ties share one threshold."""
+    """Average precision (M,) of ``scores`` (M, N) for the entries ``positive`` (N,) bool, expected over orders of ties.
+
+    AP = (1/n) Σ over positive entries of the precision at their place in a ranking of all N. Equal scores have no order,
+    and the value is the expectation of AP over uniformly random ones. At the j-th place of a run of g equal scores with h
+    positive ones, behind M entries with p positive ones, stands a positive entry with the chance h/g; p + 1 +
+    (j − 1)(h − 1)/(g − 1) entries up to it are then positive on average. Without ties this is scikit-learn's
+    ``average_precision_score``; with ties that is :func:`threshold_average_precision`, which has no order either but
+    counts a whole run with the precision at its end.
+    """
+    hits, places, last = _thresholds(scores, positive)
+    index = torch.arange(scores.shape[1], device=scores.device)
+    begins = torch.nn.functional.pad(last[:, :-1], (1, 0), value=-1) + 1 == index
+    first = torch.where(begins, index, 0).cummax(1).values
+    before = first.double()
+    hits_before = torch.nn.functional.pad(hits, (1, 0)).gather(1, first)
+    size, positives = last - first + 1, hits.gather(1, last) - hits_before
+    others = (places - before - 1) * (positives - 1) / (size - 1).clamp(min=1)
+    return (positives / size * ((hits_before + 1 + others) / places)).sum(1) / positive.sum()
+
+
+def threshold_average_precision(scores: Tensor, positive: Tensor) -> Tensor:
+    """Average precision (M,) over the thresholds on ``scores`` (M, N): Σ (R_t − R_before) · P_t, P_t the precision and R_t
+    the recall of the entries that score at least t.
+
+    Equal scores share one threshold, as in scikit-learn's ``average_precision_score``.
+    """
     hits, places, last = _thresholds(scores, positive)
     precision = (hits / places).gather(1, last)
     step = hits.diff(dim=1, prepend=torch.zeros_like(hits[:, :1]))
@@ -51,11 +78,12 @@ def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
 def two_channel_average_precision(maps: Tensor, truth: Tensor) -> Tensor:
     """Average precision of the pair (1 − map, map) against the pair (background, object), flattened together.
 
-    ``maps`` lie in [0, 1]. Chefer et al. (CVPR 2021) average it over images and call it mAP.
+    ``maps`` lie in [0, 1]. Chefer et al. (CVPR 2021) average it over images and call it mAP; their code calls
+    scikit-learn, so equal scores share one threshold.
     """
     labelled = truth >= 0
     scores, actual = maps[:, labelled], truth[labelled] == 1
-    return average_precision(torch.cat([1 - scores, scores], 1), torch.cat([~actual, actual]))
+    return threshold_average_precision(torch.cat([1 - scores, scores], 1), torch.cat([~actual, actual]))
 
 
 def auroc(scores: Tensor, positive: Tensor) -> Tensor:
@@ -74,16 +102,18 @@ def auroc(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def best_iou(scores: Tensor, positive: Tensor) -> Tensor:
-    """Highest IoU (M,) between the positive entries and those that score at least some threshold."""
+    """Highest IoU (M,) between the positive entries and those that score at least some threshold.
+
+    A threshold takes all entries of equal score or none, so no order of them counts.
+    """
     hits, places, last = _thresholds(scores, positive)
     return (hits / (positive.sum() + places - hits)).gather(1, last).amax(1)
 
 
 def rank_accuracy(scores: Tensor, positive: Tensor) -> Tensor:
-    """Share (M,) of positive entries among as many leading ones; of equal scores the earlier leads."""
+    """Share (M,) of positive entries among as many leading ones, expected over uniformly random orders of equal scores."""
     count = int(positive.sum())
-    order = scores.argsort(dim=1, descending=True, stable=True)[:, :count]
-    return positive[order].double().mean(1)
+    return (membership_of(scores, count) * positive).sum(1) / count
 
 
 def mass_accuracy(maps: Tensor, truth: Tensor) -> Tensor:
@@ -93,12 +123,15 @@ def mass_accuracy(maps: Tensor, truth: Tensor) -> Tensor:
 
 
 def pointing_hit(maps: Tensor, truth: Tensor, tolerance: float) -> Tensor:
-    """1 where an object pixel lies within ``tolerance`` pixels (Euclidean) of the map's first maximum, else 0."""
-    place = maps.flatten(1).argmax(1)
-    row, column = place // maps.shape[2], place % maps.shape[2]
-    objects = (truth == 1).nonzero()
-    distance = (objects[None] - torch.stack([row, column], 1)[:, None]).double().norm(dim=2)
-    return (distance.amin(1) <= tolerance).double()
+    """Chance that an object pixel lies within ``tolerance`` pixels (Euclidean) of the map's maximum: 0 or 1 for one pixel.
+
+    Where several pixels are highest, each of them is the maximum equally often: the value is the share of them that hit.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    distance = torch.from_numpy(distance_transform_edt((truth != 1).cpu().numpy())).to(maps.device)
+    highest = maps == maps.amax((1, 2), keepdim=True)
+    return (highest & (distance <= tolerance)).sum((1, 2)).double() / highest.sum((1, 2))
 
 
 def _thresholds(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 import vitfaith.stability.measures
 import vitfaith.stability.spatial  # noqa: F401  both modules register their measures
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.errors import InputError
+from vitfaith.map_values import map_flags
 from vitfaith.registry import Parameters
 from vitfaith.stability.registry import STABILITY_MEASURES, Maps, Values
-
-
-def map_flags(maps: Maps) -> list[str]:
-    """Why each of (B, rows, columns) maps carries no ranking: "nan" (not finite), "constant", or "" for sound maps."""
-    return [_flag(one) for one in np.asarray(maps)]
 
 
 def compare_maps(a: Maps, b: Maps, name: str, parameters: Parameters) -> dict[str, tuple[Values, list[str]]]:
@@ -96,9 +90,3 @@ def stability_table(
 
 def _worse(x: str, y: str) -> str:
     return "nan" if "nan" in (x, y) else x or y
-
-
-def _flag(one: NDArray[Any]) -> str:
-    if not np.isfinite(one).all():
-        return "nan"
-    return "constant" if one.max() == one.min() else ""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
+from vitfaith.map_values import CEILING, membership, within_rounding
 from vitfaith.registry import Parameters
 from vitfaith.stability.registry import Maps, Values, measure
 
@@ -35,8 +36,8 @@ def row_pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> Values:
 
     def standardise(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
-            centred = rows - rows.mean(axis=1, keepdims=True)
-            centred = np.where((rows == rows[:, :1]).all(axis=1, keepdims=True), 0.0, centred)  # the mean is rounded
+            constant = within_rounding(rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True))
+            centred = np.where(constant, 0.0, rows - rows.mean(axis=1, keepdims=True))
             centred = centred / np.abs(centred).max(axis=1, keepdims=True)
             return centred / np.sqrt((centred * centred).sum(axis=1, keepdims=True))
 
@@ -82,15 +83,23 @@ def top_k_count(size: int | float, patches: int) -> int:
     citation="Ghorbani et al. 2019; Hu et al. 2024 (arXiv 2311.17983)",
 )
 def top_k_overlap(a: Maps, b: Maps, parameters: TopK) -> dict[str, Values]:
-    """Share of the k highest patches that both maps have in common, in [0, 1]; of equal patches the earlier leads."""
-    order_a = np.argsort(-flatten(a), axis=1, kind="stable")
-    order_b = np.argsort(-flatten(b), axis=1, kind="stable")
-    rank_a, rank_b = np.argsort(order_a, axis=1), np.argsort(order_b, axis=1)
-    result = {}
+    """Share of the k highest patches that both maps have in common, in [0, 1]; its expectation over orders of equal patches.
+
+    Equal patches have no order: both maps break their ties independently and uniformly, and the value is the expectation
+    Σ π^a π^b / k, with π the chance that a patch is among the k highest (:func:`vitfaith.map_values.membership`). A map
+    that ties across the k-th place then overlaps with itself by less than 1. The variants ``k=… ceiling`` give
+    min(Σ (π^a)², Σ (π^b)²) / k, which no value exceeds (no map overlaps with b more than b itself) and which identical
+    maps reach. It is 1 where no tie crosses the k-th place.
+    """
+    x, y = flatten(a), flatten(b)
+    result, ceilings = {}, {}
     for size in parameters.k:
-        count = top_k_count(size, rank_a.shape[1])
-        result[f"k={size}"] = ((rank_a < count) & (rank_b < count)).sum(axis=1) / count
-    return result
+        count = top_k_count(size, x.shape[1])
+        in_a, in_b = membership(x, count), membership(y, count)
+        result[f"k={size}"] = (in_a * in_b).sum(axis=1) / count
+        own = np.minimum((in_a * in_a).sum(axis=1), (in_b * in_b).sum(axis=1)) / count
+        ceilings[f"k={size}{CEILING}"] = np.minimum(own, 1.0)
+    return {name: np.minimum(values, ceilings[f"{name}{CEILING}"]) for name, values in result.items()} | ceilings
 
 
 @measure("pearson", direction="higher", citation="Pearson correlation")
@@ -124,11 +133,11 @@ def cosine(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
 @measure("l1", scale_dependent=True, direction="lower", citation="L1 distance after L1 normalisation")
 def l1(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Σ|a − b| of maps scaled to Σ|·| = 1, in [0, 2]: twice the total variation for non-negative maps."""
-    return {"": np.abs(unit_mass(a) - unit_mass(b)).sum(axis=1)}
+    return {"": np.minimum(np.abs(unit_mass(a) - unit_mass(b)).sum(axis=1), 2.0)}  # opposite maps: sums are rounded
 
 
 @measure("l2", scale_dependent=True, direction="lower", citation="L2 distance after L1 normalisation")
 def l2(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """√Σ(a − b)² of maps scaled to Σ|·| = 1, in [0, 2]."""
     difference = unit_mass(a) - unit_mass(b)
-    return {"": np.sqrt((difference * difference).sum(axis=1))}
+    return {"": np.minimum(np.sqrt((difference * difference).sum(axis=1)), 2.0)}

@@ -64,7 +64,7 @@ def ssim(a: Maps, b: Maps, parameters: Ssim) -> dict[str, Values]:
     local = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x * mean_x + mean_y * mean_y + c1) * (variance_x + variance_y + c2)
     )
-    return {f"window={window},sigma={parameters.sigma:g}": local.mean(axis=(1, 2))}
+    return {f"window={window},sigma={parameters.sigma:g}": np.clip(local.mean(axis=(1, 2)), -1.0, 1.0)}
 
 
 @measure(
@@ -78,7 +78,7 @@ def centre_of_mass_shift(a: Maps, b: Maps, parameters: Parameters) -> dict[str, 
     rows, columns = a.shape[1:]
     position = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")).reshape(2, -1).astype(float)
     shift = (np.abs(unit_mass(a)) - np.abs(unit_mass(b))) @ position.T
-    return {"": np.sqrt((shift * shift).sum(axis=1)) / np.hypot(rows - 1, columns - 1)}
+    return {"": np.minimum(np.sqrt((shift * shift).sum(axis=1)) / np.hypot(rows - 1, columns - 1), 1.0)}
 
 
 @measure("wasserstein", scale_dependent=True, direction="lower", citation="Kantorovich 1942; Beckmann 1952 (flow form)")
@@ -98,7 +98,7 @@ def wasserstein(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
         surplus = surplus - surplus.mean()  # rounding would make the programme infeasible
         # one balance follows from the others
         solution = linprog(cost, A_eq=divergence[:-1], b_eq=surplus[:-1], bounds=(0, None), method="highs")
-        values.append(solution.fun if solution.success else np.nan)
+        values.append(max(solution.fun, 0.0) if solution.success else np.nan)
     return {"": np.array(values, dtype=np.float64)}
 
 

@@ -96,14 +96,14 @@ class Segmentation(Metric[Parameters]):
 
 @metric(
     "localisation_ap",
-    formula="average precision of pixels of T by the map",
+    formula="average precision of pixels of T by the map; equal pixels: expected over their orders",
     value_range="[0, 1]",
     direction="higher",
     citation="average precision of the object's pixels",
     needs=("truth",),
 )
 class LocalisationAp(_OneValue[Parameters]):
-    """Average precision of the object's pixels when pixels are ranked by the map."""
+    """Average precision of the object's pixels when pixels are ranked by the map, equal ones in random order."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.score.localisation.average_precision`."""
@@ -156,15 +156,15 @@ class PointingParameters(Parameters):
 
 @metric(
     "pointing_game",
-    formula="1[distance of the arg-max to T ≤ tolerance]",
-    value_range="{0, 1}",
+    formula="1[distance of the arg-max to T ≤ tolerance], mean over equal maxima",
+    value_range="[0, 1]",
     direction="higher",
     citation="Zhang et al., Top-Down Neural Attention by Excitation Backprop, IJCV 2018",
     parameters=PointingParameters,
     needs=("truth",),
 )
 class PointingGame(_OneValue[PointingParameters]):
-    """Whether the map's highest pixel lies on the object, or next to it (0 or 1)."""
+    """Whether the map's highest pixel lies on the object, or next to it; of several highest pixels, the share that does."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.score.localisation.pointing_hit`."""
@@ -198,14 +198,14 @@ class EnergyPointingGame(_OneValue[Parameters]):
 
 @metric(
     "relevance_rank_accuracy",
-    formula="share of T among the |T| highest pixels",
+    formula="share of T among the |T| highest pixels; equal pixels: expected over their orders",
     value_range="[0, 1]",
     direction="higher",
     citation="Arras et al., CLEVR-XAI, Information Fusion 2022",
     needs=("truth",),
 )
 class RelevanceRankAccuracy(_OneValue[Parameters]):
-    """Share of the object's pixels among as many highest pixels of the map."""
+    """Share of the object's pixels among as many highest pixels of the map, equal ones in random order."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.score.localisation.rank_accuracy`."""
