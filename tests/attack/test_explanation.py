@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import vitfaith.attribute.explainers  # noqa: F401
 from vitfaith.attack.differentiable import DifferentiableExplainer
-from vitfaith.attack.explanation_attacks import target_pattern
+from vitfaith.attack.explanation_attacks import TopKAttack, View, target_pattern
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attack.run import AttackResult, attack_images
 from vitfaith.attribute.explain import explain
@@ -323,3 +323,15 @@ def test_cross_entropy_attack_is_another_attack(vit: Classifier, pixels: Tensor,
     overlap = [mean_overlap(clean, maps_of(vit, r.images, predicted, "attention_rollout")) for r in (pgd, top_k)]
     assert loss[0] > loss[1]
     assert overlap[0] > overlap[1]
+
+
+def test_the_top_k_attack_takes_relevance_from_tied_patches_in_equal_parts(vit: Classifier) -> None:
+    """The dissimilarity is the mean over all orders of the clean map's ties; without ties it is the sum over the k patches."""
+    attack = TopKAttack(vit, ATTACKS["top_k_attack"].parameters.model_validate({"k": 3}))
+    clean = torch.tensor([[0.4, 0.2, 0.2, 0.2, 0.0], [0.3, 0.1, 0.25, 0.15, 0.2]])
+    later = torch.rand(2, 5, generator=torch.Generator().manual_seed(0))
+    attack.prepare(View(clean, torch.zeros(2, 5)))
+    found = attack.dissimilarity(View(later, torch.zeros(2, 5)))
+    pairs = [(1, 2), (1, 3), (2, 3)]
+    tied = np.mean([float(later[0, 0] + later[0, i] + later[0, j]) for i, j in pairs])
+    assert found.tolist() == pytest.approx([-tied, -float(later[1, [0, 2, 4]].sum())])

@@ -88,7 +88,7 @@ def test_candidates_are_compared_on_common_noise(
         for candidate in [pixels[i], *(x[i].detach() for x in iterates)]:
             with KeyedRandom(3, [IDS[i]], "attack/score"):
                 view = attack.view(candidate[None].clone().requires_grad_(), predicted[i : i + 1])
-            value = -float(view.maps[0, attack.leading[i]].sum().detach())
+            value = -float((view.maps[0] * attack.leading[i]).sum().detach())
             seen = int(view.log_probability.argmax())
             kept_class = seen if kept_class < 0 else kept_class
             holds = seen == kept_class and int(vit(candidate[None]).argmax()) == int(predicted[i])
