@@ -105,7 +105,7 @@ def test_maps_that_differ_by_rounding_are_constant_everywhere(
             assert np.isnan(values).all()
     assert np.isnan(row_pearson(flat.double().numpy(), other.reshape(5, -1))).all()
 
-    subject = subject_of(vit, lambda *_: {"rollout": rounded}, images, targets, IDS)
+    subject = subject_of(vit, lambda *_, **__: {"rollout": rounded}, images, targets, IDS)
     assert sensitivity(subject, samples=2)["rollout"].flags == constant
 
     samples = rounded[None].expand(20, -1, -1, -1)
