@@ -20,6 +20,7 @@ rule tables:
             "trainings.parquet",
             "pairs.parquet",
             "certified.csv",
+            "maps.csv",
             "summary.parquet",
             "summary.csv",
             "leaderboards.md",

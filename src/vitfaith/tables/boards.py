@@ -22,6 +22,7 @@ def boards_text(
     form: Literal["markdown", "latex"],
     baseline: str = "random",
     coverage: float = COVERAGE,
+    maps: DataFrame | None = None,
 ) -> str:
     """Leaderboards of every condition in ``summary``, one after the other; empty where nothing was scored.
 
@@ -32,11 +33,16 @@ def boards_text(
         form: "markdown", or "latex" for tables of the package booktabs.
         baseline: method that the stars refer to.
         coverage: share of the images that the comparisons ask for.
+        maps: rows of :func:`vitfaith.tables.maps.map_summary`, for the share of tied features per method.
     """
     parts = []
     for condition, rows in summary[summary["reference"] == ""].groupby(CONDITION, sort=True, observed=True):
         tests = comparisons[(comparisons[CONDITION].astype(str) == list(map(str, condition))).all(axis=1)]
-        board = leaderboard(rows, directions, statistics=tests, baseline=baseline, coverage=coverage)
+        tied = {}
+        if maps is not None:
+            own = maps[(maps[CONDITION].astype(str) == list(map(str, condition))).all(axis=1)]
+            tied = dict(zip(own["method"].astype(str), own["tied"].astype(float), strict=True))
+        board = leaderboard(rows, directions, statistics=tests, baseline=baseline, coverage=coverage, tied=tied)
         title = " · ".join(map(str, condition))
         parts.append(to_latex(board, caption=f"{title}.") if form == "latex" else to_markdown(board, title=title))
     return "\n".join(parts)

@@ -68,6 +68,7 @@ class Leaderboard:
         coverage: share of the images that a method needs to be compared.
         baseline: method that the marks refer to.
         tests: column → number of tests against the baseline that its marks are adjusted over.
+        tied: method → mean share of the features of a map that equal an earlier one; empty where it is not known.
     """
 
     methods: tuple[str, ...]
@@ -79,6 +80,7 @@ class Leaderboard:
     coverage: float
     baseline: str
     tests: Mapping[tuple[str, str], int]
+    tied: Mapping[str, float]
 
 
 def mark_of(p: float) -> str:
@@ -94,6 +96,7 @@ def leaderboard(
     baseline: str = "random",
     order: Sequence[str] | None = None,
     coverage: float = COVERAGE,
+    tied: Mapping[str, float] | None = None,
 ) -> Leaderboard:
     """Arrange one condition's summary as methods × metrics.
 
@@ -105,6 +108,7 @@ def leaderboard(
         baseline: opponent that marks refer to.
         order: methods from top to bottom; without it the best mean of the first column is on top.
         coverage: share of the images that the summary's comparisons ask for, for the notes.
+        tied: method → mean share of tied features; without it the table has no such column.
 
     Raises:
         ArtifactError: a column is missing, the summary is empty, or two rows share method, metric and variant (more
@@ -141,9 +145,8 @@ def leaderboard(
     }
     levels = set(rows["confidence"].dropna()) if "confidence" in rows else set()
     confidence = float(levels.pop()) if len(levels) == 1 else None
-    return Leaderboard(
-        methods, above, columns, tuple(directions[m] for m, _ in columns), cells, confidence, coverage, baseline, tests
-    )
+    arrows = tuple(directions[metric] for metric, _ in columns)
+    return Leaderboard(methods, above, columns, arrows, cells, confidence, coverage, baseline, tests, dict(tied or {}))
 
 
 def _cell(row: Series, best: set[str], mark: str) -> Cell:
@@ -219,6 +222,17 @@ def column_text(column: tuple[str, str], names: Callable[[str], str]) -> str:
     return f"{names(metric)}{f' ({variant})' if variant else ''}"
 
 
+TIED_NOTE = "Tied: share of a map's features that equal an earlier one; their order is random."
+
+
+def tied_column(board: Leaderboard) -> list[str]:
+    """The share of tied features of each row in per cent; no entries where it is known of no method."""
+    if not board.tied:
+        return []
+    shares = [board.tied.get(method, float("nan")) for method in board.methods]
+    return [f"{100 * share:.0f} %" if share == share else "–" for share in shares]
+
+
 def line_text(board: Leaderboard) -> str:
     """What stands on the line between the methods that are compared and the others."""
     return f"not compared: fewer than {100 * board.coverage:g} % of the images"
@@ -239,6 +253,7 @@ def notes(board: Leaderboard, names: Callable[[str], str]) -> str:
     flagged = sum(cell.flagged for cell in board.cells.values())
     if flagged:
         parts.append(f"{flagged} values are flagged (constant map, NaN or undefined score) and in no mean.")
+    parts.append(TIED_NOTE if board.tied else "")
     return " ".join(filter(None, [*parts, left_out(board, names), family(board, names)]))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vitfaith.figures.names import label_of, number
 from vitfaith.statistics import small_sample_note
-from vitfaith.tables.cells import Leaderboard, column_text, family, left_out, line_text
+from vitfaith.tables.cells import TIED_NOTE, Leaderboard, column_text, family, left_out, line_text, tied_column
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -66,10 +66,12 @@ def to_latex(
     for column, direction in zip(board.columns, board.directions, strict=True):
         arrow = "↑" if direction == "higher" else "↓"
         header.append(escape_latex(f"{column_text(column, names)} {arrow}"))
+    shares = tied_column(board)
+    header += ["Tied"] if shares else []
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\begin{{tabular}}{{l{'l' * len(board.columns)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
         r"\midrule",
@@ -77,7 +79,7 @@ def to_latex(
     for i, method in enumerate(board.methods):
         if i == board.above:
             text = escape_latex(line_text(board))
-            lines += [r"\midrule", rf"\multicolumn{{{len(board.columns) + 1}}}{{l}}{{\emph{{{text}}}}} \\"]
+            lines += [r"\midrule", rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}} \\"]
         row = [escape_latex(names(method))]
         for j in range(len(board.columns)):
             cell = board.cells.get((i, j))
@@ -91,12 +93,14 @@ def to_latex(
             interval = f" [{_number(cell.low, digits)}, {_number(cell.high, digits)}]"
             size = f" ({cell.n})" if counts and len(numbers) > 1 else ""
             row.append(mean + interval + size)
+        row += [escape_latex(share) for share in shares[i : i + 1]]
         lines.append(" & ".join(row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     told = [caption]
     if counts:
         told.append(f"n = {min(numbers)} images." if len(numbers) == 1 else "Number of images in parentheses.")
     told.append(small_sample_note(min((cell.n for cell in board.cells.values() if cell.compared), default=0)))
+    told.append(TIED_NOTE if shares else "")
     caption = " ".join(filter(None, [*told, left_out(board, names), family(board, names)]))
     if caption:
         lines.append(rf"\caption{{{escape_latex(caption)}}}")

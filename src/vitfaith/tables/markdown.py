@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from vitfaith.figures.names import decimal, label_of
-from vitfaith.tables.cells import Cell, Leaderboard, column_text, line_text, notes
+from vitfaith.tables.cells import Cell, Leaderboard, column_text, line_text, notes, tied_column
 
 
 def escape_markdown(text: str) -> str:
@@ -41,13 +41,15 @@ def to_markdown(
     for column, direction in zip(board.columns, board.directions, strict=True):
         arrow = "↑" if direction == "higher" else "↓"
         header.append(escape_markdown(column_text(column, names)) + f" {arrow}")
+    shares = tied_column(board)
+    header += ["Tied"] if shares else []
     lines = [f"### {escape_markdown(title)}", ""] if title else []
     lines.append("| " + " | ".join(header) + " |")
     lines.append("|" + " --- |" * len(header))
     for i, method in enumerate(board.methods):
         if i == board.above:
-            lines.append("| " + " | ".join([f"*{line_text(board)}*", *[""] * len(board.columns)]) + " |")
+            lines.append("| " + " | ".join([f"*{line_text(board)}*", *[""] * (len(header) - 1)]) + " |")
         cells = [_cell(board.cells.get((i, j)), digits) for j in range(len(board.columns))]
-        lines.append("| " + " | ".join([escape_markdown(names(method)), *cells]) + " |")
+        lines.append("| " + " | ".join([escape_markdown(names(method)), *cells, *shares[i : i + 1]]) + " |")
     footer = re.sub(r"([*<])", r"\\\1", notes(board, names))
     return "\n".join([*lines, "", footer, ""])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +20,7 @@ from vitfaith.tables.collect import CONDITION, collect, sort_rows
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.curves import curve_table
 from vitfaith.tables.gallery import gallery_table
+from vitfaith.tables.maps import map_summary
 from vitfaith.tables.pairs import pair_table
 from vitfaith.tables.pooled import KEYS, pooled_summary
 from vitfaith.tables.smoothings import smoothing_table
@@ -66,7 +67,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     ``scores``, ``stability`` and ``predictions`` keep one row an image, as does ``sanity``; ``curves`` is averaged over images, ``pairs`` tells which pairs of groups break SaCo; ``summary``
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
-    ``certified.csv`` their summary, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
+    ``certified.csv`` their summary, ``maps.csv`` how many maps are constant and how many of their features tie, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
     ``trainings`` how learned explainers were trained.
     """
     by = ["method", "metric", "variant", "image_id"]
@@ -117,9 +118,9 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(summary, out / "summary.parquet")
     write_frame(summary, out / "summary.csv")
     shown = summary[summary.metric.isin(spec["metrics"])]
-    write_text(
-        boards_text(shown, comparisons, spec["directions"], "markdown", coverage=coverage), out / "leaderboards.md"
-    )
-    write_text(
-        boards_text(shown, comparisons, spec["directions"], "latex", coverage=coverage), out / "leaderboards.tex"
-    )
+    maps = map_summary(spec, results)
+    write_frame(maps, out / "maps.csv")
+    forms: dict[Literal["markdown", "latex"], str] = {"markdown": "leaderboards.md", "latex": "leaderboards.tex"}
+    for form, name in forms.items():
+        text = boards_text(shown, comparisons, spec["directions"], form, coverage=coverage, maps=maps)
+        write_text(text, out / name)
