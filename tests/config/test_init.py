@@ -54,7 +54,8 @@ def test_what_it_writes_passes_the_check(
 ) -> None:
     (tmp_path / "files").mkdir()
     CASES[case][1](tmp_path / "files")
-    dataset, lines = written(tmp_path / "files" / path, tmp_path, weights[1000])
+    own = reader in ("image_folder", "csv")  # their labels count sorted names, so the model must have these classes
+    dataset, lines = written(tmp_path / "files" / path, tmp_path, weights[2 if own else 1000])
     assert dataset["reader"] == reader
     assert dataset["size"] == 224
     assert "1 experiments, 2 conditions" in lines[0]
@@ -62,13 +63,29 @@ def test_what_it_writes_passes_the_check(
 
 def test_the_geometry_is_the_pretrained_models(tmp_path: Path, weights: dict[int, Path]) -> None:
     CASES["image_folder"][1](tmp_path)
-    dataset, _ = written(tmp_path / "images", tmp_path, weights[1000])
+    write_config(TINY, tmp_path / "images", tmp_path / "study.yaml", weights[1000])
+    dataset = read_yaml(tmp_path / "study.yaml")["datasets"]["mine"]
     assert {k: dataset[k] for k in ("preprocessing", "crop_pct", "interpolation")} == {
         "preprocessing": "resize_crop",
         "crop_pct": 0.9,
         "interpolation": "bicubic",
     }
     assert "have 2 classes, the model 1000" in (tmp_path / "study.yaml").read_text()
+    with pytest.raises(VitfaithError) as caught:
+        check_study(tmp_path / "study.yaml", elsewhere=True)
+    assert str(caught.value) == (
+        "datasets.mine.classes: missing; 2 class names in sorted order are labels 0 to 1, and models.model has 1000 classes; "
+        "give a class list with the names at the model's labels"
+    )
+
+
+def test_numbered_folders_sort_as_text_with_a_remark(tmp_path: Path) -> None:
+    for i in range(11):
+        write(tmp_path / "images" / str(i) / "a.png", png(np.zeros((4, 4, 3), np.uint8)))
+    save_file(build_backbone(TINY, {"num_classes": 11}).state_dict(), str(tmp_path / "w.safetensors"))
+    dataset, _ = written(tmp_path / "images", tmp_path, tmp_path / "w.safetensors")
+    assert dataset["order"] == "text"
+    assert "write order: natural." in (tmp_path / "study.yaml").read_text()
 
 
 def test_a_head_with_the_classes_of_the_images(tmp_path: Path, weights: dict[int, Path]) -> None:

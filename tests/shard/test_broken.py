@@ -151,7 +151,7 @@ BROKEN: list[tuple[str, str, Break, str]] = [
         "image_folder",
         "transparent",
         put("images/cat/a.png", png(np.full((6, 6, 4), 9, np.uint8))),
-        r"cat/a\.png' has transparent pixels; flatten",
+        r"cat/a\.png' has transparent pixels; set the reader's background",
     ),
     (
         "image_folder",

@@ -36,6 +36,10 @@ def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArr
             f"'{where}': images of several sizes in one shard; set a preprocessing size for the dataset"
         )
     channels, height, width = (int(table.column(c)[0].as_py()) for c in ("channels", "height", "width"))
+    if min(channels, height, width) < 1:
+        raise ArtifactError(
+            f"'{where}': images of {channels} channels, {height} × {width} pixels; write sizes of at least 1"
+        )
     size = channels * height * width * np.dtype(dtype).itemsize
     pixels = table.column("pixels").to_pylist()
     wrong = next((i for i, p in enumerate(pixels) if len(p) != size), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vitfaith.config.load import Study
 from vitfaith.errors import InputError
-from vitfaith.registries import REGISTRIES
+from vitfaith.shard.opening import open_dataset
 from vitfaith.shard.registry import Source
 from vitfaith.shard.subset import stratified_subset
 
@@ -25,6 +26,9 @@ class DatasetFacts:
         classes: names in the order of the labels; empty when the dataset does not tell.
         masks: whether there are segmentations.
         shard_size: images of a job.
+        sorted_names: whether labels count the sorted class names that occur, for want of a class list.
+        source: the dataset itself.
+        chosen: indices of the subset in it.
     """
 
     images: int
@@ -33,6 +37,9 @@ class DatasetFacts:
     classes: Sequence[str]
     masks: bool
     shard_size: int
+    sorted_names: bool
+    source: Source = field(repr=False)
+    chosen: NDArray[np.int64] = field(repr=False)
 
 
 def dataset_facts(study: Study, id_: str) -> DatasetFacts:
@@ -42,10 +49,12 @@ def dataset_facts(study: Study, id_: str) -> DatasetFacts:
         VitfaithError: as the reader does; images of several sizes, or more images asked for than there are.
     """
     reader, section = study.datasets[id_]
-    source: Source = REGISTRIES["datasets"][reader.name].implementation(reader.parameters)
+    source = open_dataset(reader.name, reader.parameters)
     chosen = stratified_subset(source.labels, section.images, study.seed)
     if not len(chosen):
         raise InputError("there are no images; look at the path and at the reader's settings")
+    if source.headers is not None:
+        source.headers(chosen)
     shapes = set()
     for index in sorted({0, len(chosen) // 2, len(chosen) - 1}):
         shapes.add(tuple(source.read(chosen[index : index + 1]).shape[1:]))
@@ -60,4 +69,7 @@ def dataset_facts(study: Study, id_: str) -> DatasetFacts:
         classes=source.classes,
         masks=source.masks is not None,
         shard_size=section.shard_size,
+        sorted_names=bool(source.classes) and getattr(reader.parameters, "classes", ()) is None,
+        source=source,
+        chosen=chosen,
     )

@@ -63,6 +63,12 @@ def check_pair(dataset: str, facts: DatasetFacts, model: str, classifier: Classi
             f"has labels up to {facts.labels}, models.{model} has {classifier.num_classes} classes; choose a model trained "
             "on these classes",
         )
+    if facts.sorted_names and len(facts.classes) < classifier.num_classes:
+        report.problem(
+            f"datasets.{dataset}.classes",
+            f"missing; {len(facts.classes)} class names in sorted order are labels 0 to {len(facts.classes) - 1}, and "
+            f"models.{model} has {classifier.num_classes} classes; give a class list with the names at the model's labels",
+        )
     note = class_order_note(facts.classes, classifier.class_names)
     if note:
         report.notes.append(f"datasets.{dataset}, models.{model}: {note}")

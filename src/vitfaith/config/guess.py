@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vitfaith.errors import ArtifactError, ConfigError
+from vitfaith.shard.readers.image_folder import sorts_in_two_ways
 
 Settings = dict[str, Any]
 
@@ -95,7 +96,8 @@ def guess_reader(path: Path) -> Settings:
         if any(path.glob("*.parquet")) or (len(folders) == 1 and any(folders[0].glob("*.parquet"))):
             return _parquet(path)
         if folders:
-            return {"reader": "image_folder", "folder": path}
+            order = {"order": "text"} if sorts_in_two_ways([f.name for f in folders]) else {}
+            return {"reader": "image_folder", "folder": path, **order}
     raise ConfigError(
         f"--images: '{path}' is nothing that is known: class folders, a CSV list, Parquet, ImageNet's archive, CIFAR, IDX; "
         "docs/datasets.md says what each reader takes"

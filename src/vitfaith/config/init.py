@@ -13,7 +13,7 @@ import yaml
 from vitfaith.config.guess import FIXED_SIZE, guess_reader
 from vitfaith.config.load import instance
 from vitfaith.errors import ConfigError, VitfaithError
-from vitfaith.registries import REGISTRIES
+from vitfaith.shard.opening import open_dataset
 
 if TYPE_CHECKING:
     from vitfaith.models.classifier import Classifier
@@ -127,8 +127,7 @@ def _class_list(folders: list[str], model: _Model) -> list[str] | None:
 
 def _open(settings: dict[str, Any]) -> Source:
     entry = instance("datasets", "mine", {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()})
-    source: Source = REGISTRIES["datasets"][entry.name].implementation(entry.parameters)
-    return source
+    return open_dataset(entry.name, entry.parameters)
 
 
 def _flow(value: dict[str, Any]) -> str:
@@ -185,6 +184,12 @@ def write_config(model: str, images: Path, out: Path, weights: Path | None = Non
             "give `classes`\n  # (docs/datasets.md). Accuracies depend on it; explanations are of the class that the model predicts."
         )
         notes.append(f"the model has {found.classes} classes: see the remark under datasets")
+    if "order" in reader and listed is None:
+        remark += (
+            "\n  # The class folders are numbered and sort as text here (1, 10, 2), as in torchvision. Where the model counts "
+            "1, 2, 10:\n  # write order: natural."
+        )
+        notes.append("the class folders are numbered: see the remark under datasets")
     figures = dict.fromkeys(_FIGURES, "{}")
     if len(source.classes) == found.classes <= NAMED:
         figures["gallery"] = _flow({"classes": list(source.classes)})

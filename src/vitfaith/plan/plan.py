@@ -22,6 +22,7 @@ from vitfaith.plan.specs import SPECS
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
 from vitfaith.score.fills import settings_of_fill
+from vitfaith.shard.opening import open_dataset
 from vitfaith.shard.subset import shard_count, shard_name
 
 USED: dict[str, dict[str, str]] = {
@@ -74,7 +75,7 @@ class Plan:
         reader, section = self.study.datasets[dataset]
         if section.images is not None:
             return section.images
-        return len(REGISTRIES["datasets"][reader.name].implementation(reader.parameters).labels)
+        return len(open_dataset(reader.name, reader.parameters).labels)
 
     @cache  # noqa: B019
     def shards(self, dataset: str) -> list[str]:

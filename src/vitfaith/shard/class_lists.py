@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from vitfaith.errors import ArtifactError, did_you_mean
 
+LARGEST_LABEL = 2**31 - 1
+"""What a shard's column of labels can hold."""
+
 _HELP = "one class a line in the order of the labels, or JSON (a list, or label → name)"
 
 
@@ -47,16 +50,18 @@ def read_class_list(path: Path) -> tuple[list[str], list[str]]:
     return keys, [name for _, name in pairs]
 
 
-def labels_of(found: Sequence[str], listed: Path | None, where: str) -> tuple[NDArray[np.int64], list[str]]:
+def labels_of(
+    found: Sequence[str], listed: Path | None, where: str, order: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], list[str]]:
     """Labels (N,) of the class ``found`` for each image, and the class names.
 
-    Without a list the classes are the sorted names that occur.
+    Without a list the classes are those of ``order``, and without that the sorted names that occur.
 
     Raises:
         ArtifactError: a class that the list lacks.
     """
     if listed is None:
-        keys = names = sorted(set(found))
+        keys = names = sorted(set(found)) if order is None else list(order)
     else:
         keys, names = read_class_list(listed)
     number = {key: i for i, key in enumerate(keys)}
@@ -73,6 +78,15 @@ def check_unique(image_ids: Iterable[str], where: str) -> None:
         if image_id in seen:
             raise ArtifactError(f"{where}: image_id '{image_id}' stands twice; ids must be unique")
         seen.add(image_id)
+
+
+def as_labels(values: Iterable[int], where: str) -> NDArray[np.int64]:
+    """The labels (N,) of whole numbers of any size; raises :class:`ArtifactError` for one that no class can have."""
+    values = list(values)
+    beyond = next((v for v in values if abs(v) > LARGEST_LABEL), None)
+    if beyond is not None:
+        raise ArtifactError(f"{where}: label {beyond}; labels count classes from 0, correct them")
+    return np.array(values, np.int64)
 
 
 def check_labels(labels: NDArray[np.int64], classes: int | None, where: str) -> None:

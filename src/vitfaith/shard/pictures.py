@@ -18,9 +18,6 @@ from vitfaith.shard.preprocessing import PictureParameters, prepare_image, prepa
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Endings of file names that count as pictures, in any case."""
-
 _ORIENTATION = 0x0112
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
@@ -39,7 +36,8 @@ class MaskParameters(Parameters):
         return np.where(np.isin(values, self.mask_ignore), -1, chosen).astype(np.int8)
 
 
-def _open(content: bytes | Path | IO[bytes], where: str) -> Image:
+def open_picture(content: bytes | Path | IO[bytes], where: str) -> Image:
+    """The picture with its header read and nothing decoded; raises :class:`ArtifactError` where that is not possible."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -48,14 +46,49 @@ def _open(content: bytes | Path | IO[bytes], where: str) -> Image:
         raise ArtifactError(f"picture {where} does not exist; correct the path or remove the entry") from None
     except UnidentifiedImageError:
         raise ArtifactError(f"picture {where} has no format that can be read; replace or remove it") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises many kinds for damaged headers
         raise ArtifactError(f"picture {where} cannot be read ({error}); replace or remove it") from error
 
 
 def _load(picture: Image, where: str) -> None:
     try:
         picture.load()
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow raises many kinds for damaged pixels
+        raise ArtifactError(f"picture {where} is damaged ({error}); replace or remove it") from error
+
+
+def check_header(picture: Image, where: str) -> None:
+    """Raise :class:`ArtifactError` unless the picture is a single one of at most eight bits a channel.
+
+    Decides by the header: Pillow makes eight bits of some deeper colours, and the first of several pictures, in silence.
+    """
+    if picture.mode not in _EIGHT_BIT:
+        raise ArtifactError(f"picture {where} has pixels of mode {picture.mode}; convert it to 8 bits a channel")
+    if _is_deep(picture):
+        raise ArtifactError(f"picture {where} has 16 bits a channel; convert it to 8 bits a channel")
+    frames = _frames(picture, where)
+    if frames > 1:
+        raise ArtifactError(f"picture {where} is {frames} pictures (animated, or of several pages); keep one of them")
+
+
+def _is_deep(picture: Image) -> bool:
+    """Whether the decoder is told of more than eight bits: by a raw mode such as RGB;16B, or a largest value above 255."""
+    told = [
+        part
+        for tile in getattr(picture, "tile", [])
+        for part in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))
+    ]
+    if any(isinstance(part, str) and ";16" in part for part in told):
+        return True
+    return picture.format == "PPM" and any(isinstance(part, int) and part > 255 for part in told)
+
+
+def _frames(picture: Image, where: str) -> int:
+    if picture.format == "MPO":  # a photograph, after which cameras keep a preview
+        return 1
+    try:
+        return int(getattr(picture, "n_frames", 1))
+    except Exception as error:  # counting reads the whole file
         raise ArtifactError(f"picture {where} is damaged ({error}); replace or remove it") from error
 
 
@@ -63,12 +96,11 @@ def load_picture(content: bytes | Path, where: str) -> Image:
     """The decoded picture, as it is stored.
 
     Raises:
-        ArtifactError: no picture, cut off, or more than eight bits a channel.
+        ArtifactError: no picture, cut off, more than eight bits a channel, animated, or of several pages.
     """
-    picture = _open(content, where)
+    picture = open_picture(content, where)
+    check_header(picture, where)
     _load(picture, where)
-    if picture.mode not in _EIGHT_BIT:
-        raise ArtifactError(f"picture {where} has pixels of mode {picture.mode}; convert it to 8 bits a channel")
     return picture
 
 
@@ -76,26 +108,46 @@ def decode_picture(content: bytes | Path, where: str, settings: PictureParameter
     """The picture, upright if the settings say so, as mode RGB or L.
 
     Raises:
-        ArtifactError: no picture, cut off, more than eight bits a channel, or transparent.
+        ArtifactError: as :func:`load_picture`, or transparent where the settings name no background.
     """
-    from PIL import ImageOps
-
     picture = load_picture(content, where)
+    try:
+        return _converted(picture, where, settings)
+    except ArtifactError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for damaged palettes and tags
+        raise ArtifactError(f"picture {where} is damaged ({error}); replace or remove it") from error
+
+
+def _converted(picture: Image, where: str, settings: PictureParameters) -> Image:
+    from PIL import Image, ImageOps
+
     if settings.exif == "apply":
         picture = ImageOps.exif_transpose(picture)
     if picture.has_transparency_data:
-        alpha = picture.convert("RGBA")
-        if np.asarray(alpha)[..., 3].min() < 255:
-            raise ArtifactError(f"picture {where} has transparent pixels; flatten it onto a background first")
-        picture = alpha
+        picture = picture.convert("RGBA")
+        if settings.background is not None:
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, settings.background), picture)
+        elif np.asarray(picture)[..., 3].min() < 255:
+            raise ArtifactError(
+                f"picture {where} has transparent pixels; set the reader's background to the colour behind them, as white"
+            )
     return picture.convert("RGB" if settings.channels == "rgb" else "L")
 
 
 def picture_size(content: bytes | Path, where: str, settings: PictureParameters) -> tuple[int, int]:
     """(width, height) that :func:`decode_picture` would give, from the header alone."""
-    with _open(content, where) as picture:
-        turned = settings.exif == "apply" and picture.getexif().get(_ORIENTATION, 1) >= 5
+    with open_picture(content, where) as picture:
+        turned = settings.exif == "apply" and _orientation(picture) >= 5
         return picture.size[::-1] if turned else picture.size
+
+
+def _orientation(picture: Image) -> int:
+    """The tag of the orientation, 1 (upright) where there is none or it cannot be read."""
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow raises many kinds for damaged tags
+        return 1
 
 
 def read_pictures(items: Iterable[tuple[bytes | Path, str]], settings: PictureParameters) -> NDArray[np.uint8]:
@@ -126,7 +178,7 @@ def read_mask(content: bytes | Path, where: str, settings: MaskParameters) -> ND
     Raises:
         ArtifactError: no picture, cut off, or of several channels.
     """
-    picture = _open(content, where)
+    picture = open_picture(content, where)
     _load(picture, where)
     if picture.mode not in ("1", "L", "P", "I;16", "I"):
         raise ArtifactError(

@@ -8,11 +8,11 @@ evaluation transform.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CARLINI_CROP = 224 / 256
 """Share of the shorter side that Carlini et al. keep: resized to 256, cropped to 224."""
+
+Byte = Annotated[int, Field(ge=0, le=255)]
 
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
 
@@ -46,6 +48,33 @@ class PictureParameters(Parameters):
         "ignore",
         description="orientation tag of photographs: ignored as torchvision and timm do, or applied before all else",
     )
+
+    background: tuple[Byte, Byte, Byte] | None = Field(
+        None,
+        description="colour behind transparent pixels: [r, g, b] from 0 to 255, or a name as white; without it they are "
+        "an error",
+        json_schema_extra={
+            "anyOf": [
+                {
+                    "items": {"maximum": 255, "minimum": 0, "type": "integer"},
+                    "maxItems": 3,
+                    "minItems": 3,
+                    "type": "array",
+                },
+                {"type": "string"},
+                {"type": "null"},
+            ]
+        },
+    )
+
+    @field_validator("background", mode="before")
+    @classmethod
+    def _colour(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        from PIL import ImageColor
+
+        return ImageColor.getrgb(value)[:3]  # its errors say that the name is unknown
 
     @model_validator(mode="after")
     def _complete(self) -> PictureParameters:

@@ -28,6 +28,8 @@ class Source:
         masks: maps an index array to n segmentations (H, W) of the same geometry as the images: bool, or int8 with
             1 object, 0 background, −1 ignored; None for an image without one. None when the dataset has none.
         classes: names of the classes in the order of the labels; empty when the dataset does not tell.
+        headers: looks at the headers of the pictures at an index array and raises :class:`ArtifactError` where one
+            cannot be read as an image; None where there are no encoded pictures, or looking is as dear as reading.
     """
 
     image_ids: list[str]
@@ -35,3 +37,4 @@ class Source:
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
     masks: Callable[[NDArray[np.int64]], Sequence[NDArray[Any] | None]] | None = None
     classes: Sequence[str] = ()
+    headers: Callable[[NDArray[np.int64]], None] | None = None

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from vitfaith.errors import ArtifactError
 from vitfaith.shard.arrays import prepare_arrays
-from vitfaith.shard.class_lists import check_labels
+from vitfaith.shard.class_lists import as_labels, check_labels
 from vitfaith.shard.pickled import read_plain_pickle
 from vitfaith.shard.preprocessing import ArrayParameters
 from vitfaith.shard.registry import DATASETS, Source
@@ -87,7 +87,7 @@ def _parse(file: IO[bytes], layout: _Layout, where: str) -> tuple[NDArray[np.int
     """(labels (n,), pixels (n, 3072)) of one batch."""
     try:
         return _unpack(file, layout, where)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError, TypeError, AttributeError) as error:
         raise ArtifactError(f"batch {where} cannot be read ({error}); fetch it again") from error
 
 
@@ -108,7 +108,7 @@ def _unpack(file: IO[bytes], layout: _Layout, where: str) -> tuple[NDArray[np.in
             raise ArtifactError(
                 f"batch {where} has no key '{key}'; is it of the other CIFAR? it has: {sorted(by_name)}"
             )
-    labels, pixels = np.asarray(by_name[layout.label], np.int64), np.asarray(by_name["data"])
+    labels, pixels = as_labels(by_name[layout.label], f"batch {where}"), np.asarray(by_name["data"])
     if pixels.ndim != 2 or pixels.shape[1] != PIXELS or pixels.dtype != np.uint8:
         raise ArtifactError(f"batch {where}, key 'data': shape {pixels.shape}; colour images are (n, {PIXELS}) bytes")
     if len(labels) != len(pixels):

@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.shard.headers import headers_of
 from vitfaith.shard.pictures import MaskParameters, masks_of, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters
-from vitfaith.shard.readers.image_folder import walk_pictures
 from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
+from vitfaith.shard.walk import walk_pictures
 
 _NAMES = (
     "unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, road, sidewalk, parking, rail track, "
@@ -68,4 +69,5 @@ def cityscapes(parameters: CityscapesParameters) -> Source:
         np.full(len(names), UNLABELLED, np.int64),
         lambda indices: read_pictures(((files[k], f"'{files[k]}'") for k in indices), parameters),
         masks_of(files, masks.__getitem__, parameters, meaning),
+        headers=headers_of(files, parameters),
     )

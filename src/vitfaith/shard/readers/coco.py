@@ -13,6 +13,7 @@ from pydantic import Field
 from vitfaith.errors import ArtifactError, did_you_mean
 from vitfaith.shard.class_lists import check_unique
 from vitfaith.shard.coco_masks import segmentation_mask
+from vitfaith.shard.headers import headers_of
 from vitfaith.shard.pictures import picture_size, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters, prepare_mask
 from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
@@ -131,4 +132,5 @@ def coco(parameters: CocoParameters) -> Source:
         lambda indices: read_pictures(((files[k], f"'{files[k]}'") for k in indices), parameters),
         lambda indices: [mask(int(k)) for k in indices],
         [named[i] for i in order] if parameters.label == "category" else (),
+        headers=headers_of(files, parameters),
     )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv as csv_format
+import re
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, did_you_mean
-from vitfaith.shard.class_lists import check_unique, labels_of, read_class_list
+from vitfaith.shard.class_lists import as_labels, check_unique, labels_of, read_class_list
+from vitfaith.shard.headers import headers_of
 from vitfaith.shard.pictures import MaskParameters, masks_of, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters
 from vitfaith.shard.registry import DATASETS, Source
+
+_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*", re.ASCII)
+"""Labels that count classes; 1.0 is one, as tables with gaps are written."""
 
 COLUMNS = ("path", "label", "mask", "image_id")
 
@@ -77,10 +82,13 @@ def csv(parameters: CsvParameters) -> Source:
     ids = [row.get("image_id") or row["path"] for row in rows]
     check_unique(ids, f"'{path}'")
     written = [row["label"] for row in rows]
-    numbers = [w for w in written if w.lstrip("-").isdigit()]
+    numbers = [w for w in written if _NUMBER.fullmatch(w)]
     names: list[str] = []
     if len(numbers) == len(written):
-        labels = np.array([int(w) for w in written], np.int64)
+        part = next((i for i, w in enumerate(written) if float(w) % 1), None)
+        if part is not None:
+            raise ArtifactError(f"'{path}', line {lines[part]}: label {written[part]}; labels are whole numbers from 0")
+        labels = as_labels((int(w.partition(".")[0]) for w in written), f"'{path}'")
         if labels.min() < 0:
             line = lines[int(np.argmin(labels))]
             raise ArtifactError(f"'{path}', line {line}: label {labels.min()}; labels count from 0")
@@ -103,5 +111,10 @@ def csv(parameters: CsvParameters) -> Source:
         found = [root / row["mask"] if row["mask"] else None for row in rows]
         masks = masks_of(files, found.__getitem__, parameters, parameters)
     return Source(
-        ids, labels, lambda i: read_pictures(((files[k], f"'{files[k]}'") for k in i), parameters), masks, names
+        ids,
+        labels,
+        lambda i: read_pictures(((files[k], f"'{files[k]}'") for k in i), parameters),
+        masks,
+        names,
+        headers=headers_of(files, parameters),
     )

@@ -16,8 +16,8 @@ from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
 from vitfaith.rng import derive_seed
 from vitfaith.shard.pictures import load_picture
-from vitfaith.shard.readers.image_folder import walk_pictures
 from vitfaith.shard.registry import DATASETS, Source
+from vitfaith.shard.walk import walk_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image

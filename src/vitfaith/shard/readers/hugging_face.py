@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError
-from vitfaith.shard.class_lists import check_labels, check_unique
+from vitfaith.shard.class_lists import as_labels, check_labels, check_unique
 from vitfaith.shard.parquet_files import KINDS, column_type, column_values, read_rows, schema_of
 from vitfaith.shard.pictures import MaskParameters, picture_size, read_mask, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters, prepare_mask
@@ -82,7 +82,7 @@ def _labels(files: list[Path], column: str) -> tuple[NDArray[np.int64], list[str
     names = _class_names(schema_of(files[0]), column)
     labels = []
     for path in files:
-        found = np.array(column_values([path], column, "integers"), np.int64)
+        found = as_labels(column_values([path], column, "integers"), f"'{path}', column '{column}'")
         own = _class_names(schema_of(path), column)
         check_labels(found, len(own) or None, f"'{path}', column '{column}'")
         if own != names:

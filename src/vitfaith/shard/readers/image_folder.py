@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError
 from vitfaith.shard.class_lists import labels_of
-from vitfaith.shard.pictures import EXTENSIONS, MaskParameters, masks_of, read_pictures
+from vitfaith.shard.headers import headers_of
+from vitfaith.shard.pictures import MaskParameters, masks_of, read_pictures
 from vitfaith.shard.preprocessing import PictureParameters
 from vitfaith.shard.registry import DATASETS, Source
 from vitfaith.shard.splits import split_named
+from vitfaith.shard.walk import EXTENSIONS, walk_pictures
+
+_PARTS = re.compile(r"(\D*)(\d*)")
+_NUMBERED = re.compile(r"\D*\d+", re.ASCII)
 
 
 class ImageFolderParameters(MaskParameters, PictureParameters):
@@ -24,28 +31,47 @@ class ImageFolderParameters(MaskParameters, PictureParameters):
         description="class list: folder names in the order of the model's labels, one a line (a name to show after a "
         "tab) or imagenet_class_index.json; without it the sorted folder names are the labels",
     )
+    order: Literal["text", "natural"] | None = Field(
+        None,
+        description="how class folders that end in numbers of several lengths are numbered: text (1, 10, 2, as torchvision "
+        "does) or natural (1, 2, 10); such folders need this key or a class list",
+    )
     masks: Path | None = Field(
         None, description="folder of mask pictures with the same relative paths and stems, as PNG; may have gaps"
     )
 
 
-def walk_pictures(folder: Path) -> list[str]:
-    """Sorted paths of the pictures below ``folder``, relative, with slashes; hidden files are passed over."""
-    found = []
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        base = Path(root).relative_to(folder)
-        found += [(base / f).as_posix() for f in files if f.lower().endswith(EXTENSIONS) and not f.startswith(".")]
-    return sorted(found)
-
-
 def mask_finder(masks: Path, pictures: list[str]) -> list[Path | None]:
     """The mask of each picture: same relative path, ending ``.png``; raises when there is not a single one."""
-    present = set(walk_pictures(masks)) if masks.is_dir() else set()
     names = [str(Path(p).with_suffix(".png").as_posix()) for p in pictures]
+    present = {name for name in names if (masks / name).is_file()}
     if not present.intersection(names):
         raise ArtifactError(f"masks: '{masks}' has none of the masks (as '{names[0]}'); name the folder that has them")
     return [masks / name if name in present else None for name in names]
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """``names`` sorted with numbers in them by value: 1, 2, 10."""
+    return sorted(names, key=lambda name: ([(int(n or -1), s) for s, n in _PARTS.findall(name)], name))
+
+
+def sorts_in_two_ways(names: Sequence[str]) -> bool:
+    """Whether all ``names`` end in numbers, and text sorts them otherwise than the numbers do."""
+    return all(_NUMBERED.fullmatch(name) for name in names) and natural_order(names) != sorted(names)
+
+
+def _ordered(classes: Sequence[str], parameters: ImageFolderParameters) -> list[str]:
+    """The class folders in the order of the labels; raises where it could be one of two and nobody chose."""
+    natural = natural_order(classes)
+    if parameters.order == "natural":
+        return natural
+    if parameters.order is None and parameters.classes is None and sorts_in_two_ways(classes):
+        shown = [", ".join(order[:6]) + (", …" if len(order) > 6 else "") for order in (sorted(classes), natural)]
+        raise ArtifactError(
+            f"class folders of '{parameters.folder}' are numbered, and text sorts as {shown[0]}; set order: text where the "
+            f"model counts so (as torchvision does), order: natural for {shown[1]}, or give a class list"
+        )
+    return sorted(classes)
 
 
 @DATASETS.register("image_folder", parameters=ImageFolderParameters)
@@ -69,15 +95,20 @@ def image_folder(parameters: ImageFolderParameters) -> Source:
     belongs = [name.split("/", 1)[0] for name in names]
     empty = sorted(set(classes) - set(belongs))
     if empty:
-        raise ArtifactError(
-            f"class folder '{folder / empty[0]}' has no picture ({', '.join(EXTENSIONS)}); fill or remove it"
-        )
-    labels, shown = labels_of(belongs, parameters.classes, f"'{folder}'")
+        place = folder / empty[0]
+        link = f" but is a link to '{place.resolve()}', whose pictures count once" if place.is_symlink() else ""
+        raise ArtifactError(f"class folder '{place}' has no picture ({', '.join(EXTENSIONS)}){link}; fill or remove it")
+    labels, shown = labels_of(belongs, parameters.classes, f"'{folder}'", _ordered(classes, parameters))
     paths = [folder / name for name in names]
     masks = None
     if parameters.masks is not None:
         found = mask_finder(parameters.masks, names)
         masks = masks_of(paths, found.__getitem__, parameters, parameters)
     return Source(
-        names, labels, lambda i: read_pictures(((paths[k], f"'{paths[k]}'") for k in i), parameters), masks, shown
+        names,
+        labels,
+        lambda i: read_pictures(((paths[k], f"'{paths[k]}'") for k in i), parameters),
+        masks,
+        shown,
+        headers=headers_of(paths, parameters),
     )

@@ -14,10 +14,11 @@ from pydantic import Field
 from vitfaith.errors import ArtifactError
 from vitfaith.shard.class_lists import check_unique, labels_of
 from vitfaith.shard.devkit import Devkit, read_devkit
+from vitfaith.shard.headers import headers_of
 from vitfaith.shard.pictures import read_pictures
 from vitfaith.shard.preprocessing import PictureParameters
-from vitfaith.shard.readers.image_folder import walk_pictures
 from vitfaith.shard.registry import DATASETS, Source
+from vitfaith.shard.walk import walk_pictures
 
 CLASSES = 1000
 _NUMBER = re.compile(r"(ILSVRC2012_val_(\d{8}))\.JPEG", re.IGNORECASE)
@@ -113,4 +114,7 @@ def imagenet(parameters: ImagenetParameters) -> Source:
                 archive.seek(offsets[i])
                 yield archive.read(sizes[i]), f"{names[i]} in {where}"
 
-    return Source(ids, labels, lambda indices: read_pictures(contents(indices), parameters), classes=shown)
+    headers = None if offsets else headers_of([path / name for name in names], parameters)
+    return Source(
+        ids, labels, lambda indices: read_pictures(contents(indices), parameters), classes=shown, headers=headers
+    )

@@ -13,7 +13,7 @@ from vitfaith.artifacts.images import decode_images, decode_truth
 from vitfaith.artifacts.schemas import TRUTH
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
-from vitfaith.shard.class_lists import check_labels, check_unique
+from vitfaith.shard.class_lists import as_labels, check_labels, check_unique
 from vitfaith.shard.parquet_files import check_column, column_values, read_rows, schema_of
 from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
 
@@ -37,7 +37,7 @@ def parquet(parameters: ParquetParameters) -> Source:
         check_column(schema, TRUTH.name, path, "bytes")
     ids = [str(v) for v in column_values([path], "image_id", "names", "integers")]
     check_unique(ids, f"'{path}', column 'image_id'")
-    labels = np.array(column_values([path], "label", "integers"), np.int64)
+    labels = as_labels(column_values([path], "label", "integers"), f"'{path}', column 'label'")
     check_labels(labels[labels != UNLABELLED], None, f"'{path}', column 'label'")
 
     def rows(indices: NDArray[np.int64], column: str) -> pa.Table:
