@@ -57,6 +57,12 @@ rule train:
         trained_networks,
 
 
+onstart:
+    from vitfaith.artifacts.named import write_named
+
+    write_named(Path(PLAN.results), promised_files(PLAN))
+
+
 onsuccess:
     from vitfaith.artifacts.parts import remove_leftovers
 

@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy.stats import wilcoxon
+from typer.testing import CliRunner
 
+from vitfaith.artifacts.named import write_named
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import write_table
-from vitfaith.compare.folder import read_scores
+from vitfaith.cli.main import app
+from vitfaith.compare.folder import left_out, read_scores, settings_of
 from vitfaith.compare.runs import compare_runs
 from vitfaith.compare.show import difference_text, results_table
 from vitfaith.errors import ArtifactError
@@ -115,3 +118,22 @@ def test_runs_with_nothing_in_common(tmp_path: Path, values: dict[str, np.ndarra
     write(tmp_path / "b", values, attack="pgd")
     with pytest.raises(ArtifactError, match="share no condition"):
         compare_runs(tmp_path / "a", tmp_path / "b")
+
+
+def test_conditions_that_the_last_run_did_not_ask_for_stay_out(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    write(tmp_path, values)
+    named = list((tmp_path / "scores").rglob("*.parquet"))
+    write(tmp_path, values, attack="pgd", k=7)
+    assert left_out(tmp_path) == ""
+    assert set(read_scores(tmp_path, {})["attack"]) == {"clean", "pgd"}
+    write_named(tmp_path, named)
+    assert set(read_scores(tmp_path, {})["attack"]) == {"clean"}
+    assert settings_of(tmp_path)["score", "metrics.saco.groups"] == ["[10]"]
+    assert "1 files" in left_out(tmp_path)
+    assert "attack=pgd" in left_out(tmp_path)
+    shown = CliRunner().invoke(app, ["table", str(tmp_path)])
+    assert "pgd" not in shown.stdout
+    assert "vitfaith clean" in shown.stderr
+    write_named(tmp_path, [tmp_path / "scores" / "dataset=other" / "x.parquet"])
+    with pytest.raises(ArtifactError, match="no scores of the last run yet, only 2 files of other settings"):
+        read_scores(tmp_path, {})

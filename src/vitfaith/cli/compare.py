@@ -26,6 +26,15 @@ Coverage = Annotated[
 Resamples = Annotated[int, typer.Option(help="bootstrap resamples")]
 
 
+def _say_what_is_left_out(*folders: Path) -> None:
+    """On standard error, so that the table itself can go to a file."""
+    from vitfaith.compare.folder import left_out
+
+    for folder in folders:
+        if line := left_out(folder):
+            typer.echo(f"{folder}: {line}", err=True)
+
+
 @app.command()
 def table(
     results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
@@ -50,6 +59,7 @@ def table(
             )
         chosen[column] = value
     statistics = {"confidence": confidence, "resamples": resamples, "seed": 0, "coverage": coverage}
+    _say_what_is_left_out(results)
     typer.echo(results_table(results, chosen, form.value, baseline=baseline, statistics=statistics), nl=False)
 
 
@@ -69,6 +79,7 @@ def diff(
     found = compare_runs(
         run_a, run_b, tolerance=tolerance, coverage=coverage, confidence=confidence, resamples=resamples
     )
+    _say_what_is_left_out(run_a, run_b)
     typer.echo(difference_text(found), nl=False)
 
 
@@ -86,4 +97,5 @@ def published(
 
     statistics = {"confidence": confidence, "resamples": resamples, "seed": 0, "coverage": coverage}
     found = beside(read_published(values / f"{paper}.csv"), results, statistics)
+    _say_what_is_left_out(results)
     typer.echo(published_text(found), nl=False)

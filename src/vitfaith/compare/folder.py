@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from vitfaith.artifacts.named import named_files
 from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
 from vitfaith.errors import ArtifactError
@@ -18,11 +19,37 @@ KEYS = (*CONDITION, "method", "metric", "variant")
 
 
 def score_files(results: Path) -> list[Path]:
-    """Files with scores below a results folder; raises :class:`ArtifactError` where there is none."""
-    found = sorted(p for p in (results / "scores").rglob("*.parquet") if not _hidden(p.relative_to(results)))
+    """Files with scores that the last run below a results folder was asked for, or all where no run left a record.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    found = _all_score_files(results)
     if not found:
         raise ArtifactError(f"'{results}' has no scores/ with Parquet files; name the results folder of a run")
-    return found
+    named, others = named_files(results, found)
+    if not named:
+        raise ArtifactError(
+            f"'{results}' has no scores of the last run yet, only {len(others)} files of other settings; finish the run"
+        )
+    return named
+
+
+def left_out(results: Path) -> str:
+    """One line on the scores in a folder that its last run did not ask for; empty where there are none."""
+    others = named_files(results, _all_score_files(results))[1]
+    if not others:
+        return ""
+    places = sorted({str(path.parent.parent.relative_to(results / "scores")) for path in others})
+    shown = ", ".join(places[:3]) + (" …" if len(places) > 3 else "")
+    return (
+        f"left out: {len(others)} files with scores that the last run did not ask for ({shown}); "
+        "'vitfaith clean STUDY.yaml' removes what no study names"
+    )
+
+
+def _all_score_files(results: Path) -> list[Path]:
+    return sorted(p for p in (results / "scores").rglob("*.parquet") if not _hidden(p.relative_to(results)))
 
 
 def _hidden(path: Path) -> bool:
@@ -69,8 +96,9 @@ def traits(results: Path) -> dict[str, Mapping[str, Any]]:
 def settings_of(results: Path) -> dict[tuple[str, str], Any]:
     """(stage, path within the specification, or ``code`` or ``versions.…``) → values that occur, as sorted texts."""
     found: dict[tuple[str, str], set[str]] = {}
+    others = set(named_files(results, _all_score_files(results))[1])
     for path in sorted(results.rglob("*.parquet")):
-        if _hidden(path.relative_to(results)):
+        if _hidden(path.relative_to(results)) or path in others:
             continue
         facts = read_provenance(path)
         if "stage" not in facts:

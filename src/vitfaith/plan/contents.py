@@ -50,7 +50,8 @@ def contents(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> dict[str, 
 
 @cache
 def _contents(plan: Plan, stage: str, wildcards: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    files = {"train": _training, "diffmask": _diffmask, "shard": _shard}.get(stage, _of_condition)
+    makers: dict[str, Callable[..., Files]] = {"train": _training, "diffmask": _diffmask, "shard": _shard}
+    files = makers.get(stage, _of_condition)
     return {
         role: _digest(tuple(outside))
         for role, paths in files(plan, stage, **dict(wildcards)).items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vitfaith.artifacts.store import partition_values
@@ -60,5 +60,9 @@ def _belongs(plans: Sequence[Plan], place: Path, named: set[Path], path: Path) -
 def _trains(plan: Plan, place: list[str]) -> bool:
     """Whether a study has the network of a file below ``train/``: its kind, and its name (an explainer's, for DiffMask)."""
     kind, name = place[0], Path(place[1]).name.split(".")[0] if len(place) == 2 else place[1]
-    section = {"classifier": plan.study.models, "denoiser": plan.study.denoisers, "diffmask": plan.study.explainers}
-    return name in section.get(kind, {})
+    sections: dict[str, Mapping[str, object]] = {
+        "classifier": plan.study.models,
+        "denoiser": plan.study.denoisers,
+        "diffmask": plan.study.explainers,
+    }
+    return name in sections.get(kind, {})
