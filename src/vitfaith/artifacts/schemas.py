@@ -14,7 +14,10 @@ _ID = pa.field("image_id", pa.string(), nullable=False)
 TRUTH = pa.field("truth", pa.binary())
 """Segmentation of an image: height × width bytes, row by row: 1 object, 0 background, 255 ignored; null without one."""
 
-OPTIONAL = frozenset({TRUTH.name})
+CLUSTER = pa.field("cluster", pa.string())
+"""Name of the group of images that one belongs to (same object, scene or subject); null for an image alone."""
+
+OPTIONAL = frozenset({TRUTH.name, CLUSTER.name})
 """Columns that a file may lack (older files, images without masks); they are read as nulls."""
 
 _METHOD = pa.field("method", pa.string(), nullable=False)
@@ -25,7 +28,7 @@ _SCORE = [
     pa.field("flag", pa.string(), nullable=False),  # "" or the reason why value is NaN
 ]
 
-SHARDS = pa.schema([_ID, pa.field("label", pa.int32(), nullable=False), *_IMAGE, TRUTH])
+SHARDS = pa.schema([_ID, pa.field("label", pa.int32(), nullable=False), *_IMAGE, TRUTH, CLUSTER])
 """Images of a dataset; ``pixels`` is uint8, channel-first."""
 
 IMAGES = pa.schema(

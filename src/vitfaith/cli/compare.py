@@ -35,12 +35,26 @@ def _say_what_is_left_out(*folders: Path) -> None:
             typer.echo(f"{folder}: {line}", err=True)
 
 
+Where = Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE to keep, e.g. attack=pgd or metric=saco")]
+
+
+def selection(where: list[str] | None) -> dict[str, str]:
+    """Column → value from texts COLUMN=VALUE."""
+    chosen = {}
+    for pair in where or []:
+        column, separator, value = pair.partition("=")
+        if not separator or column not in ("dataset", "model", "attack", "smoothing", "method", "metric", "variant"):
+            raise typer.BadParameter(
+                f"'{pair}': write COLUMN=VALUE with dataset, model, attack, smoothing, method, metric or variant"
+            )
+        chosen[column] = value
+    return chosen
+
+
 @app.command()
 def table(
     results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
-    where: Annotated[
-        list[str] | None, typer.Option(help="COLUMN=VALUE to keep, e.g. attack=pgd or metric=saco")
-    ] = None,
+    where: Where = None,
     form: Annotated[Format, typer.Option("--format", help="how to write it")] = Format.markdown,
     baseline: Annotated[str, typer.Option(help="method that the stars of significance refer to")] = "random",
     coverage: Coverage = 0.9,
@@ -50,14 +64,7 @@ def table(
     """Print leaderboards of every condition in a folder of results, with intervals, n and significance."""
     from vitfaith.compare.show import results_table
 
-    chosen = {}
-    for pair in where or []:
-        column, separator, value = pair.partition("=")
-        if not separator or column not in ("dataset", "model", "attack", "smoothing", "method", "metric", "variant"):
-            raise typer.BadParameter(
-                f"'{pair}': write COLUMN=VALUE with dataset, model, attack, smoothing, method, metric or variant"
-            )
-        chosen[column] = value
+    chosen = selection(where)
     statistics = {"confidence": confidence, "resamples": resamples, "seed": 0, "coverage": coverage}
     _say_what_is_left_out(results)
     typer.echo(results_table(results, chosen, form.value, baseline=baseline, statistics=statistics), nl=False)
@@ -99,3 +106,25 @@ def published(
     found = beside(read_published(values / f"{paper}.csv"), results, statistics)
     _say_what_is_left_out(results)
     typer.echo(published_text(found), nl=False)
+
+
+@app.command()
+def power(
+    results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
+    where: Where = None,
+    baseline: Annotated[str, typer.Option(help="method that the others are compared with")] = "random",
+    n: Annotated[
+        list[int] | None, typer.Option(min=3, help="further numbers of images to show, e.g. 50; repeatable")
+    ] = None,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="level of the test")] = 0.05,
+    chance: Annotated[float, typer.Option("--power", min=0, max=1, help="chance to find the difference")] = 0.8,
+    coverage: Coverage = 0.9,
+) -> None:
+    """Print which mean difference from the baseline the images of a run detect, for each condition and metric."""
+    from vitfaith.compare.power import power_table, power_text
+
+    found = power_table(
+        results, selection(where), baseline=baseline, sizes=n or (), alpha=alpha, power=chance, coverage=coverage
+    )
+    _say_what_is_left_out(results)
+    typer.echo(power_text(found, baseline=baseline, alpha=alpha, power=chance), nl=False)

@@ -13,7 +13,8 @@ from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
 from vitfaith.errors import ArtifactError
 from vitfaith.registries import REGISTRIES
-from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.clusters import read_clusters, with_clusters
+from vitfaith.tables.collect import CONDITION, sort_rows
 
 KEYS = (*CONDITION, "method", "metric", "variant")
 
@@ -80,7 +81,10 @@ def read_scores(results: Path, chosen: Mapping[str, str]) -> pd.DataFrame:
         if value not in values:
             raise ArtifactError(f"no scores with {column} '{value}' in '{results}'; there are {', '.join(values)}")
         frame = frame[frame[column] == value]
-    return frame.sort_values([*KEYS, "image_id"], ignore_index=True)
+    # runs that were copied without their shards have no clusters
+    shards = [(partition_values(p)["dataset"], p) for p in sorted((results / "shard").rglob("*.parquet"))]
+    clusters = read_clusters((d, p) for d, p in shards if not _hidden(p.relative_to(results)))
+    return with_clusters(sort_rows(frame, [*KEYS, "image_id"]), clusters)
 
 
 def traits(results: Path) -> dict[str, Mapping[str, Any]]:

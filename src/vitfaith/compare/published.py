@@ -86,9 +86,9 @@ def beside(published: pd.DataFrame, results: Path, statistics: Mapping[str, Any]
 
 def _summary(scores: pd.DataFrame, how: Mapping[str, str], statistics: Mapping[str, Any]) -> pd.DataFrame:
     kept = [*KEYS, "mean", "low", "high", "n", "compared", "asked"]
-    each = ["image_id", *KEYS]
+    each = ["image_id", *KEYS, *(["cluster"] if "cluster" in scores else [])]
     # a value is missing where one of the models has none, as a mean over fewer models is another quantity
-    values = scores.groupby(each, sort=False)["value"].agg(lambda v: v.mean(skipna=False)).reset_index()
+    values = scores.groupby(each, sort=False, dropna=False)["value"].agg(lambda v: v.mean(skipna=False)).reset_index()
     pooled = values["metric"].isin(list(how))
     parts = [summarise_compared(values[~pooled], by=list(KEYS), **statistics)] if not pooled.all() else []
     if pooled.any():

@@ -85,7 +85,9 @@ def _row(a: pd.DataFrame, b: pd.DataFrame, tolerance: float, **statistics: Any) 
     both = pd.concat(
         {"b": b.set_index("image_id")["value"], "a": a.set_index("image_id")["value"]}, axis=1, join="outer"
     ).sort_index()
-    test = paired_tests(both.T, **statistics).iloc[0]
+    known = a if "cluster" in a else b if "cluster" in b else None
+    clusters = None if known is None else dict(zip(known["image_id"], known["cluster"], strict=True))
+    test = paired_tests(both.T, clusters=clusters, **statistics).iloc[0]
     finite = both.dropna()
     shared = both.index.isin(a["image_id"]) & both.index.isin(b["image_id"])
     same = np.isclose(both["a"], both["b"], rtol=0, atol=tolerance, equal_nan=True)

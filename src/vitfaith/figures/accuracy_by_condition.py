@@ -31,14 +31,18 @@ class Accuracy(Selection):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
 
-def wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); stays inside [0, 1] and is not empty at 0 or n successes."""
+def wilson(successes: int, n: int, confidence: float, effective: float | None = None) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927); stays inside [0, 1] and is not empty at 0 or n successes.
+
+    ``effective`` is the number of independent images where that is less than n (Kish 1965).
+    """
     from scipy.stats import norm
 
     z = float(norm.ppf(0.5 + confidence / 2))
     share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    size = n if effective is None else effective
+    centre = (share + z * z / (2 * size)) / (1 + z * z / size)
+    half = z / (1 + z * z / size) * sqrt(share * (1 - share) / size + z * z / (4 * size * size))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -50,11 +54,15 @@ def share_correct(part: DataFrame, reference: str, confidence: float) -> dict[st
     Raises:
         ConfigError: no image has a label.
     """
+    from vitfaith.statistics.clusters import cluster_codes, effective_size
+
     known = part[part[reference] >= 0]
     if known.empty:
         raise ConfigError("no image has a label, so there is no accuracy; set reference: target for this figure")
     n, hits = len(known), int((known["prediction"] == known[reference]).sum())
-    low, high = wilson(hits, n, confidence)
+    codes = cluster_codes(known["cluster"]) if "cluster" in known else None
+    right = (known["prediction"] == known[reference]).to_numpy(float)
+    low, high = wilson(hits, n, confidence, effective_size(right, codes))
     return {
         "n": n,
         "flagged": len(part) - n,
@@ -80,7 +88,8 @@ def rows(data: FigureData, parameters: Accuracy) -> DataFrame:
         correct = share_correct(part, parameters.reference, parameters.confidence)
         found.append({**condition, "quantity": "accuracy", **correct})
         values = part["target_probability"].to_numpy(float)
-        mean, low, high = confidence_interval(values, confidence=parameters.confidence)
+        groups = part["cluster"].tolist() if "cluster" in part else None
+        mean, low, high = confidence_interval(values, confidence=parameters.confidence, clusters=groups)
         told = {"n": len(part), "flagged": 0, "mean": mean, "low": low, "high": high}
         found.append({**condition, "quantity": "probability", **told, "confidence": parameters.confidence})
     return pd.DataFrame(found)

@@ -11,6 +11,7 @@ from pydantic import Field
 from vitfaith.figures.accuracy_by_condition import wilson
 from vitfaith.figures.data import CONDITION, Selection
 from vitfaith.figures.style import LINES, Style
+from vitfaith.statistics.clusters import cluster_codes, effective_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,9 +48,12 @@ def reaching(part: DataFrame, holds: np.ndarray, radii: np.ndarray, confidence: 
     (a constant or undefined map) counts as not certified.
     """
     sizes = part["radius"].to_numpy(float)
-    hits = [(int((holds & (sizes > r)).sum()), len(part)) for r in radii]
-    intervals = np.array([wilson(h, n, confidence) for h, n in hits])
-    return {"mean": np.array([h / n for h, n in hits]), "low": intervals[:, 0], "high": intervals[:, 1]}
+    codes = cluster_codes(part["cluster"]) if "cluster" in part else None
+    reached = [holds & (sizes > r) for r in radii]
+    intervals = np.array(
+        [wilson(int(h.sum()), len(part), confidence, effective_size(h.astype(float), codes)) for h in reached]
+    )
+    return {"mean": np.array([h.sum() / len(part) for h in reached]), "low": intervals[:, 0], "high": intervals[:, 1]}
 
 
 def curve_frame(groups: Sequence[tuple[dict[str, object], DataFrame, np.ndarray]], parameters: Certified) -> DataFrame:

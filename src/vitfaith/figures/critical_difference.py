@@ -52,7 +52,10 @@ def ranking(part: DataFrame, parameters: CriticalDifference) -> MeanRanks:
     table = part.pivot(index="method", columns="image_id", values="value").sort_index().sort_index(axis=1)
     lower = direction_of(parameters.metric, parameters.directions) == "lower"
     share = COVERAGE if parameters.coverage is None else parameters.coverage
-    return friedman_nemenyi(table, direction="lower" if lower else "higher", alpha=parameters.alpha, coverage=share)
+    clusters = dict(zip(part["image_id"], part["cluster"], strict=True)) if "cluster" in part else None
+    return friedman_nemenyi(
+        table, direction="lower" if lower else "higher", alpha=parameters.alpha, coverage=share, clusters=clusters
+    )
 
 
 def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
@@ -108,8 +111,9 @@ def critical_difference(data: FigureData, parameters: CriticalDifference, style:
         _diagram(panel, result, style)
         dropped = f", {result.dropped} left out" if result.dropped else ""
         dropped += f"; {len(result.below)} methods not compared" if result.below else ""
+        units = "" if result.unit == "images" else f" {result.unit}"
         friedman = "p < 0.001" if result.p < 0.001 else f"p = {result.p:.3f}"
-        panel.set_title(f"{title} (n = {result.n}{dropped}; Friedman {friedman})")
+        panel.set_title(f"{title} (n = {result.n}{units}{dropped}; Friedman {friedman})")
     variant = str(table["variant"].iloc[0])
     picture.supxlabel(
         f"mean rank by {metric_text(style, parameters.metric, variant)}, 1 is best", fontsize=style.font_size

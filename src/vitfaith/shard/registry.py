@@ -27,6 +27,8 @@ class Source:
         read: maps an index array to images uint8 (n, C, H, W); called for one shard at a time.
         masks: maps an index array to n segmentations (H, W) of the same geometry as the images: bool, or int8 with
             1 object, 0 background, −1 ignored; None for an image without one. None when the dataset has none.
+        clusters: for each image the name of the group that it belongs to (images of one object, scene or subject are not
+            independent), None for an image alone; None where the dataset tells no groups.
         classes: names of the classes in the order of the labels; empty when the dataset does not tell.
         headers: looks at the headers of the pictures at an index array and raises :class:`ArtifactError` where one
             cannot be read as an image; None where there are no encoded pictures, or looking is as dear as reading.
@@ -38,3 +40,4 @@ class Source:
     masks: Callable[[NDArray[np.int64]], Sequence[NDArray[Any] | None]] | None = None
     classes: Sequence[str] = ()
     headers: Callable[[NDArray[np.int64]], None] | None = None
+    clusters: Sequence[str | None] | None = None

@@ -46,6 +46,7 @@ def run_shard(spec: Mapping[str, Any], code: str, out: Path) -> None:
         "label": pa.array(source.labels[part], pa.int32()),
         **encode_images(source.read(part)),
         **({} if source.masks is None else encode_truth(source.masks(part))),
+        **({} if source.clusters is None else {"cluster": pa.array([source.clusters[i] for i in part], pa.string())}),
     }
     facts = {"classes": list(source.classes)} if source.classes else {}
     write_table(pa.table(columns), out, SHARDS, provenance("shard", spec, code, images=len(part), **facts))

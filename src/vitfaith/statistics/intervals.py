@@ -6,13 +6,14 @@ depend on the other groups, and intervals of methods scored on the same images v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.clusters import Codes, cluster_codes, cluster_sums, small_sample_level
 
 Method = Literal["bca", "percentile", "t"]
 Floats = NDArray[np.float64]
@@ -22,9 +23,18 @@ CHUNK = 4_000_000
 
 
 def confidence_interval(
-    values: ArrayLike, *, confidence: float = 0.95, method: Method = "bca", resamples: int = 2000, seed: int = 0
+    values: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    method: Method = "bca",
+    resamples: int = 2000,
+    seed: int = 0,
+    clusters: Sequence[Any] | None = None,
 ) -> tuple[float, float, float]:
     """Mean and two-sided confidence interval of the mean of ``values`` (n,).
+
+    Where images share a cluster, whole clusters are resampled, and the level is widened for their number
+    (:func:`~vitfaith.statistics.clusters.small_sample_level`).
 
     Args:
         values: (n,) finite numbers.
@@ -32,22 +42,29 @@ def confidence_interval(
         method: "bca" (bias-corrected and accelerated bootstrap, Efron 1987), "percentile" bootstrap, or Student's "t".
         resamples: bootstrap resamples.
         seed: key of the resamples.
+        clusters: (n,) name of each image's cluster, None for an image alone; without it all are alone.
 
     Returns:
-        (mean, low, high); all NaN for n = 0, bounds NaN for n = 1, both bounds the mean where all values are equal.
+        (mean, low, high); all NaN for n = 0, bounds NaN for n = 1 and for a single cluster, both bounds the mean where all values are equal.
 
     Raises:
         InputError: a value is not finite, or an argument is out of range.
     """
     column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
-    mean, low, high = mean_intervals(column, confidence=confidence, method=method, resamples=resamples, seed=seed)
+    codes = cluster_codes(clusters)
+    mean, low, high = mean_intervals(
+        column, confidence=confidence, method=method, resamples=resamples, seed=seed, codes=codes
+    )
     return float(mean[0]), float(low[0]), float(high[0])
 
 
 def mean_intervals(
-    values: Floats, *, confidence: float, method: Method, resamples: int, seed: int
+    values: Floats, *, confidence: float, method: Method, resamples: int, seed: int, codes: Codes | None = None
 ) -> tuple[Floats, Floats, Floats]:
-    """:func:`confidence_interval` of each column of ``values`` (n, G); returns three arrays (G,)."""
+    """:func:`confidence_interval` of each column of ``values`` (n, G); returns three arrays (G,).
+
+    ``codes`` are the numbers of the rows' clusters, see :func:`~vitfaith.statistics.clusters.cluster_codes`.
+    """
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence} must lie between 0 and 1")
     if method not in ("bca", "percentile", "t"):
@@ -61,22 +78,28 @@ def mean_intervals(
         return np.full(groups, np.nan), np.full(groups, np.nan), np.full(groups, np.nan)
     constant = values.max(axis=0) == values.min(axis=0)
     mean = np.where(constant, values[0], values.mean(axis=0))
-    if n == 1:
+    if n == 1 or (codes is not None and codes.max() == 0):
         return mean, np.full(groups, np.nan), np.full(groups, np.nan)
     centred = values - mean
     if method == "t":
-        low, high = _student(centred, confidence)
+        low, high = _student(centred, confidence, codes)
     else:
         # scaled, so that the tolerance of ties below means the same for scores of any magnitude
         scale = np.where(constant, 1.0, np.abs(centred).max(axis=0))
-        deviations = resampled_means(centred / scale, resamples, seed)
-        low, high = bootstrap_bounds(deviations, centred / scale, confidence, corrected=method == "bca")
+        deviations = resampled_means(centred / scale, resamples, seed, codes)
+        # for a mean, the jackknife's influence values are the centred values themselves, or their sums over clusters
+        influence = centred / scale if codes is None else cluster_sums(centred / scale, codes)
+        level = confidence if codes is None else small_sample_level(confidence, len(influence))
+        low, high = bootstrap_bounds(deviations, influence, level, corrected=method == "bca")
         low, high = low * scale, high * scale
     return mean, np.where(constant, mean, mean + low), np.where(constant, mean, mean + high)
 
 
-def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
-    """Means (resamples, G) of the columns of ``values`` (n, G) over rows drawn with replacement."""
+def resampled_means(values: Floats, resamples: int, seed: int, codes: Codes | None = None) -> Floats:
+    """Means (resamples, G) of the columns of ``values`` (n, G) over rows, or whole clusters, drawn with replacement."""
+    if codes is not None:
+        sums, sizes = cluster_sums(values, codes), np.bincount(codes)[:, None].astype(np.float64)
+        return np.concatenate([(w @ sums) / (w @ sizes) for w in _weights(len(sums), resamples, seed)])
     return np.concatenate([weights @ values for weights in _weights(len(values), resamples, seed)])
 
 
@@ -85,7 +108,7 @@ def bootstrap_bounds(means: Floats, centred: Floats, confidence: float, *, corre
 
     Args:
         means: (resamples, G) means of resamples of ``centred``.
-        centred: (n, G) values minus their mean, at most 1 in magnitude.
+        centred: (n, G) influence values: values minus their mean, or the sums of these over clusters.
         confidence: level.
         corrected: BCa instead of plain percentiles; where every resample lies on one side of the mean, the correction
             is infinite and the plain percentiles stand.
@@ -99,7 +122,6 @@ def bootstrap_bounds(means: Floats, centred: Floats, confidence: float, *, corre
         tolerance = 1e-12
         below = (means < -tolerance).mean(axis=0) + 0.5 * (np.abs(means) <= tolerance).mean(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            # for a mean, the jackknife's influence values are the centred values themselves
             acceleration = (centred**3).sum(axis=0) / (6 * (centred**2).sum(axis=0) ** 1.5)
             bias = ndtri(below)
             shifted = bias + ndtri(levels)
@@ -118,10 +140,15 @@ def _quantiles(ordered: Floats, levels: Floats) -> Floats:
     return np.take_along_axis(ordered, lower, 0) * (1 - part) + np.take_along_axis(ordered, upper, 0) * part
 
 
-def _student(centred: Floats, confidence: float) -> tuple[Floats, Floats]:
+def _student(centred: Floats, confidence: float, codes: Codes | None = None) -> tuple[Floats, Floats]:
     from scipy.special import stdtrit
 
     n = len(centred)
+    if codes is not None:
+        sums = cluster_sums(centred, codes)
+        m = len(sums)
+        half = stdtrit(m - 1, (1 + confidence) / 2) * np.sqrt(m / (m - 1) * (sums**2).sum(axis=0)) / n
+        return -half, half
     error = np.sqrt((centred**2).sum(axis=0) / (n - 1) / n)
     half = stdtrit(n - 1, (1 + confidence) / 2) * error
     return -half, half

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.clusters import Codes, cluster_codes, cluster_signed_rank
 from vitfaith.statistics.common import COVERAGE, comparable
 from vitfaith.statistics.intervals import Method, mean_intervals
 from vitfaith.statistics.precision import snapped
@@ -36,6 +37,7 @@ def paired_tests(
     method: Method = "bca",
     resamples: int = 2000,
     seed: int = 0,
+    clusters: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
     """Wilcoxon signed-rank test of every pair of methods, Holm-adjusted over the pairs.
 
@@ -47,6 +49,8 @@ def paired_tests(
         table: one row a method, one column an image.
         confidence, method, resamples, seed: of the interval of the mean difference, see
             :func:`~vitfaith.statistics.intervals.confidence_interval`.
+        clusters: image → its cluster, None for an image alone. The differences of a cluster are resampled and change
+            sign together (:func:`~vitfaith.statistics.clusters.cluster_signed_rank`); without it all images are alone.
 
     Returns:
         One row for each pair in the order of the rows of ``table``: method, opponent, n, difference (mean of method −
@@ -58,14 +62,20 @@ def paired_tests(
     pairs = list(combinations(range(len(table)), 2))
     equalised = [snapped(values[[first, second]]) for first, second in pairs]
     differences = [first - second for first, second in equalised]
-    differences = [difference[np.isfinite(difference)] for difference in differences]
-    intervals = _intervals(differences, confidence=confidence, method=method, resamples=resamples, seed=seed)
+    finite = [np.isfinite(difference) for difference in differences]
+    differences = [difference[kept] for difference, kept in zip(differences, finite, strict=True)]
+    names = None if clusters is None else np.array([clusters.get(image) for image in table.columns], dtype=object)
+    codes = [None if names is None else cluster_codes(names[kept]) for kept in finite]
+    settings = {"confidence": confidence, "method": method, "resamples": resamples, "seed": seed}
+    intervals = _intervals(differences, codes, **settings)
     rows = []
-    for (first, second), difference, interval in zip(pairs, differences, intervals, strict=True):
+    for (first, second), difference, code, interval in zip(pairs, differences, codes, intervals, strict=True):
         if not len(difference):
             statistic = p = np.nan
         elif not difference.any():
             statistic, p = 0.0, 1.0
+        elif code is not None:
+            statistic, p = cluster_signed_rank(difference, code)
         else:
             result = wilcoxon(difference)
             statistic, p = float(result.statistic), float(result.pvalue)
@@ -74,7 +84,9 @@ def paired_tests(
     return frame.assign(p_adjusted=holm(frame["p"]))
 
 
-def _intervals(samples: Sequence[NDArray[np.float64]], **settings: Any) -> NDArray[np.float64]:
+def _intervals(
+    samples: Sequence[NDArray[np.float64]], codes: Sequence[Codes | None], **settings: Any
+) -> NDArray[np.float64]:
     """Mean, low and high (len(samples), 3) of each sample; those of one size share their resamples, drawn once."""
     sizes = np.array([len(sample) for sample in samples], dtype=np.int64)
     result = np.full((len(samples), 3), np.nan)
@@ -83,6 +95,9 @@ def _intervals(samples: Sequence[NDArray[np.float64]], **settings: Any) -> NDArr
         result[chosen] = np.stack(
             mean_intervals(np.stack([samples[int(i)] for i in chosen], axis=1), **settings), axis=1
         )
+    for i, code in enumerate(codes):
+        if code is not None:
+            result[i] = np.concatenate(mean_intervals(samples[i][:, None], codes=code, **settings))
     return result
 
 
@@ -101,7 +116,7 @@ def paired_comparisons(
     All tests of a group are on the images that all compared methods have; a method below the line has rows with n = 0.
 
     Args:
-        scores: one row per (``by``, method, image_id) with ``value``.
+        scores: one row per (``by``, method, image_id) with ``value``, and ``cluster`` where images are not independent.
         by: columns that make a family of tests (condition, metric, variant …): Holm's method counts the pairs in it;
             :func:`against` adjusts over the tests against one method instead.
         coverage: see :func:`~vitfaith.statistics.common.common_images`.
@@ -125,7 +140,10 @@ def paired_comparisons(
     for key, group in scores.groupby(by, sort=True, observed=True, dropna=False):
         table = group.pivot(index="method", columns="image_id", values="value").sort_index().sort_index(axis=1)
         table = comparable(table, coverage)[0].reindex(table.index)
-        tests = paired_tests(table, confidence=confidence, method=method, resamples=resamples, seed=seed)
+        clusters = dict(zip(group["image_id"], group["cluster"], strict=True)) if "cluster" in group else None
+        tests = paired_tests(
+            table, confidence=confidence, method=method, resamples=resamples, seed=seed, clusters=clusters
+        )
         mirrored = tests.assign(
             method=tests.opponent,
             opponent=tests.method,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.clusters import cluster_codes, cluster_sums
 from vitfaith.statistics.common import COVERAGE, comparable
 from vitfaith.statistics.precision import snapped
 
@@ -22,7 +23,7 @@ class MeanRanks:
         ranks: mean rank of each method, best (lowest) first.
         critical_difference: mean ranks that differ by less are not told apart at level ``alpha``.
         statistic, p: Friedman's chi-square with k − 1 degrees of freedom and its p-value.
-        n: images on which every compared method has a finite value.
+        n: images on which every compared method has a finite value, or clusters of them (``unit``).
         dropped: images left out because some compared method has none.
         below: methods that have too few images to be compared, with their number of images.
         alpha: family-wise level.
@@ -35,6 +36,7 @@ class MeanRanks:
     n: int
     dropped: int
     alpha: float
+    unit: str = "images"
     below: Mapping[str, int] = field(default_factory=dict)
 
     def groups(self) -> list[tuple[str, ...]]:
@@ -54,6 +56,7 @@ def friedman_nemenyi(
     direction: Literal["higher", "lower"] = "higher",
     alpha: float = 0.05,
     coverage: float = COVERAGE,
+    clusters: Mapping[str, str | None] | None = None,
 ) -> MeanRanks:
     """Rank the methods on each image (1 = best, ties share their mean rank) and compare the mean ranks.
 
@@ -66,6 +69,8 @@ def friedman_nemenyi(
         direction: whether "higher" or "lower" values are better.
         alpha: family-wise error of Nemenyi's test.
         coverage: see :func:`~vitfaith.statistics.common.common_images`.
+        clusters: image → its cluster, None for an image alone. Where images share one, the methods are ranked on the means
+            over each cluster, which are independent, and n counts clusters.
 
     Raises:
         InputError: fewer than two methods can be compared, or there is no image on which all of them have a finite value.
@@ -73,7 +78,11 @@ def friedman_nemenyi(
     from scipy.stats import chi2, rankdata, studentized_range
 
     kept, below, found = comparable(table, coverage)
-    values = snapped(kept.to_numpy(dtype=np.float64))
+    values, dropped = kept.to_numpy(dtype=np.float64), table.shape[1] - kept.shape[1]
+    codes = None if clusters is None else cluster_codes([clusters.get(image) for image in kept.columns])
+    if codes is not None:
+        values = (cluster_sums(values.T, codes) / np.bincount(codes)[:, None]).T
+    values = snapped(values)
     k, n = values.shape
     if k < 2 or n == 0:
         raise InputError(f"ranks need two methods and an image that all of them have a value for, not {k} and {n}")
@@ -89,7 +98,8 @@ def friedman_nemenyi(
         statistic=statistic,
         p=float(chi2.sf(statistic, k - 1)),
         n=n,
-        dropped=table.shape[1] - n,
+        dropped=dropped,
         alpha=alpha,
+        unit="images" if codes is None else "clusters",
         below=dict(zip(below, map(int, found.own[~found.compared]), strict=True)),
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.clusters import cluster_codes, tails
 from vitfaith.statistics.intervals import resampled_means
 
 CLASSES = ("background", "object")
@@ -35,7 +36,8 @@ def segmentation_scores(
     mean of the two IoUs, mAP and F1 are means over images. Intervals are percentiles over resampled images.
 
     Args:
-        scores: rows (``by``, image_id, variant, value) of one metric ``segmentation``.
+        scores: rows (``by``, image_id, variant, value) of one metric ``segmentation``, and ``cluster`` where images are
+            not independent.
         by: columns that make a group (condition, method …).
         confidence, resamples, seed: of the intervals.
 
@@ -59,10 +61,19 @@ def segmentation_scores(
         kept = np.isfinite(values).all(axis=1)
         n, flagged = int(kept.sum()), int((~kept).sum())
         whole = read_out(values[kept].mean(axis=0) if n else np.full(len(VARIANTS), np.nan))
-        resampled = read_out(resampled_means(values[kept], resamples, seed)) if n > 1 else None
-        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+        codes = None
+        if "cluster" in group:
+            codes = cluster_codes(
+                group.drop_duplicates("image_id").set_index("image_id")["cluster"].loc[wide.index[kept]]
+            )
+        resampled = (
+            read_out(resampled_means(values[kept], resamples, seed, codes))
+            if n > 1 and (codes is None or codes.max())
+            else None
+        )
+        levels = tails(confidence, codes)
         for name, value in whole.items():
-            low, high = (np.nan, np.nan) if resampled is None else np.quantile(resampled[name], tails)
+            low, high = (np.nan, np.nan) if resampled is None else np.quantile(resampled[name], levels)
             rows.append((*key, name, "", n, flagged, float(value), float(low), float(high), np.nan, confidence))
     columns = ["metric", "variant", "n", "flagged", "mean", "low", "high", "sd", "confidence"]
     return pd.DataFrame(rows, columns=[*by, *columns])

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.clusters import cluster_codes, tails
 from vitfaith.statistics.intervals import resampled_means
 
 
@@ -39,14 +40,20 @@ def side_scores(
     if scores.duplicated([*by, "image_id"]).any():
         raise InputError(f"scores have two rows for one image in a group of {by}; select one metric")
     rows = []
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     for key, group in scores.groupby(by, sort=True, observed=True, dropna=False):
-        values = group.sort_values("image_id")["value"].to_numpy(dtype=np.float64)
+        group = group.sort_values("image_id")
+        values = group["value"].to_numpy(dtype=np.float64)
         kept = values[np.isfinite(values)]
+        codes = cluster_codes(group["cluster"][np.isfinite(values)]) if "cluster" in group else None
         n, flagged = len(kept), len(values) - len(kept)
         whole = kept.mean() if n else np.nan
-        drawn = resampled_means(kept[:, None], resamples, seed)[:, 0] if n > 1 else np.full(1, np.nan)
-        low, high = np.quantile(np.maximum(drawn, 1 - drawn), tails)
+        drawn = (
+            resampled_means(kept[:, None], resamples, seed, codes)[:, 0]
+            if n > 1 and (codes is None or codes.max())
+            else np.full(1, np.nan)
+        )
+        levels = tails(confidence, codes)
+        low, high = np.quantile(np.maximum(drawn, 1 - drawn), levels if np.isfinite(levels[0]) else [0.0, 1.0])
         value = float(max(whole, 1 - whole))
         rows.append((*key, "consistency", "", n, flagged, value, float(low), float(high), np.nan, confidence))
     columns = ["metric", "variant", "n", "flagged", "mean", "low", "high", "sd", "confidence"]

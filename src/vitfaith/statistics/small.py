@@ -11,6 +11,6 @@ def small_sample_note(n: int, unit: str = "images") -> str:
     if not 0 < n < SMALL:
         return ""
     return (
-        f"With n = {n} {unit} intervals are too narrow (below {SMALL}, 95 % bootstrap intervals cover 80 to 93 %) and tests find "
+        f"With n = {n} {unit} intervals are too narrow (below {SMALL}, 95 % bootstrap intervals cover 84 to 92 %) and tests find "
         "large differences only."
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vitfaith.errors import InputError
+from vitfaith.statistics.clusters import cluster_codes
 from vitfaith.statistics.common import COVERAGE, mark_common
 from vitfaith.statistics.intervals import Method, mean_intervals
 
@@ -34,7 +35,7 @@ def summarise(
     """Summary of the column ``value`` for every combination of the columns ``by`` that occurs, sorted by them.
 
     Within a group the rows are ordered by ``image_id`` where there is such a column, so the order of ``scores`` does
-    not matter.
+    not matter. Where there is a column ``cluster``, intervals are over whole clusters of images.
 
     Args:
         scores: one row an image, with ``value`` (not finite where the image is flagged).
@@ -63,6 +64,7 @@ def summarise(
     n = np.bincount(number[finite], minlength=count)
     flagged = np.bincount(number[~finite], minlength=count)
     number, values = number[finite], values[finite]
+    cluster = scores["cluster"].to_numpy(dtype=object)[place][finite] if "cluster" in scores.columns else None
     start = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64) if count else np.zeros(0, dtype=np.int64)
     mean, low, high, sd = (np.full(count, np.nan) for _ in range(4))
     for size in np.unique(n):
@@ -72,6 +74,19 @@ def summarise(
             mean[chosen[part]], low[chosen[part]], high[chosen[part]] = mean_intervals(
                 block[:, part], confidence=confidence, method=method, resamples=resamples, seed=seed
             )
+        if cluster is not None and size > 1:
+            for i, where in enumerate(chosen):
+                codes = cluster_codes(cluster[start[where] : start[where] + size])
+                if codes is not None:
+                    found = mean_intervals(
+                        block[:, i : i + 1],
+                        confidence=confidence,
+                        method=method,
+                        resamples=resamples,
+                        seed=seed,
+                        codes=codes,
+                    )
+                    mean[where], low[where], high[where] = (float(part[0]) for part in found)
         if size > 1:
             sd[chosen] = block.std(axis=0, ddof=1)
     return keys.assign(

@@ -25,9 +25,10 @@ def curve_table(curves: pd.DataFrame, **statistics: Any) -> pd.DataFrame:
     """
     share = curves.astype({"fraction": float}).groupby(STEP, observed=True).fraction.transform("mean")
     curves, steps = curves.assign(fraction=share.astype("float32")), [*STEP, "fraction"]
+    kept = [name for name in ("cluster",) if name in curves.columns]
     means = []
     for value in ("probability", "kl"):
-        long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value"]].assign(flag="")
+        long = curves.rename(columns={value: "value"})[[*steps, "image_id", "value", *kept]].assign(flag="")
         lines = summarise_compared(long, by=steps, within=[*CONDITION, "curve", "variant"], **statistics)
         means.append(sort_rows(lines, steps).assign(quantity=value))
     return pd.concat(means, ignore_index=True)

@@ -16,6 +16,7 @@ from vitfaith.statistics import metric_agreement, paired_comparisons, summarise_
 from vitfaith.tables.attacks import attack_table
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.certified import certified_summary
+from vitfaith.tables.clusters import read_clusters, shards_of, with_clusters
 from vitfaith.tables.collect import CONDITION, collect, sort_rows
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.curves import curve_table
@@ -82,6 +83,10 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     curves = collect(spec, results, "curves", CURVES, by=["method", "curve", "variant", "step", "image_id"])
     curves = curves[curves.method.isin(spec["explainers"])]
 
+    clusters = read_clusters(shards_of(spec, results))
+    scores, stability, sanity, predictions, curves = (
+        with_clusters(frame, clusters) for frame in (scores, stability, sanity, predictions, curves)
+    )
     statistics = {**spec["statistics"], "seed": spec["seed"]}
     pooled = scores.metric.isin(list(spec["pooled"]))
     single = scores[~pooled]
@@ -100,6 +105,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     if not certificates.empty:
         chosen = certificates.method.isin([*spec["explainers"], ""])
         certificates = certificates[chosen & certificates.certificate.isin(spec["certificates"])]
+    certificates = with_clusters(certificates, clusters)
     write_frame(certified_summary(certificates, coverage), out / "certified.csv")
     write_frame(certificates.reset_index(drop=True), out / "certificates.parquet")
     write_frame(attack_table(spec, results), out / "attacks.parquet")

@@ -70,4 +70,5 @@ def cityscapes(parameters: CityscapesParameters) -> Source:
         lambda indices: read_pictures(((files[k], f"'{files[k]}'") for k in indices), parameters),
         masks_of(files, masks.__getitem__, parameters, meaning),
         headers=headers_of(files, parameters),
+        clusters=["_".join(name.split("/")[-1].split("_")[:2]) for name in names],  # CITY_SEQUENCE: one drive
     )

@@ -19,14 +19,15 @@ from vitfaith.shard.registry import DATASETS, Source
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*", re.ASCII)
 """Labels that count classes; 1.0 is one, as tables with gaps are written."""
 
-COLUMNS = ("path", "label", "mask", "image_id")
+COLUMNS = ("path", "label", "mask", "image_id", "cluster")
 
 
 class CsvParameters(MaskParameters, PictureParameters):
     """Where the list is."""
 
     path: Path = Field(
-        description="CSV with a header: path, label (number or class name), and if wanted mask and image_id; "
+        description="CSV with a header: path, label (number or class name), and if wanted mask, image_id and cluster (images of one object, "
+        "scene or subject share a name); "
         "paths are relative to the file's folder"
     )
     classes: Path | None = Field(
@@ -75,7 +76,7 @@ def files_of(parameters: CsvParameters) -> list[Path]:
 
 @DATASETS.register("csv", parameters=CsvParameters, files=files_of)
 def csv(parameters: CsvParameters) -> Source:
-    """Pictures named in a CSV file with columns path, label and if wanted mask, image_id."""
+    """Pictures named in a CSV file with columns path, label and if wanted mask, image_id, cluster."""
     path = parameters.path
     lines, rows = zip(*read_rows(path), strict=True)
     root = path.parent
@@ -117,4 +118,5 @@ def csv(parameters: CsvParameters) -> Source:
         masks,
         names,
         headers=headers_of(files, parameters),
+        clusters=[row["cluster"] or None for row in rows] if "cluster" in rows[0] else None,
     )

@@ -186,4 +186,5 @@ def cutouts(parameters: CutoutsParameters) -> Source:
     def masks(indices: NDArray[np.int64]) -> list[NDArray[Any]]:
         return [composed(int(i))[1] for i in indices]
 
-    return Source(ids, np.array(labels, np.int64), read, masks, list(found))
+    clusters = names if parameters.per_cutout > 1 else None  # images of one cut-out are not independent
+    return Source(ids, np.array(labels, np.int64), read, masks, list(found), clusters)

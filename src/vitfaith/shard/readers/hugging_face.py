@@ -31,6 +31,9 @@ class HuggingFaceParameters(MaskParameters, PictureParameters):
     image: str = Field("image", description="column with the pictures: encoded bytes, or a struct with a field bytes")
     label: str | None = Field("label", description="column with the labels (integers); null for images without")
     mask: str | None = Field(None, description="column with mask pictures, stored like the images; may have nulls")
+    cluster: str | None = Field(
+        None, description="column with what images share (object, scene, subject): text or integers, without nulls"
+    )
     image_id: str | None = Field(None, description="column with unique names; without it the row numbers")
 
 
@@ -148,4 +151,7 @@ def hugging_face(parameters: HuggingFaceParameters) -> Source:
                 found.append(prepare_mask(read_mask(mask, name, parameters), size, parameters, name))
             return found
 
-    return Source(ids, labels, read, masks, names)
+    clusters = None
+    if parameters.cluster is not None:
+        clusters = [str(v) for v in column_values(files, parameters.cluster, "integers", "names")]
+    return Source(ids, labels, read, masks, names, clusters)

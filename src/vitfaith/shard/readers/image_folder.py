@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vitfaith.errors import ArtifactError
 from vitfaith.shard.class_lists import labels_of
@@ -39,6 +39,22 @@ class ImageFolderParameters(MaskParameters, PictureParameters):
     masks: Path | None = Field(
         None, description="folder of mask pictures with the same relative paths and stems, as PNG; may have gaps"
     )
+    cluster: str | None = Field(
+        None,
+        description="regular expression on a picture's path below folder whose first group names what its images share "
+        "(object, scene, subject), as '([^/]+)_[0-9]+[.]png'; pictures that it does not match are alone",
+    )
+
+    @field_validator("cluster")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        try:
+            groups = 1 if value is None else re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"'{value}' is no regular expression ({error}); correct it") from error
+        if not groups:
+            raise ValueError(f"'{value}' has no group; put parentheses around the name that images share")
+        return value
 
 
 def mask_finder(masks: Path, pictures: list[str]) -> list[Path | None]:
@@ -72,6 +88,13 @@ def _ordered(classes: Sequence[str], parameters: ImageFolderParameters) -> list[
             f"model counts so (as torchvision does), order: natural for {shown[1]}, or give a class list"
         )
     return sorted(classes)
+
+
+def clusters_of(names: list[str], pattern: str | None) -> list[str | None] | None:
+    """First group of ``pattern`` in each path, None where it is not found; None without a pattern."""
+    if pattern is None:
+        return None
+    return [found.group(1) if (found := re.search(pattern, name)) else None for name in names]
 
 
 @DATASETS.register("image_folder", parameters=ImageFolderParameters)
@@ -111,4 +134,5 @@ def image_folder(parameters: ImageFolderParameters) -> Source:
         masks,
         shown,
         headers=headers_of(paths, parameters),
+        clusters=clusters_of(names, parameters.cluster),
     )

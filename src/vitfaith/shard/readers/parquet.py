@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.artifacts.images import decode_images, decode_truth
-from vitfaith.artifacts.schemas import TRUTH
+from vitfaith.artifacts.schemas import CLUSTER, TRUTH
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
 from vitfaith.shard.class_lists import as_labels, check_labels, check_unique
@@ -21,7 +22,9 @@ from vitfaith.shard.registry import DATASETS, UNLABELLED, Source
 class ParquetParameters(Parameters):
     """A Parquet file of images."""
 
-    path: Path = Field(description="file with columns image_id, label, channels, height, width, pixels (uint8, CHW)")
+    path: Path = Field(
+        description="file with columns image_id, label, channels, height, width, pixels (uint8, CHW), if wanted truth and cluster"
+    )
 
 
 @DATASETS.register("parquet", parameters=ParquetParameters)
@@ -58,4 +61,8 @@ def parquet(parameters: ParquetParameters) -> Source:
         absent = table.column("truth").is_null().to_pylist()
         return [None if gone else mask for gone, mask in zip(absent, truth, strict=True)]
 
-    return Source(ids, labels, read, masks if has_truth else None)
+    clusters = None
+    if CLUSTER.name in schema.names:
+        check_column(schema, CLUSTER.name, path, "names")
+        clusters = pq.read_table(path, columns=[CLUSTER.name], partitioning=None).column(CLUSTER.name).to_pylist()
+    return Source(ids, labels, read, masks if has_truth else None, clusters=clusters)

@@ -1,0 +1,63 @@
+"""Which difference between two methods a number of images detects."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitfaith.errors import InputError
+from vitfaith.statistics.clusters import Codes, cluster_sums
+
+EFFICIENCY = 3 / np.pi
+"""Pitman efficiency of Wilcoxon's signed-rank test against the t-test for normal differences."""
+
+
+def detectable_difference(sd: float, n: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Smallest mean difference that the paired test finds with chance ``power``, in the unit of ``sd``.
+
+    It solves the power of the two-sided paired t-test (noncentral t) for n · 3/π images' worth of information, which is what
+    Wilcoxon's signed-rank test has of n where differences are normal; with heavier tails it detects smaller ones.
+
+    Args:
+        sd: standard deviation of the differences over images.
+        n: images.
+        alpha: level of the test; divide it by the number of tests for Holm's first step.
+        power: chance in (alpha, 1) to find the difference.
+
+    Returns:
+        The difference; infinite where the sample is too small for any (fewer than three images).
+
+    Raises:
+        InputError: alpha or power is out of range.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    if not 0 < alpha < power < 1:
+        raise InputError(f"alpha={alpha} and power={power} must be 0 < alpha < power < 1")
+    worth = n * EFFICIENCY
+    if worth <= 2 or not np.isfinite(sd):
+        return float("inf") if worth <= 2 else float("nan")
+    freedom, critical = worth - 1, t.ppf(1 - alpha / 2, worth - 1)
+
+    def missing(shift: float) -> float:
+        # far out SciPy's lower tail is NaN where it is zero
+        return float(nct.sf(critical, freedom, shift) + np.nan_to_num(nct.cdf(-critical, freedom, shift)) - power)
+
+    largest = critical
+    while missing(largest) < 0:
+        largest *= 1.25
+    return float(brentq(missing, 0.0, largest) * sd / np.sqrt(worth))
+
+
+def spread_of(differences: NDArray[np.float64], codes: Codes | None = None) -> float:
+    """Standard deviation (n,) of differences as the mean over them has it: √n times the standard error of the mean.
+
+    With clusters the standard error counts whole clusters, so that the value grows with their correlation.
+    """
+    n = len(differences)
+    if codes is None:
+        return float(differences.std(ddof=1)) if n > 1 else float("nan")
+    sums = cluster_sums(differences - differences.mean(), codes)
+    m = len(sums)
+    return float(np.sqrt(m / (m - 1) * (sums**2).sum() / n)) if m > 1 else float("nan")
