@@ -13,7 +13,6 @@ from PIL import Image
 from pydantic import ValidationError
 
 from vitfaith.artifacts.images import encode_images
-from vitfaith.registries import REGISTRIES
 from vitfaith.shard.readers.image_folder import ImageFolderParameters, clusters_of
 from vitfaith.shard.stage import open_source, run_shard
 from vitfaith.tables.clusters import read_clusters, with_clusters
@@ -28,18 +27,20 @@ def pictures(folder: Path, names: list[str]) -> None:
 
 def test_folder(tmp_path: Path) -> None:
     pictures(tmp_path, ["cat/tom_1.png", "cat/tom_2.png", "dog/rex.png"])
-    source = open_source({"use": "image_folder", "folder": str(tmp_path), "cluster": "([^/]+)_[0-9]+[.]png"})
+    source = open_source(
+        {"use": "image_folder", "folder": str(tmp_path), "cluster": "([^/]+)_[0-9]+[.]png", "preprocessing": "none"}
+    )
     assert source.clusters == ["tom", "tom", None]
     assert clusters_of(["a"], None) is None
     for wrong, message in (("([", "no regular expression"), ("tom", "has no group")):
         with pytest.raises(ValidationError, match=message):
-            ImageFolderParameters(folder=tmp_path, cluster=wrong)
+            ImageFolderParameters(folder=tmp_path, cluster=wrong, preprocessing="none")
 
 
 def test_csv_and_shard_and_scores(tmp_path: Path) -> None:
     pictures(tmp_path, ["a.png", "b.png", "c.png"])
     (tmp_path / "list.csv").write_text("path,label,cluster\na.png,0,x\nb.png,0,x\nc.png,0,\n")
-    reader = {"use": "csv", "path": str(tmp_path / "list.csv")}
+    reader = {"use": "csv", "path": str(tmp_path / "list.csv"), "preprocessing": "none"}
     assert open_source(reader).clusters == ["x", "x", None]
     out = tmp_path / "shard" / "dataset=d" / "shard-000.parquet"
     spec = {"reader": reader, "images": None, "seed": 0, "shard_size": 8, "shard": "shard-000"}
@@ -59,8 +60,3 @@ def test_parquet_files(tmp_path: Path) -> None:
         table = pa.table({**rows, **({} if clusters is None else {"cluster": clusters})})
         pq.write_table(table, tmp_path / f"{name}.parquet")
         assert open_source({"use": "parquet", "path": str(tmp_path / f"{name}.parquet")}).clusters == clusters
-
-
-def test_every_reader_but_those_above_says_nothing_or_what_it_knows() -> None:
-    fields = {n for n in REGISTRIES["datasets"] if "cluster" in REGISTRIES["datasets"][n].parameters.model_fields}
-    assert fields == {"image_folder", "hugging_face"}

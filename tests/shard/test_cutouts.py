@@ -148,3 +148,9 @@ def test_broken(name: str, files: Path) -> None:
 def test_scale_out_of_order(files: Path) -> None:
     with pytest.raises(ConfigError, match="the smaller first"):
         read(files, scale=[0.9, 0.5])
+
+
+def test_images_of_one_cutout_are_a_cluster(files: Path) -> None:
+    source = read(files, split="train", per_cutout=3)
+    assert source.clusters == [name.rsplit("#", 1)[0] for name in source.image_ids]
+    assert read(files, split="train", per_cutout=1).clusters is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -206,3 +209,8 @@ def test_variants_are_in_the_order_of_their_numbers() -> None:
     scores = pd.concat([long({"a": np.arange(20.0), "b": np.arange(20.0)}, variant=v) for v in ("k=0.1", "k=0.05")])
     board = leaderboard(summarise_compared(scores, ["method", "metric", "variant"]), {"saco": "higher"})
     assert [v for _, v in board.columns] == ["k=0.05", "k=0.1"]
+
+
+def test_planning_does_not_import_pandas() -> None:
+    code = "import sys, vitfaith.registries, vitfaith.config.load; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -61,7 +61,7 @@ def share_correct(part: DataFrame, reference: str, confidence: float) -> dict[st
         raise ConfigError("no image has a label, so there is no accuracy; set reference: target for this figure")
     n, hits = len(known), int((known["prediction"] == known[reference]).sum())
     codes = cluster_codes(known["cluster"]) if "cluster" in known else None
-    right = (known["prediction"] == known[reference]).to_numpy(float)
+    right = np.asarray(known["prediction"] == known[reference], dtype=np.float64)
     low, high = wilson(hits, n, confidence, effective_size(right, codes))
     return {
         "n": n,

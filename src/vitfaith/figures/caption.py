@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from vitfaith.figures.names import order_conditions
 from vitfaith.figures.registry import FIGURES
 from vitfaith.registry import Parameters
-from vitfaith.statistics.small import small_sample_note
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,6 +37,8 @@ def flagged_text(rows: DataFrame) -> str:
 
 def count_sentence(rows: DataFrame) -> str:
     """Sentence on the number of images and the level of the intervals, from the columns n and confidence."""
+    from vitfaith.statistics.small import small_sample_note  # imports pandas, which planning goes without
+
     counted = rows["n"][rows["n"] > 0] if (rows["n"] > 0).any() else rows["n"]
     low, high = int(counted.min()), int(counted.max())
     images = f"n = {low} images" if low == high else f"n = {low} to {high} images"

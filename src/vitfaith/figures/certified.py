@@ -11,7 +11,6 @@ from pydantic import Field
 from vitfaith.figures.accuracy_by_condition import wilson
 from vitfaith.figures.data import CONDITION, Selection
 from vitfaith.figures.style import LINES, Style
-from vitfaith.statistics.clusters import cluster_codes, effective_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +47,8 @@ def reaching(part: DataFrame, holds: np.ndarray, radii: np.ndarray, confidence: 
     (a constant or undefined map) counts as not certified.
     """
     sizes = part["radius"].to_numpy(float)
+    from vitfaith.statistics.clusters import cluster_codes, effective_size
+
     codes = cluster_codes(part["cluster"]) if "cluster" in part else None
     reached = [holds & (sizes > r) for r in radii]
     intervals = np.array(

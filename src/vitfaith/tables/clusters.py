@@ -29,7 +29,7 @@ def read_clusters(shards: Iterable[tuple[str, Path]]) -> pd.DataFrame:
             table = pq.read_table(path, columns=["image_id", CLUSTER.name], partitioning=None)
             table = table.filter(table.column(CLUSTER.name).is_valid())
             names = pa.array([dataset] * len(table), pa.string())
-            parts.append(table.add_column(0, KEYS[0], names).replace_schema_metadata(None))
+            parts.append(table.add_column(0, KEYS[0], names).cast(parts[0].schema))
     return pa.concat_tables(parts).to_pandas()
 
 
