@@ -187,4 +187,4 @@ def cutouts(parameters: CutoutsParameters) -> Source:
         return [composed(int(i))[1] for i in indices]
 
     clusters = names if parameters.per_cutout > 1 else None  # images of one cut-out are not independent
-    return Source(ids, np.array(labels, np.int64), read, masks, list(found), clusters)
+    return Source(ids, np.array(labels, np.int64), read, masks, list(found), clusters=clusters)

@@ -154,4 +154,4 @@ def hugging_face(parameters: HuggingFaceParameters) -> Source:
     clusters = None
     if parameters.cluster is not None:
         clusters = [str(v) for v in column_values(files, parameters.cluster, "integers", "names")]
-    return Source(ids, labels, read, masks, names, clusters)
+    return Source(ids, labels, read, masks, names, clusters=clusters)
