@@ -33,7 +33,7 @@ rule attack:
     message:
         "Attack {wildcards.attack} on {wildcards.model}, {wildcards.dataset} {wildcards.shard}"
     shell:
-        "python -m vitfaith attack --spec {params.spec:q} --code {params.code} --images {input.images} {params.weights}"
-        " {params.denoiser} --out {output.images} --predictions {output.predictions}"
+        "python -m vitfaith attack --spec {params.spec:q} --code {params.code:q} --images {input.images:q} {params.weights:q}"
+        " {params.denoiser:q} --out {output.images:q} --predictions {output.predictions:q}"
         + ON_DEVICE
-        + " > {log} 2>&1"
+        + " > {log:q} 2>&1"

@@ -31,7 +31,7 @@ rule attribute:
     message:
         "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
-        "python -m vitfaith attribute --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " {params.denoised} {params.weights} {params.learned} --out {output}"
+        "python -m vitfaith attribute --spec {params.spec:q} --code {params.code:q} --images {input.images:q}"
+        " {params.denoised:q} {params.weights:q} {params.learned:q} --out {output:q}"
         + ON_DEVICE
-        + " > {log} 2>&1"
+        + " > {log:q} 2>&1"

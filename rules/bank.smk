@@ -29,7 +29,7 @@ rule bank:
     message:
         "Response bank of {wildcards.model}: {wildcards.dataset} {wildcards.shard}, {wildcards.attack}"
     shell:
-        "python -m vitfaith bank --spec {params.spec:q} --code {params.code}"
-        " --images {input.images} {params.weights} {params.denoiser} --out {output}"
+        "python -m vitfaith bank --spec {params.spec:q} --code {params.code:q}"
+        " --images {input.images:q} {params.weights:q} {params.denoiser:q} --out {output:q}"
         + ON_DEVICE
-        + " > {log} 2>&1"
+        + " > {log:q} 2>&1"

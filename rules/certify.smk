@@ -19,9 +19,9 @@ rule certify:
     params:
         spec=spec_of("certify"),
         code=code_of("certify"),
-        maps=lambda wildcards, input: " ".join(f"--maps {file}" for file in input.maps),
+        maps=smoothed_maps_options,
     message:
         "Certify {wildcards.dataset} {wildcards.shard}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
-        "python -m vitfaith certify --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " --predictions {input.predictions} {params.maps} --out {output} > {log} 2>&1"
+        "python -m vitfaith certify --spec {params.spec:q} --code {params.code:q} --images {input.images:q}"
+        " --predictions {input.predictions:q} {params.maps:q} --out {output:q} > {log:q} 2>&1"

@@ -104,8 +104,8 @@ def train_code_of(kind):
 
 # What every job on a device is told about its machine. Resources and not params: they never cause a recomputation.
 ON_DEVICE = (
-    " --gpus {resources.gpu} --device {resources.device} --batch-size {resources.batch_size}"
-    " --part-size {resources.part_size}"
+    " --gpus {resources.gpu:q} --device {resources.device:q} --batch-size {resources.batch_size:q}"
+    " --part-size {resources.part_size:q}"
 )
 BATCH_SIZE = 0 if STUDY.compute.batch_size == "auto" else STUDY.compute.batch_size
 
@@ -135,9 +135,21 @@ def condition_of(wildcards):
 
 
 def by_contents(files):
-    """Files as input of a rule; those given to the study count by the digest in ``params.spec``, not by their time."""
-    files = [files] if isinstance(files, str) else files
-    return [ancient(file) if is_outside(PLAN, file) else file for file in files]
+    """Files as input of a rule; those given to the study count by the digest in ``params.spec``, not by their time.
+
+    Names in which Snakemake would expand ``{x}`` or ``<x>`` are left out: the digest alone counts.
+    """
+    return [
+        ancient(file) if is_outside(PLAN, file) else file
+        for file in files
+        if not re.search("[{}<>]", file)
+    ]
+
+
+# Functions for ``params`` return a list of arguments, which ``:q`` in the shell line quotes one by one.
+def options(name, files):
+    """``--name file`` for each of ``files``, as a list of arguments."""
+    return [argument for file in files for argument in (f"--{name}", str(file))]
 
 
 def weights_of(wildcards):
@@ -149,12 +161,12 @@ def start_weights_of(wildcards):
     return by_contents(PLAN.start_weights(wildcards.name))
 
 
-def weights_option(wildcards, input):
+def weights_option(wildcards):
     path = PLAN.weights_path(wildcards.model)
-    return f"--weights {path}" if path else ""
+    return options("weights", [path] if path else [])
 
 
-def learned_of(wildcards):
+def learned_paths(wildcards):
     """The files of learned explainers in a family; nothing for most families."""
     condition = Condition(
         wildcards.dataset,
@@ -162,14 +174,15 @@ def learned_of(wildcards):
         wildcards.attack,
         wildcards.get("smoothing", "none"),
     )
-    return by_contents(learned_files(PLAN, condition, wildcards.family))
+    return learned_files(PLAN, condition, wildcards.family)
 
 
-def learned_options(wildcards, input):
-    files = input.get("learned", [])
-    return " ".join(
-        f"--learned {file}" for file in ([files] if isinstance(files, str) else files)
-    )
+def learned_of(wildcards):
+    return by_contents(learned_paths(wildcards))
+
+
+def learned_options(wildcards):
+    return options("learned", learned_paths(wildcards))
 
 
 def images_to_denoise(wildcards):
@@ -200,7 +213,7 @@ def denoiser_of(section):
 def denoiser_option(section):
     def get(wildcards):
         folder = PLAN.denoiser(section, denoiser_user(section, wildcards))
-        return f"--denoiser {folder}" if folder else ""
+        return options("denoiser", [folder] if folder else [])
 
     return get
 
@@ -215,26 +228,33 @@ def denoised_of(wildcards):
     )
 
 
-def denoised_option(wildcards, input):
-    return f"--denoised {input.denoised}" if input.get("denoised") else ""
+def denoised_option(wildcards):
+    path = denoised_of(wildcards)
+    return options("denoised", [path] if path else [])
+
+
+def score_files(wildcards):
+    """Option → file, for what the metrics of a condition read beside images and maps; empty for most metrics."""
+    return score_inputs(PLAN, condition_of(wildcards), wildcards.shard)
 
 
 def score_input(option):
-    """An input function for what the metrics of a condition read beside images and maps; nothing for most metrics."""
+    """An input function for the file of one option of ``score_files``, nothing where it has none."""
 
     def get(wildcards):
-        files = score_inputs(PLAN, condition_of(wildcards), wildcards.shard)
-        return by_contents(files.get(option, []))
+        return by_contents(
+            [file for name, file in score_files(wildcards).items() if name == option]
+        )
 
     return get
 
 
-def score_options(wildcards, input):
-    return " ".join(
-        f"--{name} {input.get(name)}"
-        for name in ("bank", "truth", "placeholder")
-        if input.get(name)
-    )
+def score_options(wildcards):
+    return [
+        argument
+        for name, file in score_files(wildcards).items()
+        for argument in options(name, [file])
+    ]
 
 
 def reference_maps(wildcards):
@@ -247,7 +267,11 @@ def reference_maps(wildcards):
 def reference_options(wildcards):
     references = PLAN.references(condition_of(wildcards))
     files = reference_maps(wildcards)
-    return " ".join(f"--{name} {file}" for name, file in zip(references, files))
+    return [
+        argument
+        for name, file in zip(references, files)
+        for argument in options(name, [file])
+    ]
 
 
 def smoothed_maps(wildcards):
@@ -260,13 +284,18 @@ def smoothed_maps(wildcards):
     ]
 
 
+def smoothed_maps_options(wildcards):
+    return options("maps", smoothed_maps(wildcards))
+
+
 def experiment_results(wildcards):
     return PLAN.experiment_files(wildcards.experiment)
 
 
 def training_logs(wildcards):
     """How an experiment's learned explainers were trained."""
-    return [training["log"] for training in trainings(PLAN, wildcards.experiment)]
+    logs = [training["log"] for training in trainings(PLAN, wildcards.experiment)]
+    return [log for log in logs if not re.search("[{}<>]", log)]
 
 
 def tables_folder(wildcards):

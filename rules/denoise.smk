@@ -30,7 +30,7 @@ rule denoise:
     message:
         "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     shell:
-        "python -m vitfaith denoise --spec {params.spec:q} --code {params.code}"
-        " --images {input.images} {params.denoiser} --out {output}"
+        "python -m vitfaith denoise --spec {params.spec:q} --code {params.code:q}"
+        " --images {input.images:q} {params.denoiser:q} --out {output:q}"
         + ON_DEVICE
-        + " > {log} 2>&1"
+        + " > {log:q} 2>&1"

@@ -5,6 +5,7 @@ rule figures:
         pdf="results/figures/{experiment}/{figure}.pdf",
         svg="results/figures/{experiment}/{figure}.svg",
         caption="results/figures/{experiment}/{figure}.rst",
+        record="results/figures/{experiment}/.{figure}.json",
         png=report(
             "results/figures/{experiment}/{figure}.png",
             category="{experiment}",
@@ -27,5 +28,5 @@ rule figures:
     message:
         "Figure {wildcards.figure} of experiment {wildcards.experiment}"
     shell:
-        "python -m vitfaith figures --spec {params.spec:q} --code {params.code} --tables {params.tables}"
-        " --out {params.stem} > {log} 2>&1"
+        "python -m vitfaith figures --spec {params.spec:q} --code {params.code:q} --tables {params.tables:q}"
+        " --out {params.stem:q} > {log:q} 2>&1"

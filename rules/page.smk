@@ -7,7 +7,8 @@ rule page:
             "gallery.parquet",
         ),
     output:
-        ensure("results/pages/{experiment}.html", non_empty=True),
+        page=ensure("results/pages/{experiment}.html", non_empty=True),
+        record="results/pages/.{experiment}.json",
     log:
         "logs/page/{experiment}.log",
     benchmark:
@@ -21,5 +22,5 @@ rule page:
     message:
         "Page of experiment {wildcards.experiment}"
     shell:
-        "python -m vitfaith page --spec {params.spec:q} --code {params.code} --tables {params.tables} --out {output}"
-        " > {log} 2>&1"
+        "python -m vitfaith page --spec {params.spec:q} --code {params.code:q} --tables {params.tables:q} --out {output.page:q}"
+        " > {log:q} 2>&1"

@@ -32,7 +32,7 @@ rule predict:
     message:
         "Predict {wildcards.dataset} {wildcards.shard} by {wildcards.model} behind {wildcards.smoothing}, attack {wildcards.attack}"
     shell:
-        "python -m vitfaith predict --spec {params.spec:q} --code {params.code} --images {input.images}"
-        " --denoised {input.denoised} {params.weights} --out {output}"
+        "python -m vitfaith predict --spec {params.spec:q} --code {params.code:q} --images {input.images:q}"
+        " --denoised {input.denoised:q} {params.weights:q} --out {output:q}"
         + ON_DEVICE
-        + " > {log} 2>&1"
+        + " > {log:q} 2>&1"

@@ -29,7 +29,7 @@ rule sanity:
     message:
         "Sanity checks of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}"
     shell:
-        "python -m vitfaith sanity --spec {params.spec:q} --code {params.code}"
-        " --images {input.images} {params.weights} {params.learned} --out {output}"
+        "python -m vitfaith sanity --spec {params.spec:q} --code {params.code:q}"
+        " --images {input.images:q} {params.weights:q} {params.learned:q} --out {output:q}"
         + ON_DEVICE
-        + " > {log} 2>&1"
+        + " > {log:q} 2>&1"

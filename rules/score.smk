@@ -35,7 +35,7 @@ rule score:
     message:
         "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
-        "python -m vitfaith score --spec {params.spec:q} --code {params.code} --images {input.images} --maps {input.maps}"
-        " {params.weights} {params.inputs} {params.denoiser} --scores {output.scores} --curves {output.curves}"
+        "python -m vitfaith score --spec {params.spec:q} --code {params.code:q} --images {input.images:q} --maps {input.maps:q}"
+        " {params.weights:q} {params.inputs:q} {params.denoiser:q} --scores {output.scores:q} --curves {output.curves:q}"
         + ON_DEVICE
-        + " > {log} 2>&1"
+        + " > {log:q} 2>&1"

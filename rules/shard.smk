@@ -13,4 +13,4 @@ rule shard:
     message:
         "Shard {wildcards.shard} of {wildcards.dataset}"
     shell:
-        "python -m vitfaith shard --spec {params.spec:q} --code {params.code} --out {output} > {log} 2>&1"
+        "python -m vitfaith shard --spec {params.spec:q} --code {params.code:q} --out {output:q} > {log:q} 2>&1"

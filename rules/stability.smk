@@ -22,5 +22,5 @@ rule stability:
     message:
         "Stability of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
-        "python -m vitfaith stability --spec {params.spec:q} --code {params.code} --maps {input.maps} {params.references}"
-        " --out {output} > {log} 2>&1"
+        "python -m vitfaith stability --spec {params.spec:q} --code {params.code:q} --maps {input.maps:q} {params.references:q}"
+        " --out {output:q} > {log:q} 2>&1"

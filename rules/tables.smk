@@ -25,6 +25,7 @@ rule tables:
             "summary.csv",
             "leaderboards.md",
             "leaderboards.tex",
+            ".record.json",
         ),
     log:
         "logs/tables/{experiment}.log",
@@ -39,4 +40,4 @@ rule tables:
     message:
         "Tables of experiment {wildcards.experiment}"
     shell:
-        "python -m vitfaith tables --spec {params.spec:q} --code {params.code} --out {params.folder} > {log} 2>&1"
+        "python -m vitfaith tables --spec {params.spec:q} --code {params.code:q} --out {params.folder:q} > {log:q} 2>&1"

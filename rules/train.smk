@@ -4,6 +4,7 @@ rule train_classifier:
     output:
         weights=ensure("results/train/classifier/{name}.safetensors", non_empty=True),
         log="results/train/classifier/{name}.log.parquet",
+        record="results/train/classifier/.{name}.json",
     log:
         "logs/train/classifier/{name}.log",
     benchmark:
@@ -23,8 +24,8 @@ rule train_classifier:
     message:
         "Train classifier {wildcards.name}"
     shell:
-        "python -m vitfaith train classifier --spec {params.spec:q} --out {output.weights} --log {output.log}"
-        " --gpus {resources.gpu} --device {resources.device} > {log} 2>&1"
+        "python -m vitfaith train classifier --spec {params.spec:q} --code {params.code:q} --out {output.weights:q} --log {output.log:q}"
+        " --gpus {resources.gpu:q} --device {resources.device:q} > {log:q} 2>&1"
 
 
 rule train_denoiser:
@@ -33,6 +34,7 @@ rule train_denoiser:
         weights="results/train/denoiser/{name}/unet/diffusion_pytorch_model.safetensors",
         scheduler="results/train/denoiser/{name}/scheduler/scheduler_config.json",
         log="results/train/denoiser/{name}/log.parquet",
+        record="results/train/denoiser/{name}/.record.json",
     log:
         "logs/train/denoiser/{name}.log",
     benchmark:
@@ -53,8 +55,8 @@ rule train_denoiser:
     message:
         "Train denoiser {wildcards.name}"
     shell:
-        "python -m vitfaith train denoiser --spec {params.spec:q} --out {params.folder} --log {output.log}"
-        " --gpus {resources.gpu} --device {resources.device} > {log} 2>&1"
+        "python -m vitfaith train denoiser --spec {params.spec:q} --code {params.code:q} --out {params.folder:q} --log {output.log:q}"
+        " --gpus {resources.gpu:q} --device {resources.device:q} > {log:q} 2>&1"
 
 
 rule train_diffmask:
@@ -65,6 +67,7 @@ rule train_diffmask:
             "results/train/diffmask/{explainer}/{model}.safetensors", non_empty=True
         ),
         log="results/train/diffmask/{explainer}/{model}.log.parquet",
+        record="results/train/diffmask/{explainer}/.{model}.json",
     log:
         "logs/train/diffmask/{explainer}/{model}.log",
     benchmark:
@@ -83,5 +86,5 @@ rule train_diffmask:
     message:
         "Train DiffMask {wildcards.explainer} for {wildcards.model}"
     shell:
-        "python -m vitfaith train diffmask --spec {params.spec:q} {params.weights} --out {output.weights}"
-        " --log {output.log} --gpus {resources.gpu} --device {resources.device} > {log} 2>&1"
+        "python -m vitfaith train diffmask --spec {params.spec:q} --code {params.code:q} {params.weights:q} --out {output.weights:q}"
+        " --log {output.log:q} --gpus {resources.gpu:q} --device {resources.device:q} > {log:q} 2>&1"

@@ -222,7 +222,7 @@ def test_the_stage_writes_network_and_log(vit: Classifier, tmp_path: Path) -> No
         "test_on": reader,
         "class_specific": True,
     }
-    run_train_diffmask(spec, weights, out, log, "cpu")
+    run_train_diffmask(spec, "", weights, out, log, "cpu")
     assert load_diffmask(out, vit, class_specific=True).gates.classes is not None
     check_trained_for(out, vit)
     table = pq.read_table(log)
@@ -230,7 +230,7 @@ def test_the_stage_writes_network_and_log(vit: Classifier, tmp_path: Path) -> No
     assert table.column("step").to_pylist() == [2, 4]
     assert not list(tmp_path.glob(".*"))
     with pytest.raises(ConfigError, match=r"images are \(3, 32, 32\), the model takes \(3, 16, 16\)"):
-        run_train_diffmask({**spec, "train_on": {**reader, "cell": 16}}, weights, out, log, "cpu")
+        run_train_diffmask({**spec, "train_on": {**reader, "cell": 16}}, "", weights, out, log, "cpu")
 
 
 def test_the_check_of_a_study_looks_at_the_files(vit: Classifier, path: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.figures.test_figures import files
+from vitfaith.artifacts.record import digest_of, read_record
 from vitfaith.errors import ArtifactError
 from vitfaith.figures.caption import caption
 from vitfaith.figures.data import FigureData
@@ -29,7 +30,9 @@ def test_parquet_gives_the_same_bytes(name: str, small: FigureData, tmp_path: Pa
     told = caption(name, small, FIGURES[name].parameters(), seed=3)
     assert "Seed 3." in told
     expected[".rst"] = f"{told}\n".encode()
-    assert {p.suffix: p.read_bytes() for p in (tmp_path / "out").iterdir()} == expected
+    record = tmp_path / "out" / f".{name}.json"
+    assert {p.suffix: p.read_bytes() for p in (tmp_path / "out").iterdir() if p != record} == expected
+    assert read_record(record).files == {p.name: digest_of(p) for p in (tmp_path / "out").iterdir() if p != record}
 
 
 def test_missing_table_is_named(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitfaith.artifacts.schemas import MAPS, SAMPLE_MAPS
-from vitfaith.artifacts.store import read_table
+from vitfaith.artifacts.store import open_any, read_table
 from vitfaith.errors import ArtifactError
 
 
@@ -51,7 +50,7 @@ def read_raw_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]
     Means are in float64, so that equal samples give that very map. None for a file without samples, whose maps
     (:func:`read_maps`) are the explainer's own.
     """
-    if "sample_maps" not in pq.read_schema(path).names:
+    if "sample_maps" not in open_any(path).schema_arrow.names:
         return None
     return {
         method: (ids, sampled.mean(axis=1, dtype=np.float64).astype(np.float32))

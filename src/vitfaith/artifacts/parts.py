@@ -20,11 +20,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vitfaith.artifacts.lock import is_worked_on, job_lock
 from vitfaith.artifacts.provenance import merge
-from vitfaith.artifacts.store import atomic_path, open_parquet, read_provenance, write_table
+from vitfaith.artifacts.store import open_parquet, read_any, read_provenance, write_parquet, write_table
 from vitfaith.errors import VitfaithError
 
 Paths = Mapping[str, Path]
@@ -160,15 +159,13 @@ def _folder(outputs: Paths, work: str) -> Path:
 
 
 def _slice(path: Path, ids: list[str], out: Path) -> None:
-    table = pq.read_table(path, filters=pc.field("image_id").isin(ids), partitioning=None)
-    with atomic_path(out) as temporary:
-        pq.write_table(table, temporary)
+    write_parquet(read_any(path).filter(pc.field("image_id").isin(ids)), out)
 
 
 def _join(parts: list[Path], out: Path) -> None:
     merged = merge([read_provenance(part) for part in parts])
-    schema = pq.read_schema(parts[0]).remove_metadata()
-    write_table(pa.concat_tables([pq.read_table(part, partitioning=None) for part in parts]), out, schema, merged)
+    table = pa.concat_tables([read_any(part).replace_schema_metadata() for part in parts])
+    write_table(table, out, table.schema, merged)
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Atomic Parquet writes with provenance, and readers that name the file and the column that is wrong."""
+"""Every Parquet file of the workflow is written and read here: atomically, with provenance, and so that altered bits show.
+
+Pages carry checksums and the footer a digest of the whole file (:mod:`vitfaith.artifacts.seal`); readers check both. Files that
+others wrote have no digest and are read without that check.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,23 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitfaith.artifacts.schemas import OPTIONAL
+from vitfaith.artifacts.seal import EMPTY, KEY, is_intact, seal
 from vitfaith.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 PROVENANCE_KEY = b"vitfaith"
 """Key of the JSON provenance in a Parquet file's schema metadata."""
+
+PLACE = "condition"
+"""Key of the provenance that holds the values of the folders that a file was written into."""
 
 
 @contextmanager
@@ -49,12 +60,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_table(table: pa.Table, path: Path, schema: pa.Schema, provenance: Mapping[str, Any]) -> None:
     """Write ``table`` cast to ``schema`` as zstd Parquet, atomically; ``provenance`` (JSON) goes into the metadata.
 
-    Equal tables and provenance give equal bytes. Optional columns that ``table`` lacks are written as nulls.
+    So does the condition that ``path`` names, which tells a file that was copied over another's. Equal tables, provenance and
+    conditions give equal bytes. Optional columns that ``table`` lacks are written as nulls.
     """
-    metadata = {PROVENANCE_KEY: json.dumps(provenance, sort_keys=True).encode()}
+    place = place_of(path)
+    facts = {**provenance, **({PLACE: place} if place else {})}
+    metadata = {PROVENANCE_KEY: json.dumps(facts, sort_keys=True).encode()}
     ordered = _with_optional(table, schema).select(schema.names).cast(schema).replace_schema_metadata(metadata)
+    write_parquet(ordered, path, row_group_size=4096)
+
+
+def write_parquet(table: pa.Table, path: Path, *, row_group_size: int | None = None) -> None:
+    """Write ``table`` and its schema's metadata as they are: zstd, page checksums, sealed, atomically."""
+    table = _without_seal(table)
     with atomic_path(path) as temporary:
-        pq.write_table(ordered, temporary, compression="zstd", row_group_size=4096)
+        with pq.ParquetWriter(temporary, table.schema, compression="zstd", write_page_checksum=True) as writer:
+            writer.write_table(table, row_group_size=row_group_size)
+            writer.add_key_value_metadata({KEY: EMPTY})
+        seal(temporary)
+
+
+def _without_seal(table: pa.Table) -> pa.Table:
+    """``table`` without the seal of the file that it was read from, which holds for that file alone."""
+    metadata = dict(table.schema.metadata or {})
+    metadata.pop(KEY.encode(), None)
+    return table.replace_schema_metadata(metadata or None)
 
 
 def _with_optional(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -80,23 +110,50 @@ def _check(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
             )
 
 
-def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
-    """Open a Parquet file and check its columns; raises :class:`ArtifactError` naming the file and column."""
-    if not Path(path).is_file():
+def open_any(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file of whatever columns, once its digest is found right; page checksums are checked as pages are read.
+
+    Raises:
+        ArtifactError: it is missing, no Parquet file, or was altered after it was written.
+    """
+    path = Path(path)
+    if not path.is_file():
         raise ArtifactError(f"'{path}' does not exist; run the stage that writes it")
+    if is_intact(path) is False:
+        raise ArtifactError(
+            f"'{path}' was altered after it was written: its digest does not match; delete it and run again"
+        )
     try:
-        handle = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"'{path}' is not a readable Parquet file ({error}); delete it and run again") from error
+
+
+def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+    """As :func:`open_any`, for a file with the columns of ``schema``; the error names the column that is wrong."""
+    handle = open_any(path)
     _check(path, handle.schema_arrow, schema)
     return handle
+
+
+def read_any(path: Path) -> pa.Table:
+    """All rows and columns of one file; raises :class:`ArtifactError` where it is missing or damaged."""
+    try:
+        return _without_seal(open_any(path).read(use_pandas_metadata=True))
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"'{path}' is damaged ({error}); delete it and run again") from error
+
+
+def read_frame(path: Path) -> DataFrame:
+    """As :func:`read_any`, as a data frame."""
+    return read_any(path).to_pandas()
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """All rows of one file, checked against ``schema``; nulls in a required column raise :class:`ArtifactError`."""
     try:
-        table = _with_optional(open_parquet(path, schema).read(columns=schema.names), schema)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = _with_optional(_without_seal(open_parquet(path, schema).read(columns=schema.names)), schema)
+    except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"'{path}' is damaged ({error}); delete it and run again") from error
     for field in schema:
         if not field.nullable and table.column(field.name).null_count:
@@ -106,10 +163,25 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def read_provenance(path: Path) -> dict[str, Any]:
-    """The provenance stored in a Parquet file (empty when there is none)."""
-    metadata = pq.read_schema(path).metadata or {}
-    return dict(json.loads(metadata.get(PROVENANCE_KEY, b"{}")))
+def read_provenance(path: Path, *, checked: bool = True) -> dict[str, Any]:
+    """The provenance stored in a Parquet file (empty when there is none).
+
+    Args:
+        checked: compare the file with its digest, which reads all of it; without, a look at the footer.
+    """
+    schema = open_any(path).schema_arrow if checked else pq.read_schema(path)
+    return dict(json.loads((schema.metadata or {}).get(PROVENANCE_KEY, b"{}")))
+
+
+def place_of(path: Path) -> dict[str, str]:
+    """The condition in the folders right above a file: as :func:`partition_values`, whatever folders lie further up."""
+    found: dict[str, str] = {}
+    for part in reversed(Path(path).parts[:-1]):
+        name, separator, value = part.partition("=")
+        if not separator:
+            break
+        found[name] = value
+    return found
 
 
 def partition_values(path: Path) -> dict[str, str]:

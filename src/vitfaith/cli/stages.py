@@ -38,30 +38,32 @@ def shard(spec: Spec, out: Out, code: Code = "") -> None:
 
 
 @train_app.command()
-def classifier(spec: Spec, out: Out, log: Out, gpus: Gpus = 0, device: Device = "auto") -> None:
+def classifier(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a classifier by its recipe."""
     from vitfaith.train.stage import run_train_classifier
 
     with job_device(gpus, device) as chosen:
-        run_train_classifier(parse_spec(spec), out, log, chosen)
+        run_train_classifier(parse_spec(spec), code, out, log, chosen)
 
 
 @train_app.command()
-def denoiser(spec: Spec, out: Out, log: Out, gpus: Gpus = 0, device: Device = "auto") -> None:
+def denoiser(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a denoiser by its recipe."""
     from vitfaith.train.stage import run_train_denoiser
 
     with job_device(gpus, device) as chosen:
-        run_train_denoiser(parse_spec(spec), out, log, chosen)
+        run_train_denoiser(parse_spec(spec), code, out, log, chosen)
 
 
 @train_app.command()
-def diffmask(spec: Spec, out: Out, log: Out, weights: Weights = None, gpus: Gpus = 0, device: Device = "auto") -> None:
+def diffmask(
+    spec: Spec, out: Out, log: Out, weights: Weights = None, code: Code = "", gpus: Gpus = 0, device: Device = "auto"
+) -> None:
     """Train a DiffMask for a classifier by its recipe."""
     from vitfaith.diffmask.stage import run_train_diffmask
 
     with job_device(gpus, device) as chosen:
-        run_train_diffmask(parse_spec(spec), weights, out, log, chosen)
+        run_train_diffmask(parse_spec(spec), code, weights, out, log, chosen)
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""Verbs about a whole study: what it costs, and how far it is."""
+"""Verbs about a whole study: what it costs, how far it is, and whether its results are sound."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
+Results = Annotated[Path, typer.Argument(help="folder with the results of a run")]
 Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
 
 
@@ -59,6 +61,44 @@ def plan(
         return passes_of(study, job)
 
     print_plan(estimate(found, folder, costs(found, like or folder), count))
+
+
+class Only(StrEnum):
+    """A list to print instead of the verdict."""
+
+    files = "files"
+    targets = "targets"
+
+
+@app.command()
+def verify(
+    results: Results = Path("results"),
+    study: Annotated[
+        Path | None, typer.Option(help="configuration file: compare also with what the study asks for")
+    ] = None,
+    only: Annotated[Only | None, typer.Option(help="print the bad files alone, or what to ask Snakemake for")] = None,
+) -> None:
+    """Read all results again: name what is altered, stale, mixed or missing, and the commands that make it again."""
+    from vitfaith.verify.results import commands
+    from vitfaith.verify.results import verify as verify_results
+
+    verdict = verify_results(results, None if study is None else _plan(study))
+    if only is not None:
+        for path in verdict.targets if only is Only.targets else [finding.path for finding in verdict.findings]:
+            typer.echo(path)
+        return
+    for finding in verdict.findings:
+        typer.echo(f"{finding.kind:8}{finding.path}: {finding.reason}")
+    if verdict.others:
+        typer.echo(f"{len(verdict.others)} other files belong to no job of the study, as '{verdict.others[0]}'")
+    counted = f"{verdict.files:,} files, {verdict.size / 1e6:,.1f} MB"
+    if not verdict.findings:
+        typer.echo(f"{counted}: all as they were written" + (", and as the study asks" if study else ""))
+        return
+    typer.echo(f"{counted}, {len(verdict.findings)} not in order. To make them again, where Snakemake runs:")
+    for line in commands(verdict, results, study):
+        typer.echo(f"  {line}")
+    raise typer.Exit(1)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from vitfaith.artifacts.json_file import read_json_object
+from vitfaith.artifacts.record import OF_FOLDER, check_recorded
 from vitfaith.denoise.layout import WEIGHTS, folder_files, is_hub_id
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import misfit, read_checkpoint
@@ -42,10 +43,12 @@ def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
     """The ``UNet2DModel`` of a folder; with ``shapes_only`` on the device ``meta``, its weights' header checked.
 
     Raises:
-        ArtifactError: a file is missing or broken, or the weights do not fit.
+        ArtifactError: a file is missing, broken or altered since it was trained, or the weights do not fit.
         ConfigError: it is another kind of network.
     """
-    config_file, weights, _ = folder_files(folder)
+    config_file, weights, scheduler = folder_files(folder)
+    for file in (config_file, scheduler) if shapes_only else (config_file, weights, scheduler):
+        check_recorded(file, folder / OF_FOLDER)
     config = read_json_object(config_file, "denoiser")
     kind = config.get("_class_name", "UNet2DModel")
     if kind != "UNet2DModel":

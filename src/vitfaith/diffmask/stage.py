@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vitfaith.artifacts.store import atomic_path
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.record import record_beside, write_record
+from vitfaith.artifacts.store import write_parquet
 from vitfaith.diffmask.files import save_diffmask
 from vitfaith.diffmask.log import LOG
 from vitfaith.diffmask.recipe import DiffMaskRecipe
@@ -22,7 +23,9 @@ from vitfaith.models.load import load_classifier
 from vitfaith.shard.stage import open_source
 
 
-def run_train_diffmask(spec: Mapping[str, Any], weights: Path | None, out: Path, log: Path, device: str) -> None:
+def run_train_diffmask(
+    spec: Mapping[str, Any], code: str, weights: Path | None, out: Path, log: Path, device: str
+) -> None:
     """Train for the model with ``weights``; ``out`` is the safetensors file, ``log`` a Parquet file of schema LOG.
 
     A killed training goes on from a hidden file beside ``out``, also where Snakemake has removed its outputs.
@@ -41,8 +44,8 @@ def run_train_diffmask(spec: Mapping[str, Any], weights: Path | None, out: Path,
         checkpoint=out.with_name(f".{out.stem}.progress.safetensors"),
     )
     save_diffmask(network, out, classifier, {"recipe": spec["recipe"]})
-    with atomic_path(log) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=LOG), temporary, compression="zstd")
+    write_parquet(pa.Table.from_pylist(rows, schema=LOG), log)
+    write_record(record_beside(out), provenance("diffmask", spec, code, device=device), [out])
 
 
 def _images(reader: Mapping[str, Any], classifier: Classifier) -> NDArray[np.uint8]:

@@ -29,14 +29,14 @@ def read_tables(folder: Path, names: Iterable[str], reader: str) -> dict[str, Da
     Raises:
         ArtifactError: a table is missing; the message says that ``reader`` needs it.
     """
-    import pandas as pd
+    from vitfaith.artifacts.store import read_frame
 
     frames = {}
     for name in names:
         path = folder / f"{name}.parquet"
         if not path.is_file():
             raise ArtifactError(f"{reader} needs '{path}', which does not exist; run the tables stage")
-        frames[name] = pd.read_parquet(path)
+        frames[name] = read_frame(path)
     return frames
 
 

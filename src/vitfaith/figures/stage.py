@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.figures.caption import caption
 from vitfaith.figures.data import FigureData, read_tables
@@ -17,7 +19,7 @@ from vitfaith.registries import REGISTRIES, entry_of
 def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> None:
     """Draw the figure of ``spec`` from the Parquet files in ``tables``; ``out`` is the path without suffix.
 
-    The caption goes beside it, as reStructuredText (``.rst``).
+    The caption goes beside it, as reStructuredText (``.rst``), and a record of all four files.
 
     Raises:
         ArtifactError: a table that the figure needs is missing.
@@ -27,7 +29,9 @@ def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> N
     data, style = FigureData(**frames), Style(**spec["style"])
     with style.context_of_drawing():
         picture = REGISTRIES["figures"][name].implementation(data, parameters, style)
-        save_figure(picture, out)
+        paths = save_figure(picture, out)
     text = caption(name, data, parameters, spec.get("seed"), spec.get("fills"))
-    with atomic_path(out.with_name(f"{out.name}.rst")) as temporary:
+    described = out.with_name(f"{out.name}.rst")
+    with atomic_path(described) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+    write_record(record_beside(described), provenance("figures", spec, code), [*paths, described])

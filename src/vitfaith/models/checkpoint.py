@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from vitfaith.artifacts.record import check_recorded, record_beside
 from vitfaith.errors import ArtifactError
 
 NESTED = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "module", "network", "net")
@@ -47,9 +48,13 @@ def read_checkpoint(path: Path, *, shapes_only: bool = False) -> Checkpoint:
     Args:
         shapes_only: read the header alone; takes milliseconds for a safetensors file of any size.
 
+    Weights that a study has trained are compared with the digest that was recorded with them.
+
     Raises:
-        ArtifactError: the file is missing, broken, holds other objects, or no tensors; the text says which.
+        ArtifactError: the file is missing, broken, altered, holds other objects, or no tensors; the text says which.
     """
+    if not shapes_only:
+        check_recorded(path, record_beside(path))
     if path.suffix == ".safetensors":
         return _read_safetensors(path, shapes_only)
     content = _read_torch(path, "meta" if shapes_only else "cpu")

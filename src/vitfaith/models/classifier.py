@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vitfaith.artifacts.store import atomic_path
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
 from vitfaith.models.patches import Patches, find_patches
 from vitfaith.startup import without_compiler
@@ -169,8 +170,8 @@ def build_backbone(name: str, arguments: Mapping[str, Any], *, pretrained: bool 
 def save_classifier(classifier: Classifier, path: Path, description: Mapping[str, Any]) -> None:
     """Write the backbone's weights as safetensors; ``description`` (JSON) goes into the file's metadata."""
     state = {k: v.detach().cpu().contiguous() for k, v in classifier.backbone.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, str(path), metadata={"vitfaith": json.dumps(description, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        save_file(state, str(temporary), metadata={"vitfaith": json.dumps(description, sort_keys=True)})
 
 
 def freeze(classifier: Classifier) -> Classifier:

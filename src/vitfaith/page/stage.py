@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.figures.data import read_tables
 from vitfaith.figures.style import Style
@@ -18,7 +20,7 @@ TABLES = ("summary", "curves", "gallery")
 
 
 def run_page(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> None:
-    """Write the page of an experiment from the Parquet files in ``tables``.
+    """Write the page of an experiment from the Parquet files in ``tables``, and its record.
 
     Raises:
         ArtifactError: a table is missing.
@@ -26,6 +28,7 @@ def run_page(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> Non
     data = page_data(**read_tables(tables, TABLES, "the page"), spec=spec, style=Style(**spec["style"]))
     with atomic_path(out) as temporary:
         temporary.write_text(page(data), encoding="utf-8")
+    write_record(record_beside(out), provenance("page", spec, code), [out])
 
 
 def page(data: Mapping[str, Any]) -> str:

@@ -53,11 +53,15 @@ def check_column(schema: pa.Schema, name: str, path: Path, *kinds: str) -> None:
 
 
 def column_values(files: Sequence[Path], name: str, *kinds: str) -> list[Any]:
-    """The values of a column in all files; missing ones are an :class:`ArtifactError`."""
+    """The values of a column in all files; missing ones, and damaged files, are an :class:`ArtifactError`."""
     values: list[Any] = []
     for path in files:
         check_column(schema_of(path), name, path, *kinds)
-        column = pq.read_table(path, columns=[name], partitioning=None).column(name)
+        try:
+            table = pq.read_table(path, columns=[name], partitioning=None, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise ArtifactError(f"'{path}' is damaged ({error}); fetch or write it again") from error
+        column = table.column(name)
         if column.null_count:
             raise ArtifactError(f"'{path}', column '{name}': {column.null_count} missing values; leave those rows out")
         values += column.to_pylist()
@@ -77,7 +81,7 @@ def read_rows(paths: Sequence[Path], indices: NDArray[np.int64], columns: Sequen
     schema = None
     for path in paths:
         try:
-            with pq.ParquetFile(path, pre_buffer=False) as file:
+            with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
                 for group in range(file.num_row_groups):
                     stop = start + file.metadata.row_group(group).num_rows
                     low, high = np.searchsorted(wanted, (start, stop))

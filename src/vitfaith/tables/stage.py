@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.record import OF_FOLDER, write_record
 from vitfaith.artifacts.schemas import CERTIFICATES, CURVES, PREDICTIONS, SANITY, SCORES, STABILITY
-from vitfaith.artifacts.store import atomic_path
+from vitfaith.artifacts.store import atomic_path, write_parquet
 from vitfaith.statistics import metric_agreement, paired_comparisons, summarise_compared
 from vitfaith.tables.attacks import attack_table
 from vitfaith.tables.boards import boards_text
@@ -30,11 +31,10 @@ from vitfaith.tables.trainings import training_table
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a data frame as Parquet (or CSV by suffix), atomically; equal frames give equal bytes."""
-    with atomic_path(path) as temporary:
-        if path.suffix == ".csv":
-            frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-        else:
-            pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary, compression="zstd")
+    if path.suffix == ".csv":
+        write_text(frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"), path)
+    else:
+        write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -69,8 +69,15 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``maps.csv`` how many maps are constant and how many of their features tie, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
-    ``trainings`` how learned explainers were trained.
+    ``trainings`` how learned explainers were trained. A record in ``.record.json`` has the digests of all and the provenance:
+    tables themselves hold neither settings nor code, so that equal tables redraw no figure.
     """
+    written: list[Path] = []
+
+    def path_of(name: str) -> Path:
+        written.append(out / name)
+        return written[-1]
+
     by = ["method", "metric", "variant", "image_id"]
     scores = collect(spec, results, "scores", SCORES, by=by)
     scores = scores[scores.method.isin(spec["explainers"]) & scores.metric.isin(spec["metrics"])]
@@ -106,27 +113,28 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
         chosen = certificates.method.isin([*spec["explainers"], ""])
         certificates = certificates[chosen & certificates.certificate.isin(spec["certificates"])]
     certificates = with_clusters(certificates, clusters)
-    write_frame(certified_summary(certificates, coverage), out / "certified.csv")
-    write_frame(certificates.reset_index(drop=True), out / "certificates.parquet")
-    write_frame(attack_table(spec, results), out / "attacks.parquet")
-    write_frame(training_table(spec), out / "trainings.parquet")
-    write_frame(smoothing_table(spec["smoothings"]), out / "smoothings.parquet")
-    write_frame(comparisons, out / "statistics.parquet")
-    write_frame(agreement_table(single, spec["directions"], coverage), out / "agreement.parquet")
-    write_frame(cost_table(spec, results), out / "costs.parquet")
-    write_frame(scores.reset_index(drop=True), out / "scores.parquet")
-    write_frame(stability.reset_index(drop=True), out / "stability.parquet")
-    write_frame(sanity.reset_index(drop=True), out / "sanity.parquet")
-    write_frame(predictions.reset_index(drop=True), out / "predictions.parquet")
-    write_frame(curve_table(curves, **statistics), out / "curves.parquet")
-    write_frame(pair_table(curves, coverage), out / "pairs.parquet")
-    write_frame(gallery_table(spec, results, scores), out / "gallery.parquet")
-    write_frame(summary, out / "summary.parquet")
-    write_frame(summary, out / "summary.csv")
+    write_frame(certified_summary(certificates, coverage), path_of("certified.csv"))
+    write_frame(certificates.reset_index(drop=True), path_of("certificates.parquet"))
+    write_frame(attack_table(spec, results), path_of("attacks.parquet"))
+    write_frame(training_table(spec), path_of("trainings.parquet"))
+    write_frame(smoothing_table(spec["smoothings"]), path_of("smoothings.parquet"))
+    write_frame(comparisons, path_of("statistics.parquet"))
+    write_frame(agreement_table(single, spec["directions"], coverage), path_of("agreement.parquet"))
+    write_frame(cost_table(spec, results), path_of("costs.parquet"))
+    write_frame(scores.reset_index(drop=True), path_of("scores.parquet"))
+    write_frame(stability.reset_index(drop=True), path_of("stability.parquet"))
+    write_frame(sanity.reset_index(drop=True), path_of("sanity.parquet"))
+    write_frame(predictions.reset_index(drop=True), path_of("predictions.parquet"))
+    write_frame(curve_table(curves, **statistics), path_of("curves.parquet"))
+    write_frame(pair_table(curves, coverage), path_of("pairs.parquet"))
+    write_frame(gallery_table(spec, results, scores), path_of("gallery.parquet"))
+    write_frame(summary, path_of("summary.parquet"))
+    write_frame(summary, path_of("summary.csv"))
     shown = summary[summary.metric.isin(spec["metrics"])]
     maps = map_summary(spec, results)
-    write_frame(maps, out / "maps.csv")
+    write_frame(maps, path_of("maps.csv"))
     forms: dict[Literal["markdown", "latex"], str] = {"markdown": "leaderboards.md", "latex": "leaderboards.tex"}
     for form, name in forms.items():
         text = boards_text(shown, comparisons, spec["directions"], form, coverage=coverage, maps=maps)
-        write_text(text, out / name)
+        write_text(text, path_of(name))
+    write_record(out / OF_FOLDER, provenance("tables", spec, code), written)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vitfaith.artifacts.store import atomic_path
+from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.record import OF_FOLDER, record_beside, write_record
+from vitfaith.artifacts.store import write_parquet
+from vitfaith.denoise.layout import folder_files
 from vitfaith.shard.stage import open_source
 from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
 
@@ -21,12 +23,7 @@ def _arrays(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.in
     return source.read(np.arange(len(source.labels))), source.labels
 
 
-def _write_log(rows: list[dict[str, Any]], path: Path) -> None:
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows), temporary)
-
-
-def run_train_classifier(spec: Mapping[str, Any], out: Path, log: Path, device: str) -> None:
+def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
     """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row an epoch."""
     from vitfaith.models.classifier import save_classifier
     from vitfaith.train.classifier import train_classifier
@@ -43,10 +40,11 @@ def run_train_classifier(spec: Mapping[str, Any], out: Path, log: Path, device: 
         "std": classifier.std.flatten().tolist(),
     }
     save_classifier(classifier, out, description)
-    _write_log(rows, log)
+    write_parquet(pa.Table.from_pylist(rows), log)
+    write_record(record_beside(out), provenance("train", spec, code, device=device), [out])
 
 
-def run_train_denoiser(spec: Mapping[str, Any], out: Path, log: Path, device: str) -> None:
+def run_train_denoiser(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
     """Train a denoiser; ``out`` is the folder in the diffusers layout, ``log`` a Parquet file with one row an epoch."""
     from vitfaith.train.denoiser import save_denoiser, train_denoiser
 
@@ -54,4 +52,5 @@ def run_train_denoiser(spec: Mapping[str, Any], out: Path, log: Path, device: st
     recipe = DenoiserRecipe(**spec["recipe"])
     network, scheduler, rows = train_denoiser(train, test, recipe, seed=recipe.seed, device=device)
     save_denoiser(network, scheduler, out)
-    _write_log(rows, log)
+    write_parquet(pa.Table.from_pylist(rows), log)
+    write_record(out / OF_FOLDER, provenance("train", spec, code, device=device), folder_files(out))

@@ -102,7 +102,8 @@ def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapp
     import pyarrow.dataset as ds
 
     try:
-        data = ds.dataset(path, format="parquet")
+        checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+        data = ds.dataset(path, format=ds.ParquetFileFormat(default_fragment_scan_options=checked))
         names = set(data.schema.names)
         for column in ("image_id", "map"):
             if column not in names:
@@ -110,7 +111,7 @@ def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapp
         shaped = {"rows", "columns"} <= names
         keep = ["image_id", "map"] + (["rows", "columns"] if shaped else [])
         table = data.to_table(columns=keep, filter=ds.field("image_id").isin(pa.array(sorted(wanted))))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"external maps '{path}' cannot be read as Parquet: {error}") from error
     kind = table.schema.field("map").type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
