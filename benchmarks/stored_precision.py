@@ -28,6 +28,7 @@ from vitfaith.models.load import load_classifier
 from vitfaith.plan.learned import model_files
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
+from vitfaith.stability.measures import TopK, top_k_overlap
 
 STORED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "float32": (lambda x: x, 4),
@@ -38,10 +39,9 @@ STORED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
 
 
 def overlap(first: Tensor, second: Tensor, share: float = 0.2) -> float:
-    """Mean share of the leading patches (B, rows, columns) that two sets of maps have in common."""
-    k = max(1, int(share * first[0].numel() + 0.5))
-    a, b = (m.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :k] for m in (first, second))
-    return float(np.mean([len(set(x.tolist()) & set(y.tolist())) / k for x, y in zip(a, b, strict=True)]))
+    """Mean over images of the share of the leading patches (B, rows, columns) that two sets of maps have in common."""
+    found = top_k_overlap(first.numpy(), second.numpy(), TopK(k=(share,)))
+    return float(found[f"k={share}"].mean())
 
 
 def images_of(study: Study, dataset: str, count: int) -> tuple[Tensor, list[str]]:

@@ -5,9 +5,12 @@ Run after the default study:  uv run python tools/findings.py > docs/findings.md
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
+
+from vitfaith.statistics.paired import against
 
 TABLES = Path("results/tables/experiment=fashion_mnist")
 CLEAN = "attack == 'clean' and smoothing == 'none'"
@@ -20,8 +23,10 @@ ABLATION = {
 
 
 def interval(row: pd.Series) -> str:
-    """Mean and interval as text."""
-    return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    """Mean and interval as text; those over its own images for a method that is not compared."""
+    if row["compared"]:
+        return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"not compared; {row['mean_own']:.3f} on {row['n_own']} of {row['asked']} images"
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -50,18 +55,21 @@ def random_is_zero(summary: pd.DataFrame) -> str:
 def beats_random(statistics: pd.DataFrame, directions: dict[str, int]) -> str:
     """Which methods each metric tells from Random, and in which direction."""
     parts = []
-    for model, group in statistics.query(f"{CLEAN} and opponent == 'random'").groupby("model", observed=True):
+    tests = against(statistics.query(CLEAN), "random", ["model", "metric", "variant"])
+    for model, group in tests.groupby("model", observed=True):
         group = group.assign(sign=group.metric.map(directions).astype(int) * group.difference)
         group["cell"] = [
-            "**better**" if s > 0 and p < 0.05 else "**worse**" if s < 0 and p < 0.05 else "not told apart"
+            "not compared"
+            if math.isnan(p)
+            else ("**better**" if s > 0 and p < 0.05 else "**worse**" if s < 0 and p < 0.05 else "not told apart")
+            + f" (p = {p:.1e})"
             for s, p in zip(group.sign, group.p_adjusted, strict=True)
         ]
-        group["cell"] += [f" (p = {p:.1e})" for p in group.p_adjusted]
         parts.append(f"### {model}\n\n{markdown(group.pivot(index='method', columns='metric', values='cell'))}\n")
     return (
         "## Who is told from Random, by which metric\n\n"
-        "Paired Wilcoxon signed-rank tests over images, clean and undefended, p adjusted by Holm over all pairs of "
-        "methods of a metric; better and worse in the metric's own sense at 0.05.\n\n" + "\n".join(parts)
+        "Paired Wilcoxon signed-rank tests over images, clean and undefended, p adjusted by Holm over the tests against "
+        "Random of a metric and model; better and worse in the metric's own sense at 0.05.\n\n" + "\n".join(parts)
     )
 
 

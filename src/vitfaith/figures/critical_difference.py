@@ -110,7 +110,8 @@ def critical_difference(data: FigureData, parameters: CriticalDifference, style:
         result = ranking(part, parameters)
         _diagram(panel, result, style)
         dropped = f", {result.dropped} left out" if result.dropped else ""
-        dropped += f"; {len(result.below)} methods not compared" if result.below else ""
+        below = len(result.below)
+        dropped += f"; {below} {'method' if below == 1 else 'methods'} not compared" if below else ""
         units = "" if result.unit == "images" else f" {result.unit}"
         friedman = "p < 0.001" if result.p < 0.001 else f"p = {result.p:.3f}"
         panel.set_title(f"{title} (n = {result.n}{units}{dropped}; Friedman {friedman})")
