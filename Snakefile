@@ -65,5 +65,16 @@ onstart:
 
 onsuccess:
     from vitfaith.artifacts.parts import remove_leftovers
+    from vitfaith.tables.warnings import warnings_in
 
     remove_leftovers(Path(PLAN.results))
+    for experiment in STUDY.experiments:
+        for text in warnings_in(
+            Path(
+                PLAN.results,
+                "tables",
+                f"experiment={experiment}",
+                "leaderboards.md",
+            )
+        ):
+            logger.warning(f"Warning: experiment {experiment}: {text}")

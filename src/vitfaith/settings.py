@@ -12,7 +12,11 @@ from pathlib import PurePath
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from annotated_types import Le, Lt
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+MOST = 1_000_000
+"""Largest count of anything (images in a batch, samples, steps …) in settings that name no bound of their own."""
 
 _FRACTION = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 _SCIENTIFIC = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+\s*")
@@ -21,13 +25,24 @@ _SCIENTIFIC = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+\s*")
 class Settings(BaseModel):
     """Base of parameter models and of configuration sections."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _numbers(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
         return with_numbers(value, cls.model_fields[info.field_name].annotation)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _counts(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        bounded = any(isinstance(item, Le | Lt) for item in cls.model_fields[info.field_name].metadata)
+        if not bounded and not info.field_name.endswith("seed"):
+            for number in _whole_numbers(value):
+                if abs(number) > MOST:
+                    raise ValueError(f"{number:,} is beyond any count that can be computed; at most {MOST:,}")
+        return value
 
 
 def with_numbers(value: Any, expected: Any) -> Any:
@@ -55,6 +70,15 @@ def with_numbers(value: Any, expected: Any) -> Any:
         inner = Any if anything else _inner(options, 0)
         return [with_numbers(item, inner) for item in value]
     return value
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (number for item in value.values() for number in _whole_numbers(item))
+    elif isinstance(value, list | tuple):
+        yield from (number for item in value for number in _whole_numbers(item))
 
 
 def number_in(text: str) -> str | float:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import yaml
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -23,7 +22,6 @@ from vitfaith.artifacts.store import write_table
 from vitfaith.check import study as check
 from vitfaith.check.models import class_order_note
 from vitfaith.check.study import check_study
-from vitfaith.config.load import read_yaml
 from vitfaith.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,23 +36,6 @@ def put(*keys: str, value: Any) -> Change:
         raw[keys[-1]] = copy.deepcopy(value)
 
     return change
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Check the tiny study after some changes, from the repository's root."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def call(*changes: Change, **options: Any) -> list[str]:
-        raw = copy.deepcopy(read_yaml(ROOT / "config" / "tiny.yaml"))
-        for change in changes:
-            change(raw)
-        file = tmp_path / "study.yaml"
-        file.write_text(yaml.safe_dump(raw))
-        return check_study(file, **options)
-
-    return call
 
 
 def problems(run: Callable[..., list[str]], *changes: Change) -> list[str]:

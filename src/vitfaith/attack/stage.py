@@ -82,7 +82,16 @@ def run_attack(
     counted = {"forwards": passes.forwards, "backwards": passes.backwards}
     names = list(read_provenance(images).get("classes") or classifier.class_names)
     classes = {"classes": names} if names else {}
-    facts = provenance("attack", spec, code, device=device, dtype="float32", **counted, **classes)
+    facts = provenance(
+        "attack",
+        spec,
+        code,
+        normalisation=classifier.normalisation,
+        device=device,
+        dtype="float32",
+        **counted,
+        **classes,
+    )
     target = targets.cpu().numpy()
     columns = {
         "image_id": pa.array(ids),

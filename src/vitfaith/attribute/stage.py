@@ -105,6 +105,13 @@ def run_attribute(
                 mean, spread = aggregate_maps(stacked, getattr(smoothing, "map_aggregation", "mean"))
                 parts.append(map_table(ids, method, targets, mean, spread, stacked))
     facts = provenance(
-        "attribute", spec, code, device=device, dtype="float32", forwards=passes.forwards, backwards=passes.backwards
+        "attribute",
+        spec,
+        code,
+        normalisation=classifier.normalisation,
+        device=device,
+        dtype="float32",
+        forwards=passes.forwards,
+        backwards=passes.backwards,
     )
     write_table(pa.concat_tables(parts), out, MAPS if denoised is None else SMOOTHED_MAPS, facts)

@@ -55,7 +55,15 @@ def run_bank(
             precision=spec["precision"],
             extras=infill,
         )
-    facts = provenance("bank", spec, code, device=device, dtype=spec["precision"], forwards=passes.forwards)
+    facts = provenance(
+        "bank",
+        spec,
+        code,
+        normalisation=classifier.normalisation,
+        device=device,
+        dtype=spec["precision"],
+        forwards=passes.forwards,
+    )
     write_table(bank.to_table(), out, BANK, facts)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from vitfaith.attribute.explain import explain
 from vitfaith.check.report import Report
+from vitfaith.check.room import amount, memory_here
+from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.huggingface import read_folder
+from vitfaith.models.patches import find_patches
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Parameters
 
@@ -50,7 +54,11 @@ def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
     """A model with the blocks, tokens, heads and pooling of ``classifier``, random weights, and narrow heads.
 
     It takes a fraction of a second where the model takes many. An architecture with a width of its own is not narrowed.
+
+    Raises:
+        InputError: one image needs more memory than this machine has.
     """
+    _check_size(classifier)
     mean, std = ([0.5] * int(classifier.mean.shape[1]) for _ in range(2))
     found = (getattr(module, "num_heads", None) for module in classifier.backbone.modules())
     heads = next(
@@ -67,6 +75,24 @@ def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
         return freeze(Classifier(_build(section, {}), mean, std))
     finally:
         torch.random.set_rng_state(state)
+
+
+def _check_size(classifier: Classifier) -> None:
+    """Raise :class:`InputError` where one image alone needs more memory than this machine has."""
+    tokens = classifier.grid[0] * classifier.grid[1] + classifier.prefix_tokens if _has_patches(classifier) else 0
+    heads = max((int(getattr(m, "num_heads", 0)) for m in classifier.backbone.modules()), default=0)
+    pixels = int(np.prod(classifier.input_shape))
+    weights = sum(p.numel() for p in classifier.backbone.parameters())
+    needed = 4.0 * (weights + pixels + heads * tokens**2)
+    if needed > memory_here():
+        raise InputError(
+            f"one image needs {amount(needed)} of memory (weights {amount(4.0 * weights)}, {tokens} tokens), this machine has "
+            f"{amount(memory_here())}; choose a smaller architecture or img_size"
+        )
+
+
+def _has_patches(classifier: Classifier) -> bool:
+    return find_patches(classifier.backbone, classifier.input_shape[1:]) is not None
 
 
 def _build(section: ModelSection, narrow: dict[str, Any]) -> nn.Module:

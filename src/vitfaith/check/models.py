@@ -31,7 +31,7 @@ def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
                 report.problem(f"{key}.training.start_from", f"'{start}' does not exist; fetch it, or remove the key")
             report.notes.append(f"{key}: is trained first, '{path}' does not exist yet")
             return _fitting(_untrained(section))
-        if path is not None and not Path(path).exists():
+        if path is not None and not (Path(path).is_file() or Path(path).is_dir()):
             report.problem(
                 f"{key}.weights", f"'{path}' does not exist; give a file, a folder, 'trained' or 'pretrained'"
             )
@@ -40,6 +40,12 @@ def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
         found = _fitting(load_classifier(spec, None if path is None else Path(path), shapes_only=True))
         if path is None:
             _note_download(found, key, report)
+        if found.normalisation_from.startswith("timm"):
+            given = found.normalisation
+            report.notes.append(
+                f"{key}: images are normalised with mean {_short(given['mean'])}, std {_short(given['std'])}: {given['from']}, as "
+                "neither the study nor the weights say; set mean and std to the values of the training"
+            )
         return found
     return None
 
@@ -121,6 +127,10 @@ def _note_download(classifier: Classifier, key: str, report: Report) -> None:
             f"{key}: the first job downloads {size:.0f} MB ({repository}); where jobs have no network, download before "
             "(the cache is HF_HOME)"
         )
+
+
+def _short(values: Sequence[float]) -> str:
+    return f"[{', '.join(f'{value:g}' for value in values)}]"
 
 
 def _spellings(name: str) -> set[str]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from vitfaith.attack.registry import smoothing_seen
+from vitfaith.check.accuracy import check_accuracy
 from vitfaith.check.datasets import DatasetFacts, dataset_facts
 from vitfaith.check.denoisers import check_fill, check_smoothing, denoiser_of
 from vitfaith.check.explainers import rehearse, twin_of
+from vitfaith.check.external import check_external
+from vitfaith.check.fit import check_fit
 from vitfaith.check.learned import check_learned_files
 from vitfaith.check.models import check_pair, model_of
+from vitfaith.check.numbers import check_numbers
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
 from vitfaith.config.load import Study, load_study, read_yaml
@@ -22,13 +26,14 @@ from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 
 
-def check_study(config: Path, *, elsewhere: bool = False, results: str = "results") -> list[str]:
-    """Check all that can be known before a run; takes seconds, reads headers and three images a dataset.
+def check_study(config: Path, *, elsewhere: bool = False, results: str = "results", sample: int = 0) -> list[str]:
+    """Check all that can be known before a run; reads headers, weights, and three images of each dataset.
 
     Args:
         config: the YAML file.
         elsewhere: the study runs on another machine, so disk and memory are told and not compared with this one's.
         results: folder that the results go to.
+        sample: images of each dataset that every model classifies, to see whether labels, weights and normalisation fit.
 
     Returns:
         Lines that say what a run will do, and what may surprise.
@@ -39,12 +44,16 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
     study = load_study(read_yaml(config))
     plan, report = Plan(study, results), Report()
     datasets, models, denoisers = _datasets(study, plan, report), _models(plan, report), _denoisers(plan, report)
+    check_numbers({f"models.{id_}.weights": plan.weights(id_) for id_ in models}, report)
+    check_numbers({f"denoisers.{id_}.path": _used_denoisers(plan)[id_][1] for id_ in denoisers}, report)
     for condition in plan.conditions:
         if condition.dataset in datasets and condition.model in models:
             facts = datasets[condition.dataset]
             check_pair(condition.dataset, facts, condition.model, models[condition.model], report)
     _check_denoised(plan, datasets, denoisers, report)
     _check_metrics(study, datasets, report)
+    check_fit(plan, models, denoisers, report)
+    check_external(study, datasets, models, report)
     check_learned_files(plan, models, report)
     twins = _twins(study, models, report)
     for model, twin in twins.items():
@@ -56,6 +65,8 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
         disk = disk_needed(plan, datasets, models)
         memory = memory_needed(plan, datasets, models, twins, denoisers)
         lines += _room(plan, disk, memory, elsewhere, report)
+    if sample and not report.problems:
+        check_accuracy(plan, datasets, sample, report)
     if report.problems:
         raise ConfigError("\n".join(report.problems))
     return lines + [f"  note: {note}" for note in report.notes]
@@ -84,13 +95,20 @@ def _twins(study: Study, models: dict[str, Classifier], report: Report) -> dict[
 
 def _denoisers(plan: Plan, report: Report) -> dict[str, Denoiser]:
     found = {}
+    for id_, (path, files) in _used_denoisers(plan).items():
+        found[id_] = denoiser_of(plan, id_, path, files, report)
+    return {id_: denoiser for id_, denoiser in found.items() if denoiser is not None}
+
+
+def _used_denoisers(plan: Plan) -> dict[str, tuple[str, list[Path]]]:
+    """Id of every denoiser in use → what its section names, and its files."""
+    found = {}
     used = {("smoothings", c.smoothing) for c in plan.conditions} | {("attacks", c.attack) for c in plan.conditions}
     for section, user in sorted(used | {("metrics", id_) for c in plan.conditions for id_ in plan.metrics(c)}):
         id_, path = plan.denoiser_id(section, user), plan.denoiser(section, user)
         if id_ is not None and path is not None and id_ not in found:
-            files = [Path(file) for file in plan.denoiser_files(section, user)]
-            found[id_] = denoiser_of(plan, id_, path, files, report)
-    return {id_: denoiser for id_, denoiser in found.items() if denoiser is not None}
+            found[id_] = path, [Path(file) for file in plan.denoiser_files(section, user)]
+    return found
 
 
 def _check_denoised(

@@ -44,11 +44,15 @@ def check(
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="the study runs on another machine: do not compare disk and memory")
     ] = False,
+    sample: Annotated[
+        int,
+        typer.Option(min=0, max=10_000, help="classify so many images of each dataset: is the accuracy above chance?"),
+    ] = 0,
 ) -> None:
     """Check all that a run needs, in seconds: keys, files, weights, image sizes, classes, explainers, disk and memory."""
     from vitfaith.check.study import check_study
 
-    for line in check_study(config, elsewhere=elsewhere):
+    for line in check_study(config, elsewhere=elsewhere, sample=sample):
         typer.echo(line)
 
 

@@ -20,7 +20,9 @@ class Section(Settings):
 class DatasetSection(Section):
     """Settings that every dataset has beside those of its reader."""
 
-    images: int | None = Field(None, ge=1, description="size of the stratified seeded subset; without it all images")
+    images: int | None = Field(
+        None, ge=1, le=10**9, description="size of the stratified seeded subset; without it all images"
+    )
     shard_size: int = Field(256, ge=1, description="images a job works on; also what a lost job loses")
 
 
@@ -85,7 +87,7 @@ class StatisticsSection(Section):
     """Confidence intervals and tests."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the bootstrap intervals over images")
-    resamples: int = Field(2000, ge=100, description="bootstrap resamples")
+    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
     coverage: float = Field(
         0.9,
         ge=0,
@@ -98,7 +100,7 @@ class StatisticsSection(Section):
 class ComputeSection(Section):
     """How to compute, never what: no value here changes a result beyond rounding, none triggers a recomputation."""
 
-    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    batch_size: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
         "auto", description="most images in one pass; halved when memory runs out; auto measures the fastest on a GPU"
     )
     part_size: int = Field(

@@ -11,7 +11,7 @@ from vitfaith.artifacts.json_file import read_json_object
 from vitfaith.artifacts.record import OF_FOLDER, check_recorded
 from vitfaith.denoise.layout import WEIGHTS, folder_files, is_hub_id
 from vitfaith.errors import ArtifactError, ConfigError
-from vitfaith.models.checkpoint import misfit, read_checkpoint
+from vitfaith.models.checkpoint import check_finite, misfit, read_checkpoint
 from vitfaith.models.shapes import without_numbers
 from vitfaith.startup import without_compiler
 
@@ -58,13 +58,15 @@ def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
     if not weights.is_file():
         raise ArtifactError(f"denoiser '{folder}' has no {weights}; only safetensors weights are read")
     if not shapes_only:
-        return _load_network(weights.parent)
+        network = _load_network(weights.parent)
+        check_finite(network.state_dict(), weights)
+        return network
     with without_compiler():
         from diffusers.models.unets.unet_2d import UNet2DModel
 
     state = read_checkpoint(weights, shapes_only=True).state
     with without_numbers():
-        network: nn.Module = UNet2DModel.from_config(config)
+        network = UNet2DModel.from_config(config)
     problem = misfit(network.state_dict(), state)
     if problem is not None:
         raise ArtifactError(f"denoiser: weights in '{weights.parent}' do not fit config.json: {problem}")

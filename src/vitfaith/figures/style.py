@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from vitfaith.errors import did_you_mean
 from vitfaith.figures.names import label_of, order_methods
 from vitfaith.figures.rc import settings
 from vitfaith.registry import Parameters
@@ -33,6 +34,9 @@ vanishes on white) and Paul Tol's schemes."""
 
 SCALES: dict[str, float] = {"paper": 1.0, "notebook": 1.25, "talk": 1.875, "poster": 2.5}
 """Context → scale of lines and markers."""
+
+SEABORN = ("rocket", "mako", "icefire", "vlag", "flare", "crest")
+"""Colour maps that seaborn adds to matplotlib's."""
 
 MM_PER_INCH = 25.4
 
@@ -65,6 +69,19 @@ class Style(Parameters):
     grid: bool = Field(True, description="light grid lines")
     method_order: tuple[str, ...] = Field((), description="methods in the order of colours and legends; others follow")
     labels: dict[str, str] = Field(default_factory=dict, description="name in the tables → text in the figures")
+
+    @field_validator("sequential", "diverging")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        plain = value.removesuffix("_r")
+        if plain in ("viridis", "PuOr", *SEABORN):
+            return value
+        from matplotlib import colormaps  # slow, so only for what is not known without it
+
+        if value not in colormaps:
+            known = [name for name in [*colormaps, *SEABORN] if not name.endswith("_r")]
+            raise ValueError(f"unknown colour map{did_you_mean(value, known)}; take one of matplotlib's, as viridis")
+        return value
 
     @property
     def width(self) -> float:

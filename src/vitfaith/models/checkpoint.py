@@ -51,18 +51,35 @@ def read_checkpoint(path: Path, *, shapes_only: bool = False) -> Checkpoint:
     Weights that a study has trained are compared with the digest that was recorded with them.
 
     Raises:
-        ArtifactError: the file is missing, broken, altered, holds other objects, or no tensors; the text says which.
+        ArtifactError: the file is missing, broken, altered, holds other objects, no tensors, or (unless only shapes are
+            asked for) NaN or infinite numbers; the text says which.
     """
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"weights '{path}' are no file but a folder, a pipe or a device; name the file itself")
     if not shapes_only:
         check_recorded(path, record_beside(path))
     if path.suffix == ".safetensors":
-        return _read_safetensors(path, shapes_only)
+        found = _read_safetensors(path, shapes_only)
+        if not shapes_only:
+            check_finite(found.state, path)
+        return found
     content = _read_torch(path, "meta" if shapes_only else "cpu")
     state = _find_state(content, path)
+    if not shapes_only:
+        check_finite(state, path)
     while prefix := next((p for p in _PREFIXES if any(k.startswith(p) for k in state)), None):
         # keys without the prefix are counters of the wrapper, such as n_averaged
         state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return Checkpoint(state, {})
+
+
+def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise :class:`ArtifactError` where a tensor holds NaN or infinite values; the text names the first."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(
+                f"weights '{path}': tensor '{name}' holds NaN or infinite values; take a checkpoint from before training failed"
+            )
 
 
 def fit_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path, hint: str, *, assign: bool = False) -> None:
@@ -115,7 +132,7 @@ def _read_safetensors(path: Path, shapes_only: bool) -> Checkpoint:
                 state = {n: torch.empty(handle.get_slice(n).get_shape(), device="meta") for n in names}
             else:
                 state = {n: handle.get_tensor(n) for n in names}
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"weights '{path}' cannot be read: {_first_line(error)}") from error
     return Checkpoint(state, dict(description))
 

@@ -30,17 +30,24 @@ class Classifier(nn.Module):
         backbone: a timm model that maps (B, C, H, W) normalised images to (B, K) logits.
         mean, std: channel statistics, in [0, 1] pixel units.
         class_names: in the order of the logits; empty when nobody told.
+        normalisation_from: who gave mean and std, for provenance: "the study", "the weights", or timm's defaults.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float], class_names: Sequence[str] = ()
+        self,
+        backbone: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        class_names: Sequence[str] = (),
+        normalisation_from: str = "the study",
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.class_names = tuple(class_names)
+        self.normalisation_from = normalisation_from
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self._statistics = (tuple(mean), tuple(std))
@@ -66,6 +73,12 @@ class Classifier(nn.Module):
                 for values in self._statistics
             )
         return self
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """Mean and std of the channels, in [0, 1] pixel units, and who gave them (for provenance)."""
+        mean, std = self._statistics
+        return {"mean": list(mean), "std": list(std), "from": self.normalisation_from}
 
     @property
     def num_classes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,10 +48,15 @@ def load_classifier(
     else:
         backbone, stored = _from_timm(spec, weights, shapes_only)
     mean, std = (spec.get(key) or stored.get(key) for key in ("mean", "std"))
+    origin = "the study" if spec.get("mean") else stored["normalisation_from"]
     if mean is None or std is None:
         raise ConfigError(f"models: '{weights}' does not say how images are normalised; set mean and std")
-    classifier = Classifier(backbone, mean, std, stored["class_names"])
+    classifier = Classifier(backbone, mean, std, stored["class_names"], origin)
     channels = int(getattr(backbone, "in_chans", spec["arguments"].get("in_chans", 3)))
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise ConfigError(
+            f"models: the normalisation stored with '{weights}' is mean {mean}, std {std}; set mean and std"
+        )
     if not len(mean) == len(std) == channels:
         raise ConfigError(
             f"models: the normalisation has {len(mean)} channels, the model takes {channels}; set mean and std"
@@ -72,6 +78,8 @@ def _from_timm(spec: Mapping[str, Any], weights: Path | None, shapes_only: bool)
         checkpoint = read_checkpoint(weights, shapes_only=shapes_only)
         fit_checkpoint(backbone, checkpoint, weights, shapes_only)
         stored |= checkpoint.description
+    told = weights is None or {"mean", "std"} <= set(checkpoint.description)
+    stored["normalisation_from"] = "the weights" if told else f"timm's defaults for {spec['timm']}"
     named = stored | ({"num_classes": None} if weights is not None else {})
     return backbone, stored | {"class_names": class_names(named, int(backbone.num_classes))}  # type: ignore[arg-type]
 
@@ -98,7 +106,12 @@ def _from_folder(spec: Mapping[str, Any], folder: Path, shapes_only: bool) -> tu
         backbone = found.build()
     state = found.convert(read_checkpoint(found.weights, shapes_only=shapes_only).state, backbone)
     fit_weights(backbone, state, found.weights, _HINT, assign=shapes_only)
-    return backbone, {"mean": found.mean, "std": found.std, "class_names": found.class_names}
+    return backbone, {
+        "mean": found.mean,
+        "std": found.std,
+        "class_names": found.class_names,
+        "normalisation_from": "the weights",
+    }
 
 
 def fit_checkpoint(backbone: nn.Module, checkpoint: Checkpoint, weights: Path, shapes_only: bool = False) -> None:

@@ -37,7 +37,15 @@ def run_predict(
     logits = forward_in_batches(classifier, samples.flatten(0, 1), batch_size)
     probabilities = logits.softmax(1).unflatten(0, samples.shape[:2]).cpu()
     labels, targets = (table.column(c).to_numpy() for c in ("label", "target"))
-    facts = provenance("predict", spec, code, device=device, dtype="float32", forwards=len(logits))
+    facts = provenance(
+        "predict",
+        spec,
+        code,
+        normalisation=classifier.normalisation,
+        device=device,
+        dtype="float32",
+        forwards=len(logits),
+    )
     found = prediction_table(ids, labels, targets, probabilities)
     each = list(probabilities.argmax(-1).int().numpy())
     write_table(

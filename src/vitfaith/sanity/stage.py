@@ -62,5 +62,14 @@ def run_sanity(
     for id_, (name, parameters) in entries_of(spec["checks"], "sanity").items():
         rows = REGISTRIES["sanity"][name].implementation(subject, parameters)
         parts.append(rows.append_column("check", pa.repeat(id_, len(rows))).select(SANITY.names).cast(SANITY))
-    facts = provenance("sanity", spec, code, device=device, dtype="float32", forwards=forwards, backwards=backwards)
+    facts = provenance(
+        "sanity",
+        spec,
+        code,
+        normalisation=classifier.normalisation,
+        device=device,
+        dtype="float32",
+        forwards=forwards,
+        backwards=backwards,
+    )
     write_table(pa.concat_tables(parts), out, SANITY, facts)

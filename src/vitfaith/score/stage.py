@@ -88,7 +88,15 @@ def run_score(
             precision=spec["precision"],
             raw_maps=raw,
         )
-    facts = provenance("score", spec, code, device=device, dtype=spec["precision"], forwards=passes.forwards)
+    facts = provenance(
+        "score",
+        spec,
+        code,
+        normalisation=classifier.normalisation,
+        device=device,
+        dtype=spec["precision"],
+        forwards=passes.forwards,
+    )
     write_table(result.curves, curves, CURVES, facts)
     write_table(result.scores, scores, SCORES, facts)
 

@@ -36,7 +36,9 @@ class PictureParameters(Parameters):
         "size / crop_pct, then the centre; carlini: shorter side to size · 256/224, bilinear, then the centre; none: "
         "pictures have one size already"
     )
-    size: int | None = Field(None, ge=1, description="side of the image in pixels; given unless preprocessing is none")
+    size: int | None = Field(
+        None, ge=1, le=8192, description="side of the image in pixels; given unless preprocessing is none"
+    )
     crop_pct: float | None = Field(
         None, gt=0, le=1, description="resize_crop: share of the shorter side that stays (timm's data config names it)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,9 @@ from vitfaith.tables.pairs import pair_table
 from vitfaith.tables.pooled import KEYS, pooled_summary
 from vitfaith.tables.smoothings import smoothing_table
 from vitfaith.tables.trainings import training_table
+from vitfaith.tables.warnings import as_latex, as_markdown, chance_warnings
+
+_LOG = logging.getLogger(__name__)
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -69,8 +73,9 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``maps.csv`` how many maps are constant and how many of their features tie, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
-    ``trainings`` how learned explainers were trained. A record in ``.record.json`` has the digests of all and the provenance:
-    tables themselves hold neither settings nor code, so that equal tables redraw no figure.
+    ``trainings`` how learned explainers were trained. The leaderboards begin with a warning for each model whose accuracy on
+    clean, labelled images is near chance. A record in ``.record.json`` has the digests of all and the provenance: tables
+    themselves hold neither settings nor code, so that equal tables redraw no figure.
     """
     written: list[Path] = []
 
@@ -134,7 +139,11 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     maps = map_summary(spec, results)
     write_frame(maps, path_of("maps.csv"))
     forms: dict[Literal["markdown", "latex"], str] = {"markdown": "leaderboards.md", "latex": "leaderboards.tex"}
+    warnings = chance_warnings(predictions)
+    for warning in warnings:
+        _LOG.warning("%s", warning)
+    heads = {"markdown": as_markdown(warnings), "latex": as_latex(warnings)}
     for form, name in forms.items():
         text = boards_text(shown, comparisons, spec["directions"], form, coverage=coverage, maps=maps)
-        write_text(text, path_of(name))
+        write_text(heads[form] + text, path_of(name))
     write_record(out / OF_FOLDER, provenance("tables", spec, code), written)

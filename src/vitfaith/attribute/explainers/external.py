@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,33 +58,61 @@ def external(context: Context, parameters: ExternalParameters) -> Tensor:
         ArtifactError: an image is missing or there twice, a map has a wrong size or holds no numbers, or the file
             needs unpickling (which could run foreign code and is refused).
     """
-    path = parameters.path
     patches = context.classifier.patches
-    grid = patches.grid
     size: Shape = (int(context.images.shape[-2]), int(context.images.shape[-1]))
-    if not path.exists():
+    found = read_maps(parameters, context.image_ids, patches.grid, size)
+    maps = [torch.from_numpy(one) for one in found]
+    if parameters.resolution == "patch":
+        maps = [one if one.shape == patches.grid else patches.mean(one[None])[0] for one in maps]
+    return torch.stack(maps).to(context.images.device)
+
+
+def read_maps(
+    parameters: ExternalParameters, image_ids: Sequence[str], grid: Shape, size: Shape
+) -> list[NDArray[np.float32]]:
+    """The maps of the images in the file, each (rows, columns) of the patch ``grid`` or of the image's ``size``.
+
+    Raises:
+        ConfigError, ArtifactError: as :func:`external` says.
+    """
+    path, wanted = parameters.path, list(image_ids)
+    if not (path.is_file() or path.is_dir()):
         raise ConfigError(f"external: path '{path}' does not exist; give a .parquet or .npz file")
-    wanted = list(context.image_ids)
     if path.is_dir() or path.suffix == ".parquet":
         found = _read_parquet(path, set(wanted), (grid, size))
     elif path.suffix == ".npz":
         found = _read_npz(path, wanted)
     else:
         raise ConfigError(f"external: path '{path}' ends in '{path.suffix}'; give a .parquet or .npz file")
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise ArtifactError(
-            f"external maps '{path}' lack {len(missing)} of {len(wanted)} images, first '{missing[0]}'; "
-            "add them or restrict the dataset to the images that have maps"
-        )
+    missing = _missing(path, wanted, found)
+    if missing is not None:
+        raise ArtifactError(missing)
     allowed = (size,) if parameters.resolution == "pixel" else (grid, size)
-    maps = [_checked(found[name], name, path, allowed) for name in wanted]
-    if parameters.resolution == "patch":
-        maps = [one if one.shape == grid else patches.mean(one[None])[0] for one in maps]
-    return torch.stack(maps).to(context.images.device)
+    return [_checked(found[name], name, path, allowed) for name in wanted]
 
 
-def _checked(values: NDArray, name: str, path: Path, allowed: Sequence[Shape]) -> Tensor:
+def lacking(path: Path, image_ids: Sequence[str]) -> str | None:
+    """What to say where the file has no map of some of the images, None where it has all; reads names alone."""
+    if path.suffix == ".npz" and path.is_file():
+        with np.load(path, allow_pickle=False) as archive:
+            stacked = {"image_ids", "maps"} <= set(archive.files)
+            return _missing(path, image_ids, set(archive["image_ids"].tolist() if stacked else archive.files))
+    import pyarrow.dataset as ds
+
+    return _missing(path, image_ids, set(ds.dataset(path, format="parquet").to_table(["image_id"])[0].to_pylist()))
+
+
+def _missing(path: Path, wanted: Sequence[str], found: Container[str]) -> str | None:
+    missing = [name for name in wanted if name not in found]
+    if not missing:
+        return None
+    return (
+        f"external maps '{path}' lack {len(missing)} of {len(wanted)} images, first '{missing[0]}'; "
+        "add them or restrict the dataset to the images that have maps"
+    )
+
+
+def _checked(values: NDArray, name: str, path: Path, allowed: Sequence[Shape]) -> NDArray[np.float32]:
     """One map, of an allowed shape, as float32."""
     if values.dtype.kind not in "fiub":
         raise ArtifactError(f"external maps '{path}': the map of image '{name}' holds {values.dtype}, not numbers")
@@ -93,7 +121,7 @@ def _checked(values: NDArray, name: str, path: Path, allowed: Sequence[Shape]) -
         raise ArtifactError(
             f"external maps '{path}': the map of image '{name}' has shape {values.shape}; give {wanted}"
         )
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapping[str, NDArray]:
