@@ -245,7 +245,9 @@ def test_weights_that_are_no_file(run: Run, tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     (line,) = problems(run, put(*MODEL, "weights", value=str(path)))
     assert line.startswith(f"models.vit_patch4.weights: '{path}' does not exist; give a file")
-    with pytest.raises(ArtifactError, match=r"no file but a folder, a pipe or a device; name the file itself"):
+    with pytest.raises(
+        ArtifactError, match=r"cannot be read: it is a folder, a pipe or a device; name the file itself"
+    ):
         read_checkpoint(path)
 
 

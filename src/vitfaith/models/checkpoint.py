@@ -55,7 +55,9 @@ def read_checkpoint(path: Path, *, shapes_only: bool = False) -> Checkpoint:
             asked for) NaN or infinite numbers; the text says which.
     """
     if path.exists() and not path.is_file():
-        raise ArtifactError(f"weights '{path}' are no file but a folder, a pipe or a device; name the file itself")
+        raise ArtifactError(
+            f"weights '{path}' cannot be read: it is a folder, a pipe or a device; name the file itself"
+        )
     if not shapes_only:
         check_recorded(path, record_beside(path))
     if path.suffix == ".safetensors":
