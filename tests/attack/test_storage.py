@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vitfaith.attack.registry import Bound
-from vitfaith.attack.storage import distances, pixel_lattice, to_lattice
+from vitfaith.attack.registry import Bound, Norm, check_radius
+from vitfaith.attack.storage import Rounding, distances, pixel_lattice, to_lattice
 from vitfaith.errors import InputError
 
 SHAPE = (2, 1, 3, 3)
@@ -89,6 +89,18 @@ def test_a_level_just_outside_an_l2_ball_is_given_up() -> None:
     attacked = (clean.double() + torch.tensor([[[[30.0, 40.0]]]])) / 255
     assert to_lattice(clean, attacked, Bound("l2", 50 / 255), ["a"], "x").flatten().tolist() == [130, 140]
     assert to_lattice(clean, attacked, Bound("l2", 49.999 / 255), ["a"], "x").flatten().tolist() == [130, 139]
+
+
+@pytest.mark.parametrize("eps", [1 / 255, 0.0039215686, (1 - 0.9e-6) / 255])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("direction", ["towards", "nearest", "away"])
+def test_the_smallest_radius_that_is_accepted_holds_a_grey_level(norm: Norm, eps: float, direction: Rounding) -> None:
+    check_radius(eps)
+    clean = torch.full((1, 1, 2, 2), 100)
+    attacked = clean.double() / 255
+    attacked[0, 0, 0, 0] += eps
+    stored = to_lattice(clean, attacked, Bound(norm, eps), ["a"], "x", direction)
+    assert (stored - clean).flatten().tolist() == [1, 0, 0, 0]
 
 
 def test_distances_by_hand() -> None:

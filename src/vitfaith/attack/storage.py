@@ -18,6 +18,8 @@ _SNAP = 1e-3
 """In units of 1/255: nearer than this to an integer, the difference to the integer is float32 rounding."""
 _SLACK = 1e-2
 """In units of 1/255: an attack further outside its bound than this is broken, not rounded."""
+_REACH = 1e-6
+"""In units of 1/255: a radius this little below a norm reaches it, such as 1/255 written with ten digits."""
 
 
 def pixel_lattice(images: Tensor) -> Tensor:
@@ -75,14 +77,15 @@ def to_lattice(
         radius = bound.eps * 255
         _check_bound(_norm(difference, bound), bound, image_ids, name, slack=_SLACK + 1e-4 * radius)
         if bound.norm == "linf":
-            limit = float(int(radius + 1e-6))
+            limit = float(int(radius + _REACH))
             stored = stored.clamp(-limit, limit)
         else:
-            for i in torch.nonzero(_norm(stored, bound) > radius).flatten().tolist():
-                _shrink(base[i], radius)
-                _grow(base[i], difference[i].sign(), fraction[i] * raised[i], radius)
+            reach = radius + _REACH
+            for i in torch.nonzero(_norm(stored, bound) > reach).flatten().tolist():
+                _shrink(base[i], reach)
+                _grow(base[i], difference[i].sign(), fraction[i] * raised[i], reach)
                 stored[i] = base[i]
-        _check_bound(_norm(stored, bound), bound, image_ids, name, slack=1e-6)
+        _check_bound(_norm(stored, bound), bound, image_ids, name, slack=_REACH)
     return (clean + stored.long()).clamp(0, 255)
 
 
