@@ -71,6 +71,13 @@ def test_generic_attacks_refuse_eps_below_one_grey_level(name: str, arguments: d
         ATTACKS["torchattacks"].parameters.model_validate({"name": name, "arguments": arguments})
 
 
+@pytest.mark.parametrize(("name", "argument"), [("PGD", "eps"), ("FAB", "eps"), ("PIFGSM", "max_epsilon")])
+@pytest.mark.parametrize("value", [None, True, "0.5", [0.5]])
+def test_generic_attacks_refuse_a_radius_that_is_no_number(name: str, argument: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}: {argument} is .*give a number"):
+        ATTACKS["torchattacks"].parameters.model_validate({"name": name, "arguments": {argument: value}})
+
+
 def test_a_configuration_with_eps_below_one_grey_level_is_refused() -> None:
     with pytest.raises(ConfigError, match=rf"attacks\.weak.*{BELOW}"):
         instance("attacks", "weak", {"attack": "pgd", "eps": 0.002})

@@ -94,6 +94,22 @@ def test_one_method_flagged_on_half_of_the_images_under_one_metric() -> None:
         assert (found.images, found.methods, found.left_out) == (images, methods, left_out)
 
 
+@pytest.mark.parametrize("images", [1, 6])
+@pytest.mark.parametrize("case", ["a metric without any value", "methods on disjoint images"])
+def test_agreement_is_undefined_where_nothing_is_common(case: str, images: int) -> None:
+    values = {name: np.random.default_rng(i).normal(size=images) for i, name in enumerate("abc")}
+    other = {name: column.copy() for name, column in values.items()}
+    for place, column in enumerate(other.values()):
+        column[np.arange(images) % 3 != place if case == "methods on disjoint images" else slice(None)] = np.nan
+    found = metric_agreement(pd.concat([long(values), long(other, metric="pointing_game", variant="")]))
+    if case == "methods on disjoint images" and images == 1:  # one method has the only image
+        assert (found["images"] == 1).all()
+    else:
+        assert (found[["images", "methods", "n"]] == 0).all(axis=None)
+        assert (found["left_out"] == "a, b, c").all()
+    assert found[["kendall", "spearman"]].isna().all(axis=None)
+
+
 def board_of(values: dict[str, np.ndarray], coverage: float = 0.9):
     scores = long(values)
     summary = summarise_compared(scores, [*CONDITION, "method", "reference", "metric", "variant"], coverage=coverage)

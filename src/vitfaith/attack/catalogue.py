@@ -27,6 +27,7 @@ SUMS_GRADIENTS = frozenset({"SINIFGSM", "VMIFGSM", "VNIFGSM"})
 """Classes that add gradients of several points before they normalise the sum, so that each one's size counts."""
 READS_PROBABILITIES = frozenset({"TPGD", "PGDRS", "PGDRSL2", "OnePixel", "Pixle"})
 """Classes whose loss is made of softmax probabilities."""
+_RADII = ("eps", "max_epsilon")
 _RESERVED = {
     "model": "comes from the study",
     "seed": "comes from the study, keyed per image",
@@ -84,6 +85,9 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
                 f"torchattacks.{name} takes no argument '{argument}'{did_you_mean(argument, takes)}; "
                 f"it takes {', '.join(takes) or 'none'}"
             )
+        value = arguments[argument]
+        if argument in _RADII and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ConfigError(f"torchattacks.{name}: {argument} is {value!r}; give a number in [0, 1] pixel units")
     promise = bound_of(name, arguments)
     eps = {**known[name], **arguments}.get("eps") if promise is None else promise.eps
     if isinstance(eps, (int, float)):

@@ -113,7 +113,8 @@ def correlations_of_short_rows(x: NDArray[np.float64], y: NDArray[np.float64]) -
         values = np.where(known, values, 0.0)
         signs.append(np.where(pairs, np.sign(values[:, :, None] - values[:, None, :]), 0.0))
     ranks = [sign.sum(axis=2) for sign in signs]
-    return np.stack([cosines(*(sign.reshape(len(x), -1) for sign in signs)), cosines(*ranks)], axis=1)
+    pairwise = [sign.reshape(len(x), x.shape[1] ** 2) for sign in signs]  # also where no row or no place is left
+    return np.stack([cosines(*pairwise), cosines(*ranks)], axis=1)
 
 
 def cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
