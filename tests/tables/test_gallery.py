@@ -15,7 +15,7 @@ from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
 from vitfaith.attack import stage
 from vitfaith.models.classifier import Classifier
-from vitfaith.tables.gallery import _names, _truth
+from vitfaith.tables.gallery import _names, _truth, choose_images
 
 DATASET, MODEL = list("abcde"), list("vwxyz")
 
@@ -56,3 +56,21 @@ def test_segmentations_come_from_the_shards(tmp_path: Path) -> None:
     nothing = _truth(spec, str(tmp_path), ["c"])
     assert nothing.columns.tolist() == ["dataset", "image_id", "truth"]
     assert nothing.empty
+
+
+def scores_of(dataset: str, values: dict[str, list[float]]) -> pd.DataFrame:
+    """SaCo of the images ``dataset``0, ``dataset``1 … by method."""
+    rows = [(f"{dataset}{i}", method, value) for method, column in values.items() for i, value in enumerate(column)]
+    place = {"dataset": dataset, "model": "m", "attack": "clean", "smoothing": "none"}
+    frame = pd.DataFrame(rows, columns=["image_id", "method", "value"])
+    return frame.assign(metric="saco", variant="k=10", **place)
+
+
+def test_images_are_chosen_by_the_methods_of_their_own_dataset() -> None:
+    first = scores_of("a", {"x": [0.1, 0.9, 0.5], "y": [0.1, 0.9, 0.5]})
+    assert choose_images(first) == {"a0": "worst", "a2": "median", "a1": "best"}
+    second = scores_of("b", {"x": [0.2, 0.8, 0.3, 0.4], "y": [0.2, 0.8, 0.3, 0.4], "z": [0.2, 0.8, 0.3, 0.4]})
+    assert choose_images(pd.concat([first, second])) == {"a0": "worst", "b3": "median", "a1": "best"}
+    # an image that a compared method lacks is not chosen
+    second.loc[(second["image_id"] == "b3") & (second["method"] == "z"), "value"] = np.nan
+    assert choose_images(pd.concat([first, second]), coverage=0.5) == {"a0": "worst", "a2": "median", "a1": "best"}

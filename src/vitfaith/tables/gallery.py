@@ -23,9 +23,11 @@ def choose_images(scores: pd.DataFrame, per_role: int = 1, coverage: float = COV
     """
     saco = scores[scores.metric.str.startswith("saco")]
     saco = mark_common(saco, [*CONDITION, "metric", "variant"], coverage)
-    cells = saco[saco.compared].groupby([*CONDITION, "metric", "variant", "method"], observed=True).ngroups
-    # an image's mean is over all cells that are compared, so that images are chosen by the same methods
-    saco = saco[saco.common & (saco.groupby("image_id", observed=True).common.transform("sum") == cells)]
+    cells = saco[saco.compared].drop_duplicates([*CONDITION, "metric", "variant", "method"])
+    asked = saco.dataset.astype(str).map(cells.dataset.astype(str).value_counts())
+    # an image's mean is over all cells of its dataset that are compared, so that images are chosen by the same methods
+    found = saco.groupby(["dataset", "image_id"], observed=True).common.transform("sum")
+    saco = saco[saco.common & (found == asked)]
     if saco.empty:
         return dict.fromkeys(sorted(scores.image_id.unique())[: 3 * per_role], "first")
     mean = saco.groupby("image_id", observed=True).value.mean().reset_index()
