@@ -29,12 +29,14 @@ class Doubler:
         self.sizes: list[int] = []
         self.fail_at: int | None = None
         self.signal_at: int | None = None
+        self.signals = [signal.SIGTERM]
 
     def __call__(self, inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
         if len(self.sizes) == self.fail_at:
             raise RuntimeError("killed")
         if len(self.sizes) == self.signal_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+            for number in self.signals:
+                os.kill(os.getpid(), number)
         images, maps = (pq.read_table(inputs[name], partitioning=None) for name in ("images", "maps"))
         assert maps.column("image_id").unique().to_pylist() == images.column("image_id").to_pylist()
         self.sizes.append(len(images))
@@ -107,14 +109,15 @@ def test_parts_of_other_settings_are_not_used(tmp_path: Path, change: str) -> No
     assert not list(outputs["out"].parent.glob(".*"))
 
 
-def test_signal_stops_between_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_signal_stops_between_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture, number: signal.Signals) -> None:
     inputs, outputs = files(tmp_path, 6)
     run = Doubler()
-    run.signal_at = 1
-    before = signal.getsignal(signal.SIGTERM)
+    run.signal_at, run.signals = 1, [number]
+    before = signal.getsignal(number)
     with pytest.raises(StoppedEarlyError, match="4 of 6 images done"):
         run_in_parts(run, inputs, outputs, part_size=2, settings="a")
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
     assert run.sizes == [2, 2]
     run.signal_at = None
     with caplog.at_level("INFO"):
@@ -122,6 +125,33 @@ def test_signal_stops_between_parts(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert run.sizes == [2, 2, 2]
     assert "4 of 6 images are kept" in caplog.text
     assert "6/6 images" in caplog.text
+
+
+def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
+    inputs, outputs = files(tmp_path, 6)
+    run = Doubler()
+    run.signal_at, run.signals = 1, [signal.SIGINT, signal.SIGINT]
+    with pytest.raises(KeyboardInterrupt):
+        run_in_parts(run, inputs, outputs, part_size=2, settings="a")
+    assert run.sizes == [2]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "flipped"])
+def test_a_part_that_was_damaged_is_made_again(tmp_path: Path, damage: str) -> None:
+    inputs, outputs = files(tmp_path, 6)
+    run = Doubler()
+    run.fail_at = 2
+    with pytest.raises(RuntimeError):
+        run_in_parts(run, inputs, outputs, part_size=2, settings="a")
+    part = next(outputs["out"].parent.glob(".*.parts/*/00001-out.parquet"))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content if damage == "flipped" else content[:-20])
+    run.fail_at = None
+    run_in_parts(run, inputs, outputs, part_size=2, settings="a")
+    assert run.sizes == [2, 2, 2, 2]
+    found = pq.read_table(outputs["out"], partitioning=None).column("value").to_pylist()
+    assert found == [0, 2, 4, 6, 8, 10]
 
 
 def test_digest_of_images_adds_up() -> None:

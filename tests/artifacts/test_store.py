@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.schemas import SCORES, SHARDS
@@ -19,6 +24,7 @@ from vitfaith.artifacts.store import (
     read_table,
     write_table,
 )
+from vitfaith.artifacts.weights import write_weights
 from vitfaith.errors import ArtifactError
 
 
@@ -52,9 +58,58 @@ def test_failed_write_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> N
     assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
 
 
-def test_full_disk_is_said_plainly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_full_disk_is_said_plainly(tmp_path: Path, code: int) -> None:
     with pytest.raises(ArtifactError, match=r"no space left to write .*free some"), atomic_path(tmp_path / "a"):
-        raise OSError(28, "No space left on device")
+        raise OSError(code, os.strerror(code))
+
+
+@pytest.mark.parametrize("step", ["pathlib.Path.mkdir", "tempfile.mkstemp", "os.fsync", "pathlib.Path.replace"])
+def test_full_disk_is_said_plainly_at_every_step(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(step, full)
+    with pytest.raises(ArtifactError, match="no space left to write"), atomic_path(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_without_rights_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.mkstemp", forbidden)
+    with pytest.raises(ArtifactError, match=r"a' cannot be written \(Read-only"), atomic_path(tmp_path / "a"):
+        pass
+
+
+def test_the_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "a", []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append((os.fstat(descriptor).st_size, path.exists())))
+    with atomic_path(path) as temporary:
+        temporary.write_text("content")
+    assert synced == [(7, False)]
+
+
+def test_weights_without_room_leave_the_old_file(tmp_path: Path) -> None:
+    """The library's own writing to a file raises an error of its own, whose number is lost."""
+    path = tmp_path / "w.safetensors"
+    write_weights({"x": torch.zeros(4)}, path, {"a": "b"})
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(ArtifactError, match="no space left to write"):
+            write_weights({"x": torch.ones(5000)}, path, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert torch.equal(load_file(path)["x"], torch.zeros(4))
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 
 
 def test_missing_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:

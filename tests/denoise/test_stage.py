@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,18 @@ def test_a_smaller_request_costs_nothing(cache: Any) -> None:
     few, facts = cache(3)
     assert (facts["forwards"], facts["kept"]) == (0, 3)
     np.testing.assert_array_equal(few, more[:, :3])
+
+
+def test_the_same_request_again_leaves_the_file_as_it_is(cache: Any) -> None:
+    """As after a kill between the write and Snakemake's note of it; the history of the file stays that of its first write."""
+    cache(2)
+    _, facts = cache(5)
+    before, time = cache.out.read_bytes(), cache.out.stat().st_mtime_ns
+    os.utime(cache.out, (1, 1))
+    cache(5)
+    assert cache.out.read_bytes() == before
+    assert cache.out.stat().st_mtime_ns >= time
+    assert facts["kept"] == 2
 
 
 @pytest.mark.parametrize(

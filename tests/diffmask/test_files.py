@@ -17,6 +17,7 @@ from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.check.learned import check_learned_files
 from vitfaith.check.report import Report
 from vitfaith.config.load import load_study
+from vitfaith.diffmask import stage
 from vitfaith.diffmask.files import check_trained_for, load_diffmask, save_diffmask
 from vitfaith.diffmask.hard_concrete import HardConcrete
 from vitfaith.diffmask.log import LOG
@@ -201,7 +202,11 @@ def test_placeholders_of_two_explainers_are_refused() -> None:
         placeholder_file(plan, Condition("some", "vit", "clean", "none"))
 
 
-def test_the_stage_writes_network_and_log(vit: Classifier, tmp_path: Path) -> None:
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_stage_writes_network_and_log(vit: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights, out, log = (tmp_path / name for name in ("w.safetensors", "m.safetensors", "m.log.parquet"))
     arguments = {
         "img_size": 16,
@@ -217,18 +222,23 @@ def test_the_stage_writes_network_and_log(vit: Classifier, tmp_path: Path) -> No
     reader = {"use": "colour_grid", "rows": 2, "columns": 2, "cell": 8, "grids": 32, "split": "train"}
     spec = {
         "model": {"timm": "vit_tiny_patch16_224", "arguments": arguments, "mean": None, "std": None},
-        "recipe": {"steps": 4, "batch_size": 8, "log_every": 2},
+        "recipe": {"steps": 4, "batch_size": 8, "log_every": 2, "checkpoint_every": 2},
         "train_on": reader,
         "test_on": reader,
         "class_specific": True,
     }
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "save_diffmask", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_train_diffmask(spec, "", weights, out, log, "cpu")
+    assert (tmp_path / ".m.progress.safetensors").is_file(), "the training is lost before its network is saved"
     run_train_diffmask(spec, "", weights, out, log, "cpu")
     assert load_diffmask(out, vit, class_specific=True).gates.classes is not None
     check_trained_for(out, vit)
     table = pq.read_table(log)
     assert table.schema.equals(LOG, check_metadata=False)
     assert table.column("step").to_pylist() == [2, 4]
-    assert not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.glob(".*")] == [".m.json"], "the record alone"
     with pytest.raises(ConfigError, match=r"images are \(3, 32, 32\), the model takes \(3, 16, 16\)"):
         run_train_diffmask({**spec, "train_on": {**reader, "cell": 16}}, "", weights, out, log, "cpu")
 

@@ -69,3 +69,21 @@ def test_measured_once_even_by_jobs_side_by_side(tmp_path: Path) -> None:
     file.write_text("{broken")
     assert ask(0) == 48
     assert len(calls) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_a_measurement_and_no_job(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()  # a file where the folder should be
+    assert remembered({"device": "H200"}, tmp_path / "cache" / "batch_sizes.json", lambda: 48) == 48
+
+
+def test_a_full_disk_costs_no_job_and_leaves_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "batch_sizes.json"
+    assert remembered({"device": "old"}, file, lambda: 7) == 7
+    before = file.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert remembered({"device": "new"}, file, lambda: 48) == 48
+    assert file.read_bytes() == before

@@ -6,14 +6,18 @@ import json
 import logging
 import os
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from vitfaith.artifacts.store import writing
+
 _LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.5
+"""Who waits looks this often who holds the lock."""
 
 
 @contextmanager
@@ -26,24 +30,46 @@ def job_lock(outputs: Sequence[Path], work: str) -> Iterator[bool]:
 
     Yields:
         Whether another process finished equal work while this one waited, so that nothing is left to do.
+
+    Raises:
+        ArtifactError: the disk is full or the folder cannot be written.
     """
     path = lock_path(outputs[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock, waited_since, before = FileLock(path), 0.0, {}
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        before = _acquire(lock, path, outputs[0])
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited_since, before = time.time(), _holder(path)
-        _LOG.warning("%s works on '%s'; waiting until it ends", _text(before), outputs[0])
-        lock.acquire()
-    try:
-        path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "work": work}), encoding="utf-8")
-        written = all(file.is_file() and file.stat().st_mtime >= waited_since for file in outputs)
-        yield bool(waited_since) and before.get("work") == work and written
+        finished = before.get("work") == work and all(_is_younger(file, before["began"]) for file in outputs)
+        with writing(path):
+            path.write_text(
+                json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "work": work}), encoding="utf-8"
+            )
+        yield finished
     finally:
         # Removed while it is held: who waits for the removed file notices, and locks a new one.
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquire(lock: FileLock, path: Path, output: Path) -> dict[str, Any]:
+    """Acquire ``lock``; returns what the process that held it last had written, empty where nobody held it."""
+    try:
+        lock.acquire(timeout=0)
+        return {}
+    except Timeout:
+        before = _holder(path)
+        _LOG.warning("%s works on '%s'; waiting until it ends", _text(before), output)
+    while True:
+        try:
+            lock.acquire(timeout=_LOOK_SECONDS)
+            return before
+        except Timeout:
+            before = _holder(path) or before  # of several that wait, another one may have had its turn
+
+
+def _is_younger(file: Path, time: float) -> bool:
+    return file.is_file() and file.stat().st_mtime >= time
 
 
 def is_worked_on(output: Path) -> bool:
@@ -63,13 +89,16 @@ def lock_path(output: Path) -> Path:
     return output.parent / f".{output.stem}.lock"
 
 
-def _holder(path: Path) -> dict[str, str]:
-    """What the holder wrote about itself; empty where it has not yet."""
+def _holder(path: Path) -> dict[str, Any]:
+    """What the holder wrote about itself, and ``began``, when it did; empty where it has not yet.
+
+    The time is the file system's, as are those of the outputs: machines that share it may disagree about the time.
+    """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return {**json.loads(path.read_text(encoding="utf-8")), "began": path.stat().st_mtime}
     except (OSError, ValueError):
         return {}
 
 
-def _text(holder: dict[str, str]) -> str:
+def _text(holder: dict[str, Any]) -> str:
     return f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"

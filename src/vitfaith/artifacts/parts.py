@@ -1,8 +1,8 @@
 """A shard's work done in parts of some images each, kept as they are finished: a killed job's retry goes on from there.
 
 Every stage works image by image, so that a job over a shard is the same as jobs over its slices. A job that is told to
-stop (SIGTERM, as SLURM does at the time limit and Snakemake on Ctrl-C, or SIGUSR1) finishes the part at hand and ends;
-one that is killed outright loses that part alone.
+stop (SIGTERM, as SLURM does at the time limit, SIGINT, as the terminal does on Ctrl-C, or SIGUSR1) finishes the part at
+hand and ends; at a second SIGINT it ends at once. One that is killed outright loses that part alone.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
+import os
 import re
 import shutil
 import signal
+import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,8 +25,8 @@ import pyarrow.compute as pc
 
 from vitfaith.artifacts.lock import is_worked_on, job_lock
 from vitfaith.artifacts.provenance import merge
-from vitfaith.artifacts.store import open_parquet, read_any, read_provenance, write_parquet, write_table
-from vitfaith.errors import VitfaithError
+from vitfaith.artifacts.store import open_parquet, read_any, read_provenance, write_parquet, write_table, writing
+from vitfaith.errors import ArtifactError, VitfaithError
 
 Paths = Mapping[str, Path]
 
@@ -66,10 +68,25 @@ def run_in_parts(
         shutil.rmtree(_parts_folder(outputs), ignore_errors=True)
 
 
+def run_alone(run: Callable[[], None], outputs: Sequence[Path], work: str | None = None) -> None:
+    """Call ``run()`` when no other process does the job that writes ``outputs``.
+
+    Args:
+        outputs: files of the job; its lock lies beside the first one.
+        work: all that the outputs depend on; where the other process had the same, its result is taken. None runs always.
+    """
+    with job_lock(outputs, work or f"{socket.gethostname()} {os.getpid()}") as finished:
+        if finished:
+            _LOG.info("finished by the other process")
+            return
+        remove_temporaries(outputs)
+        run()
+
+
 def remove_temporaries(paths: Iterable[Path]) -> None:
     """Remove what killed processes left of files that they were about to write; nobody else may write ``paths``."""
     for path in paths:
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
             left.unlink(missing_ok=True)
 
 
@@ -80,8 +97,9 @@ def remove_leftovers(results: Path) -> list[Path]:
         match = _LEFT.fullmatch(left.name)
         if match is None:
             continue
-        target = left.with_name(match["temporary"] or f"{match['stem']}.parquet")
-        if not target.is_file() or is_worked_on(target):
+        name = glob.escape(match["temporary"]) if match["temporary"] else f"{glob.escape(match['stem'])}.*"
+        targets = [path for path in left.parent.glob(name) if path.is_file()]
+        if not targets or is_worked_on(targets[0]):
             continue
         if left.is_dir():
             shutil.rmtree(left)
@@ -97,10 +115,11 @@ def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, par
     if part_size == 0 or len(ids) <= part_size:
         run(inputs, outputs)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     slices = [ids[i : i + part_size] for i in range(0, len(ids), part_size)]
     parts = [{name: folder / f"{i:05d}-{name}.parquet" for name in outputs} for i in range(len(slices))]
-    missing = [i for i, part in enumerate(parts) if not all(path.is_file() for path in part.values())]
+    missing = [i for i, part in enumerate(parts) if not all(map(_is_whole, part.values()))]
     if len(missing) < len(parts):
         _LOG.info("%d of %d images are kept from an earlier try", len(ids) - _size(slices, missing), len(ids))
     began, left = time.monotonic(), _size(slices, missing)
@@ -128,6 +147,18 @@ def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, par
             )
     for name, path in outputs.items():
         _join([part[name] for part in parts], path)
+
+
+def _is_whole(part: Path) -> bool:
+    """Whether a part is there and can be read; one that was damaged meanwhile is made again."""
+    if not part.is_file():
+        return False
+    try:
+        read_any(part)
+    except ArtifactError as error:
+        _LOG.warning("%s: made again", error)
+        return False
+    return True
 
 
 def _size(slices: list[list[str]], chosen: list[int]) -> int:
@@ -170,14 +201,16 @@ def _join(parts: list[Path], out: Path) -> None:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Note SIGTERM and SIGUSR1 in the list instead of dying of them."""
+    """Note SIGTERM, SIGUSR1 and the first SIGINT in the list instead of dying of them."""
     seen: list[int] = []
 
     def note(number: int, _frame: object) -> None:
+        if number == signal.SIGINT and number in seen:
+            raise KeyboardInterrupt
         seen.append(number)
         _LOG.warning("signal %s: stopping after the part at hand", signal.Signals(number).name)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
     try:
         yield seen
     finally:

@@ -20,13 +20,15 @@ import pyarrow.parquet as pq
 
 from vitfaith.artifacts.schemas import OPTIONAL
 from vitfaith.artifacts.seal import EMPTY, KEY, is_intact, seal
-from vitfaith.errors import ArtifactError
+from vitfaith.errors import FULL, ArtifactError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 PROVENANCE_KEY = b"vitfaith"
 """Key of the JSON provenance in a Parquet file's schema metadata."""
+
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 PLACE = "condition"
 """Key of the provenance that holds the values of the folders that a file was written into."""
@@ -36,25 +38,41 @@ PLACE = "condition"
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place on success and is removed on failure.
 
+    The content is on the disk before it takes the name, so that a power failure leaves the old file or the whole new one.
+
     Raises:
         ArtifactError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the file system in writing ``path`` into an :class:`ArtifactError` that says what to do."""
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             raise ArtifactError(
                 f"no space left to write '{path}'; free some and run again, finished files are kept"
             ) from error
+        if error.errno in _FORBIDDEN:
+            raise ArtifactError(
+                f"'{path}' cannot be written ({os.strerror(error.errno)}); change the folder's rights"
+            ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_table(table: pa.Table, path: Path, schema: pa.Schema, provenance: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 import vitfaith.cli
 from vitfaith.cli import compare, inform, stages, study
-from vitfaith.errors import VitfaithError
+from vitfaith.errors import FULL, VitfaithError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=vitfaith.cli.__doc__)
 app.add_typer(stages.app)
@@ -25,4 +25,9 @@ def main() -> None:
         app()
     except VitfaithError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        typer.echo(f"error: no space left ({error}); free some and run again, finished files are kept", err=True)
         sys.exit(1)

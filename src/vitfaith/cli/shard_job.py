@@ -49,7 +49,7 @@ class ShardJob:
                 outputs,
                 part_size=self.part_size,
                 settings="\0".join(
-                    [self.text, self.code, *map(_identity, [self.weights, *(file for file in self.learned if file)])]
+                    [self.text, self.code, *map(identity, [self.weights, *(file for file in self.learned if file)])]
                 ),
             )
 
@@ -61,7 +61,7 @@ class ShardJob:
         return batch_size_for(self.spec, self.weights, images, device, backward=backward)
 
 
-def _identity(given: Path | str | None) -> str:
+def identity(given: Path | str | None) -> str:
     """Tells a file from what was there before it, without reading it."""
     path = None if given is None else Path(given)
     if path is None or not path.exists():

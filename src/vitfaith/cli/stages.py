@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vitfaith.artifacts.parts import run_alone
 from vitfaith.cli.options import (
     BatchSize,
     Code,
@@ -21,7 +22,7 @@ from vitfaith.cli.options import (
     Weights,
     parse_spec,
 )
-from vitfaith.cli.shard_job import ShardJob
+from vitfaith.cli.shard_job import ShardJob, identity
 from vitfaith.device import job_device
 
 app = typer.Typer()
@@ -34,7 +35,7 @@ def shard(spec: Spec, out: Out, code: Code = "") -> None:
     """Write the images of one shard of a dataset."""
     from vitfaith.shard.stage import run_shard
 
-    run_shard(parse_spec(spec), code, out)
+    run_alone(lambda: run_shard(parse_spec(spec), code, out), [out])
 
 
 @train_app.command()
@@ -43,16 +44,21 @@ def classifier(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, 
     from vitfaith.train.stage import run_train_classifier
 
     with job_device(gpus, device) as chosen:
-        run_train_classifier(parse_spec(spec), code, out, log, chosen)
+        run_alone(lambda: run_train_classifier(parse_spec(spec), code, out, log, chosen), [out, log], f"{spec} {code}")
 
 
 @train_app.command()
 def denoiser(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a denoiser by its recipe."""
+    from vitfaith.denoise.layout import folder_files
     from vitfaith.train.stage import run_train_denoiser
 
     with job_device(gpus, device) as chosen:
-        run_train_denoiser(parse_spec(spec), code, out, log, chosen)
+        run_alone(
+            lambda: run_train_denoiser(parse_spec(spec), code, out, log, chosen),
+            [log, *folder_files(out)],
+            f"{spec} {code}",
+        )
 
 
 @train_app.command()
@@ -63,7 +69,11 @@ def diffmask(
     from vitfaith.diffmask.stage import run_train_diffmask
 
     with job_device(gpus, device) as chosen:
-        run_train_diffmask(parse_spec(spec), code, weights, out, log, chosen)
+        run_alone(
+            lambda: run_train_diffmask(parse_spec(spec), code, weights, out, log, chosen),
+            [out, log],
+            f"{spec} {code} {identity(weights)}",
+        )
 
 
 @app.command()
@@ -247,7 +257,8 @@ def stability(
     from vitfaith.stability.stage import run_stability
 
     given = {"clean": clean, "undefended": undefended}
-    run_stability(parse_spec(spec), code, maps, {k: v for k, v in given.items() if v is not None}, out)
+    present = {k: v for k, v in given.items() if v is not None}
+    run_alone(lambda: run_stability(parse_spec(spec), code, maps, present, out), [out])
 
 
 @app.command()
@@ -287,7 +298,7 @@ def certify(
     """Certify the smoothed predictions and maps of a shard."""
     from vitfaith.certify.stage import run_certify
 
-    run_certify(parse_spec(spec), code, images, predictions, maps, out)
+    run_alone(lambda: run_certify(parse_spec(spec), code, images, predictions, maps, out), [out])
 
 
 @app.command()
@@ -300,7 +311,7 @@ def tables(
     """Collect an experiment's results into tidy tables with confidence intervals."""
     from vitfaith.tables.stage import run_tables
 
-    run_tables(parse_spec(spec), code, results, out)
+    run_alone(lambda: run_tables(parse_spec(spec), code, results, out), [out / "summary.parquet"])
 
 
 @app.command()
@@ -313,7 +324,8 @@ def figures(
     """Draw one figure from an experiment's tables."""
     from vitfaith.figures.stage import run_figure
 
-    run_figure(parse_spec(spec), code, tables, out)
+    files = [out.with_name(f"{out.name}.{suffix}") for suffix in ("png", "pdf", "svg", "rst")]
+    run_alone(lambda: run_figure(parse_spec(spec), code, tables, out), files)
 
 
 @app.command()
@@ -326,4 +338,4 @@ def page(
     """Write an experiment's tables, curves and gallery as one page of HTML."""
     from vitfaith.page.stage import run_page
 
-    run_page(parse_spec(spec), code, tables, out)
+    run_alone(lambda: run_page(parse_spec(spec), code, tables, out), [out])

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from vitfaith.artifacts.store import atomic_path
+from vitfaith.artifacts.weights import write_weights
 from vitfaith.diffmask.gates import Gates
 from vitfaith.diffmask.hard_concrete import HardConcrete
 from vitfaith.diffmask.network import DiffMask, misfit
@@ -51,9 +50,7 @@ def save_diffmask(network: DiffMask, path: Path, classifier: Classifier, facts: 
         "high": shape.high,
         "model": digest_of(classifier.backbone),
     }
-    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(state, str(temporary), metadata={"vitfaith": json.dumps(description, sort_keys=True)})
+    write_weights(network.state_dict(), path, {"vitfaith": json.dumps(description, sort_keys=True)})
 
 
 def load_diffmask(path: Path, classifier: Classifier, *, class_specific: bool | None = None) -> DiffMask:

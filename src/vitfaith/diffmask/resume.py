@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from vitfaith.artifacts.store import atomic_path
+from vitfaith.artifacts.weights import write_weights
 from vitfaith.diffmask.network import DiffMask
 from vitfaith.diffmask.steps import Step
 from vitfaith.errors import ArtifactError
@@ -58,9 +57,8 @@ def save_progress(path: Path, key: str, network: DiffMask, stepper: Step, progre
         "waited": progress.waited,
         "counts": counts,
     }
-    kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(kept, str(temporary), metadata={"vitfaith": json.dumps(facts)})
+    kept = {name: value.detach().clone() for name, value in tensors.items()}  # tensors that share memory are refused
+    write_weights(kept, path, {"vitfaith": json.dumps(facts)})
 
 
 def load_progress(path: Path, key: str, network: DiffMask, stepper: Step) -> Progress:

@@ -35,17 +35,14 @@ def run_train_diffmask(
     """
     classifier, recipe = load_classifier(spec["model"], weights, device), DiffMaskRecipe(**spec["recipe"])
     train, test = (_images(spec[part], classifier) for part in ("train_on", "test_on"))
+    progress = out.with_name(f".{out.stem}.progress.safetensors")
     network, rows = train_diffmask(
-        classifier,
-        train,
-        test,
-        recipe,
-        class_specific=spec["class_specific"],
-        checkpoint=out.with_name(f".{out.stem}.progress.safetensors"),
+        classifier, train, test, recipe, class_specific=spec["class_specific"], checkpoint=progress
     )
     save_diffmask(network, out, classifier, {"recipe": spec["recipe"]})
     write_parquet(pa.Table.from_pylist(rows, schema=LOG), log)
     write_record(record_beside(out), provenance("diffmask", spec, code, device=device), [out])
+    progress.unlink(missing_ok=True)
 
 
 def _images(reader: Mapping[str, Any], classifier: Classifier) -> NDArray[np.uint8]:

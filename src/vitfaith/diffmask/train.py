@@ -48,7 +48,7 @@ def train_diffmask(
         test: images for the log; at most ``recipe.held_out`` of them are used.
         recipe: see :class:`DiffMaskRecipe`.
         class_specific: masks of a class, whose probability alone the masked image must keep.
-        checkpoint: file that a killed training goes on from, to the same bits; removed at the end.
+        checkpoint: file that a killed training goes on from, to the same bits; remove it when the network is saved.
 
     Returns:
         The DiffMask, frozen, and the log: every ``log_every`` steps a row with step, images, and the means since the last row
@@ -96,8 +96,6 @@ def train_diffmask(
                 save_progress(checkpoint, key, network, stepper, progress)
                 saved = progress.step
         bar.close()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return network.eval().requires_grad_(False), progress.log
 
 

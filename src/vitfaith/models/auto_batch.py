@@ -31,7 +31,7 @@ def batch_size_for(spec: Mapping[str, Any], weights: Path | None, images: Path, 
     row = next(open_parquet(images, _SHAPE).iter_batches(1, columns=_SHAPE.names)).to_pylist()[0]
     shape = tuple(int(row[name]) for name in _SHAPE.names)
     key = {"device": torch.cuda.get_device_name(), "model": spec["model"], "shape": shape, "backward": backward}
-    file = user_cache_path("vitfaith", ensure_exists=True) / "batch_sizes.json"
+    file = user_cache_path("vitfaith") / "batch_sizes.json"
     return remembered(key, file, lambda: measure(spec["model"], weights, shape, device, backward=backward))
 
 

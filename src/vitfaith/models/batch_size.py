@@ -11,7 +11,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from vitfaith.errors import ConfigError
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.errors import ArtifactError, ConfigError
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,17 +71,30 @@ def fastest_batch_size(
 def remembered(key: Mapping[str, Any], file: Path, measure: Callable[[], int]) -> int:
     """The number kept under ``key`` in the JSON ``file``; measured and kept where there is none.
 
-    Concurrent jobs measure once: the file is locked meanwhile. A damaged file is begun anew.
+    Concurrent jobs measure once: the file is locked meanwhile. A damaged file is begun anew; where the folder cannot be
+    written, every job measures.
     """
     name = json.dumps(key, sort_keys=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
+    lock = FileLock(file.with_suffix(".lock"))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        _LOG.warning("the batch size cannot be remembered in '%s' (%s)", file, error)
+        return measure()
+    try:
         try:
             known = dict(json.loads(file.read_text()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             known = {}
         if not isinstance(known.get(name), int):
             known[name] = measure()
             _LOG.info("batch size %d measured for %s", known[name], name)
-            file.write_text(json.dumps(known, indent=1, sort_keys=True))
+            try:
+                with atomic_path(file) as temporary:
+                    temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
+            except (ArtifactError, OSError) as error:
+                _LOG.warning("the batch size cannot be remembered in '%s' (%s)", file, error)
         return int(known[name])
+    finally:
+        lock.release()

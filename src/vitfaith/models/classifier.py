@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vitfaith.artifacts.store import atomic_path
+from vitfaith.artifacts.weights import write_weights
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
 from vitfaith.models.patches import Patches, find_patches
 from vitfaith.startup import without_compiler
@@ -182,9 +181,7 @@ def build_backbone(name: str, arguments: Mapping[str, Any], *, pretrained: bool 
 
 def save_classifier(classifier: Classifier, path: Path, description: Mapping[str, Any]) -> None:
     """Write the backbone's weights as safetensors; ``description`` (JSON) goes into the file's metadata."""
-    state = {k: v.detach().cpu().contiguous() for k, v in classifier.backbone.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(state, str(temporary), metadata={"vitfaith": json.dumps(description, sort_keys=True)})
+    write_weights(classifier.backbone.state_dict(), path, {"vitfaith": json.dumps(description, sort_keys=True)})
 
 
 def freeze(classifier: Classifier) -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.artifacts.weights import write_weights
+from vitfaith.denoise.layout import WEIGHTS
 from vitfaith.errors import ConfigError
 from vitfaith.rng import derive_seed
 from vitfaith.train.loop import fit
@@ -81,6 +85,11 @@ def train_denoiser(
 
 
 def save_denoiser(network: UNet2DModel, scheduler: DDPMScheduler, folder: Path) -> None:
-    """Write the pair in the diffusers layout: ``unet/`` and ``scheduler/`` (safetensors weights)."""
-    network.save_pretrained(folder / "unet", safe_serialization=True)
-    scheduler.save_pretrained(folder / "scheduler")
+    """Write the pair in the diffusers layout: ``unet/`` and ``scheduler/`` (safetensors weights), each file atomically."""
+    with tempfile.TemporaryDirectory() as place:
+        network.save_config(Path(place, "unet"))
+        scheduler.save_config(Path(place, "scheduler"))
+        for file in sorted(Path(place).rglob("*.json")):
+            with atomic_path(folder / file.relative_to(place)) as temporary:
+                temporary.write_bytes(file.read_bytes())
+    write_weights(network.state_dict(), folder / "unet" / WEIGHTS, {"format": "pt"})

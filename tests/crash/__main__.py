@@ -1,0 +1,101 @@
+"""``python -m tests.crash N [--seed S] [--kinds a,b]``: N trials; prints survived/tried per kind, exit code 1 if any did not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pyarrow.dataset  # noqa: F401 - jobs are forks of this process: what it has loaded they need not load
+
+import tests.crash.damage
+import tests.crash.disk
+import tests.crash.flows  # noqa: F401
+from tests.crash.study import Study
+from tests.crash.trials import KINDS
+
+
+def shares(total: int, kinds: list[str]) -> dict[str, int]:
+    """How many trials each kind gets of ``total``, by weight; every kind gets one."""
+    weights = {name: KINDS[name].weight for name in kinds}
+    counts = {name: max(1, total * weight // sum(weights.values())) for name, weight in weights.items()}
+    first = max(counts, key=lambda name: weights[name])
+    counts[first] = max(1, counts[first] + total - sum(counts.values()))
+    return counts
+
+
+def preload() -> None:
+    """Load what stages import; nothing is computed, as torch cannot go on in a fork after that."""
+    import torch
+
+    import vitfaith.attack.stage
+    import vitfaith.attribute.stage
+    import vitfaith.cli.main
+    import vitfaith.denoise.stage
+    import vitfaith.figures.all
+    import vitfaith.figures.stage
+    import vitfaith.page.stage
+    import vitfaith.predict.stage
+    import vitfaith.score.stage
+    import vitfaith.shard.stage
+    import vitfaith.stability.stage
+    import vitfaith.tables.stage  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def cpu() -> str:
+    """Name of the processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def main() -> int:
+    """Run the trials that the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("trials", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    options = parser.parse_args()
+    kinds = options.kinds.split(",")
+    unknown = [name for name in kinds if name not in KINDS]
+    if unknown:
+        parser.error(f"no kind '{unknown[0]}'; known: {', '.join(KINDS)}")
+    preload()
+    failed, began, rows = 0, time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="crash-") as place:
+        study = Study.make(Path(place) / "study")
+        print(f"{len(study.jobs)} jobs, {len(study.reference)} files in {time.monotonic() - began:.0f} s", flush=True)
+        for name, count in shares(options.trials, kinds).items():
+            survived = 0
+            for number in range(count):
+                key = f"{options.seed}/{name}/{number}"
+                folder = Path(place) / "trial"
+                folder.mkdir()
+                wrong = KINDS[name].does(study, folder, random.Random(key))
+                if wrong:
+                    print(f"FAILED {key}: {wrong[-600:]}", flush=True)
+                survived += not wrong
+                shutil.rmtree(folder)
+            failed += count - survived
+            rows.append((name, survived, count))
+    print(f"\nprocessor: {cpu()}, {os.cpu_count()} cores\n\n| kind | survived/tried |\n|---|---|")
+    for name, survived, count in rows:
+        print(f"| {name} | {survived}/{count} |")
+    total = sum(count for _, _, count in rows)
+    print(f"| all | {total - failed}/{total} |\nseed {options.seed}, {time.monotonic() - began:.0f} s")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
