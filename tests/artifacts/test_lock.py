@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,6 +36,18 @@ def job(folder: Path, settings: str, log: Path) -> None:
     run_in_parts(slow_double, inputs, outputs, part_size=2, settings=settings)
 
 
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for something that the machine, however busy, does soon."""
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def read(log: Path) -> str:
+    return log.read_text() if log.exists() else ""
+
+
 def files_of(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     return {"images": folder / "images.parquet"}, {
         "out": folder / "results" / "shard-000.parquet",
@@ -45,19 +57,19 @@ def files_of(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
 
 @pytest.mark.parametrize(("second", "repeated"), [("a", False), ("b", True)])
 def test_two_runs_of_one_job_wait_for_each_other(tmp_path: Path, second: str, repeated: bool) -> None:
-    files(tmp_path, 8)
+    files(tmp_path, 24)
     logs = [tmp_path / "first.log", tmp_path / "second.log"]
     processes = [
         CONTEXT.Process(target=job, args=(tmp_path, s, log)) for s, log in zip(("a", second), logs, strict=True)
     ]
     processes[0].start()
-    time.sleep(0.2)
+    until(lambda: any(tmp_path.rglob("00000-other.parquet")))
     processes[1].start()
     for process in processes:
-        process.join(30)
+        process.join(60)
         assert process.exitcode == 0
     out = files_of(tmp_path)[1]["out"]
-    assert pq.read_table(out, partitioning=None).column("value").to_pylist() == list(range(8))
+    assert pq.read_table(out, partitioning=None).column("value").to_pylist() == list(range(24))
     text = logs[1].read_text()
     assert f"process {processes[0].pid} on" in text
     assert "waiting until it ends" in text
@@ -66,20 +78,20 @@ def test_two_runs_of_one_job_wait_for_each_other(tmp_path: Path, second: str, re
 
 
 def test_a_job_goes_on_beside_an_orphan_that_is_killed(tmp_path: Path) -> None:
-    files(tmp_path, 8)
+    files(tmp_path, 24)
     orphan = CONTEXT.Process(target=job, args=(tmp_path, "a", tmp_path / "orphan.log"))
     orphan.start()
-    time.sleep(0.4)
+    until(lambda: any(tmp_path.rglob("00000-other.parquet")))
     resumed = CONTEXT.Process(target=job, args=(tmp_path, "a", tmp_path / "resumed.log"))
     resumed.start()
-    time.sleep(0.2)
+    until(lambda: "waiting until it ends" in read(tmp_path / "resumed.log"))
     assert orphan.pid is not None
     os.kill(orphan.pid, signal.SIGKILL)
     resumed.join(30)
     assert resumed.exitcode == 0
     assert "images are kept from an earlier try" in (tmp_path / "resumed.log").read_text()
     out = files_of(tmp_path)[1]["out"]
-    assert pq.read_table(out, partitioning=None).column("value").to_pylist() == list(range(8))
+    assert pq.read_table(out, partitioning=None).column("value").to_pylist() == list(range(24))
     assert not list(out.parent.glob(".*"))
 
 
@@ -87,7 +99,7 @@ def two_files(folder: Path) -> None:
     """Writes the first of its two files before anybody waits for it, the second one late."""
     with job_lock([folder / "first", folder / "second"], "work"):
         (folder / "first").touch()
-        time.sleep(0.6)
+        time.sleep(2)
         (folder / "second").touch()
         os.utime(folder / "second", (time.time() + 90, time.time() + 90))  # as by a file server with a clock of its own
 
@@ -95,7 +107,7 @@ def two_files(folder: Path) -> None:
 def test_who_waits_takes_files_that_were_written_before_it_came(tmp_path: Path) -> None:
     first = CONTEXT.Process(target=two_files, args=(tmp_path,))
     first.start()
-    time.sleep(0.3)
+    until((tmp_path / "first").exists)
     with job_lock([tmp_path / "first", tmp_path / "second"], "work") as finished:
         assert finished
     first.join(30)
@@ -114,10 +126,9 @@ def test_of_three_the_last_takes_the_result_of_its_own_work_alone(tmp_path: Path
     first = CONTEXT.Process(target=stay, args=(tmp_path, "a", 0.5))
     second = CONTEXT.Process(target=stay, args=(tmp_path, "b", 2))
     first.start()
-    time.sleep(0.2)
+    until((tmp_path / "out").exists)
     second.start()
-    while not (tmp_path / "out").exists() or (tmp_path / "out").read_text() != "b":
-        time.sleep(0.05)
+    until(lambda: read(tmp_path / "out") == "b")
     with job_lock([tmp_path / "out"], "a") as finished:
         assert not finished
     first.join(30)

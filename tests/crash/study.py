@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import shlex
@@ -10,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,11 +44,11 @@ class Job:
 class Process:
     """A job in a process of its own."""
 
-    def __init__(self, job: Job, folder: Path, log: Path, fault: Fault = nothing) -> None:
+    def __init__(self, job: Job, folder: Path, log: Path, fault: Fault = nothing, modules: Path | None = None) -> None:
         self.log, self.code = log, None
         self.pid = os.fork()
         if self.pid == 0:
-            _be_a_job(job.arguments, folder, log, fault)
+            _be_a_job(job.arguments, folder, log, fault, modules)
 
     code: int | None
 
@@ -75,7 +77,7 @@ class Process:
         return self.log.read_text(errors="replace")
 
 
-def _be_a_job(arguments: tuple[str, ...], folder: Path, log: Path, fault: Fault) -> None:
+def _be_a_job(arguments: tuple[str, ...], folder: Path, log: Path, fault: Fault, modules: Path | None) -> None:
     code = 1
     try:
         descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -94,6 +96,8 @@ def _be_a_job(arguments: tuple[str, ...], folder: Path, log: Path, fault: Fault)
     except BaseException:
         traceback.print_exc()
     finally:
+        if modules is not None:
+            modules.write_text("\n".join(sys.modules))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -124,9 +128,14 @@ class Study:
         folder, before = self.workflow.folder, self.contents(self.workflow.folder)
         report, began = folder / "steps", time.monotonic()
         report.unlink(missing_ok=True)
-        process = Process(Job(tuple(arguments), (), ()), folder, folder / "log", count_steps(report))
+        process = Process(
+            Job(tuple(arguments), (), ()), folder, folder / "log", count_steps(report), folder / "modules"
+        )
         if process.wait() != 0:
-            raise RuntimeError(process.text())
+            raise RuntimeError(process.text()[-2000:])
+        for name in (folder / "modules").read_text().split():
+            with suppress(Exception):  # what stages load when they need it, the next job finds loaded
+                importlib.import_module(name)
         written = self.contents(folder).keys() - before.keys()
         job = Job(tuple(arguments), _read_by(arguments, before), tuple(sorted(written)))
         self.jobs.append(job)
@@ -187,9 +196,11 @@ class Study:
 
 
 def is_result(path: Path) -> bool:
-    """Whether ``path``, below the results, is a result or a record: no benchmark (which holds times), and nothing left over."""
+    """Whether ``path``, below the results, is a result or a record of a stage, and nothing left over."""
     hidden = [part for part in path.parts if part.startswith(".")]
-    return path.parts[0] != "benchmarks" and all(name == path.name and path.suffix == ".json" for name in hidden)
+    if path.parts[0] in ("benchmarks", ".named.json"):  # Snakemake writes these, no stage does
+        return False
+    return all(name == path.name and path.suffix == ".json" for name in hidden)
 
 
 def _commands(workflow: Workflow) -> list[list[str]]:
