@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from contextlib import ExitStack
@@ -57,7 +58,7 @@ def idx_shape(path: Path) -> tuple[int, ...]:
     try:
         with ExitStack() as stack:
             shape = _header(_open(path, stack), path)
-        header, expected = 4 + 4 * len(shape), int(np.prod(shape))
+        header, expected = 4 + 4 * len(shape), math.prod(shape)
         found = _size_of_content(path, header + expected) - header
     except (OSError, EOFError, zlib.error) as error:
         raise ArtifactError(f"IDX file '{path}' cannot be read: {error}; {_AWAY}") from error
@@ -69,7 +70,7 @@ def idx_shape(path: Path) -> tuple[int, ...]:
 def read_idx_rows(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Rows of an IDX file in the order of ``indices``; no more than the rows is held in memory."""
     shape = idx_shape(path)
-    size = int(np.prod(shape[1:]))
+    size = math.prod(shape[1:])
     rows = np.empty((len(indices), size), np.uint8)
     try:
         with ExitStack() as stack:

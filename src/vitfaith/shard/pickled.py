@@ -23,6 +23,9 @@ _VALUES = {
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
+_DAMAGED = (
+    ValueError, IndexError, KeyError, TypeError, AttributeError, StopIteration, RecursionError, MemoryError, OverflowError,
+)  # fmt: skip
 _ARRAYS = {f"numpy.{core}.multiarray _reconstruct" for core in ("core", "_core")}
 
 
@@ -54,7 +57,7 @@ def read_plain_pickle(file: IO[bytes], where: str) -> Any:
         return _meaning(_run(file), where)
     except ArtifactError:
         raise
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+    except _DAMAGED as error:
         raise ArtifactError(f"'{where}' is damaged or no batch of pickled data ({error}); fetch it again") from error
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +25,12 @@ if TYPE_CHECKING:
     from vitfaith.attribute.context import Context
 
 Shape = tuple[int, int]
+
+_BROKEN = (
+    ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, SyntaxError, KeyError, TypeError, AttributeError,
+    IndexError, RuntimeError, MemoryError, struct.error, tokenize.TokenError, OverflowError,
+)  # fmt: skip
+"""What zipfile and NumPy raise for damaged archives: headers, compression and encryption, array descriptions."""
 
 
 class ExternalParameters(PixelLevel):
@@ -93,13 +103,20 @@ def read_maps(
 
 def lacking(path: Path, image_ids: Sequence[str]) -> str | None:
     """What to say where the file has no map of some of the images, None where it has all; reads names alone."""
+    try:
+        return _missing(path, image_ids, _names(path))
+    except _BROKEN as error:  # Arrow's errors are among them
+        raise ArtifactError(f"external maps '{path}' cannot be read: {error}; write the file again") from error
+
+
+def _names(path: Path) -> set[str]:
     if path.suffix == ".npz" and path.is_file():
         with np.load(path, allow_pickle=False) as archive:
             stacked = {"image_ids", "maps"} <= set(archive.files)
-            return _missing(path, image_ids, set(archive["image_ids"].tolist() if stacked else archive.files))
+            return set(archive["image_ids"].tolist() if stacked else archive.files)
     import pyarrow.dataset as ds
 
-    return _missing(path, image_ids, set(ds.dataset(path, format="parquet").to_table(["image_id"])[0].to_pylist()))
+    return set(ds.dataset(path, format="parquet").to_table(["image_id"])[0].to_pylist())
 
 
 def _missing(path: Path, wanted: Sequence[str], found: Container[str]) -> str | None:
@@ -139,7 +156,7 @@ def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapp
         shaped = {"rows", "columns"} <= names
         keep = ["image_id", "map"] + (["rows", "columns"] if shaped else [])
         table = data.to_table(columns=keep, filter=ds.field("image_id").isin(pa.array(sorted(wanted))))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise ArtifactError(f"external maps '{path}' cannot be read as Parquet: {error}") from error
     kind = table.schema.field("map").type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
@@ -186,7 +203,7 @@ def _read_npz(path: Path, wanted: Sequence[str]) -> Mapping[str, NDArray]:
             if {"image_ids", "maps"} <= set(archive.files):
                 return _stacked(archive["image_ids"], archive["maps"], set(wanted), path)
             return {name: archive[name] for name in dict.fromkeys(wanted) if name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _BROKEN as error:
         raise ArtifactError(
             f"external maps '{path}' cannot be read: {error}; save plain numbers with numpy.savez, without pickle"
         ) from error

@@ -117,6 +117,13 @@ def _unpack(file: IO[bytes], layout: _Layout, where: str) -> tuple[NDArray[np.in
 
 
 def _class_names(path: Path, layout: _Layout) -> list[str]:
+    try:
+        return _names_in(path, layout)
+    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"class names '{path}/{layout.names}' cannot be read ({error}); fetch it again") from error
+
+
+def _names_in(path: Path, layout: _Layout) -> list[str]:
     for _, file in _files(path, [layout.names]):
         if isinstance(layout.label, int):
             return [line.strip() for line in file.read().decode().splitlines() if line.strip()]

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+_DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, AttributeError, OverflowError, MemoryError,
+)  # fmt: skip
+"""What h5py raises for damaged files."""
+
+
 class ImagenetSegmentationParameters(PictureParameters):
     """Where the file is."""
 
@@ -67,13 +73,16 @@ def _mask(file: h5py.File, index: int, where: str) -> NDArray[Any]:
 def imagenet_segmentation(parameters: ImagenetSegmentationParameters) -> Source:
     """ImageNet pictures with a mask of the object; images have no label here, as in the published evaluations."""
     path = parameters.path
-    with _open(path) as file:
-        for key in ("img", "gt"):
-            if f"/value/{key}" not in file:
-                raise ArtifactError(f"'{path}' has no '/value/{key}'; give the file gtsegs_ijcv.mat")
-        sizes = [file[f"/value/{key}"].shape for key in ("img", "gt")]
-    count = sizes[0][0]
-    if sizes[0] != sizes[1] or not count:
+    try:
+        with _open(path) as file:
+            for key in ("img", "gt"):
+                if f"/value/{key}" not in file:
+                    raise ArtifactError(f"'{path}' has no '/value/{key}'; give the file gtsegs_ijcv.mat")
+            sizes = [tuple(file[f"/value/{key}"].shape) for key in ("img", "gt")]
+    except _DAMAGED as error:
+        raise ArtifactError(f"'{path}' is damaged ({error}); fetch it again") from error
+    count = sizes[0][0] if sizes[0] else 0
+    if sizes[0] != sizes[1] or not 0 < count <= path.stat().st_size:
         raise ArtifactError(f"'{path}': '/value/img' is {sizes[0]}, '/value/gt' {sizes[1]}; fetch it again")
 
     def each(indices: NDArray[np.int64]) -> Iterator[tuple[Image, NDArray[Any], str]]:
@@ -82,7 +91,7 @@ def imagenet_segmentation(parameters: ImagenetSegmentationParameters) -> Source:
                 where = f"image {index} of '{path}'"
                 try:
                     item = _picture(file, index, parameters, where), _mask(file, index, where)
-                except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+                except _DAMAGED as error:
                     raise ArtifactError(f"{where} is damaged ({error}); fetch the file again") from error
                 yield *item, where
 
