@@ -15,6 +15,7 @@ from vitfaith.cli.main import app
 from vitfaith.compare.power import power_table
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.statistics import small_sample_note
+from vitfaith.statistics.clusters import cluster_signed_rank
 from vitfaith.statistics.intervals import mean_intervals
 from vitfaith.statistics.power import EFFICIENCY, detectable_difference, spread_of
 from vitfaith.statistics.small import SMALL
@@ -25,9 +26,11 @@ from vitfaith.statistics.small import SMALL
 def test_difference_equals_statsmodels(n: int, alpha: float) -> None:
     worth = n * EFFICIENCY
     difference = detectable_difference(0.3, n, alpha=alpha)
-    if (n, alpha) != (6, 0.05 / 27):  # there statsmodels' solver stops at a power of .754
-        expected = TTestPower().solve_power(nobs=worth, alpha=alpha, power=0.8)
-        assert difference == pytest.approx(0.3 * expected, rel=1e-3)
+    if (n, alpha) == (6, 0.05 / 27):  # 2^-5 is no smaller
+        assert difference == np.inf
+        return
+    expected = TTestPower().solve_power(nobs=worth, alpha=alpha, power=0.8)
+    assert difference == pytest.approx(0.3 * expected, rel=1e-3)
     # P(Z + δ > c √(χ²/f)), integrated over χ²
     critical, shift = stats.t.ppf(1 - alpha / 2, worth - 1), difference / 0.3 * np.sqrt(worth)
     above = integrate.quad(
@@ -42,6 +45,17 @@ def test_wilcoxons_test_finds_that_difference_in_four_of_five() -> None:
     shift = detectable_difference(0.2, 30)
     found = sum(stats.wilcoxon(rng.normal(shift, 0.2, 30)).pvalue < 0.05 for _ in range(600))
     assert abs(found / 600 - 0.8) < 4 * np.sqrt(0.16 / 600)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 7, 0.05 / 27])
+def test_a_difference_is_found_from_the_size_on_at_which_the_largest_one_is(alpha: float) -> None:
+    """The p-value of differences of one sign is the smallest that the test has."""
+    for n in range(3, 20):
+        smallest = stats.wilcoxon(np.arange(1.0, n + 1)).pvalue
+        assert np.isfinite(detectable_difference(0.2, n, alpha=alpha)) == (smallest < alpha)
+        # 4 n images in n clusters have the signs of n
+        flipped = cluster_signed_rank(np.arange(1.0, 4 * n + 1), np.repeat(np.arange(n), 4))[1]
+        assert np.isfinite(detectable_difference(0.2, 4 * n, alpha=alpha, clusters=n)) == (flipped < alpha)
 
 
 def test_spread_with_clusters_is_the_standard_error_of_clusters() -> None:
@@ -71,6 +85,8 @@ def test_command(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"| saco k=10 | {sd:.3g} | 24 | {row.alone:.3g} |" in done.output
     assert f"| 100 | {detectable_difference(sd, 100):.3g} |" in done.output
+    done = CliRunner().invoke(app, ["power", str(tmp_path), "--n", "6", "--where", "metric=saco"])
+    assert f"| 6 | {detectable_difference(sd, 6):.3g} | none | 2 |" in done.output
     with pytest.raises(ArtifactError, match="--baseline"):
         power_table(tmp_path, {}, baseline="lrp")
 

@@ -63,8 +63,10 @@ def power_table(
         spreads = [spread_of(values[list(table.index).index(m)] - base, codes) for m in others]
         spread = float(np.median(spreads))
         for n in dict.fromkeys([table.shape[1], *sizes]):
+            units = None if codes is None else (int(codes.max()) + 1) * n / table.shape[1]
             found = [
-                detectable_difference(spread, n, alpha=level, power=power) for level in (alpha, alpha / len(others))
+                detectable_difference(spread, n, alpha=level, power=power, clusters=units)
+                for level in (alpha, alpha / len(others))
             ]
             rows.append((*key, table.shape[1], len(others), spread, n, *found))
     if not rows:
@@ -83,7 +85,8 @@ def power_text(found: pd.DataFrame, *, baseline: str, alpha: float, power: float
     for _, row in found.iterrows():
         condition = " · ".join(str(row[c]) for c in CONDITION)
         metric = f"{row['metric']} {row['variant']}".strip()
-        numbers = f"{row['sd']:.3g} | {row['n']} | {row['alone']:.3g} | {row['holm']:.3g} | {row['tests']}"
+        alone, holm = (f"{row[c]:.3g}" if np.isfinite(row[c]) else "none" for c in ("alone", "holm"))
+        numbers = f"{row['sd']:.3g} | {row['n']} | {alone} | {holm} | {row['tests']}"
         lines.append(f"| {condition} | {metric} | {numbers} |")
     return "\n".join(
         [
@@ -91,7 +94,7 @@ def power_text(found: pd.DataFrame, *, baseline: str, alpha: float, power: float
             "",
             f"A true mean difference from {baseline} of this size is found by Wilcoxon's signed-rank test at α = {alpha:g} with "
             f"chance {power:g}; with Holm over the tests against {baseline} at least that often. sd: median over methods of "
-            "the standard deviation of the differences between images' scores, from these results; for other n the same sd is taken.",
+            "the standard deviation of the differences between images' scores, from these results; for other n the same sd is taken. none: too few images for a p-value below α.",
             "",
         ]
     )

@@ -12,20 +12,25 @@ EFFICIENCY = 3 / np.pi
 """Pitman efficiency of Wilcoxon's signed-rank test against the t-test for normal differences."""
 
 
-def detectable_difference(sd: float, n: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+def detectable_difference(
+    sd: float, n: float, *, alpha: float = 0.05, power: float = 0.8, clusters: float | None = None
+) -> float:
     """Smallest mean difference that the paired test finds with chance ``power``, in the unit of ``sd``.
 
     It solves the power of the two-sided paired t-test (noncentral t) for n · 3/π images' worth of information, which is what
-    Wilcoxon's signed-rank test has of n where differences are normal; with heavier tails it detects smaller ones.
+    Wilcoxon's signed-rank test has of n where differences are normal; with heavier tails it detects smaller ones. That test
+    has no p-value below 2^(1 − n), which all differences of one sign have: where this is not below ``alpha``, no
+    difference is ever found.
 
     Args:
         sd: standard deviation of the differences over images.
         n: images.
         alpha: level of the test; divide it by the number of tests for Holm's first step.
         power: chance in (alpha, 1) to find the difference.
+        clusters: number of clusters where images are not independent: their signs are what the test flips.
 
     Returns:
-        The difference; infinite where the sample is too small for any (fewer than three images).
+        The difference; infinite where the sample is too small for any (n = 5 at α = .05, n = 10 at α = .05/27).
 
     Raises:
         InputError: alpha or power is out of range.
@@ -36,8 +41,10 @@ def detectable_difference(sd: float, n: float, *, alpha: float = 0.05, power: fl
     if not 0 < alpha < power < 1:
         raise InputError(f"alpha={alpha} and power={power} must be 0 < alpha < power < 1")
     worth = n * EFFICIENCY
-    if worth <= 2 or not np.isfinite(sd):
-        return float("inf") if worth <= 2 else float("nan")
+    if worth <= 2 or 2.0 ** (1 - (n if clusters is None else clusters)) >= alpha:
+        return float("inf")
+    if not np.isfinite(sd):
+        return float("nan")
     freedom, critical = worth - 1, t.ppf(1 - alpha / 2, worth - 1)
 
     def missing(shift: float) -> float:
