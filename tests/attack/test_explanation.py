@@ -16,7 +16,7 @@ from vitfaith.attack.registry import ATTACKS
 from vitfaith.attack.run import AttackResult, attack_images
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
-from vitfaith.errors import ConfigError
+from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import generator
 
@@ -323,6 +323,12 @@ def test_cross_entropy_attack_is_another_attack(vit: Classifier, pixels: Tensor,
     overlap = [mean_overlap(clean, maps_of(vit, r.images, predicted, "attention_rollout")) for r in (pgd, top_k)]
     assert loss[0] > loss[1]
     assert overlap[0] > overlap[1]
+
+
+@pytest.mark.parametrize("k", [16, 99, 0.97])
+def test_a_top_k_attack_on_all_patches_is_refused(vit: Classifier, pixels: Tensor, predicted: Tensor, k: float) -> None:
+    with pytest.raises(InputError, match=r"k=.* of 16 patches.*give a share"):
+        run(vit, pixels, predicted, "top_k_attack", k=k, steps=1)
 
 
 def test_the_top_k_attack_takes_relevance_from_tied_patches_in_equal_parts(vit: Classifier) -> None:

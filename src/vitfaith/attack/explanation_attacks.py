@@ -15,6 +15,7 @@ from vitfaith.attack.keyed import common_draws
 from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.smoothed_pgd import smoothed_log_probability
 from vitfaith.attack.victim import Logits
+from vitfaith.errors import InputError
 from vitfaith.map_values import membership_of
 from vitfaith.models.classifier import Classifier
 
@@ -147,11 +148,16 @@ class TopKAttack(ExplanationAttack):
     parameters: TopKParameters
 
     def prepare(self, clean: View) -> None:
-        """Remember which patches lead."""
+        """Remember which patches lead; raises :class:`InputError` where the model has not more than k."""
         patches = clean.maps.shape[1]
         k = self.parameters.k
         count = int(k) if k >= 1 else max(1, int(k * patches + 0.5))
-        self.leading = membership_of(clean.maps, min(count, patches)).to(clean.maps)
+        if count >= patches:
+            raise InputError(
+                f"top_k_attack: k={k:g} asks for {count} of {patches} patches; relevance can be taken from fewer than all of "
+                "them, else every map looks robust; give a share such as 0.2"
+            )
+        self.leading = membership_of(clean.maps, count).to(clean.maps)
 
     def dissimilarity(self, view: View) -> Tensor:
         """Relevance missing from the patches that led."""
