@@ -97,6 +97,17 @@ def test_sums_means_and_touched_patches_are_those_of_the_rectangles(name: str) -
     assert torch.equal(patches.touched(some), (some.float().flatten(1) @ member.T > 0).view(-1, *patches.grid))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_pixels_give_cut_and_whole_patches_the_same_mean(dtype: torch.dtype) -> None:
+    patches = Patches((24, 22), (4, 4), (7, 7))
+    values = torch.rand(50, 1, 1, generator=torch.Generator().manual_seed(0)).to(dtype)
+    means = patches.mean(values.expand(50, 24, 22))
+    assert means.dtype == dtype
+    torch.testing.assert_close(means, values.expand(50, 4, 4))
+    if dtype == torch.float32:
+        assert torch.equal(means, values.expand(50, 4, 4))
+
+
 @every_model
 def test_maps_are_enlarged_from_the_centres_of_the_patches(name: str) -> None:
     """A map that is linear in the pixel's place stays so between the centres of the first and the last whole patch."""

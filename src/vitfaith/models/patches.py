@@ -86,8 +86,11 @@ class Patches:
 
     def mean(self, fields: Tensor) -> Tensor:
         """Mean of pixel fields (k, H, W) over each patch, (k, rows, columns)."""
-        means = torch.nn.functional.adaptive_avg_pool2d(self._whole(fields)[:, None], self.grid)[:, 0]
-        return means / self._shares(0, means)[:, None] / self._shares(1, means) if self.are_cut else means
+        if not self.are_cut:
+            return torch.nn.functional.adaptive_avg_pool2d(self._whole(fields)[:, None], self.grid)[:, 0]
+        # in float64, so that equal pixels give a cut patch the value of a whole one, and rounding breaks no tie
+        means = torch.nn.functional.adaptive_avg_pool2d(self._whole(fields.double())[:, None], self.grid)[:, 0]
+        return (means / self._shares(0, means)[:, None] / self._shares(1, means)).to(fields.dtype)
 
     def sum(self, fields: Tensor) -> Tensor:
         """Sum of pixel fields (k, H, W) over each patch, (k, rows, columns)."""
