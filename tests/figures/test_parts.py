@@ -87,6 +87,7 @@ def test_orders_and_labels() -> None:
     assert order_conditions(["pgd16", "pgd8", "fgsm", "clean", "pgd8"]) == ["clean", "fgsm", "pgd8", "pgd16"]
     assert order_methods(["zeta", "rollout", "alpha", "random"]) == ["random", "rollout", "alpha", "zeta"]
     assert order_methods(["zeta", "rollout", "random"], ["zeta"]) == ["zeta", "random", "rollout"]
+    assert order_methods(["rise_100", "rise_20", "rise_0.5"]) == ["rise_0.5", "rise_20", "rise_100"]
     assert sorted(["k=10", "k=5", "k=0.5"], key=natural) == ["k=0.5", "k=5", "k=10"]
     assert label_of("my_method") == "My method"
     assert label_of("vit_patch4") == "vit_patch4"

@@ -121,11 +121,11 @@ def label_of(name: str) -> str:
 
 
 def order_methods(methods: Iterable[str], first: Iterable[str] = ()) -> list[str]:
-    """Unique ``methods``: those in ``first`` in that order, then known ones, then others by name."""
+    """Unique ``methods``: those in ``first`` in that order, then known ones, then others by name, numbers in numeric order."""
     wanted = {name: i for i, name in enumerate(first)}
     known = {name: i for i, name in enumerate(METHODS)}
     last = len(known)
-    return sorted(set(methods), key=lambda m: (wanted.get(m, len(wanted)), known.get(m, last), m))
+    return sorted(set(methods), key=lambda m: (wanted.get(m, len(wanted)), known.get(m, last), natural(m)))
 
 
 def order_conditions(names: Iterable[str]) -> list[str]:
