@@ -216,6 +216,27 @@ def test_float_successes_stay_successes_when_stored(
     assert result.success[fooled].mean() >= (1.0 if arguments.get("eps", 1) >= 8 / 255 else 0.8)
 
 
+def test_an_image_on_the_boundary_is_retried(vit: Classifier, pixels: Tensor, predicted: Tensor) -> None:
+    """Attacks that stop at equal logits may leave the clean class first by one bit."""
+    x, y = pixels[:1], predicted[:1]
+    step = torchattacks.PGD(vit, 8 / 255, 2 / 255, 5, random_start=False)(x, y) - x
+
+    @attack("test_tie", citation="")
+    def tie(classifier: Classifier, images: Tensor, targets: Tensor, parameters: Parameters) -> Tensor:
+        return images + 0.12 * step  # below one level everywhere
+
+    model = copy.deepcopy(vit)
+    with torch.no_grad():  # a bias that leaves the clean class a lead of rounding
+        first, second = model(x + 0.12 * step)[0].topk(2).indices.tolist()
+        logits = model(x + 0.12 * step)[0]
+        model.backbone.head.bias[second] += (logits[first] - logits[second]) * (1 - 1e-7) - 2e-7  # type: ignore[union-attr, index]
+        assert first == int(y) == int(model(x).argmax(1)) == int(model(x + 0.12 * step).argmax(1))
+    try:
+        assert run(model, x, y, "test_tie", {}).success.all()
+    finally:
+        del ATTACKS._entries["test_tie"]
+
+
 def test_the_retry_does_not_depend_on_the_batch(vit: Classifier, pixels: Tensor, predicted: Tensor) -> None:
     """An image that truncation makes the clean one again is retried alone as it is beside others."""
 

@@ -28,6 +28,10 @@ _OTHER_ROUNDINGS: tuple[Rounding, ...] = ("nearest", "away")
 """What is tried, in turn, for an image that loses its success by rounding towards the clean one."""
 
 
+_TIE = 1e-6
+"""Lead of a class, as a share of the largest logit, within which float32 does not say which class leads."""
+
+
 @dataclass(frozen=True)
 class AttackResult:
     """What one call of :func:`attack_images` found.
@@ -151,8 +155,9 @@ def _store(
     """Integer images and their predictions, on the CPU.
 
     An attack that ends just behind the decision boundary may fall back over it, up to the clean image, when it is
-    rounded towards that. An image that fools the model before it is stored is then rounded to the nearest level, and if
-    that does not fool the model away from the clean image, within the bound. It is kept so where that fools the model.
+    rounded towards that. An image that before it is stored fools the model, or is on the boundary but for rounding of the
+    logits, is then rounded to the nearest level, and if that does not fool the model away from the clean image, within the
+    bound. It is kept so where that fools the model.
     """
     device = attacked.device
     targets = targets.cpu()
@@ -161,6 +166,12 @@ def _store(
     def predict(pixels: Tensor) -> Tensor:
         return Logits(classifier)(pixels.to(device)).argmax(1).cpu()
 
+    @torch.no_grad()
+    def reached(pixels: Tensor, classes: Tensor) -> Tensor:
+        logits = Logits(classifier)(pixels.to(device)).double().cpu()
+        others = logits.scatter(1, classes[:, None], float("-inf")).amax(1)
+        return logits.gather(1, classes[:, None])[:, 0] - others <= _TIE * logits.abs().amax(1)
+
     kept = to_lattice(clean, attacked.cpu(), bound, image_ids, entry.name)
     prediction = predict(kept.float() / 255)
     if entry.traits["aims_at"] != "prediction":
@@ -168,7 +179,7 @@ def _store(
     found = attacked.detach().cpu()
     rounded = (found * 255 - kept).abs().flatten(1).amax(1) > 1e-2
     lost = torch.nonzero((prediction == targets) & rounded).flatten()
-    lost = lost[predict(found[lost]) != targets[lost]] if len(lost) else lost
+    lost = lost[reached(found[lost], targets[lost])] if len(lost) else lost
     for direction in _OTHER_ROUNDINGS:
         if len(lost):
             names = [image_ids[i] for i in lost.tolist()]
