@@ -286,11 +286,11 @@ def test_model_is_left_as_found_and_inference_mode_works(vit: Classifier, pixels
         ({"explainer": "legrad"}, "attack a deterministic one of the family one_pass"),
         (
             {"denoiser": "u_net", "sigma": 0.25, "steps": 7},
-            r"'denoiser', 'sigma': .* write {steps: 7, eot: 4, through: dds} here, and dds: {denoiser: u_net, sigma: 0.25} in",
+            r"'denoiser', 'sigma': .* write {steps: 7, eot: 4, through: dds} beside the name of the attack, and dds: {denoiser: u_net, sigma: 0.25} in",
         ),
         (
             {"sigma": 0.25, "eot": 2},
-            r"'sigma': .* write {eot: 2, through: dds} here, and dds: {sigma: 0.25} in the section",
+            r"'sigma': .* write {eot: 2, through: dds} beside the name of the attack, and dds: {sigma: 0.25} in the section",
         ),
         ({"mode": "official"}, "'mode': an attack names the smoothing it sees through"),
         ({"size": "network"}, "'size': an attack names the smoothing it sees through"),

@@ -227,8 +227,12 @@ def test_the_old_keys_show_the_new_form() -> None:
         load_study(raw)
     assert str(error.value) == (
         "attacks.seeing: 'denoiser', 'sigma': an attack names the smoothing it sees through and takes its settings; write "
-        "{eps: 8/255, eot: 4, through: dds} here, and dds: {denoiser: fashion_mnist, sigma: 64/255} in the section smoothings"
+        "{eps: 8/255, eot: 4, through: dds} beside the name of the attack, and dds: {denoiser: fashion_mnist, sigma: 64/255} in "
+        "the section smoothings"
     )
+    raw["attacks"]["seeing"] = {"attack": "adaptive_pgd", "through": "mine", "samples": 3}
+    with pytest.raises(ConfigError, match=r"write \{through: mine\} beside .* and mine: \{samples: 3\} in the section"):
+        load_study(raw)
 
 
 @pytest.fixture

@@ -50,10 +50,13 @@ class SmoothedParameters(Parameters):
         moved = {k: v for k, v in raw.items() if k in _MOVED and v is not None} if isinstance(raw, Mapping) else {}
         if moved:
             kept = {k: v for k, v in raw.items() if k not in _MOVED}
-            here = {**kept, "eot": kept.get("eot", _OLD_EOT), "through": "dds"}
+            through = kept.get("through") or "dds"
+            # Who named the denoiser here had four draws where nothing else was said; a new attack has the smoothing's.
+            draws = {"eot": kept.get("eot", _OLD_EOT)} if "denoiser" in moved and "samples" not in moved else {}
+            here = {**kept, **draws, "through": through}
             raise ConfigError(
                 f"{', '.join(map(repr, moved))}: an attack names the smoothing it sees through and takes its settings; "
-                f"write {_flow(here)} here, and dds: {_flow(moved)} in the section smoothings"
+                f"write {_flow(here)} beside the name of the attack, and {through}: {_flow(moved)} in the section smoothings"
             )
         return raw
 
