@@ -75,14 +75,15 @@ def test_latex(summary: pd.DataFrame, statistics: pd.DataFrame) -> None:
         "Random & 0.55 [0.50, 0.60] (64) & 0.00 [$-$0.05, 0.05] (64) \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}\n"
-        "\\caption{Clean, 100 \\% of images. Number of images in parentheses. Wilcoxon signed-rank test against Random, "
-        "Holm over the 1 to 2 tests against it in a column: * p \\textless{} 0.05, ** p \\textless{} 0.01, *** p "
+        "\\caption{Clean, 100 \\% of images. Number of images in parentheses. 95 \\% confidence intervals in brackets; best "
+        "mean in bold. 3 values are flagged (constant map, NaN or undefined score) and in no mean. Wilcoxon signed-rank test "
+        "against Random, Holm over the 1 to 2 tests against it in a column: * p \\textless{} 0.05, ** p \\textless{} 0.01, *** p "
         "\\textless{} 0.001.}\n"
         "\\label{tab:clean}\n"
         "\\end{table}\n"
     )
     same = to_latex(leaderboard(summary.assign(n=64), DIRECTIONS), caption="Clean.")
-    assert "\\caption{Clean. n = 64 images.}" in same
+    assert "\\caption{Clean. n = 64 images. 95 \\% confidence intervals in brackets; best mean in bold. " in same
     assert "(64)" not in same
 
 

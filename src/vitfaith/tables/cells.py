@@ -238,6 +238,17 @@ def line_text(board: Leaderboard) -> str:
     return f"not compared: fewer than {100 * board.coverage:g} % of the images"
 
 
+def level_text(board: Leaderboard) -> str:
+    """What stands in brackets; empty where the summary does not tell the level."""
+    return "" if board.confidence is None else f"{100 * board.confidence:g} % confidence intervals in brackets"
+
+
+def flagged_text(board: Leaderboard) -> str:
+    """Sentence on the values that are in no mean; empty where there are none."""
+    flagged = sum(cell.flagged for cell in board.cells.values())
+    return f"{flagged} values are flagged (constant map, NaN or undefined score) and in no mean." if flagged else ""
+
+
 def notes(board: Leaderboard, names: Callable[[str], str]) -> str:
     """Plain sentences under a table: n, the intervals, flagged values, who was left out, what the marks mean."""
     inside = [cell.n for cell in board.cells.values() if cell.compared]
@@ -245,14 +256,11 @@ def notes(board: Leaderboard, names: Callable[[str], str]) -> str:
     if inside:
         low, high = min(inside), max(inside)
         images = f"n = {low} images" if low == high else f"n = {low} to {high} images"
-        level = (
-            f"; {100 * board.confidence:g} % confidence intervals in brackets" if board.confidence is not None else ""
-        )
+        level = level_text(board)
+        level = f"; {level}" if level else ""
         parts.append(f"{images} a mean, the same for all methods compared in a column{level}; best mean in bold.")
         parts.append(small_sample_note(low))
-    flagged = sum(cell.flagged for cell in board.cells.values())
-    if flagged:
-        parts.append(f"{flagged} values are flagged (constant map, NaN or undefined score) and in no mean.")
+    parts.append(flagged_text(board))
     parts.append(TIED_NOTE if board.tied else "")
     return " ".join(filter(None, [*parts, left_out(board, names), family(board, names)]))
 

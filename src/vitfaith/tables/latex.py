@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from vitfaith.figures.names import label_of, number
 from vitfaith.statistics import small_sample_note
-from vitfaith.tables.cells import TIED_NOTE, Leaderboard, column_text, family, left_out, line_text, tied_column
+from vitfaith.tables.cells import (
+    TIED_NOTE,
+    Leaderboard,
+    column_text,
+    family,
+    flagged_text,
+    left_out,
+    level_text,
+    line_text,
+    tied_column,
+)
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -56,7 +66,8 @@ def to_latex(
     compared stand below a rule.
 
     Args:
-        caption: text, escaped here; n, who is not compared and what the marks mean are appended.
+        caption: text, escaped here; n, what brackets and bold mean, flagged values, who is not compared and what the
+            marks mean are appended.
         label: label for ``\ref``, written as it is.
         digits: decimals.
         names: name in the tables → text.
@@ -99,7 +110,11 @@ def to_latex(
     told = [caption]
     if counts:
         told.append(f"n = {min(numbers)} images." if len(numbers) == 1 else "Number of images in parentheses.")
+    bold = "best mean in bold" if any(cell.best for cell in board.cells.values()) else ""
+    drawn = "; ".join(filter(None, [level_text(board), bold]))
+    told.append(f"{drawn[0].upper()}{drawn[1:]}." if drawn else "")
     told.append(small_sample_note(min((cell.n for cell in board.cells.values() if cell.compared), default=0)))
+    told.append(flagged_text(board))
     told.append(TIED_NOTE if shares else "")
     caption = " ".join(filter(None, [*told, left_out(board, names), family(board, names)]))
     if caption:
