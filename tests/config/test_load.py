@@ -200,6 +200,11 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("code_tracking", value="maybe"), "code_tracking: 'digest' or 'off', found 'maybe'"),
         (_set("experiments", "fashion_mnist", "models", value=[]), r"experiments\.fashion_mnist\.models"),
         (_set("experiments", "fashion_mnist", "shards", value=3), r"experiments\.fashion_mnist\.shards: unknown key"),
+        (
+            _set("datasets", "fashion_mnist", "imges", value=3),
+            r"datasets\.fashion_mnist\.imges: unknown key \(did you mean 'images'\?\)",
+        ),
+        (_set("attacks", "pgd", "attck", value="pgd"), r"attacks\.pgd\.attck: unknown key \(did you mean 'attack'\?\)"),
         (_set("models", "vit_patch4", value={"timm": "x"}), r"models\.vit_patch4\.weights: missing; safetensors file"),
         (
             _set("models", "vit_patch4", "training", value={"train_on": "nowhere", "test_on": "fashion_mnist_test"}),

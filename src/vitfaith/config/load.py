@@ -99,8 +99,12 @@ class Study:
     experiments: dict[str, Experiment]
 
 
-def validate(model: type[M], raw: Any, where: str) -> M:
-    """``raw`` as ``model``; errors become a :class:`ConfigError` whose lines name the key below ``where``."""
+def validate(model: type[M], raw: Any, where: str, *, also: Iterable[str] = ()) -> M:
+    """``raw`` as ``model``; errors become a :class:`ConfigError` whose lines name the key below ``where``.
+
+    Args:
+        also: keys that may stand beside those of ``model``: an unknown key may be meant for one of them.
+    """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: expected a mapping of keys to values, found {type(raw).__name__}")
     try:
@@ -110,7 +114,7 @@ def validate(model: type[M], raw: Any, where: str) -> M:
         for item in error.errors(include_url=False):
             key = ".".join([where, *map(str, item["loc"])])
             if item["type"] == "extra_forbidden":
-                lines.append(f"{key}: unknown key{did_you_mean(str(item['loc'][-1]), model.model_fields)}")
+                lines.append(f"{key}: unknown key{did_you_mean(str(item['loc'][-1]), (*model.model_fields, *also))}")
             elif item["type"] == "missing":
                 lines.append(f"{key}: missing; {model.model_fields[str(item['loc'][0])].description or 'required'}")
             else:
@@ -130,7 +134,7 @@ def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {str(k): ({} if v is None else v) for k, v in value.items()}
 
 
-def instance(section: str, id_: str, raw: Any) -> Instance:
+def instance(section: str, id_: str, raw: Any, *, also: Iterable[str] = ()) -> Instance:
     """The entry ``id_`` of a registered section, checked against its parameter model."""
     where = f"{section}.{id_}"
     if not isinstance(raw, Mapping):
@@ -145,7 +149,7 @@ def instance(section: str, id_: str, raw: Any) -> Instance:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     try:
-        parameters = validate(entry.parameters, settings, where)
+        parameters = validate(entry.parameters, settings, where, also=(key, *also))
         if section == "attacks":
             check_bound(entry.traits["bound"](parameters))
         return Instance(id_, name, parameters)
@@ -159,7 +163,8 @@ def _dataset(id_: str, raw: Mapping[str, Any]) -> tuple[Instance, DatasetSection
         raise ConfigError(f"datasets.{id_}: expected a mapping of settings, found {type(raw).__name__}")
     own = {k: v for k, v in raw.items() if k in DatasetSection.model_fields}
     rest = {k: v for k, v in raw.items() if k not in own}
-    return instance("datasets", id_, rest), validate(DatasetSection, own, f"datasets.{id_}")
+    reader = instance("datasets", id_, rest, also=DatasetSection.model_fields)
+    return reader, validate(DatasetSection, own, f"datasets.{id_}")
 
 
 def _check_references(study: Study) -> None:
