@@ -103,7 +103,7 @@ def verify(
 
 @app.command()
 def status(config: Config = Path("config/config.yaml"), folder: Folder = Path()) -> None:
-    """Show how many jobs of each stage are done, running, failed, and still to do."""
+    """Show how many jobs of each stage are done (their files are there, of whatever settings), running, failed, to do."""
     from vitfaith.plan.jobs import jobs
     from vitfaith.plan.show import print_status
     from vitfaith.plan.status import status as status_of

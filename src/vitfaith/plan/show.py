@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HINT = (
-    "? = nothing like it has run yet: run one shard, or name the results of an earlier study with --like; passes are then "
-    "counted on one image and a small stand-in"
+    "? = nothing like it has run yet: run one shard, or name the folder of an earlier run with --like; until then passes are "
+    "counted on one image and a small stand-in for the networks"
 )
 
 
