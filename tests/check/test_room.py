@@ -75,7 +75,7 @@ def test_disk_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_amounts_and_the_place() -> None:
-    assert [amount(n) for n in (10, 41e6, 2.64e9, 3e12)] == ["1 MB", "41 MB", "2.6 GB", "3.0 TB"]
+    assert [amount(n) for n in (10, 81e3, 41e6, 2.64e9, 3e12)] == ["1 kB", "81 kB", "41 MB", "2.6 GB", "3.0 TB"]
     assert disk_free(Path("results/of/a/study/that/is/not/there")) > 0
     assert room.memory_here() > 10**8
 

@@ -145,11 +145,11 @@ def held_in_forward(denoiser: Denoiser, shape: tuple[int, int, int]) -> int:
 
 
 def amount(size: float) -> str:
-    """``size`` bytes in words: "41 MB", "2.6 GB"."""
+    """``size`` bytes in words: "80 kB", "41 MB", "2.6 GB"."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
-    return f"{max(1, round(size / 1e6))} MB"
+    return f"{round(size / 1e6)} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
 
 
 def disk_free(folder: Path) -> int:

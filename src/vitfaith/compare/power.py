@@ -94,7 +94,9 @@ def power_text(found: pd.DataFrame, *, baseline: str, alpha: float, power: float
             "",
             f"A true mean difference from {baseline} of this size is found by Wilcoxon's signed-rank test at α = {alpha:g} with "
             f"chance {power:g}; with Holm over the tests against {baseline} at least that often. sd: median over methods of "
-            "the standard deviation of the differences between images' scores, from these results; for other n the same sd is taken. none: too few images for a p-value below α.",
+            "the standard deviation of the differences between images' scores, from these results (where images form clusters, √n times "
+            "the standard error over clusters, if that is larger); for other n the same sd is taken. none: too few images or clusters "
+            "for a p-value below α.",
             "",
         ]
     )

@@ -27,7 +27,8 @@ def detectable_difference(
         n: images.
         alpha: level of the test; divide it by the number of tests for Holm's first step.
         power: chance in (alpha, 1) to find the difference.
-        clusters: number of clusters where images are not independent: their signs are what the test flips.
+        clusters: number of clusters where images are not independent: their signs are what the test flips, and they are
+            the degrees of freedom.
 
     Returns:
         The difference; infinite where the sample is too small for any (n = 5 at α = .05, n = 10 at α = .05/27).
@@ -40,12 +41,13 @@ def detectable_difference(
 
     if not 0 < alpha < power < 1:
         raise InputError(f"alpha={alpha} and power={power} must be 0 < alpha < power < 1")
-    worth = n * EFFICIENCY
-    if worth <= 2 or 2.0 ** (1 - (n if clusters is None else clusters)) >= alpha:
+    units = n if clusters is None else min(n, clusters)
+    worth, freedom = n * EFFICIENCY, units * EFFICIENCY - 1
+    if freedom <= 1 or 2.0 ** (1 - units) >= alpha:
         return float("inf")
     if not np.isfinite(sd):
         return float("nan")
-    freedom, critical = worth - 1, t.ppf(1 - alpha / 2, worth - 1)
+    critical = t.ppf(1 - alpha / 2, freedom)
 
     def missing(shift: float) -> float:
         # far out SciPy's lower tail is NaN where it is zero
@@ -60,11 +62,13 @@ def detectable_difference(
 def spread_of(differences: NDArray[np.float64], codes: Codes | None = None) -> float:
     """Standard deviation (n,) of differences as the mean over them has it: √n times the standard error of the mean.
 
-    With clusters the standard error counts whole clusters, so that the value grows with their correlation.
+    With clusters the standard error counts whole clusters, so that the value grows with their correlation. It is never
+    below that of independent images: few clusters that agree by chance promise nothing.
     """
     n = len(differences)
+    alone = float(differences.std(ddof=1)) if n > 1 else float("nan")
     if codes is None:
-        return float(differences.std(ddof=1)) if n > 1 else float("nan")
+        return alone
     sums = cluster_sums(differences - differences.mean(), codes)
     m = len(sums)
-    return float(np.sqrt(m / (m - 1) * (sums**2).sum() / n)) if m > 1 else float("nan")
+    return max(alone, float(np.sqrt(m / (m - 1) * (sums**2).sum() / n))) if m > 1 else float("nan")

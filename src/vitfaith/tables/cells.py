@@ -281,12 +281,13 @@ def left_out(board: Leaderboard, names: Callable[[str], str]) -> str:
 
 
 def family(board: Leaderboard, names: Callable[[str], str]) -> str:
-    """Sentence on the marks and the tests that they are adjusted over; empty where nothing is marked."""
-    if not any(cell.mark for cell in board.cells.values()):
+    """Sentence on the marks and the tests that they are adjusted over; empty where nothing was tested."""
+    sizes = sorted({size for size in board.tests.values() if size})
+    if not sizes:
         return ""
-    sizes = sorted(set(board.tests.values()))
+    found = "" if any(cell.mark for cell in board.cells.values()) else " No difference reaches p < 0.05."
     size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return (
         f"Wilcoxon signed-rank test against {names(board.baseline)}, Holm over the {size} tests against it in a column: "
-        "* p < 0.05, ** p < 0.01, *** p < 0.001."
+        f"* p < 0.05, ** p < 0.01, *** p < 0.001.{found}"
     )
