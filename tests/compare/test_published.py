@@ -111,3 +111,15 @@ def test_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "short.csv").write_text("table,dataset\n")
     with pytest.raises(ArtifactError, match="has no column 'model'"):
         read_published(tmp_path / "short.csv")
+
+
+def test_a_dataset_that_the_run_lacks_has_no_counterpart(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    path = write_values(
+        tmp_path / "paper.csv",
+        "One,imagenet,,clean,none,rollout,saco,k=10,0.25,confirmed,there",
+        "Two,cifar10,,clean,none,rollout,saco,k=10,0.2,confirmed,there",
+    )
+    found = beside(read_published(path), tmp_path, STATISTICS)
+    assert found["n"].tolist() == [len(IDS), 0]
+    assert "1 of 2 published values have no counterpart" in published_text(found)

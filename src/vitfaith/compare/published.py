@@ -93,7 +93,9 @@ def _summary(scores: pd.DataFrame, how: Mapping[str, str], statistics: Mapping[s
     parts = [summarise_compared(values[~pooled], by=list(KEYS), **statistics)] if not pooled.all() else []
     if pooled.any():
         parts.append(pooled_summary(values[pooled], how, **statistics))
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=kept)
+    if not parts:  # the run has nothing of this data set and model
+        return pd.DataFrame(columns=kept).rename(columns={"mean": "ours"})
+    frame = pd.concat(parts, ignore_index=True)
     for name in ("n", "mean", "low", "high"):
         # a method that is not compared still has a value to stand beside the published one
         frame[name] = frame[name].where(frame["compared"].astype(bool), frame[f"{name}_own"])
