@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_MACHINE = ("--cores", "--jobs", "--profile", "--workflow-profile")
+"""Options of Snakemake that say where jobs run and how many at a time."""
+
 Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
 Results = Annotated[Path, typer.Argument(help="folder with the results of a run")]
 Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
@@ -39,6 +42,27 @@ def init(
     for line in write_config(model, images, out, weights):
         typer.echo(line)
     typer.echo(f"wrote {out}; next: vitfaith check {out}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context, config: Annotated[Path, typer.Argument(help="configuration file of the study")]
+) -> None:
+    """Run a study by Snakemake, to which further options are passed on; a file that cannot be read is one line.
+
+    Without --cores, --jobs or a profile all cores of this machine are used.
+    """
+    import os
+    import sys
+
+    _plan(config)
+    given = context.args
+    chosen = any(option.split("=")[0] in _MACHINE or option.startswith(("-c", "-j")) for option in given)
+    cores = [] if chosen else ["--cores", "all"]
+    # The programs of this environment first: rules call python by its name.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    # --configfile takes all words that follow it, so it comes last.
+    os.execv(sys.executable, [sys.executable, "-m", "snakemake", *cores, *given, "--configfile", str(config)])
 
 
 @app.command()
