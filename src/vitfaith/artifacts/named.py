@@ -25,5 +25,8 @@ def named_files(results: Path, found: Iterable[Path]) -> tuple[list[Path], list[
         listed = set(json.loads((results / _NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return found, []
-    named = [path for path in found if path.relative_to(results).as_posix() in listed]
-    return named, [path for path in found if path not in set(named)]
+    named: list[Path] = []
+    others: list[Path] = []
+    for path in found:
+        (named if path.relative_to(results).as_posix() in listed else others).append(path)
+    return named, others

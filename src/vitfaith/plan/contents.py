@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.contents import contents_digest
 from vitfaith.config.load import Instance
@@ -77,16 +77,19 @@ def _shard(plan: Plan, stage: str, dataset: str) -> Files:
     return {"dataset": _dataset(plan, dataset)}
 
 
+def _sets(plan: Plan, recipe: Any) -> Files:
+    """The data sets of a training recipe; none where there is no recipe."""
+    return {} if recipe is None else {part: _dataset(plan, getattr(recipe, part)) for part in ("train_on", "test_on")}
+
+
 def _training(plan: Plan, stage: str, kind: str, name: str) -> Files:
     recipe = getattr(plan.study, f"{kind}s" if kind == "denoiser" else "models")[name].training
-    sets = {} if recipe is None else {part: _dataset(plan, getattr(recipe, part)) for part in ("train_on", "test_on")}
-    return sets | ({"start_from": plan.start_weights(name)} if kind == "classifier" else {})
+    return _sets(plan, recipe) | ({"start_from": plan.start_weights(name)} if kind == "classifier" else {})
 
 
 def _diffmask(plan: Plan, stage: str, explainer: str, model: str) -> Files:
     recipe = getattr(plan.study.explainers[explainer].parameters, "training", None)
-    sets = {} if recipe is None else {part: _dataset(plan, getattr(recipe, part)) for part in ("train_on", "test_on")}
-    return sets | {"weights": plan.weights(model)}
+    return _sets(plan, recipe) | {"weights": plan.weights(model)}
 
 
 def _of_condition(
