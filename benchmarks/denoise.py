@@ -26,9 +26,9 @@ from vitfaith.artifacts.store import read_provenance, write_table
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.smooth import denoise_images, noise_level
 from vitfaith.denoise.smoothings import DdsParameters
-from vitfaith.denoise.stage import run_denoise
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import REGISTRIES
+from vitfaith.stages.denoise import run_denoise
 
 MODES: dict[str, dict[str, object]] = {
     "calibrated": {"sigma": 0.25},

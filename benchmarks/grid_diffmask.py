@@ -22,7 +22,7 @@ from vitfaith.errors import VitfaithError
 from vitfaith.models.load import load_classifier
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.registry import METRICS
-from vitfaith.shard.stage import open_source
+from vitfaith.shard.opening import open_source
 
 OURS: dict[str, Any] = {
     "epochs": 100,

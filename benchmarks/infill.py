@@ -26,7 +26,7 @@ from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
 from vitfaith.score.diffusion import infill
 from vitfaith.score.fills import DiffusionParameters
-from vitfaith.shard.stage import open_source
+from vitfaith.shard.opening import open_source
 
 SAMPLERS: tuple[Literal["ancestral", "ddim"], ...] = ("ancestral", "ddim")
 SETTINGS = [(10, 1), (40, 1), (10, 2), (10, 4), (10, 10), (20, 2), (5, 4), (50, 10)]

@@ -38,13 +38,13 @@ def test_imports_are_followed_also_inside_functions_but_not_for_type_checking() 
 
 
 def test_stop_keeps_the_registries_out() -> None:
-    reached = reached_modules(["vitfaith.attribute.stage"], stop=["vitfaith.registries"])
+    reached = reached_modules(["vitfaith.stages.attribute"], stop=["vitfaith.registries"])
     assert "vitfaith.figures.style" not in reached
     assert "vitfaith.models.classifier" in reached
 
 
 def test_a_stage_does_not_depend_on_explainers_it_does_not_use() -> None:
-    stage = ["vitfaith.attribute.stage"]
+    stage = ["vitfaith.stages.attribute"]
     without = fingerprint(stage, stop=["vitfaith.registries"])
     with_method = fingerprint([*stage, "vitfaith.attribute.explainers.attention"], stop=["vitfaith.registries"])
     assert without != with_method

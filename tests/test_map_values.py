@@ -22,7 +22,6 @@ from vitfaith.artifacts.schemas import MAPS
 from vitfaith.artifacts.store import write_table
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
-from vitfaith.attribute.stage import map_table
 from vitfaith.certify.base import base_map
 from vitfaith.certify.maps import certify_maps
 from vitfaith.certify.settings import CertificateParameters
@@ -36,6 +35,7 @@ from vitfaith.score.localisation import unit_range
 from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.measures import row_pearson
 from vitfaith.stability.registry import STABILITY_MEASURES
+from vitfaith.stages.attribute import map_table
 
 METHODS = {"rollout": ("attention_rollout", EXPLAINERS["attention_rollout"].parameters())}
 IDS = [f"image-{i}" for i in range(5)]

@@ -23,7 +23,7 @@ from vitfaith.diffmask.recipe import OFFICIAL, DiffMaskRecipe
 from vitfaith.diffmask.train import train_diffmask
 from vitfaith.errors import VitfaithError
 from vitfaith.models.load import load_classifier
-from vitfaith.shard.stage import open_source
+from vitfaith.shard.opening import open_source
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "dual": ("dual ascent", {}),

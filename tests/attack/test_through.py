@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import vitfaith.denoise.stage as stage
+import vitfaith.stages.denoise as stage
 from tests.conftest import tiny_vit
 from tests.denoise.conftest import tiny_unet
 from tests.denoise.test_stage import PLUGIN
@@ -23,19 +23,19 @@ from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attack.explanation import TopKParameters
 from vitfaith.attack.explanation_attacks import TopKAttack
 from vitfaith.attack.smoothed import Defence
-from vitfaith.attribute.stage import run_attribute
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.denoise.schedule import Schedule
 from vitfaith.denoise.smooth import PURPOSE, denoise_images
-from vitfaith.denoise.stage import run_denoise
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import save_classifier
 from vitfaith.plan.plan import Plan
-from vitfaith.predict.stage import run_predict
 from vitfaith.registries import entry_of
 from vitfaith.rng import generator
+from vitfaith.stages.attribute import run_attribute
+from vitfaith.stages.denoise import run_denoise
+from vitfaith.stages.predict import run_predict
 
 from .test_stage import MODEL
 
@@ -251,7 +251,7 @@ def plugin(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_smoothing_of_a_plugin_with_a_gradient_is_seen_through(plugin: Path, pixels: Tensor, tmp_path: Path) -> None:
     """From the configuration to the stored image: the job gets the plugin's file and its settings, and no denoiser."""
-    from vitfaith.attack.stage import run_attack
+    from vitfaith.stages.attack import run_attack
 
     raw = raw_study()
     raw["plugins"] = [str(plugin)]

@@ -20,13 +20,13 @@ from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attack.explanation import ExplanationParameters
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
-from vitfaith.attribute.stage import run_attribute
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import save_classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.registry import METRICS
-from vitfaith.score.stage import run_score
+from vitfaith.stages.attribute import run_attribute
+from vitfaith.stages.score import run_score
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "random": {"level": "pixel"},

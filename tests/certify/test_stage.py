@@ -16,8 +16,8 @@ from vitfaith.certify.cohen import certify
 from vitfaith.certify.faithfulness import faithfulness
 from vitfaith.certify.maps import certify_maps
 from vitfaith.certify.settings import CertificateParameters
-from vitfaith.certify.stage import run_certify
 from vitfaith.errors import ArtifactError, ConfigError
+from vitfaith.stages.certify import run_certify
 
 IDS, N, SAMPLES, CLASSES, SIGMA = ["a", "b", "c"], 9, 400, 4, 0.25
 

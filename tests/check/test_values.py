@@ -18,7 +18,7 @@ from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import read_checkpoint
 from vitfaith.models.classifier import build_backbone
 from vitfaith.models.load import load_classifier
-from vitfaith.shard.stage import open_source
+from vitfaith.shard.opening import open_source
 
 Run = Callable[..., list[str]]
 MODEL = ("models", "vit_patch4")
@@ -139,7 +139,7 @@ def test_an_assumed_normalisation_is_noted_and_kept(run: Run, tmp_path: Path) ->
 
 def test_the_provenance_of_a_job_names_the_normalisation(tmp_path: Path) -> None:
     from vitfaith.artifacts.store import read_provenance
-    from vitfaith.attack.stage import run_attack
+    from vitfaith.stages.attack import run_attack
 
     shard = Path(image_file(tmp_path / "shard.parquet"))
     settings = {"model": spec(), "attack": {"use": "clean"}, "seed": 0}

@@ -16,7 +16,7 @@ from vitfaith.config.init import write_config
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
 from vitfaith.models.classifier import build_backbone
-from vitfaith.shard.stage import open_source
+from vitfaith.shard.opening import open_source
 
 TINY = "vit_tiny_patch16_224"
 

@@ -45,18 +45,18 @@ def preload() -> None:
     """Load what stages import; nothing is computed, as torch cannot go on in a fork after that."""
     import torch
 
-    import vitfaith.attack.stage
-    import vitfaith.attribute.stage
     import vitfaith.cli.main
-    import vitfaith.denoise.stage
     import vitfaith.figures.all
-    import vitfaith.figures.stage
-    import vitfaith.page.stage
-    import vitfaith.predict.stage
-    import vitfaith.score.stage
-    import vitfaith.shard.stage
-    import vitfaith.stability.stage
-    import vitfaith.tables.stage  # noqa: F401
+    import vitfaith.stages.attack
+    import vitfaith.stages.attribute
+    import vitfaith.stages.denoise
+    import vitfaith.stages.figures
+    import vitfaith.stages.page
+    import vitfaith.stages.predict
+    import vitfaith.stages.score
+    import vitfaith.stages.shard
+    import vitfaith.stages.stability
+    import vitfaith.stages.tables  # noqa: F401
 
     torch.set_num_threads(1)
 

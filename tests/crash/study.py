@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.crash.faults import Fault, count_steps, nothing
 from tests.workflow.conftest import Workflow, copy_of_the_workflow
-from vitfaith.page.stage import TABLES
+from vitfaith.stages.page import TABLES
 
 OUTPUTS = ("--out", "--scores", "--curves", "--predictions")
 """Options of a job that name what it writes; ``certify --predictions`` is an input, but the study certifies nothing."""

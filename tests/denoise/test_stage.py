@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-import vitfaith.denoise.stage as stage
+import vitfaith.stages.denoise as stage
 from tests.denoise.conftest import tiny_unet
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import SHARDS
@@ -24,9 +24,9 @@ from vitfaith.cli.main import app
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.denoise.schedule import Schedule
-from vitfaith.denoise.stage import read_denoised, run_denoise
 from vitfaith.errors import InputError
 from vitfaith.registry import load_plugin
+from vitfaith.stages.denoise import read_denoised, run_denoise
 
 IDS = ["a", "b", "c"]
 

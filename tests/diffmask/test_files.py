@@ -22,7 +22,6 @@ from vitfaith.diffmask.files import check_trained_for, load_diffmask, save_diffm
 from vitfaith.diffmask.hard_concrete import HardConcrete
 from vitfaith.diffmask.log import LOG
 from vitfaith.diffmask.network import DiffMask, new_diffmask
-from vitfaith.diffmask.stage import run_train_diffmask
 from vitfaith.errors import ArtifactError, ConfigError, InputError
 from vitfaith.models.classifier import Classifier, save_classifier
 from vitfaith.models.passes import PassCounter
@@ -33,6 +32,7 @@ from vitfaith.score.engine import Engine
 from vitfaith.score.fills import resolve_fill
 from vitfaith.score.metrics.base import ScoreContext
 from vitfaith.score.plan import Clean, Curve, EqualSteps, Features, Full
+from vitfaith.stages.train_diffmask import run_train_diffmask
 
 
 def made(vit: Classifier, **options: Any) -> DiffMask:

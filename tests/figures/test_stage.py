@@ -14,8 +14,8 @@ from vitfaith.errors import ArtifactError
 from vitfaith.figures.caption import caption
 from vitfaith.figures.data import FigureData
 from vitfaith.figures.registry import FIGURES
-from vitfaith.figures.stage import run_figure
 from vitfaith.figures.style import Style
+from vitfaith.stages.figures import run_figure
 
 
 @pytest.mark.parametrize("name", ["saco_leaderboard", "critical_difference", "gallery"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.page.test_page import SPEC, write_tables
-from vitfaith.page.stage import run_page
+from vitfaith.stages.page import run_page
 
 ALONE = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from vitfaith.errors import ArtifactError
-from vitfaith.page.stage import run_page
+from vitfaith.stages.page import run_page
 
 SPEC: dict[str, Any] = {
     "experiment": "toy </script><b>",

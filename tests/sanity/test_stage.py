@@ -17,7 +17,7 @@ from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ConfigError
 from vitfaith.plan.plan import Plan
-from vitfaith.sanity.stage import run_sanity
+from vitfaith.stages.sanity import run_sanity
 
 CHECKS: dict[str, Any] = {
     "mprt": {"check": "model_randomisation", "measures": ["spearman", "ssim"]},

@@ -14,7 +14,7 @@ from vitfaith.models.load import load_classifier
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import entry_of
 from vitfaith.score.evaluate import evaluate
-from vitfaith.shard.stage import open_source
+from vitfaith.shard.opening import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 

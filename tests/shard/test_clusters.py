@@ -13,8 +13,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from vitfaith.artifacts.images import encode_images
+from vitfaith.shard.opening import open_source
 from vitfaith.shard.readers.image_folder import ImageFolderParameters, clusters_of
-from vitfaith.shard.stage import open_source, run_shard
+from vitfaith.stages.shard import run_shard
 from vitfaith.tables.clusters import read_clusters, with_clusters
 
 

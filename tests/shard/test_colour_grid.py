@@ -18,7 +18,7 @@ from vitfaith.config.load import instance
 from vitfaith.errors import ConfigError
 from vitfaith.rng import derive_seed
 from vitfaith.shard.readers.colour_grid import CORNERS, ColourGridParameters, draw
-from vitfaith.shard.stage import run_shard
+from vitfaith.stages.shard import run_shard
 
 
 def everything(**chosen: Any) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:

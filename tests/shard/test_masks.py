@@ -15,7 +15,7 @@ from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
 from vitfaith.shard.registry import DATASETS, Source
-from vitfaith.shard.stage import run_shard
+from vitfaith.stages.shard import run_shard
 
 IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 1, 2, 2)
 MASKS = [np.array([[1, 0], [-1, 1]]), None, np.array([[True, False], [False, False]])]

@@ -11,8 +11,8 @@ import pytest
 from tests.shard.files import CASES, NONE, PICTURES, png, write
 from vitfaith.config.load import instance
 from vitfaith.registries import REGISTRIES
+from vitfaith.shard.opening import open_source
 from vitfaith.shard.registry import Source
-from vitfaith.shard.stage import open_source
 
 
 def opened(reader: str, settings: dict) -> Source:

@@ -19,7 +19,7 @@ from tests.shard.test_readers import opened
 from vitfaith.artifacts.images import encode_images
 from vitfaith.config.load import instance
 from vitfaith.shard import pictures
-from vitfaith.shard.stage import run_shard
+from vitfaith.stages.shard import run_shard
 
 SIDE = 64
 SHARD = 4

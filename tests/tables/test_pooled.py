@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vitfaith.stages.tables import as_scores
 from vitfaith.statistics.segmentation import VARIANTS
 from vitfaith.tables.pooled import KEYS, pooled_summary
-from vitfaith.tables.stage import as_scores
 
 WHERE = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none"}
 

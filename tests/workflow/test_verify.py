@@ -123,7 +123,7 @@ def test_other_settings_and_other_code_make_files_stale(inside: Workflow) -> Non
     assert {f.path.parts[1] for f in seen.findings} == {"scores", "curves"}
     assert all(f.reason == "made with other settings: metrics" for f in seen.findings)
     inside.write_config(config)
-    module = inside.folder / "src/vitfaith/stability/stage.py"
+    module = inside.folder / "src/vitfaith/stages/stability.py"
     module.write_text(module.read_text() + "\nEXTRA = 1\n")
     done = call(inside, "results", "--study", "config/tiny.yaml")
     assert done.returncode == 1

@@ -33,7 +33,7 @@ app.add_typer(train_app, name="train")
 @app.command()
 def shard(spec: Spec, out: Out, code: Code = "") -> None:
     """Write the images of one shard of a dataset."""
-    from vitfaith.shard.stage import run_shard
+    from vitfaith.stages.shard import run_shard
 
     run_alone(lambda: run_shard(parse_spec(spec), code, out), [out])
 
@@ -41,7 +41,7 @@ def shard(spec: Spec, out: Out, code: Code = "") -> None:
 @train_app.command()
 def classifier(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a classifier by its recipe."""
-    from vitfaith.train.stage import run_train_classifier
+    from vitfaith.stages.train_classifier import run_train_classifier
 
     with job_device(gpus, device) as chosen:
         run_alone(lambda: run_train_classifier(parse_spec(spec), code, out, log, chosen), [out, log], f"{spec} {code}")
@@ -51,7 +51,7 @@ def classifier(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, 
 def denoiser(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a denoiser by its recipe."""
     from vitfaith.denoise.layout import folder_files
-    from vitfaith.train.stage import run_train_denoiser
+    from vitfaith.stages.train_denoiser import run_train_denoiser
 
     with job_device(gpus, device) as chosen:
         run_alone(
@@ -66,7 +66,7 @@ def diffmask(
     spec: Spec, out: Out, log: Out, weights: Weights = None, code: Code = "", gpus: Gpus = 0, device: Device = "auto"
 ) -> None:
     """Train a DiffMask for a classifier by its recipe."""
-    from vitfaith.diffmask.stage import run_train_diffmask
+    from vitfaith.stages.train_diffmask import run_train_diffmask
 
     with job_device(gpus, device) as chosen:
         run_alone(
@@ -91,7 +91,7 @@ def attack(
     part_size: PartSize = 0,
 ) -> None:
     """Attack the images of a shard."""
-    from vitfaith.attack.stage import run_attack
+    from vitfaith.stages.attack import run_attack
 
     job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [denoiser])
     job.run(
@@ -117,7 +117,7 @@ def denoise(
     part_size: PartSize = 0,
 ) -> None:
     """Noise and denoise the images of a shard."""
-    from vitfaith.denoise.stage import run_denoise
+    from vitfaith.stages.denoise import run_denoise
 
     # what the file holds already is kept sample by sample, for all images at once: parts would not see it
     job = ShardJob(spec, code, None, gpus, device, batch_size, 0 if out.exists() else part_size)
@@ -142,7 +142,7 @@ def predict(
     part_size: PartSize = 0,
 ) -> None:
     """Classify the denoised samples of a shard."""
-    from vitfaith.predict.stage import run_predict
+    from vitfaith.stages.predict import run_predict
 
     job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
     job.run(
@@ -167,7 +167,7 @@ def attribute(
     part_size: PartSize = 0,
 ) -> None:
     """Explain a shard with one family of explainers."""
-    from vitfaith.attribute.stage import run_attribute
+    from vitfaith.stages.attribute import run_attribute
 
     job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, learned or [])
     job.run(
@@ -197,7 +197,7 @@ def score(
     part_size: PartSize = 0,
 ) -> None:
     """Score the maps of a shard."""
-    from vitfaith.score.stage import run_score
+    from vitfaith.stages.score import run_score
 
     job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [placeholder, denoiser])
     job.run(
@@ -234,7 +234,7 @@ def bank(
     part_size: PartSize = 0,
 ) -> None:
     """Ask the classifier about the masks that metrics share between explainers."""
-    from vitfaith.bank.stage import run_bank
+    from vitfaith.stages.bank import run_bank
 
     job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [denoiser])
     job.run(
@@ -254,7 +254,7 @@ def stability(
     code: Code = "",
 ) -> None:
     """Compare maps with those of the clean image."""
-    from vitfaith.stability.stage import run_stability
+    from vitfaith.stages.stability import run_stability
 
     given = {"clean": clean, "undefended": undefended}
     present = {k: v for k, v in given.items() if v is not None}
@@ -275,7 +275,7 @@ def sanity(
     part_size: PartSize = 0,
 ) -> None:
     """Explain the images of a shard again with random weights, for other classes, under noise."""
-    from vitfaith.sanity.stage import run_sanity
+    from vitfaith.stages.sanity import run_sanity
 
     job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, learned or [])
     job.run(
@@ -296,7 +296,7 @@ def certify(
     code: Code = "",
 ) -> None:
     """Certify the smoothed predictions and maps of a shard."""
-    from vitfaith.certify.stage import run_certify
+    from vitfaith.stages.certify import run_certify
 
     run_alone(lambda: run_certify(parse_spec(spec), code, images, predictions, maps, out), [out])
 
@@ -309,7 +309,7 @@ def tables(
     code: Code = "",
 ) -> None:
     """Collect an experiment's results into tidy tables with confidence intervals."""
-    from vitfaith.tables.stage import run_tables
+    from vitfaith.stages.tables import run_tables
 
     run_alone(lambda: run_tables(parse_spec(spec), code, results, out), [out / "summary.parquet"])
 
@@ -322,7 +322,7 @@ def figures(
     code: Code = "",
 ) -> None:
     """Draw one figure from an experiment's tables."""
-    from vitfaith.figures.stage import run_figure
+    from vitfaith.stages.figures import run_figure
 
     files = [out.with_name(f"{out.name}.{suffix}") for suffix in ("png", "pdf", "svg", "rst")]
     run_alone(lambda: run_figure(parse_spec(spec), code, tables, out), files)
@@ -336,6 +336,6 @@ def page(
     code: Code = "",
 ) -> None:
     """Write an experiment's tables, curves and gallery as one page of HTML."""
-    from vitfaith.page.stage import run_page
+    from vitfaith.stages.page import run_page
 
     run_alone(lambda: run_page(parse_spec(spec), code, tables, out), [out])

@@ -40,6 +40,11 @@ USED: dict[str, dict[str, str]] = {
 }
 """Stage → the registries it draws on and the key of its specification that names the items in use."""
 
+ENTRIES = {
+    "train": ["vitfaith.stages.train_classifier", "vitfaith.stages.train_denoiser"],
+    "diffmask": ["vitfaith.stages.train_diffmask"],
+}
+"""Stage → the modules whose imports are its code, where the stage's name is not the module's."""
 
 MOST_SHARDS = 100_000
 """Shards that a dataset may have: planning takes seconds for ten thousand."""
@@ -236,7 +241,9 @@ class Plan:
     @cache  # noqa: B019  (thousands of jobs share a few sets of modules)
     def _fingerprint(self, stage: str, modules: frozenset[str], plugins: tuple[Path, ...]) -> str:
         own = sorted(m for m in modules if m.startswith("vitfaith."))
-        return fingerprint([f"vitfaith.{stage}.stage", *own], stop=["vitfaith.registries"], files=plugins)
+        return fingerprint(
+            [*ENTRIES.get(stage, [f"vitfaith.stages.{stage}"]), *own], stop=["vitfaith.registries"], files=plugins
+        )
 
     def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
         """Modules of the registered items that a specification names."""

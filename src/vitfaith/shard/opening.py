@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vitfaith.errors import ArtifactError
-from vitfaith.registries import REGISTRIES
+from vitfaith.registries import REGISTRIES, entry_of
 from vitfaith.registry import Parameters
 from vitfaith.shard.class_lists import LARGEST_LABEL
 from vitfaith.shard.registry import UNLABELLED, Source
@@ -36,6 +39,22 @@ def open_dataset(name: str, parameters: Parameters) -> Source:
             f"image '{source.image_ids[i]}' has label {source.labels[i]}; labels count classes from 0, correct it"
         )
     return source
+
+
+def open_source(reader: Mapping[str, Any]) -> Source:
+    """The images behind a dataset entry of a specification, whose key ``use`` names the reader.
+
+    Raises:
+        ArtifactError: as :func:`open_dataset`.
+    """
+    name, parameters = entry_of(reader, "datasets")
+    return open_dataset(name, parameters)
+
+
+def read_all(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All images uint8 (N, C, H, W) and labels (N,) behind a dataset entry of a specification."""
+    source = open_source(reader)
+    return source.read(np.arange(len(source.labels))), source.labels
 
 
 def _is_text(name: str) -> bool:

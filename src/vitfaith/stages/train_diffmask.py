@@ -20,7 +20,7 @@ from vitfaith.diffmask.train import train_diffmask
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
-from vitfaith.shard.stage import open_source
+from vitfaith.shard.opening import read_all
 
 
 def run_train_diffmask(
@@ -46,8 +46,7 @@ def run_train_diffmask(
 
 
 def _images(reader: Mapping[str, Any], classifier: Classifier) -> NDArray[np.uint8]:
-    source = open_source(reader)
-    images = source.read(np.arange(len(source.labels)))
+    images, _ = read_all(reader)
     if images.shape[1:] != classifier.input_shape:
         raise ConfigError(
             f"training: images are {images.shape[1:]}, the model takes {classifier.input_shape}; set the preprocessing of "

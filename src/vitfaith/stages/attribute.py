@@ -18,11 +18,11 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.aggregate import aggregate_maps
-from vitfaith.denoise.stage import read_denoised
 from vitfaith.map_values import map_flags, tied_share
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of, entry_of
+from vitfaith.stages.denoise import read_denoised
 
 
 def map_table(

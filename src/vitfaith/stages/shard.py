@@ -13,16 +13,8 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
 from vitfaith.errors import ConfigError
-from vitfaith.registries import entry_of
-from vitfaith.shard.opening import open_dataset
-from vitfaith.shard.registry import Source
+from vitfaith.shard.opening import open_source
 from vitfaith.shard.subset import shard_count, shard_name, stratified_subset
-
-
-def open_source(reader: Mapping[str, Any]) -> Source:
-    """The images behind a reader's specification (``use`` names the reader, the rest are its settings)."""
-    name, parameters = entry_of(reader, "datasets")
-    return open_dataset(name, parameters)
 
 
 def run_shard(spec: Mapping[str, Any], code: str, out: Path) -> None:

@@ -15,7 +15,6 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
-from vitfaith.bank.stage import read_bank
 from vitfaith.diffmask.files import load_diffmask
 from vitfaith.errors import ArtifactError
 from vitfaith.models.classifier import Classifier
@@ -27,6 +26,7 @@ from vitfaith.score.enlarge import EXTRA as EXPLAINERS_EXTRA
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.placeholder import EXTRA
 from vitfaith.score.truth import read_truth
+from vitfaith.stages.bank import read_bank
 
 
 def run_score(
