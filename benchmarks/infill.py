@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitfaith.config.load import load_study, read_yaml
+from vitfaith.datasets.opening import open_source
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.smooth import keyed_noise
 from vitfaith.models.forward import forward_in_batches
@@ -26,7 +27,6 @@ from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
 from vitfaith.score.diffusion import infill
 from vitfaith.score.fills import DiffusionParameters
-from vitfaith.shard.opening import open_source
 
 SAMPLERS: tuple[Literal["ancestral", "ddim"], ...] = ("ancestral", "ddim")
 SETTINGS = [(10, 1), (40, 1), (10, 2), (10, 4), (10, 10), (20, 2), (5, 4), (50, 10)]

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
-from vitfaith.plan.condition import SHARED, Condition
+from vitfaith.artifacts.paths import SHARED, Condition
 from vitfaith.plan.contents import is_outside
 from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
 from vitfaith.plan.metric_inputs import infilled, score_inputs

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitfaith.config.load import load_study, read_yaml
+from vitfaith.datasets.opening import open_source
 from vitfaith.diffmask.log import LOG
 from vitfaith.diffmask.recipe import OFFICIAL, DiffMaskRecipe
 from vitfaith.diffmask.train import train_diffmask
 from vitfaith.errors import VitfaithError
 from vitfaith.models.load import load_classifier
-from vitfaith.shard.opening import open_source
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "dual": ("dual ascent", {}),

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from typing import Any
 
 import vitfaith.attack.attacks
 import vitfaith.attribute.explainers
+import vitfaith.datasets
 import vitfaith.denoise.smoothings
 import vitfaith.figures
 import vitfaith.sanity.checks
 import vitfaith.score.metrics
-import vitfaith.shard.readers
 import vitfaith.stability.measures
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.certify.registry import CERTIFICATES
+from vitfaith.datasets.registry import DATASETS
 from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.figures.registry import FIGURES
-from vitfaith.registry import Parameters, Registry
+from vitfaith.registry import Registry
 from vitfaith.sanity.registry import SANITY_CHECKS
 from vitfaith.score.registry import METRICS
-from vitfaith.shard.registry import DATASETS
 from vitfaith.stability.registry import STABILITY_MEASURES
 
 for _module in sorted(m.name for m in pkgutil.iter_modules(vitfaith.figures.__path__) if m.name != "stage"):
@@ -54,15 +52,3 @@ DISCRIMINATORS: dict[str, str] = {
     "figures": "figure",
 }
 """Section → the key of an entry that names the registered item; without it the entry's own id is the name."""
-
-
-def entry_of(spec: Mapping[str, Any], section: str) -> tuple[str, Parameters]:
-    """(registered name, parameters) from the JSON of one item, whose key ``use`` is the name."""
-    settings = dict(spec)
-    name = settings.pop("use")
-    return name, REGISTRIES[section][name].parameters(**settings)
-
-
-def entries_of(specs: Mapping[str, Any], section: str) -> dict[str, tuple[str, Parameters]]:
-    """Id → (registered name, parameters) from the JSON of a configuration section."""
-    return {id_: entry_of(spec, section) for id_, spec in specs.items()}

@@ -6,10 +6,12 @@ documentation tables and the property tests are all made from the registries, so
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -104,6 +106,16 @@ class Registry(Generic[T]):
                 f"unknown {self.kind} '{name}'{hint}; known: {', '.join(sorted(self._entries))}"
             ) from None
 
+    def entry(self, spec: Mapping[str, Any]) -> tuple[str, Parameters]:
+        """(registered name, parameters) from the JSON of one item, whose key ``use`` is the name."""
+        settings = dict(spec)
+        name = settings.pop("use")
+        return name, self[name].parameters(**settings)
+
+    def entries(self, specs: Mapping[str, Any]) -> dict[str, tuple[str, Parameters]]:
+        """Id → (registered name, parameters) from the JSON of a configuration section."""
+        return {id_: self.entry(spec) for id_, spec in specs.items()}
+
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
@@ -117,6 +129,20 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names in order of registration."""
         return list(self._entries)
+
+
+def import_beside(package: str, path: Iterable[str], skip: Collection[str] = ()) -> None:
+    """Import every module directly in ``package``, so that its registry is full whichever module was imported first.
+
+    Sub-packages hold machinery and are left out.
+
+    Args:
+        package: dotted name.
+        path: its ``__path__``.
+        skip: modules that are left out.
+    """
+    for module in sorted(m.name for m in pkgutil.iter_modules(path) if not m.ispkg and m.name not in skip):
+        importlib.import_module(f"{package}.{module}")
 
 
 def load_plugin(path: str | Path) -> str:

@@ -28,11 +28,11 @@ from vitfaith.artifacts.store import (
     write_parquet,
     write_table,
 )
+from vitfaith.datasets.files.parquet_files import column_values
+from vitfaith.datasets.files.parquet_files import read_rows as read_foreign
 from vitfaith.errors import ArtifactError
 from vitfaith.models.checkpoint import read_checkpoint
 from vitfaith.models.classifier import save_classifier
-from vitfaith.shard.parquet_files import column_values
-from vitfaith.shard.parquet_files import read_rows as read_foreign
 
 PROVENANCE = {"stage": "score", "spec": {"seed": 7, "metrics": {"saco": {"use": "saco"}}}, "code": "0123456789ab"}
 

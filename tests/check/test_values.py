@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.check.test_study import ROOT, dataset, image_file, problems, put
+from vitfaith.datasets.opening import open_source
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import read_checkpoint
 from vitfaith.models.classifier import build_backbone
 from vitfaith.models.load import load_classifier
-from vitfaith.shard.opening import open_source
 
 Run = Callable[..., list[str]]
 MODEL = ("models", "vit_patch4")
@@ -155,7 +155,7 @@ def external(path: Path, **more: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 def names(run: Run, count: int = 12) -> list[str]:
-    from vitfaith.shard.subset import stratified_subset
+    from vitfaith.datasets.subset import stratified_subset
 
     source = open_source(DATA)
     return [source.image_ids[int(i)] for i in stratified_subset(source.labels, count, 7)]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from vitfaith.artifacts.paths import Condition
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import ConfigError
-from vitfaith.plan.condition import Condition
 from vitfaith.plan.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from safetensors.torch import save_file
 
-from tests.shard.files import CASES, png, write
+from tests.datasets.files import CASES, png, write
 from vitfaith.check.study import check_study
 from vitfaith.config.init import write_config
 from vitfaith.config.load import load_study, read_yaml
+from vitfaith.datasets.opening import open_source
 from vitfaith.errors import VitfaithError
 from vitfaith.models.classifier import build_backbone
-from vitfaith.shard.opening import open_source
 
 TINY = "vit_tiny_patch16_224"
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from vitfaith.artifacts.images import encode_images, encode_truth
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
-from vitfaith.shard.readers.parquet import ParquetParameters, parquet
+from vitfaith.datasets.parquet import ParquetParameters, parquet
 
 HERE = Path(__file__).parent
 EMBEDDED = HERE.parents[1] / "resources" / "data" / "fashion_mnist.parquet"

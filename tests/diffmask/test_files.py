@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import tiny_vit
+from vitfaith.artifacts.paths import Condition
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.check.learned import check_learned_files
@@ -25,7 +26,6 @@ from vitfaith.diffmask.network import DiffMask, new_diffmask
 from vitfaith.errors import ArtifactError, ConfigError, InputError
 from vitfaith.models.classifier import Classifier, save_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.plan.condition import Condition
 from vitfaith.plan.learned import explainer_spec, learned_files, placeholder_file, trained
 from vitfaith.plan.plan import Plan
 from vitfaith.score.engine import Engine

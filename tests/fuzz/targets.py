@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from tests.datasets.files import CASES
+from tests.datasets.test_readers import opened
 from tests.fuzz.mutations import Change, Damage, changed, changes, damaged, damages
-from tests.shard.files import CASES
-from tests.shard.test_readers import opened
 from vitfaith.attribute.explainers.external import ExternalParameters, lacking, read_maps
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError

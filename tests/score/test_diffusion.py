@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from tests.denoise.conftest import tiny_unet
 from tests.files import IDS, ShardOnDisk
+from vitfaith.artifacts.paths import Condition
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.config.load import load_study
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.passes import PassCounter
-from vitfaith.plan.condition import Condition
 from vitfaith.plan.counting import passes_of
 from vitfaith.plan.jobs import jobs
 from vitfaith.plan.metric_inputs import infilled

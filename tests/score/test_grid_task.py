@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from vitfaith.attribute.explain import explain
+from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.config.load import Study, load_study, read_yaml
+from vitfaith.datasets.opening import open_source
 from vitfaith.models.load import load_classifier
 from vitfaith.plan.plan import Plan
-from vitfaith.registries import entry_of
 from vitfaith.score.evaluate import evaluate
-from vitfaith.shard.opening import open_source
+from vitfaith.score.registry import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,9 +47,9 @@ def test_the_networks_count_and_attention_finds_the_cells(task: str) -> None:
     assert source.masks is not None
     truth = torch.from_numpy(np.stack([np.asarray(m) for m in source.masks(indices[few])]))
     ids = source.image_ids[few]
-    methods = {name: entry_of(study.explainers[name].spec(), "explainers") for name in ("random", "raw_attention")}
+    methods = {name: EXPLAINERS.entry(study.explainers[name].spec()) for name in ("random", "raw_attention")}
     maps = explain(model, images[few], labels[few], ids, methods, seed=0, batch_size=60)
-    metrics = {name: entry_of(study.metrics[name].spec(), "metrics") for name in ("admissible_mask", "admissible_side")}
+    metrics = {name: METRICS.entry(study.metrics[name].spec()) for name in ("admissible_mask", "admissible_side")}
     scores = evaluate(model, images[few], labels[few], ids, maps, metrics, truth=truth).scores.to_pandas()
     sided = (source.labels[few] > 0) & (source.labels[few] < model.num_classes - 1)
     assert (scores.flag == "").sum() == 2 * 5 * sided.sum()
@@ -70,11 +71,11 @@ def test_the_shipped_diffmask_solves_the_task_in_its_own_scale() -> None:
     truth = torch.from_numpy(np.stack([np.asarray(m) for m in source.masks(indices)]))
     ids = source.image_ids[:100]
     file = str(ROOT / "resources" / "diffmasks" / "vit_grid_3x3.safetensors")
-    methods = {"diffmask": entry_of({"use": "diffmask", "weights": file}, "explainers")}
+    methods = {"diffmask": EXPLAINERS.entry({"use": "diffmask", "weights": file})}
     maps = explain(model, images, labels, ids, methods, seed=0, batch_size=100)
     metrics = {
-        "sided": entry_of(study.metrics["admissible_mask"].spec(), "metrics"),
-        "all": entry_of({**study.metrics["admissible_mask"].spec(), "one_sided": "score"}, "metrics"),
+        "sided": METRICS.entry(study.metrics["admissible_mask"].spec()),
+        "all": METRICS.entry({**study.metrics["admissible_mask"].spec(), "one_sided": "score"}),
     }
     scores = evaluate(model, images, labels, ids, maps, metrics, truth=truth).scores.to_pandas()
     mean = scores.groupby(["metric", "variant"]).value.mean()

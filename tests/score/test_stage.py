@@ -16,10 +16,10 @@ from sklearn.metrics import roc_auc_score
 
 from tests.files import IDS, ShardOnDisk
 from vitfaith.artifacts.maps import read_maps
+from vitfaith.artifacts.paths import Condition
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.patches import Patches
-from vitfaith.plan.condition import Condition
 from vitfaith.plan.metric_inputs import score_inputs
 from vitfaith.statistics import segmentation_scores
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tests.files import IDS, ShardOnDisk
+from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.schemas import MAPS
 from vitfaith.artifacts.store import write_table
-from vitfaith.plan.condition import Condition, artifact
 from vitfaith.stages.attribute import map_table
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import TIED_NOTE

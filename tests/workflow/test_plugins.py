@@ -24,7 +24,7 @@ from vitfaith.figures.registry import figure
 from vitfaith.registry import Parameters
 from vitfaith.sanity.registry import check
 from vitfaith.score.metrics.base import Metric, metric
-from vitfaith.shard.registry import DATASETS, Source
+from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.stability.registry import measure
 
 

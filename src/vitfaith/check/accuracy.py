@@ -9,9 +9,9 @@ import torch
 
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.check.report import Report
+from vitfaith.datasets.subset import stratified_subset
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
-from vitfaith.shard.subset import stratified_subset
 from vitfaith.statistics.chance import accuracy_warning
 
 if TYPE_CHECKING:

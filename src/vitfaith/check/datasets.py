@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitfaith.config.load import Study
+from vitfaith.datasets.opening import open_dataset
+from vitfaith.datasets.registry import Source
+from vitfaith.datasets.subset import stratified_subset
 from vitfaith.errors import InputError
-from vitfaith.shard.opening import open_dataset
-from vitfaith.shard.registry import Source
-from vitfaith.shard.subset import stratified_subset
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from vitfaith.artifacts.paths import SHARED
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier
-from vitfaith.plan.condition import SHARED
 from vitfaith.plan.metric_inputs import infilled
 
 if TYPE_CHECKING:

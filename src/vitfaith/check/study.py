@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vitfaith.artifacts.paths import Condition
 from vitfaith.attack.registry import smoothing_seen
 from vitfaith.check.accuracy import check_accuracy
 from vitfaith.check.datasets import DatasetFacts, dataset_facts
@@ -21,7 +22,6 @@ from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
-from vitfaith.plan.condition import Condition
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 

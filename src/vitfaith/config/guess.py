@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vitfaith.datasets.image_folder import sorts_in_two_ways
 from vitfaith.errors import ArtifactError, ConfigError
-from vitfaith.shard.readers.image_folder import sorts_in_two_ways
 
 Settings = dict[str, Any]
 

@@ -12,12 +12,12 @@ import yaml
 
 from vitfaith.config.guess import FIXED_SIZE, guess_reader
 from vitfaith.config.load import instance
+from vitfaith.datasets.opening import open_dataset
 from vitfaith.errors import ConfigError, VitfaithError
-from vitfaith.shard.opening import open_dataset
 
 if TYPE_CHECKING:
+    from vitfaith.datasets.registry import Source
     from vitfaith.models.classifier import Classifier
-    from vitfaith.shard.registry import Source
 
 IMAGES = 200
 """Images of the first run; enough for error bars of a few hundredths."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from vitfaith.artifacts.paths import SHARED
 from vitfaith.attack.registry import check_bound
 from vitfaith.config.certificates import check_certificates
 from vitfaith.config.learned import check_learned
@@ -27,7 +28,6 @@ from vitfaith.config.sections import (
 )
 from vitfaith.denoise.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
-from vitfaith.plan.condition import SHARED
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Parameters, load_plugin
 

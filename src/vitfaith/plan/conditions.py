@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+from vitfaith.artifacts.paths import Condition
 from vitfaith.config.load import Study
 from vitfaith.config.sections import Experiment
-from vitfaith.plan.condition import Condition
 
 
 def experiment_conditions(experiment: Experiment) -> Iterator[Condition]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.contents import contents_digest
+from vitfaith.artifacts.paths import Condition
 from vitfaith.config.load import Instance
 from vitfaith.errors import VitfaithError
-from vitfaith.plan.condition import Condition
 from vitfaith.plan.learned import model_files, placeholder_file
 from vitfaith.plan.metric_inputs import infilled
 from vitfaith.registries import REGISTRIES

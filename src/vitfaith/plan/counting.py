@@ -17,18 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from vitfaith.artifacts.store import partition_values
+from vitfaith.attack.registry import ATTACKS
+from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.check.models import model_of
 from vitfaith.check.report import Report
 from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.denoise.schedule import Schedule
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
 from vitfaith.plan.jobs import Job
 from vitfaith.plan.plan import Plan
-from vitfaith.registries import REGISTRIES, entries_of, entry_of
+from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Parameters
 from vitfaith.score.fills import DiffusionParameters, settings_of_fill
+from vitfaith.score.registry import METRICS
 
 Passes = tuple[float, float]
 """Forward and backward passes of one image."""
@@ -86,7 +90,7 @@ def _image(classifier: Classifier) -> Tensor:
 
 
 def _samples(smoothing: Mapping[str, Any]) -> int:
-    return int(getattr(entry_of(smoothing, "smoothings")[1], "samples", 1))
+    return int(getattr(SMOOTHINGS.entry(smoothing)[1], "samples", 1))
 
 
 def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
@@ -98,18 +102,16 @@ def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
     if "smoothing" in spec:
         channels, height, width = classifier.input_shape
         silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
-        defence = Defence(*entry_of(spec["smoothing"], "smoothings"), silent)
+        defence = Defence(*SMOOTHINGS.entry(spec["smoothing"]), silent)
     with PassCounter(classifier) as passes:
         target = classifier(image).argmax(1)
-        attack_images(
-            classifier, image, target, ["image"], *entry_of(spec["attack"], "attacks"), seed=0, defence=defence
-        )
+        attack_images(classifier, image, target, ["image"], *ATTACKS.entry(spec["attack"]), seed=0, defence=defence)
         classifier(image)
     return passes.forwards, passes.backwards
 
 
 def _denoise(spec: Mapping[str, Any]) -> Passes:
-    name, parameters = entry_of(spec["smoothing"], "smoothings")
+    name, parameters = SMOOTHINGS.entry(spec["smoothing"])
     denoiser = Denoiser(_Silent(1, (8, 8)), Schedule.from_config({}))
     with PassCounter(denoiser.network) as passes:
         image = torch.full((1, 1, 8, 8), 0.5)
@@ -122,7 +124,7 @@ def _denoise(spec: Mapping[str, Any]) -> Passes:
 def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
     from vitfaith.attribute.explain import explain
 
-    methods = entries_of(spec["methods"], "explainers")
+    methods = EXPLAINERS.entries(spec["methods"])
     # what is trained for one model does not fit the stand-in; it reads the shared pass
     fitting = {i: m for i, m in methods.items() if not REGISTRIES["explainers"][m[0]].traits.get("model_files")}
     target = torch.zeros(1, dtype=torch.int64)
@@ -145,7 +147,7 @@ def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes
         cost = forward_cost(metrics, classifier.grid, (height, width), channels, extras)
         return cost.an_image + maps * cost.a_map
 
-    chosen = list(entries_of(spec["metrics"], "metrics").values())
+    chosen = list(METRICS.entries(spec["metrics"]).values())
     total = forwards(chosen)
     drawn: dict[DiffusionParameters, list[tuple[str, Parameters]]] = {}
     for name, parameters in chosen:

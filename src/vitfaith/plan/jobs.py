@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vitfaith.artifacts.paths import SHARED, Condition, artifact
 from vitfaith.artifacts.store import partition_values
-from vitfaith.plan.condition import SHARED, Condition, artifact
 from vitfaith.plan.plan import Plan
 
 STAGE_OF = {"predictions": "predict", "scores": "score", "curves": "score", "certificates": "certify"}

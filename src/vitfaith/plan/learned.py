@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
-from vitfaith.plan.condition import Condition
 from vitfaith.registries import REGISTRIES
 from vitfaith.score.fills import PlaceholderParameters, settings_of_fill
 

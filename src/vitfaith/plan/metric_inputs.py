@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from vitfaith.plan.condition import Condition, artifact
+from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.plan.learned import agreed, placeholder_file
 from vitfaith.registries import REGISTRIES
 

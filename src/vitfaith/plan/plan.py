@@ -9,21 +9,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.attack.registry import smoothing_seen
 from vitfaith.config.certificates import certified_sigma
 from vitfaith.config.load import Study
+from vitfaith.datasets.opening import open_dataset
+from vitfaith.datasets.subset import shard_count, shard_name
 from vitfaith.denoise.layout import folder_files, is_hub_id
 from vitfaith.errors import ConfigError
 from vitfaith.fingerprint import fingerprint
-from vitfaith.plan.condition import Condition, artifact
 from vitfaith.plan.conditions import asked_in, conditions, experiment_conditions
 from vitfaith.plan.contents import contents
 from vitfaith.plan.specs import SPECS
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
 from vitfaith.score.fills import settings_of_fill
-from vitfaith.shard.opening import open_dataset
-from vitfaith.shard.subset import shard_count, shard_name
 
 USED: dict[str, dict[str, str]] = {
     "shard": {"datasets": "reader"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vitfaith.plan.condition import Condition
+from vitfaith.artifacts.paths import Condition
 from vitfaith.plan.learned import model_files, trained_file
 from vitfaith.plan.plan import Plan
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from vitfaith.artifacts.paths import Condition
 from vitfaith.attack.registry import smoothing_seen
 from vitfaith.errors import ConfigError
-from vitfaith.plan.condition import Condition
 from vitfaith.plan.conditions import experiment_conditions
 from vitfaith.plan.learned import diffmask_spec, explainer_spec, trainings
 from vitfaith.plan.metric_inputs import bank_masks, infilled

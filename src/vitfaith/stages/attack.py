@@ -15,21 +15,22 @@ from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
+from vitfaith.attack.registry import ATTACKS
 from vitfaith.attack.run import attack_images
 from vitfaith.attack.smoothed import Defence
 from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.registries import entry_of
 
 
 def _defence(spec: Mapping[str, Any], denoiser: Path | str | None, device: str) -> Defence | None:
     if "smoothing" not in spec:
         return None
     network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
-    return Defence(*entry_of(spec["smoothing"], "smoothings"), network)
+    return Defence(*SMOOTHINGS.entry(spec["smoothing"]), network)
 
 
 def run_attack(
@@ -63,7 +64,7 @@ def run_attack(
         )
     clean = torch.from_numpy(pixels.copy()).to(device).float() / 255
     classifier.check_images(clean)
-    name, parameters = entry_of(spec["attack"], "attacks")
+    name, parameters = ATTACKS.entry(spec["attack"])
     with PassCounter(classifier) as passes:
         targets = forward_in_batches(classifier, clean, batch_size).argmax(1)
         result = attack_images(

@@ -18,10 +18,10 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.aggregate import aggregate_maps
+from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.map_values import map_flags, tied_share
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.registries import entries_of, entry_of
 from vitfaith.stages.denoise import read_denoised
 
 
@@ -81,7 +81,7 @@ def run_attribute(
     ids = table.column("image_id").to_pylist()
     targets = integer_tensor(table, "target", device)
     classifier = load_classifier(spec["model"], weights, device)
-    methods = entries_of(spec["methods"], "explainers")
+    methods = EXPLAINERS.entries(spec["methods"])
     for name, parameters in methods.values():
         EXPLAINERS[name].traits.get("check", _nothing)(classifier, parameters)
 
@@ -99,7 +99,7 @@ def run_attribute(
             cache = torch.from_numpy(read_denoised(denoised, ids))
             samples = cache.shape[1]
             per_sample = [explain_sample(cache[:, s].to(device), s) for s in range(samples)]
-            _, smoothing = entry_of(spec["smoothing"], "smoothings")
+            _, smoothing = SMOOTHINGS.entry(spec["smoothing"])
             for method in methods:
                 stacked = torch.stack([maps[method] for maps in per_sample])
                 mean, spread = aggregate_maps(stacked, getattr(smoothing, "map_aggregation", "mean"))

@@ -15,9 +15,9 @@ from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
 from vitfaith.artifacts.schemas import IMAGES, VOTES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.certify.entries import Votes, joint_rows, map_rows, prediction_rows
+from vitfaith.certify.registry import CERTIFICATES as REGISTERED
 from vitfaith.certify.settings import FaithfulnessSettings, MapSettings, SplitSamples
 from vitfaith.errors import ArtifactError
-from vitfaith.registries import REGISTRIES, entries_of
 
 
 def read_votes(path: Path) -> Votes:
@@ -44,8 +44,8 @@ def run_certify(
     dimensions = int(np.prod([first.column(c)[0].as_py() for c in ("channels", "height", "width")]))
     ids = first.column("image_id").to_pylist()
     votes = read_votes(predictions)
-    entries = entries_of(spec["certificates"], "certificates")
-    kinds = {id_: REGISTRIES["certificates"][name].traits["certifies"] for id_, (name, _) in entries.items()}
+    entries = REGISTERED.entries(spec["certificates"])
+    kinds = {id_: REGISTERED[name].traits["certifies"] for id_, (name, _) in entries.items()}
     parts = []
     if votes.image_ids != ids:
         raise ArtifactError(f"'{predictions}' holds predictions of other images than '{images}'; run predict again")

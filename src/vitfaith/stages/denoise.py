@@ -25,7 +25,6 @@ from vitfaith.denoise.smooth import noise_level
 from vitfaith.denoise.smoothings import DdsParameters
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.passes import PassCounter
-from vitfaith.registries import entry_of
 
 STORED = np.float16
 """Of a denoised pixel: a mean change of maps of 1e-4 where other noise makes 6e-2, and no changed label; 8 bits change
@@ -45,7 +44,7 @@ def run_denoise(
     table = read_table(images, pa.schema([f for f in SHARDS if f.name != "label"]))
     pixels = decode_images(table, np.uint8, str(images)).copy()
     ids = table.column("image_id").to_pylist()
-    name, parameters = entry_of(spec["smoothing"], "smoothings")
+    name, parameters = SMOOTHINGS.entry(spec["smoothing"])
     network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
     samples = int(getattr(parameters, "samples", 1))
     facts = provenance(

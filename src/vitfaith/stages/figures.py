@@ -11,9 +11,9 @@ from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.figures.caption import caption
 from vitfaith.figures.data import FigureData, read_tables
+from vitfaith.figures.registry import FIGURES
 from vitfaith.figures.save import save_figure
 from vitfaith.figures.style import Style
-from vitfaith.registries import REGISTRIES, entry_of
 
 
 def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> None:
@@ -24,11 +24,11 @@ def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> N
     Raises:
         ArtifactError: a table that the figure needs is missing.
     """
-    name, parameters = entry_of(spec["figure"], "figures")
-    frames = read_tables(tables, REGISTRIES["figures"][name].traits["needs"], f"figure '{name}'")
+    name, parameters = FIGURES.entry(spec["figure"])
+    frames = read_tables(tables, FIGURES[name].traits["needs"], f"figure '{name}'")
     data, style = FigureData(**frames), Style(**spec["style"])
     with style.context_of_drawing():
-        picture = REGISTRIES["figures"][name].implementation(data, parameters, style)
+        picture = FIGURES[name].implementation(data, parameters, style)
         paths = save_figure(picture, out)
     text = caption(name, data, parameters, spec.get("seed"), spec.get("fills"))
     described = out.with_name(f"{out.name}.rst")

@@ -14,11 +14,11 @@ from vitfaith.artifacts.schemas import IMAGES, SANITY
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.attribute.explain import explain
+from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.registries import REGISTRIES, entries_of
-from vitfaith.sanity.registry import Subject
+from vitfaith.sanity.registry import SANITY_CHECKS, Subject
 
 
 def run_sanity(
@@ -39,7 +39,7 @@ def run_sanity(
     """
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
-    methods = entries_of(spec["methods"], "explainers")
+    methods = EXPLAINERS.entries(spec["methods"])
     forwards = backwards = 0
 
     def explain_with(
@@ -59,8 +59,8 @@ def run_sanity(
     maps = explain_with(classifier, pixels, targets, ids)
     subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"])
     parts = []
-    for id_, (name, parameters) in entries_of(spec["checks"], "sanity").items():
-        rows = REGISTRIES["sanity"][name].implementation(subject, parameters)
+    for id_, (name, parameters) in SANITY_CHECKS.entries(spec["checks"]).items():
+        rows = SANITY_CHECKS[name].implementation(subject, parameters)
         parts.append(rows.append_column("check", pa.repeat(id_, len(rows))).select(SANITY.names).cast(SANITY))
     facts = provenance(
         "sanity",

@@ -15,17 +15,17 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
+from vitfaith.artifacts.truth import read_truth
 from vitfaith.diffmask.files import load_diffmask
 from vitfaith.errors import ArtifactError
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.registries import entries_of
 from vitfaith.score.diffusion import infill_extras
 from vitfaith.score.enlarge import EXTRA as EXPLAINERS_EXTRA
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.placeholder import EXTRA
-from vitfaith.score.truth import read_truth
+from vitfaith.score.registry import METRICS
 from vitfaith.stages.bank import read_bank
 
 
@@ -79,7 +79,7 @@ def run_score(
             targets,
             ids,
             stacked,
-            entries_of(spec["metrics"], "metrics"),
+            METRICS.entries(spec["metrics"]),
             labels=labels if bool((labels >= 0).all()) else None,  # -1: the dataset tells no class
             seed=spec["seed"],
             batch_size=batch_size,

@@ -12,9 +12,9 @@ from vitfaith.artifacts.images import encode_images, encode_truth
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
+from vitfaith.datasets.opening import open_source
+from vitfaith.datasets.subset import shard_count, shard_name, stratified_subset
 from vitfaith.errors import ConfigError
-from vitfaith.shard.opening import open_source
-from vitfaith.shard.subset import shard_count, shard_name, stratified_subset
 
 
 def run_shard(spec: Mapping[str, Any], code: str, out: Path) -> None:

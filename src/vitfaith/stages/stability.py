@@ -15,7 +15,6 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.artifacts.store import write_table
 from vitfaith.errors import ArtifactError
-from vitfaith.registries import entries_of
 from vitfaith.registry import Parameters
 from vitfaith.stability.compare import stability_table
 from vitfaith.stability.registry import STABILITY_MEASURES
@@ -27,7 +26,7 @@ def run_stability(spec: Mapping[str, Any], code: str, maps: Path, references: Ma
     Raises:
         ArtifactError: a reference lacks a method or holds other images.
     """
-    measures = entries_of(spec["measures"], "stability")
+    measures = STABILITY_MEASURES.entries(spec["measures"])
     parts = [STABILITY.empty_table()]
     for raw in (False, True):
         asked = {

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
-from vitfaith.shard.opening import read_all
+from vitfaith.datasets.opening import read_all
 from vitfaith.train.recipes import ClassifierRecipe
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import OF_FOLDER, write_record
 from vitfaith.artifacts.store import write_parquet
+from vitfaith.datasets.opening import read_all
 from vitfaith.denoise.layout import folder_files
-from vitfaith.shard.opening import read_all
 from vitfaith.train.recipes import DenoiserRecipe
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
+from vitfaith.datasets.opening import read_all
 from vitfaith.diffmask.files import save_diffmask
 from vitfaith.diffmask.log import LOG
 from vitfaith.diffmask.recipe import DiffMaskRecipe
@@ -20,7 +21,6 @@ from vitfaith.diffmask.train import train_diffmask
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
-from vitfaith.shard.opening import read_all
 
 
 def run_train_diffmask(

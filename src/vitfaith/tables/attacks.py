@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from vitfaith.artifacts.schemas import IMAGES
 from vitfaith.artifacts.store import read_dataset
-from vitfaith.attack.registry import smoothing_seen
-from vitfaith.registries import REGISTRIES, entry_of
+from vitfaith.attack.registry import ATTACKS, smoothing_seen
 from vitfaith.tables.collect import cell_files
 
 FIELDS = ("image_id", "target", "prediction", "success", "linf", "l2")
@@ -23,8 +22,8 @@ def attack_kind(spec: Mapping[str, Any]) -> dict[str, Any]:
     The kind is the registered name (of torchattacks the class), with ``_through_smoothing`` where the attack sees the
     smoothing.
     """
-    name, parameters = entry_of(spec, "attacks")
-    traits = REGISTRIES["attacks"][name].traits
+    name, parameters = ATTACKS.entry(spec)
+    traits = ATTACKS[name].traits
     bound = traits["bound"](parameters)
     kind = str(getattr(parameters, "name", name))
     through = smoothing_seen(parameters) is not None

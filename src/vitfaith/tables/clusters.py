@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.schemas import CLUSTER, SHARDS
 from vitfaith.artifacts.store import open_parquet
-from vitfaith.plan.condition import Condition, artifact
 
 KEYS = ["dataset", "image_id"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.store import read_dataset
 from vitfaith.figures.names import natural_order
-from vitfaith.plan.condition import Condition, artifact
 
 CONDITION = ["dataset", "model", "attack", "smoothing"]
 

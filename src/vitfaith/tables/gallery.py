@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS, SHARDS, TRUTH
 from vitfaith.artifacts.store import open_parquet, partition_values, read_dataset, read_provenance
-from vitfaith.plan.condition import Condition, artifact
 from vitfaith.statistics import COVERAGE, mark_common
 from vitfaith.tables.collect import CONDITION, cell_files
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from vitfaith.registries import entry_of
+from vitfaith.denoise.registry import SMOOTHINGS
 
 
 def smoothing_table(specs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def smoothing_table(specs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """
     rows = []
     for name, spec in specs.items():
-        kind, parameters = entry_of(spec, "smoothings")
+        kind, parameters = SMOOTHINGS.entry(spec)
         none = kind == "none"
         rows.append(
             {

@@ -1,0 +1,1 @@
+"""Files that readers of datasets share: formats, folders, lists of classes, and preprocessing."""

@@ -1,0 +1,64 @@
+"""A dataset opened by its reader, and what holds for every reader's result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitfaith.datasets.files.class_lists import LARGEST_LABEL
+from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
+from vitfaith.errors import ArtifactError
+from vitfaith.registry import Parameters
+
+
+def open_dataset(name: str, parameters: Parameters) -> Source:
+    """The images behind the reader ``name`` with these settings.
+
+    Raises:
+        ArtifactError: as the reader does; a path is a pipe or a device; an image's name is no UTF-8; a label is below
+            −1 or beyond 32 bits.
+    """
+    for field in type(parameters).model_fields:
+        value = getattr(parameters, field)
+        if isinstance(value, Path) and value.exists() and not (value.is_file() or value.is_dir()):
+            raise ArtifactError(f"{field}: '{value}' is a pipe or a device; copy its content to a file")
+    source: Source = DATASETS[name].implementation(parameters)
+    strange = next((image_id for image_id in source.image_ids if not _is_text(image_id)), None)
+    if strange is not None:
+        shown = strange.encode("utf-8", "backslashreplace").decode()
+        raise ArtifactError(f"the name '{shown}' of a picture is not UTF-8; rename the file")
+    outside = np.flatnonzero((source.labels < UNLABELLED) | (source.labels > LARGEST_LABEL))
+    if len(outside):
+        i = int(outside[0])
+        raise ArtifactError(
+            f"image '{source.image_ids[i]}' has label {source.labels[i]}; labels count classes from 0, correct it"
+        )
+    return source
+
+
+def open_source(reader: Mapping[str, Any]) -> Source:
+    """The images behind a dataset entry of a specification, whose key ``use`` names the reader.
+
+    Raises:
+        ArtifactError: as :func:`open_dataset`.
+    """
+    name, parameters = DATASETS.entry(reader)
+    return open_dataset(name, parameters)
+
+
+def read_all(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All images uint8 (N, C, H, W) and labels (N,) behind a dataset entry of a specification."""
+    source = open_source(reader)
+    return source.read(np.arange(len(source.labels))), source.labels
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,1 +1,0 @@
-"""The shard stage: datasets read, chosen from and dealt into Parquet files."""
