@@ -23,11 +23,11 @@ import torch
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import read_provenance, write_table
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.smooth import denoise_images, noise_level
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import REGISTRIES
+from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.smooth import denoise_images, noise_level
 from vitfaith.stages.denoise import run_denoise
 
 MODES: dict[str, dict[str, object]] = {

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.opening import open_source
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.smooth import keyed_noise
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
 from vitfaith.score.diffusion import infill
 from vitfaith.score.fills import DiffusionParameters
+from vitfaith.smoothings.smooth import keyed_noise
 
 SAMPLERS: tuple[Literal["ancestral", "ddim"], ...] = ("ancestral", "ddim")
 SETTINGS = [(10, 1), (40, 1), (10, 2), (10, 4), (10, 10), (20, 2), (5, 4), (50, 10)]

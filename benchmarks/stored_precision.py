@@ -20,14 +20,14 @@ from torch import Tensor
 
 from vitfaith.attribute.explain import explain
 from vitfaith.config.load import Study, load_study, read_yaml
-from vitfaith.denoise.aggregate import aggregate_maps
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.smooth import denoise_images
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.plan.learned import model_files
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
+from vitfaith.smoothings.aggregate import aggregate_maps
+from vitfaith.smoothings.smooth import denoise_images
 from vitfaith.stability.measures import TopK, top_k_overlap
 
 STORED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {

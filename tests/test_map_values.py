@@ -25,13 +25,13 @@ from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.certify.base import base_map
 from vitfaith.certify.maps import certify_maps
 from vitfaith.certify.settings import CertificateParameters
-from vitfaith.denoise.aggregate import aggregate_maps
 from vitfaith.errors import ArtifactError
 from vitfaith.figures.pictures import decode_map
 from vitfaith.map_values import map_flags, membership, membership_of, tied_share, within_rounding
 from vitfaith.models.classifier import Classifier
 from vitfaith.sanity.sensitivity import sensitivity
 from vitfaith.score.localisation import unit_range
+from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.measures import row_pearson
 from vitfaith.stability.registry import STABILITY_MEASURES

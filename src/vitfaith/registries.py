@@ -8,20 +8,20 @@ import pkgutil
 import vitfaith.attack.attacks
 import vitfaith.attribute.explainers
 import vitfaith.datasets
-import vitfaith.denoise.smoothings
 import vitfaith.figures
 import vitfaith.sanity.checks
 import vitfaith.score.metrics
+import vitfaith.smoothings.dds
 import vitfaith.stability.measures
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.datasets.registry import DATASETS
-from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.figures.registry import FIGURES
 from vitfaith.registry import Registry
 from vitfaith.sanity.registry import SANITY_CHECKS
 from vitfaith.score.registry import METRICS
+from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.stability.registry import STABILITY_MEASURES
 
 for _module in sorted(m.name for m in pkgutil.iter_modules(vitfaith.figures.__path__) if m.name != "stage"):

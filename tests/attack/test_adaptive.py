@@ -15,15 +15,15 @@ from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.smoothed_pgd import SmoothedPGD, smoothed_log_probability
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
-from vitfaith.denoise.aggregate import aggregate_maps
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.schedule import Schedule
-from vitfaith.denoise.smooth import denoise_images
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Parameters
 from vitfaith.rng import generator
+from vitfaith.smoothings.aggregate import aggregate_maps
+from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.smooth import denoise_images
 
 from ..denoise.conftest import tiny_unet
 

@@ -10,7 +10,7 @@ from vitfaith.attack import explanation_attacks
 from vitfaith.attack.explanation_attacks import TopKAttack
 from vitfaith.attack.keyed import KeyedRandom, common_draws
 from vitfaith.attack.registry import ATTACKS
-from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import generator
 

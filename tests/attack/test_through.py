@@ -15,8 +15,8 @@ from torch import Tensor
 
 import vitfaith.stages.denoise as stage
 from tests.conftest import tiny_vit
-from tests.denoise.conftest import tiny_unet
-from tests.denoise.test_stage import PLUGIN
+from tests.denoisers.conftest import tiny_unet
+from tests.denoisers.test_stage import PLUGIN
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import IMAGES, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
@@ -24,14 +24,14 @@ from vitfaith.attack.explanation import TopKParameters
 from vitfaith.attack.explanation_attacks import TopKAttack
 from vitfaith.attack.smoothed import Defence
 from vitfaith.config.load import load_study, read_yaml
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.registry import SMOOTHINGS
-from vitfaith.denoise.schedule import Schedule
-from vitfaith.denoise.smooth import PURPOSE, denoise_images
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import save_classifier
 from vitfaith.plan.plan import Plan
 from vitfaith.rng import generator
+from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.smoothings.smooth import PURPOSE, denoise_images
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise
 from vitfaith.stages.predict import run_predict

@@ -17,11 +17,11 @@ from vitfaith.certify.maps import certify_maps
 from vitfaith.certify.settings import CertificateParameters
 from vitfaith.certify.top_k import ranking
 from vitfaith.config.load import load_study, read_yaml
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.smooth import denoise_images, smooth_batch
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
+from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.smooth import denoise_images, smooth_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGMA, K, BETA, ALPHA = 0.25, 5, 0.4, 0.01

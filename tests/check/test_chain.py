@@ -19,10 +19,10 @@ from vitfaith.artifacts.schemas import DENOISED, IMAGES, PREDICTIONS
 from vitfaith.artifacts.store import read_table
 from vitfaith.check.study import check_study
 from vitfaith.config.load import load_study, read_yaml
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.smooth import denoise_images
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.load import load_classifier
 from vitfaith.plan.plan import Plan
+from vitfaith.smoothings.smooth import denoise_images
 from vitfaith.stages.attack import run_attack
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise

@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.conftest import tiny_vit
-from tests.denoise.conftest import tiny_unet
+from tests.denoisers.conftest import tiny_unet
 from vitfaith.check import room
 from vitfaith.check.datasets import dataset_facts
 from vitfaith.check.room import amount, disk_free, disk_needed, held_in_forward, kept_for_backward
 from vitfaith.config.load import load_study, read_yaml
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.models.load import load_classifier
 from vitfaith.plan.plan import Plan
 

@@ -47,7 +47,7 @@ def test_weights_that_are_no_numbers(run: Run, tmp_path: Path, value: float, suf
 def test_a_denoiser_that_holds_no_numbers(run: Run, tmp_path: Path) -> None:
     import shutil
 
-    from vitfaith.denoise.denoiser import Denoiser
+    from vitfaith.denoisers.denoiser import Denoiser
 
     shutil.copytree(UNET, tmp_path / "d")
     file = tmp_path / "d/unet/diffusion_pytorch_model.safetensors"

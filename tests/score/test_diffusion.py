@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.denoise.conftest import tiny_unet
+from tests.denoisers.conftest import tiny_unet
 from tests.files import IDS, ShardOnDisk
 from vitfaith.artifacts.paths import Condition
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.config.load import load_study
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.passes import PassCounter
 from vitfaith.plan.counting import passes_of

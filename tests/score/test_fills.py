@@ -9,9 +9,9 @@ import pytest
 import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
-from tests.denoise.conftest import tiny_unet
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.schedule import Schedule
+from tests.denoisers.conftest import tiny_unet
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.score.engine import Engine
 from vitfaith.score.fills import FILLS, resolve_fill

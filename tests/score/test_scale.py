@@ -19,10 +19,10 @@ from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.schemas import SMOOTHED_MAPS
 from vitfaith.artifacts.store import write_table
 from vitfaith.config.load import load_study, read_yaml
-from vitfaith.denoise.aggregate import aggregate_maps
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.registry import METRICS
+from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.registry import STABILITY_MEASURES
 from vitfaith.stages.attribute import map_table

@@ -19,7 +19,7 @@ import torch
 
 from vitfaith.attack.registry import attack
 from vitfaith.attribute.registry import explainer
-from vitfaith.denoise.registry import SMOOTHINGS
+from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Parameters
 from vitfaith.sanity.registry import check

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.denoise.registry import SMOOTHINGS, smoothings_with_gradient
-from vitfaith.denoise.smoothings import DdsParameters
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
 from vitfaith.registry import Ids, Parameters
+from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.registry import SMOOTHINGS, smoothings_with_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitfaith.denoise.denoiser import Denoiser
+    from vitfaith.denoisers.denoiser import Denoiser
 
 _MOVED = tuple(name for name in DdsParameters.model_fields if name != "steps")
 """Settings of the smoothing that an attack used to have itself, or might be given; 'steps' are the attack's own."""
@@ -115,6 +115,6 @@ class Defence:
 
     def aggregate(self, maps: Tensor, draws: int) -> Tensor:
         """The map (B, rows, columns) behind the smoothing, from ``maps`` (draws·B, rows, columns), draw by draw."""
-        from vitfaith.denoise.aggregate import aggregate_maps
+        from vitfaith.smoothings.aggregate import aggregate_maps
 
         return aggregate_maps(maps.unflatten(0, (draws, -1)), getattr(self.parameters, "map_aggregation", "mean"))[0]

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.check.report import Report
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.folder import local_folder
-from vitfaith.denoise.layout import is_hub_id
-from vitfaith.denoise.smooth import check_passes, noise_level
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.folder import local_folder
+from vitfaith.denoisers.layout import is_hub_id
 from vitfaith.errors import ArtifactError
 from vitfaith.registry import Parameters
 from vitfaith.score.diffusion import working_size
 from vitfaith.score.fills import DiffusionParameters, settings_of_fill
+from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.smooth import check_passes, noise_level
 
 if TYPE_CHECKING:
     from pathlib import Path

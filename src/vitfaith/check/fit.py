@@ -9,7 +9,7 @@ import torch
 
 from vitfaith.check.report import Report
 from vitfaith.config.load import Instance
-from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.classifier import Classifier
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES

@@ -19,7 +19,7 @@ from vitfaith.models.classifier import Classifier
 from vitfaith.plan.metric_inputs import infilled
 
 if TYPE_CHECKING:
-    from vitfaith.denoise.denoiser import Denoiser
+    from vitfaith.denoisers.denoiser import Denoiser
     from vitfaith.plan.plan import Plan
 
 TABLES = 4_000

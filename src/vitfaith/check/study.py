@@ -18,7 +18,7 @@ from vitfaith.check.numbers import check_numbers
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
 from vitfaith.config.load import Study, load_study, read_yaml
-from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier

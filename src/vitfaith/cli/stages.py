@@ -50,7 +50,7 @@ def classifier(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, 
 @train_app.command()
 def denoiser(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
     """Train a denoiser by its recipe."""
-    from vitfaith.denoise.layout import folder_files
+    from vitfaith.denoisers.layout import folder_files
     from vitfaith.stages.train_denoiser import run_train_denoiser
 
     with job_device(gpus, device) as chosen:

@@ -26,7 +26,7 @@ from vitfaith.config.sections import (
     ModelSection,
     StatisticsSection,
 )
-from vitfaith.denoise.adm_settings import PRESETS, AdmSettings
+from vitfaith.denoisers.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Parameters, load_plugin

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from vitfaith.attack.registry import smoothing_seen
-from vitfaith.denoise.registry import smoothings_with_gradient
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registry import Parameters, named_ids
 from vitfaith.score.fills import settings_of_fill
+from vitfaith.smoothings.registry import smoothings_with_gradient
 
 if TYPE_CHECKING:
     from vitfaith.config.load import Study

@@ -10,12 +10,13 @@ from pydantic.fields import FieldInfo
 
 from vitfaith.config.load import FIXED, NAMED
 from vitfaith.config.sections import DatasetSection
+from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.diffmask.recipe import DiffMaskRecipe
 from vitfaith.figures.style import Style
+from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Registry
 from vitfaith.score.fills import FILLS
-from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
 
 HEAD = """# Configuration
 
@@ -63,7 +64,8 @@ def _type(field: FieldInfo) -> str:
         "typing.",
         "pathlib.",
         "collections.abc.",
-        "vitfaith.train.recipes.",
+        "vitfaith.models.training.recipe.",
+        "vitfaith.denoisers.recipe.",
         "vitfaith.diffmask.recipe.",
         "NoneType",
     ):

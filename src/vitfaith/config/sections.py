@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vitfaith.denoise.adm_settings import PRESETS
+from vitfaith.denoisers.adm_settings import PRESETS
+from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.figures.style import Style
+from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.settings import Settings
-from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
 
 
 class Section(Settings):

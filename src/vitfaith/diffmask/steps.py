@@ -20,8 +20,8 @@ from vitfaith.diffmask.network import DiffMask
 from vitfaith.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.diffmask.recipe import DiffMaskRecipe
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.training.loop import learning_rate_factor
 from vitfaith.rng import generator
-from vitfaith.train.loop import learning_rate_factor
 
 Measured = dict[str, Tensor]
 """kl, kept_share, objective, multiplier, agreement and gradient_norm of one step, as scalars on the device."""

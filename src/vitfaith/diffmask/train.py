@@ -25,8 +25,8 @@ from vitfaith.diffmask.states import frozen
 from vitfaith.diffmask.steps import Measured, OfficialStep, SharedStep, Step, explained_classes
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.training.loop import batches
 from vitfaith.rng import generator
-from vitfaith.train.loop import batches
 
 Images = NDArray[np.uint8]
 

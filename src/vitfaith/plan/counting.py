@@ -21,9 +21,8 @@ from vitfaith.attack.registry import ATTACKS
 from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.check.models import model_of
 from vitfaith.check.report import Report
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.registry import SMOOTHINGS
-from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
@@ -33,6 +32,7 @@ from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Parameters
 from vitfaith.score.fills import DiffusionParameters, settings_of_fill
 from vitfaith.score.registry import METRICS
+from vitfaith.smoothings.registry import SMOOTHINGS
 
 Passes = tuple[float, float]
 """Forward and backward passes of one image."""

@@ -15,7 +15,7 @@ from vitfaith.config.certificates import certified_sigma
 from vitfaith.config.load import Study
 from vitfaith.datasets.opening import open_dataset
 from vitfaith.datasets.subset import shard_count, shard_name
-from vitfaith.denoise.layout import folder_files, is_hub_id
+from vitfaith.denoisers.layout import folder_files, is_hub_id
 from vitfaith.errors import ConfigError
 from vitfaith.fingerprint import fingerprint
 from vitfaith.plan.conditions import asked_in, conditions, experiment_conditions

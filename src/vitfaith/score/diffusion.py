@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.sampling import Noise, spread_timesteps, step_back
-from vitfaith.denoise.smooth import resize
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.sampling import Noise, spread_timesteps, step_back
 from vitfaith.errors import ConfigError
 from vitfaith.score.fills import DiffusionParameters
+from vitfaith.smoothings.smooth import resize
 
 EXTRA = "denoiser"
-"""Key of the :class:`~vitfaith.denoise.denoiser.Denoiser` among a context's extra inputs."""
+"""Key of the :class:`~vitfaith.denoisers.denoiser.Denoiser` among a context's extra inputs."""
 
 
 def infill_extras(spec: Mapping[str, Any], denoiser: str | None, device: str) -> dict[str, Denoiser]:

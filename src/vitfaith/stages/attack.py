@@ -18,12 +18,12 @@ from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attack.run import attack_images
 from vitfaith.attack.smoothed import Defence
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.registry import SMOOTHINGS
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
+from vitfaith.smoothings.registry import SMOOTHINGS
 
 
 def _defence(spec: Mapping[str, Any], denoiser: Path | str | None, device: str) -> Defence | None:

@@ -17,11 +17,11 @@ from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.attribute.explain import explain
 from vitfaith.attribute.registry import EXPLAINERS
-from vitfaith.denoise.aggregate import aggregate_maps
-from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.map_values import map_flags, tied_share
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
+from vitfaith.smoothings.aggregate import aggregate_maps
+from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.stages.denoise import read_denoised
 
 

@@ -19,12 +19,12 @@ from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.provenance import images_digest, provenance
 from vitfaith.artifacts.schemas import DENOISED, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.registry import SMOOTHINGS
-from vitfaith.denoise.smooth import noise_level
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.passes import PassCounter
+from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.smoothings.smooth import noise_level
 
 STORED = np.float16
 """Of a denoised pixel: a mean change of maps of 1e-4 where other noise makes 6e-2, and no changed label; 8 bits change

@@ -12,13 +12,13 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import read_all
-from vitfaith.train.recipes import ClassifierRecipe
+from vitfaith.models.training.recipe import ClassifierRecipe
 
 
 def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
     """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row an epoch."""
     from vitfaith.models.classifier import save_classifier
-    from vitfaith.train.classifier import train_classifier
+    from vitfaith.models.training.classifier import train_classifier
 
     model, recipe = spec["model"], ClassifierRecipe(**spec["recipe"])
     train, test = read_all(spec["train_on"]), read_all(spec["test_on"])

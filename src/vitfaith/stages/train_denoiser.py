@@ -12,13 +12,13 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import OF_FOLDER, write_record
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import read_all
-from vitfaith.denoise.layout import folder_files
-from vitfaith.train.recipes import DenoiserRecipe
+from vitfaith.denoisers.layout import folder_files
+from vitfaith.denoisers.recipe import DenoiserRecipe
 
 
 def run_train_denoiser(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
     """Train a denoiser; ``out`` is the folder in the diffusers layout, ``log`` a Parquet file with one row an epoch."""
-    from vitfaith.train.denoiser import save_denoiser, train_denoiser
+    from vitfaith.denoisers.training import save_denoiser, train_denoiser
 
     (train, _), (test, _) = read_all(spec["train_on"]), read_all(spec["test_on"])
     recipe = DenoiserRecipe(**spec["recipe"])

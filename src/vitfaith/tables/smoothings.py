@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from vitfaith.denoise.registry import SMOOTHINGS
+from vitfaith.smoothings.registry import SMOOTHINGS
 
 
 def smoothing_table(specs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from diffusers import DDPMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitfaith.denoise.schedule import Schedule
-from vitfaith.denoise.scheduler_config import HONOURED, NEUTRAL, SUPPORTED, WALK
+from vitfaith.denoisers.schedule import Schedule
+from vitfaith.denoisers.scheduler_config import HONOURED, NEUTRAL, SUPPORTED, WALK
 from vitfaith.errors import ConfigError
 
 LINEAR = Schedule.from_config({})

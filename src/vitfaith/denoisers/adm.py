@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vitfaith.denoise.adm_settings import AdmSettings
+from vitfaith.denoisers.adm_settings import AdmSettings
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import fit_weights, read_checkpoint
 from vitfaith.models.shapes import without_numbers

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from vitfaith.errors import VitfaithError
-from vitfaith.train.classifier import augment, sincos_position_embedding, train_classifier
-from vitfaith.train.loop import batches, fit, learning_rate_factor
-from vitfaith.train.recipes import ClassifierRecipe
+from vitfaith.models.training.classifier import augment, sincos_position_embedding, train_classifier
+from vitfaith.models.training.loop import batches, fit, learning_rate_factor
+from vitfaith.models.training.recipe import ClassifierRecipe
 
 ARCHITECTURE = "vit_tiny_patch16_224"
 ARGUMENTS = {

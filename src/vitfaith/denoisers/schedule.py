@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitfaith.denoise.scheduler_config import read_scheduler
+from vitfaith.denoisers.scheduler_config import read_scheduler
 from vitfaith.errors import ConfigError, did_you_mean
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]

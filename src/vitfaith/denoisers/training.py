@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.artifacts.weights import write_weights
-from vitfaith.denoise.layout import WEIGHTS
+from vitfaith.denoisers.layout import WEIGHTS
+from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.errors import ConfigError
+from vitfaith.models.training.loop import fit
 from vitfaith.rng import derive_seed
-from vitfaith.train.loop import fit
-from vitfaith.train.recipes import DenoiserRecipe
 
 
 def train_denoiser(

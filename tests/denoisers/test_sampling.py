@@ -7,9 +7,9 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.sampling import ancestral_step, ddim_step, spread_timesteps, step_variance, walk_back
-from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.sampling import ancestral_step, ddim_step, spread_timesteps, step_variance, walk_back
+from vitfaith.denoisers.schedule import Schedule
 
 from .conftest import tiny_unet
 

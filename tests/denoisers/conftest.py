@@ -8,9 +8,9 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.schedule import Schedule
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
+from vitfaith.smoothings.dds import DdsParameters
 
 
 def tiny_unet(seed: int = 0, channels: int = 3, outputs: int | None = None, size: int = 16) -> UNet2DModel:

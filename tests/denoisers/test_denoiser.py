@@ -10,8 +10,8 @@ from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ArtifactError, ConfigError, InputError
 
 from .conftest import tiny_unet

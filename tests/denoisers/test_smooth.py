@@ -10,13 +10,13 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 from torch.nn import functional
 
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.registry import SMOOTHINGS
-from vitfaith.denoise.schedule import Schedule
-from vitfaith.denoise.smooth import denoise_images, noise_level
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.rng import generator
+from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.smoothings.smooth import denoise_images, noise_level
 
 from .conftest import tiny_unet
 
@@ -45,7 +45,7 @@ def smooth(
 
 
 def test_import_is_free_of_torch() -> None:
-    code = "import sys, vitfaith.denoise.smoothings, vitfaith.denoise.schedule; assert 'torch' not in sys.modules"
+    code = "import sys, vitfaith.smoothings.dds, vitfaith.denoisers.schedule; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -11,7 +11,7 @@ from vitfaith.errors import ConfigError
 from vitfaith.models.checkpoint import Checkpoint, read_checkpoint
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import fit_checkpoint
-from vitfaith.train.recipes import ClassifierRecipe
+from vitfaith.models.training.recipe import ClassifierRecipe
 
 
 def _head(backbone: nn.Module) -> str:

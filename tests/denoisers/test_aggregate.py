@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitfaith.denoise.aggregate import aggregate_maps, normalise_maps
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.map_values import map_flags
+from vitfaith.smoothings.aggregate import aggregate_maps, normalise_maps
 
 
 @pytest.fixture

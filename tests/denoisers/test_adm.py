@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vitfaith.denoise.adm import build_network, convert, load_adm
-from vitfaith.denoise.adm_settings import LEVELS, PRESETS, AdmSettings, adm_settings
-from vitfaith.denoise.denoiser import Denoiser
+from vitfaith.denoisers.adm import build_network, convert, load_adm
+from vitfaith.denoisers.adm_settings import LEVELS, PRESETS, AdmSettings, adm_settings
+from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import ArtifactError, ConfigError, VitfaithError
 
 from .adm_textbook import Recorder, textbook
@@ -129,7 +129,7 @@ def test_flags_without_effect_are_accepted() -> None:
 
 
 def test_flags_of_sampling_are_honoured_or_refused() -> None:
-    from vitfaith.denoise.schedule import Schedule
+    from vitfaith.denoisers.schedule import Schedule
 
     def schedule(**flags: object) -> Schedule:
         return Schedule.from_config(AdmSettings.model_validate({**TINY, **flags}).scheduler)
@@ -148,7 +148,7 @@ def test_published_schedules(kind: str, steps: int) -> None:
     """Linear betas are those of 1000 steps, rescaled (Nichol & Dhariwal 2021, §2.3); cosine is their eq. 17."""
     from math import cos, pi
 
-    from vitfaith.denoise.schedule import Schedule
+    from vitfaith.denoisers.schedule import Schedule
 
     settings = AdmSettings.model_validate({**TINY, "diffusion_steps": steps, "noise_schedule": kind})
     schedule = Schedule.from_config(settings.scheduler)

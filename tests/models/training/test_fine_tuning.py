@@ -11,13 +11,14 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from tests.train.test_train import ARCHITECTURE, ARGUMENTS, two_classes
+from tests.models.training.test_train import ARCHITECTURE, ARGUMENTS, two_classes
+from vitfaith.denoisers.recipe import DenoiserRecipe
+from vitfaith.denoisers.training import train_denoiser
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.classifier import build_backbone
-from vitfaith.train.classifier import train_classifier
-from vitfaith.train.denoiser import train_denoiser
-from vitfaith.train.fine_tuning import take_over
-from vitfaith.train.recipes import ClassifierRecipe, DenoiserRecipe
+from vitfaith.models.training.classifier import train_classifier
+from vitfaith.models.training.fine_tuning import take_over
+from vitfaith.models.training.recipe import ClassifierRecipe
 
 
 @pytest.fixture

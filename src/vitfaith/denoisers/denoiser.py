@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from vitfaith.artifacts.json_file import read_json_object
-from vitfaith.denoise.adm_settings import adm_settings
-from vitfaith.denoise.folder import load_unet, local_folder
-from vitfaith.denoise.layout import folder_files
-from vitfaith.denoise.schedule import Schedule
-from vitfaith.denoise.scheduler_config import check_is_scheduler
+from vitfaith.denoisers.adm_settings import adm_settings
+from vitfaith.denoisers.folder import load_unet, local_folder
+from vitfaith.denoisers.layout import folder_files
+from vitfaith.denoisers.schedule import Schedule
+from vitfaith.denoisers.scheduler_config import check_is_scheduler
 from vitfaith.errors import ConfigError, InputError
 
 
@@ -98,7 +98,7 @@ class Denoiser:
         given = dict(settings or {})
         label = given.get("class_label")
         if given.get("format", "diffusers") == "adm":
-            from vitfaith.denoise.adm import load_adm
+            from vitfaith.denoisers.adm import load_adm
 
             flags = adm_settings(given.get("preset"), given.get("arguments") or {})
             network = load_adm(Path(path), flags, shapes_only=shapes_only)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.denoise.registry import SMOOTHINGS
 from vitfaith.errors import ConfigError
 from vitfaith.registry import Ids, Parameters
+from vitfaith.smoothings.registry import SMOOTHINGS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitfaith.denoise.denoiser import Denoiser
+    from vitfaith.denoisers.denoiser import Denoiser
 
 Mode = Literal[
     "calibrated",
@@ -108,7 +108,7 @@ def dds_copies(
     denoiser: Denoiser, images: Tensor, parameters: DdsParameters, draw: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """One copy of each image as :func:`dds` makes it, with its graph; noise from ``draw``."""
-    from vitfaith.denoise.smooth import check_passes, noise_level, smooth_batch
+    from vitfaith.smoothings.smooth import check_passes, noise_level, smooth_batch
 
     level = noise_level(denoiser.schedule, parameters)
     check_passes(denoiser, (images.shape[1], images.shape[2], images.shape[3]), parameters, level)
@@ -132,6 +132,6 @@ def dds(
     batch_size: int,
 ) -> Tensor:
     """Denoised Diffusion Smoothing: noise, denoise, and average over samples."""
-    from vitfaith.denoise.smooth import denoise_images
+    from vitfaith.smoothings.smooth import denoise_images
 
     return denoise_images(denoiser, images, image_ids, parameters, samples, seed=seed, batch_size=batch_size)

@@ -8,8 +8,8 @@ from math import log, sqrt
 import torch
 from torch import Tensor
 
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 
 Noise = Callable[[], Tensor]
 """Draws the next standard normal noise of the shape of the images."""

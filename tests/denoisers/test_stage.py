@@ -16,16 +16,16 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import vitfaith.stages.denoise as stage
-from tests.denoise.conftest import tiny_unet
+from tests.denoisers.conftest import tiny_unet
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import read_provenance, write_table
 from vitfaith.cli.main import app
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.registry import SMOOTHINGS
-from vitfaith.denoise.schedule import Schedule
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import InputError
 from vitfaith.registry import load_plugin
+from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.stages.denoise import read_denoised, run_denoise
 
 IDS = ["a", "b", "c"]
@@ -121,7 +121,7 @@ def test_multistep_counts_every_call(cache: Any) -> None:
 
 PLUGIN = '''
 """A smoothing of one's own: Gaussian noise, no denoiser."""
-from vitfaith.denoise.registry import SMOOTHINGS
+from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.registry import Parameters
 from vitfaith.rng import normal
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitfaith.denoise.adm_settings import AdmSettings
+from vitfaith.denoisers.adm_settings import AdmSettings
 
 Weight = Callable[[str, tuple[int, ...]], Tensor]
 

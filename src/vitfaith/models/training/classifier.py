@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.training.fine_tuning import rates, take_over
+from vitfaith.models.training.loop import fit
+from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.rng import derive_seed
-from vitfaith.train.fine_tuning import rates, take_over
-from vitfaith.train.loop import fit
-from vitfaith.train.recipes import ClassifierRecipe
 
 
 def sincos_position_embedding(dim: int, rows: int, columns: int, prefix_tokens: int) -> Tensor:

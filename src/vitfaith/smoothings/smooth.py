@@ -9,12 +9,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from vitfaith.denoise.denoiser import Denoiser
-from vitfaith.denoise.sampling import spread_timesteps, walk_back
-from vitfaith.denoise.schedule import OFFICIAL_RESPACING, Schedule
-from vitfaith.denoise.smoothings import DdsParameters
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.sampling import spread_timesteps, walk_back
+from vitfaith.denoisers.schedule import OFFICIAL_RESPACING, Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.rng import generator
+from vitfaith.smoothings.dds import DdsParameters
 
 Draw = Callable[[Tensor], Tensor]
 """Standard normal noise of the shape of its argument."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from vitfaith.artifacts.json_file import read_json_object
 from vitfaith.artifacts.record import OF_FOLDER, check_recorded
-from vitfaith.denoise.layout import WEIGHTS, folder_files, is_hub_id
+from vitfaith.denoisers.layout import WEIGHTS, folder_files, is_hub_id
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import check_finite, misfit, read_checkpoint
 from vitfaith.models.shapes import without_numbers

@@ -1,0 +1,1 @@
+"""Denoisers: networks that remove noise, their schedules, and how one is trained."""

@@ -1,0 +1,28 @@
+"""How a denoiser is trained, as typed settings (importable without torch)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vitfaith.registry import Parameters
+
+
+class DenoiserRecipe(Parameters):
+    """Shape and training of a denoiser."""
+
+    train_on: str = Field("", description="dataset with the training images")
+    test_on: str = Field("", description="dataset that the loss is measured on after each epoch")
+    channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the resolution levels")
+    layers_per_block: int = Field(1, ge=1)
+    seed: int = Field(0, description="of the initial weights, the order of images and the noise")
+    epochs: int = Field(4, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    crop: int | None = Field(
+        None,
+        ge=8,
+        description="side of random crops to train on: the network is convolutional and takes other sizes; without "
+        "it whole images",
+    )
+    max_timestep: int = Field(500, ge=1, le=1000, description="noise levels are drawn from [0, max_timestep)")
+    ema_decay: float = Field(0.999, ge=0, lt=1)

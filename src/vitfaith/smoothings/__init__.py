@@ -1,0 +1,5 @@
+"""Smoothings: what stands between the image and the classifier."""
+
+from vitfaith.registry import import_beside
+
+import_beside(__name__, __path__, skip=("smooth",))
