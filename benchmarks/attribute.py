@@ -18,8 +18,8 @@ import torch
 from benchmarks.shared import one_pass
 from torch import Tensor
 
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.passes import PassCounter
 

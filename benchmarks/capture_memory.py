@@ -29,10 +29,10 @@ def measure(line: str, size: int, images: int) -> int:
     """Bytes that one line needs above what was resident before it."""
     import torch
     from benchmarks.shared import one_pass
-    from tests.attribute.autograd import reference
+    from tests.explainers.autograd import reference
 
-    from vitfaith.attribute.explain import explain
-    from vitfaith.attribute.shared_pass import run_capture
+    from vitfaith.explainers.explain import explain
+    from vitfaith.explainers.passes.shared_pass import run_capture
     from vitfaith.models.classifier import Classifier, build_backbone, freeze
 
     torch.set_num_threads(1)

@@ -17,9 +17,9 @@ import torch
 
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.opening import open_source
-from vitfaith.diffmask.recipe import OFFICIAL, DiffMaskRecipe
-from vitfaith.diffmask.train import train_diffmask
 from vitfaith.errors import VitfaithError
+from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
+from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.load import load_classifier
 from vitfaith.score.evaluate import evaluate
 from vitfaith.score.registry import METRICS

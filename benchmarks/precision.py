@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.config.load import Study, load_study, read_yaml
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES

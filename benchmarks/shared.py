@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import vitfaith.attribute.explainers  # noqa: F401  (registers)
-from vitfaith.attribute.registry import EXPLAINERS
+import vitfaith.explainers  # noqa: F401  (registers)
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.registry import Entry
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitfaith.attribute.explain import explain
 from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.explainers.explain import explain
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.plan.learned import model_files

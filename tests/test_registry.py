@@ -35,11 +35,11 @@ def test_a_name_taken_by_another_module_is_refused() -> None:
 
 
 def test_plugin_file_registers_and_missing_one_is_named(tmp_path: Path) -> None:
-    from vitfaith.attribute.registry import EXPLAINERS
+    from vitfaith.explainers.registry import EXPLAINERS
 
     file = tmp_path / "mine.py"
     file.write_text(
-        "from vitfaith.attribute.registry import explainer\n"
+        "from vitfaith.explainers.registry import explainer\n"
         "@explainer('mine_for_test', family='one_pass', class_specific=False, citation='me')\n"
         "def mine(context, parameters):\n    '''My own.'''\n    return context.images.mean((1, 2, 3))\n"
     )

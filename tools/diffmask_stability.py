@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.opening import open_source
-from vitfaith.diffmask.log import LOG
-from vitfaith.diffmask.recipe import OFFICIAL, DiffMaskRecipe
-from vitfaith.diffmask.train import train_diffmask
 from vitfaith.errors import VitfaithError
+from vitfaith.explainers.diffmask.log import LOG
+from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
+from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.load import load_classifier
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {

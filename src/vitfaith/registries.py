@@ -6,17 +6,17 @@ import importlib
 import pkgutil
 
 import vitfaith.attack.attacks
-import vitfaith.attribute.explainers
 import vitfaith.datasets
+import vitfaith.explainers
 import vitfaith.figures
 import vitfaith.sanity.checks
 import vitfaith.score.metrics
-import vitfaith.smoothings.dds
+import vitfaith.smoothings
 import vitfaith.stability.measures
 from vitfaith.attack.registry import ATTACKS
-from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.datasets.registry import DATASETS
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.figures.registry import FIGURES
 from vitfaith.registry import Registry
 from vitfaith.sanity.registry import SANITY_CHECKS

@@ -13,11 +13,11 @@ from vitfaith.attack.registry import ATTACKS
 from vitfaith.attack.run import AttackResult, attack_images
 from vitfaith.attack.smoothed import Defence
 from vitfaith.attack.smoothed_pgd import SmoothedPGD, smoothed_log_probability
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Parameters
 from vitfaith.rng import generator

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import vitfaith.attribute.explainers  # noqa: F401
+import vitfaith.explainers  # noqa: F401
 from vitfaith.attack.differentiable import DifferentiableExplainer
 from vitfaith.attack.explanation_attacks import TopKAttack, View, target_pattern
 from vitfaith.attack.registry import ATTACKS
 from vitfaith.attack.run import AttackResult, attack_images
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import generator
 

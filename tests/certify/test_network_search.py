@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from vitfaith.attack.differentiable import DifferentiableExplainer
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.certify.base import base_map
 from vitfaith.certify.cohen import certify
 from vitfaith.certify.maps import certify_maps
@@ -18,6 +16,8 @@ from vitfaith.certify.settings import CertificateParameters
 from vitfaith.certify.top_k import ranking
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
 from vitfaith.smoothings.dds import DdsParameters

@@ -18,7 +18,7 @@ from tests.datasets.test_idx import idx_bytes
 from tests.datasets.test_readers import opened
 from vitfaith.artifacts.images import encode_images
 from vitfaith.config.load import instance
-from vitfaith.datasets import pictures
+from vitfaith.datasets.files import pictures
 from vitfaith.stages.shard import run_shard
 
 SIDE = 64

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from tests.conftest import tiny_vit
-from vitfaith.attribute.explain import explain
 from vitfaith.errors import InputError
+from vitfaith.explainers.explain import explain
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.pair_pooled import PairPooledViT
 from vitfaith.registries import REGISTRIES

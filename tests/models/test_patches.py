@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.attribute.cases import ENTRIES, Case
-from tests.attribute.zoo import tiny
 from tests.conftest import tiny_vit
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.explainers.vit_cx import VitCxParameters
+from tests.explainers.cases import ENTRIES, Case
+from tests.explainers.zoo import tiny
 from vitfaith.errors import InputError
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.vit_cx import VitCxParameters
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.patches import Patches
 from vitfaith.score.evaluate import evaluate

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.datasets.opening import open_source
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.load import load_classifier
 from vitfaith.plan.plan import Plan
 from vitfaith.score.evaluate import evaluate

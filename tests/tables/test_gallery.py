@@ -13,8 +13,8 @@ from tests.conftest import tiny_vit
 from vitfaith.artifacts.images import encode_images, encode_truth
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
-from vitfaith.attack import stage
 from vitfaith.models.classifier import Classifier
+from vitfaith.stages import attack as stage
 from vitfaith.tables.gallery import _names, _truth, choose_images
 
 DATASET, MODEL = list("abcde"), list("vwxyz")

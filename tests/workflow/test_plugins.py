@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 
 from vitfaith.attack.registry import attack
-from vitfaith.attribute.registry import explainer
+from vitfaith.explainers.registry import explainer
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Parameters

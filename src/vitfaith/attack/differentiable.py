@@ -7,9 +7,9 @@ from functools import cached_property
 
 from torch import Tensor
 
-from vitfaith.attribute.capture import Capture
-from vitfaith.attribute.context import Context
-from vitfaith.attribute.shared_pass import differentiable_capture
+from vitfaith.explainers.passes.capture import Capture
+from vitfaith.explainers.passes.context import Context
+from vitfaith.explainers.passes.shared_pass import differentiable_capture
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Entry, Parameters
 

@@ -39,8 +39,8 @@ class ExplanationParameters(SmoothedParameters):
 
     def resolve(self) -> tuple[Entry, Parameters]:
         """The explainer's registration and typed parameters; raises :class:`ConfigError` if it cannot be attacked."""
-        import vitfaith.attribute.explainers  # noqa: F401  (registers)
-        from vitfaith.attribute.registry import EXPLAINERS
+        import vitfaith.explainers  # noqa: F401  (registers)
+        from vitfaith.explainers.registry import EXPLAINERS
 
         entry = EXPLAINERS[self.explainer]
         needs = entry.traits["needs"]

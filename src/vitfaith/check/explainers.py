@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from vitfaith.attribute.explain import explain
 from vitfaith.check.report import Report
 from vitfaith.check.room import amount, memory_here
 from vitfaith.errors import InputError
+from vitfaith.explainers.explain import explain
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.huggingface import read_folder
 from vitfaith.models.patches import find_patches

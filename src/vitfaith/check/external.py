@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vitfaith.attribute.explainers.external import ExternalParameters, lacking, read_maps
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.check.report import Report
 from vitfaith.config.load import Study
 from vitfaith.errors import ArtifactError
+from vitfaith.explainers.external import ExternalParameters, lacking, read_maps
 from vitfaith.models.classifier import Classifier
 
 READ = 1024

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vitfaith.check.report import Report
-from vitfaith.diffmask.files import load_diffmask
+from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.models.classifier import Classifier
 from vitfaith.plan.learned import model_files, trained_file
 from vitfaith.plan.plan import Plan

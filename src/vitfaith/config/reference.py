@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from vitfaith.config.load import FIXED, NAMED
 from vitfaith.config.sections import DatasetSection
 from vitfaith.denoisers.recipe import DenoiserRecipe
-from vitfaith.diffmask.recipe import DiffMaskRecipe
+from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.figures.style import Style
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
@@ -66,7 +66,7 @@ def _type(field: FieldInfo) -> str:
         "collections.abc.",
         "vitfaith.models.training.recipe.",
         "vitfaith.denoisers.recipe.",
-        "vitfaith.diffmask.recipe.",
+        "vitfaith.explainers.diffmask.recipe.",
         "NoneType",
     ):
         text = text.replace(noise, "" if noise != "NoneType" else "None")

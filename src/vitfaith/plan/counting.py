@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from vitfaith.artifacts.store import partition_values
 from vitfaith.attack.registry import ATTACKS
-from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.check.models import model_of
 from vitfaith.check.report import Report
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, VitfaithError
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
 from vitfaith.plan.jobs import Job
@@ -122,7 +122,7 @@ def _denoise(spec: Mapping[str, Any]) -> Passes:
 
 
 def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
-    from vitfaith.attribute.explain import explain
+    from vitfaith.explainers.explain import explain
 
     methods = EXPLAINERS.entries(spec["methods"])
     # what is trained for one model does not fit the stand-in; it reads the shared pass

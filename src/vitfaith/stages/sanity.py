@@ -13,8 +13,8 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, SANITY
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
-from vitfaith.attribute.explain import explain
-from vitfaith.attribute.registry import EXPLAINERS
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter

@@ -16,8 +16,8 @@ from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.artifacts.truth import read_truth
-from vitfaith.diffmask.files import load_diffmask
 from vitfaith.errors import ArtifactError
+from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter

@@ -14,11 +14,11 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import read_all
-from vitfaith.diffmask.files import save_diffmask
-from vitfaith.diffmask.log import LOG
-from vitfaith.diffmask.recipe import DiffMaskRecipe
-from vitfaith.diffmask.train import train_diffmask
 from vitfaith.errors import ConfigError
+from vitfaith.explainers.diffmask.files import save_diffmask
+from vitfaith.explainers.diffmask.log import LOG
+from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
+from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 

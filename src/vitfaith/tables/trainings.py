@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vitfaith.artifacts.store import read_table
-from vitfaith.diffmask.log import LOG
+from vitfaith.explainers.diffmask.log import LOG
 
 
 def training_table(spec: Mapping[str, Any]) -> pd.DataFrame:

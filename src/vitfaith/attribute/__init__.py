@@ -1,1 +1,0 @@
-"""Explainers: from (classifier, images, targets) to maps on the patch grid."""

@@ -1,9 +1,0 @@
-"""All explainers; importing the package imports its modules, which register themselves, without importing torch."""
-
-from __future__ import annotations
-
-import importlib
-import pkgutil
-
-for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-    importlib.import_module(f"{__name__}.{_module}")

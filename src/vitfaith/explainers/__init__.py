@@ -1,0 +1,5 @@
+"""Explainers: from a classifier, images and classes to maps on the patch grid."""
+
+from vitfaith.registry import import_beside
+
+import_beside(__name__, __path__, skip=("explain",))

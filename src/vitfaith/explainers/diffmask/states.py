@@ -1,0 +1,129 @@
+"""What a DiffMask sees of a frozen timm ViT, and how it replaces patch embeddings; the model itself is not changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from vitfaith.errors import InputError
+from vitfaith.explainers.passes.readout import blocks_of
+from vitfaith.models.classifier import Classifier
+
+
+def blocks_of_vit(classifier: Classifier) -> list[nn.Module]:
+    """The transformer blocks; raises :class:`InputError` for models without a sequence of them behind patches."""
+    blocks = blocks_of(classifier.backbone)
+    if blocks is None or not isinstance(getattr(classifier.backbone, "patch_embed", None), nn.Module):
+        raise InputError(
+            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks over one patch grid, which "
+            "DiffMask needs; take a ViT, or another explainer"
+        )
+    return blocks
+
+
+def width_of(classifier: Classifier) -> int:
+    """Width D of the tokens."""
+    return int(classifier.backbone.embed_dim)  # type: ignore[arg-type]
+
+
+@contextmanager
+def hidden_states(classifier: Classifier) -> Iterator[list[Tensor]]:
+    """Inside, each forward pass leaves its L + 2 states in the list that is yielded, and nothing else there.
+
+    State 0 is the patch embedding without position, states 1 … L the inputs of the blocks, state L + 1 the output of the
+    last one: (B, P, D) each, patches alone, whatever tokens stand before them.
+    """
+    states: list[Tensor] = []
+    blocks = blocks_of_vit(classifier)
+    rows, columns = classifier.grid
+    patches = rows * columns
+
+    def embedded(_module: nn.Module, _args: object, output: Tensor) -> None:
+        states[:] = [_flat(output, patches)]
+
+    def entered(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        states.append(_patches(args[0] if args else kwargs["x"], patches))
+
+    def left(_module: nn.Module, _args: object, output: Tensor) -> None:
+        states.append(_patches(output, patches))
+
+    handles = [classifier.backbone.patch_embed.register_forward_hook(embedded)]  # type: ignore[union-attr]
+    handles += [block.register_forward_pre_hook(entered, with_kwargs=True) for block in blocks]
+    handles.append(blocks[-1].register_forward_hook(left))
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def patch_embedding(classifier: Classifier, images: Tensor) -> Tensor:
+    """State 0 of ``images`` (B, C, H, W) alone: (B, P, D), without a forward pass of the model."""
+    rows, columns = classifier.grid
+    blocks_of_vit(classifier)
+    return _flat(classifier.backbone.patch_embed(classifier.normalise(images)), rows * columns)  # type: ignore[operator]
+
+
+@contextmanager
+def masked_embedding(classifier: Classifier, keep: Tensor, placeholder: Tensor) -> Iterator[None]:
+    """Inside, each patch embedding x becomes ``keep``·x + (1 − ``keep``)·``placeholder``, before positions are added.
+
+    Prefix tokens (class, registers, distillation) come in later and are never touched.
+
+    Args:
+        keep: (B, P) in [0, 1] for the B images of the next forward pass, row by row over the grid.
+        placeholder: (D,), or (B, 1, D) where images have their own.
+    """
+    rows, columns = classifier.grid
+
+    def replace(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
+        tokens = _flat(output, rows * columns)
+        fill = placeholder.to(tokens.dtype)
+        return torch.lerp(fill.expand_as(tokens), tokens, keep[..., None].to(tokens.dtype)).view_as(output)
+
+    handle = classifier.backbone.patch_embed.register_forward_hook(replace)  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def frozen(classifier: Classifier) -> Iterator[Classifier]:
+    """Inside, the classifier is in evaluation mode and no parameter asks for a gradient; afterwards all is as before."""
+    modes = [(module, module.training) for module in classifier.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in classifier.parameters()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        yield classifier
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+def _flat(tokens: Tensor, patches: int) -> Tensor:
+    """(B, P, D), also where the embedding keeps its grid, channels last."""
+    flat = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
+    if flat.shape[1] != patches:
+        raise InputError(
+            f"the patch embedding gives tokens of shape {tuple(tokens.shape[1:])}, the grid has {patches} patches; "
+            "DiffMask needs one token a patch"
+        )
+    return flat
+
+
+def _patches(tokens: Tensor, patches: int) -> Tensor:
+    if tokens.ndim != 3 or tokens.shape[1] < patches:
+        raise InputError(
+            f"a block works on tokens of shape {tuple(tokens.shape[1:])}, the grid has {patches} patches; DiffMask needs a "
+            "model whose blocks keep the grid"
+        )
+    return tokens[:, tokens.shape[1] - patches :]

@@ -1,0 +1,139 @@
+"""Maps of several explainers on a set of images: batches, shared passes, checks and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+import vitfaith.explainers  # noqa: F401  (registers)
+from vitfaith.errors import InputError
+from vitfaith.explainers.passes.context import Context
+from vitfaith.explainers.passes.readout import blocks_of
+from vitfaith.explainers.registry import EXPLAINERS, Family
+from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Entry, Parameters
+
+Methods = Mapping[str, tuple[str, Parameters]]
+"""Id → (registered name, parameters); an explainer may appear several times with different parameters."""
+
+
+def explain(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    image_ids: Sequence[str],
+    methods: Methods,
+    *,
+    seed: int,
+    batch_size: int,
+    sample: int = 0,
+    margin: float = 0.0,
+) -> dict[str, Tensor]:
+    """Maps of all ``methods``; the images of a batch share one forward and one backward pass between them.
+
+    Args:
+        classifier: frozen, in evaluation mode, on the device to use.
+        images: (B, C, H, W) float in [0, 1], on any device.
+        targets: (B,) int64, the class to explain for each image.
+        image_ids: B names; with ``seed`` and ``sample`` they key every random number.
+        methods: what to compute.
+        seed: the study's seed.
+        batch_size: most images that go through the classifier at once; no result depends on it.
+        sample: index of the noise sample that ``images`` shows (0 without smoothing).
+        margin: how far ``images`` may leave [0, 1], where noise is added and not clipped.
+
+    Returns:
+        id → (B, rows, columns) float32 on the CPU, in the order of ``methods``; (B, H, W) with ``resolution: pixel``.
+
+    Raises:
+        InputError: images, targets and ids do not fit each other or the model; an explainer cannot work on this
+            model; an explainer returned something else than maps of the size it was asked for.
+    """
+    if not len(images) == len(targets) == len(image_ids):
+        raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give at least 1")
+    entries = {id_: (EXPLAINERS[name], parameters) for id_, (name, parameters) in methods.items()}
+    _check_defined(classifier, {id_: entry for id_, (entry, _) in entries.items()})
+    classifier.check_targets(targets, len(images))
+    if len(images):
+        classifier.check_images(images, margin=margin)
+    needs = frozenset(need for entry, _ in entries.values() for need in entry.traits["needs"])
+    device = classifier.mean.device
+    maps: dict[str, list[Tensor]] = {id_: [] for id_ in methods}
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        # A tensor made in inference mode cannot take part in a backward pass, so the loop leaves that mode.
+        with torch.inference_mode(False), torch.no_grad():
+            context = Context(
+                classifier=classifier,
+                images=_own(images[part], device).float(),
+                targets=_own(targets[part], device),
+                image_ids=list(image_ids[part]),
+                seed=seed,
+                needs=needs,
+                batch_size=batch_size,
+                sample=sample,
+            )
+            reading = {id_: entry for id_, entry in entries.items() if _only_reads(entry[0])}
+            for some in context.parts() if reading else ():
+                _explain_batch(some, reading, maps)
+            _explain_batch(context, {id_: entry for id_, entry in entries.items() if id_ not in reading}, maps)
+    with torch.inference_mode(False):
+        return {
+            id_: torch.cat(parts) if parts else torch.zeros(0, *_shape(classifier, entries[id_][1]))
+            for id_, parts in maps.items()
+        }
+
+
+def _shape(classifier: Classifier, parameters: Parameters) -> tuple[int, int]:
+    """Size of a map: the patch grid, or the image where the parameters ask for pixels."""
+    return classifier.input_shape[1:] if getattr(parameters, "resolution", "patch") == "pixel" else classifier.grid
+
+
+def _only_reads(entry: Entry) -> bool:
+    """Whether an explainer costs nothing beside the shared pass, which it then may read a few images at a time."""
+    return entry.traits["family"] == "one_pass" and bool(entry.traits["needs"])
+
+
+def _explain_batch(
+    context: Context, entries: Mapping[str, tuple[Entry, Parameters]], maps: Mapping[str, list[Tensor]]
+) -> None:
+    """Append the maps of ``context`` to ``maps``."""
+    for id_, (entry, parameters) in entries.items():
+        found = entry.implementation(context, parameters)
+        expected = (len(context.images), *_shape(context.classifier, parameters))
+        if tuple(found.shape) != expected:
+            raise InputError(f"explainer '{entry.name}' returned shape {tuple(found.shape)} instead of {expected}")
+        maps[id_].append(found.detach().float().cpu())
+
+
+def _check_defined(classifier: Classifier, entries: Mapping[str, Entry]) -> None:
+    """Raise :class:`InputError` with the names of all explainers that the model's architecture has no meaning for."""
+    classifier.grid  # noqa: B018  (models without patches say so)
+    if blocks_of(classifier.backbone) is not None:
+        return
+    undefined = [id_ for id_, entry in entries.items() if not entry.traits["hierarchical"]]
+    if undefined:
+        defined = [entry.name for entry in EXPLAINERS if entry.traits["hierarchical"]]
+        raise InputError(
+            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks over one patch grid, so "
+            f"these explainers are not defined for it: {', '.join(undefined)}; leave them out and take of: "
+            f"{', '.join(defined)}"
+        )
+
+
+def families(methods: Methods) -> dict[Family, list[str]]:
+    """Family → ids of ``methods`` in it, both in order of appearance; a family is one job of the workflow."""
+    found: dict[Family, list[str]] = {}
+    for id_, (name, _) in methods.items():
+        found.setdefault(EXPLAINERS[name].traits["family"], []).append(id_)
+    return found
+
+
+def _own(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``, fit for autograd."""
+    moved = tensor.to(device)
+    return moved.clone() if moved.is_inference() else moved

@@ -1,0 +1,76 @@
+"""Gradients of each layer's own class score at its attention, which LeGrad reads.
+
+The score of block l is the class logit that the model's norm and head give to the mean token after the block, so its
+gradient at the block's output is one vector for all tokens. Through the second linear layer of the MLP it therefore
+goes once an image and not once a token; only from there on does autograd run, and it stops at the attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from timm.layers.layer_scale import LayerScale
+from timm.layers.mlp import Mlp
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from vitfaith.explainers.passes.pooler import latent_pooler
+from vitfaith.explainers.passes.readout import class_logits_of_mean, class_logits_of_tokens
+from vitfaith.explainers.passes.recorder import Recorder
+
+
+def layer_score_gradients(backbone: nn.Module, recorder: Recorder, targets: Tensor) -> list[Tensor]:
+    """∂y_l/∂O_l (B, H, N, d) for each block, O_l the output of its attention call; y_l its score for ``targets`` (B,).
+
+    Costs for each block a backward through its MLP and projection. Nothing, and an empty list, where learned queries pool
+    the tokens: there LeGrad reads their attention (:mod:`vitfaith.explainers.passes.pooler`).
+    """
+    if latent_pooler(backbone) is not None:
+        return []
+    states, calls = recorder.hidden[1:], recorder.calls
+    if getattr(backbone, "attn_pool", None) is not None:
+        return [
+            torch.autograd.grad(
+                _summed(class_logits_of_tokens(backbone, state), targets), call.output, retain_graph=True
+            )[0]
+            for state, call in zip(states, calls, strict=True)
+        ]
+    means = torch.stack([state.detach().mean(1) for state in states]).requires_grad_()
+    logits = class_logits_of_mean(backbone, means.flatten(0, 1))
+    (at_means,) = torch.autograd.grad(_summed(logits, targets.repeat(len(states))), means)
+    found: list[Tensor] = []
+    for layer, (block, state, call) in enumerate(zip(recorder.blocks, states, calls, strict=True)):
+        each = (at_means[layer] / state.shape[1])[:, None]
+        outputs: Sequence[Tensor] | Sequence[GradientEdge] = [state]
+        gradients = [each.expand_as(state)]
+        if layer in recorder.branches and _is_plain(block):
+            middle, expanded = recorder.branches[layer]
+            outputs = [middle.edge, expanded.edge]
+            gradients = [each.expand(middle.shape), _through_second_linear(block, each).expand(expanded.shape)]
+        found += torch.autograd.grad(outputs, [call.output], gradients, retain_graph=True)
+    return found
+
+
+def _summed(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.float().gather(1, targets[:, None]).sum()
+
+
+def _is_plain(block: nn.Module) -> bool:
+    """Whether the block adds ``ls2(fc2(…))`` to its second residual, and nothing else, in evaluation mode."""
+    return (
+        type(block) is Block
+        and type(block.mlp) is Mlp
+        and type(block.mlp.fc2) is nn.Linear
+        and isinstance(block.ls2, LayerScale | nn.Identity)
+    )
+
+
+def _through_second_linear(block: nn.Module, gradient: Tensor) -> Tensor:
+    """(B, 1, D) at the block's output to (B, 1, expanded width) at the input of the MLP's second linear layer."""
+    assert isinstance(block, Block)
+    assert isinstance(block.mlp, Mlp)
+    scale = block.ls2.gamma if isinstance(block.ls2, LayerScale) else None
+    scaled = gradient if scale is None else gradient * scale.detach()
+    return scaled @ block.mlp.fc2.weight.detach()

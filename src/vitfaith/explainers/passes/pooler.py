@@ -1,0 +1,55 @@
+"""The attention of a pooling layer, which is what LeGrad reads of models that pool by attention (SigLIP and its kin)."""
+
+from __future__ import annotations
+
+from timm.layers.attention_pool import AttentionPoolLatent
+from torch import Tensor, autograd, nn
+
+from vitfaith.explainers.passes.readout import class_logits_of_features
+from vitfaith.explainers.relevance.graph import ordinary, target_logits, with_graph
+
+
+def latent_pooler(backbone: nn.Module) -> AttentionPoolLatent | None:
+    """The layer whose learned queries attend to the tokens, or None where the model pools in another way."""
+    pool = getattr(backbone, "attn_pool", None)
+    return pool if isinstance(pool, AttentionPoolLatent) else None
+
+
+def pooler_gradient(
+    backbone: nn.Module, pool: AttentionPoolLatent, tokens: Tensor, targets: Tensor, *, norm: bool
+) -> Tensor:
+    """Gradient of the class logit at the pooler's attention, had ``tokens`` been the model's last.
+
+    Fused attention stays on: with O = A·V the gradient is G·Vᵀ, G that at O.
+
+    Args:
+        backbone: timm ViT with the pooler ``pool``.
+        tokens: (B, N, D) after some block, prefix included.
+        targets: (B,) int64.
+        norm: whether the model's final norm comes before the pooler, as it does after the last block.
+
+    Returns:
+        (B, heads, queries, patches) float32; (B, heads, queries, N) where the pooler reads prefix tokens too.
+    """
+    kept: dict[str, Tensor] = {}
+
+    def keep_values(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        kept["values"] = output.unflatten(-1, (2, pool.num_heads, pool.head_dim))[:, :, 1]
+
+    def keep_mixed(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        kept["mixed"] = inputs[0]
+
+    handles = [pool.kv.register_forward_hook(keep_values), pool.proj.register_forward_pre_hook(keep_mixed)]
+    try:
+        with with_graph():
+            seen = ordinary(tokens).to(pool.proj.weight.dtype).requires_grad_()
+            ready = backbone.norm(seen) if norm else seen  # type: ignore[operator]
+            if not getattr(backbone, "pool_include_prefix", False):
+                ready = ready[:, int(getattr(backbone, "num_prefix_tokens", 0)) :]
+            logits = class_logits_of_features(backbone, pool(ready)).float()
+            (gradient,) = autograd.grad(target_logits(logits, ordinary(targets)).sum(), kept["mixed"])
+    finally:
+        for handle in handles:
+            handle.remove()
+    by_head = gradient.unflatten(-1, (pool.num_heads, pool.head_dim)).transpose(1, 2).float()
+    return by_head @ kept["values"].detach().float().permute(0, 2, 3, 1)

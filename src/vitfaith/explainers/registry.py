@@ -1,0 +1,92 @@
+"""The registry of explainers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from pydantic import Field
+
+from vitfaith.registry import Parameters, Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.explainers.passes.context import Context
+
+Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
+"""Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
+noise or interpolation; ``relevance`` runs modified backward rules; ``perturbation`` needs forwards of masked images;
+``learned`` optimises for each image (a trained explainer reads the shared pass); ``external`` reads maps from files."""
+
+Need = Literal[
+    "attention",
+    "attention_gradient",
+    "attention_scores",
+    "value",
+    "hidden",
+    "hidden_gradient",
+    "input_gradient",
+    "layer_scores",
+    "logits",
+]
+"""What the shared pass keeps on request: per layer the attention matrix, its gradient, its scores before the softmax,
+its values, and the gradient of the layer's own class score at it; the tokens and their gradients; the gradient at the
+pixels; the logits."""
+
+Resolution = Literal["patch", "pixel"]
+
+
+class PixelLevel(Parameters):
+    """Settings of explainers that attribute to pixels; explainers with such a field may return maps of either size."""
+
+    resolution: Resolution = Field(
+        "patch",
+        description="patch: pixels pooled over each patch; pixel: the map keeps the image's size (and takes its space)",
+    )
+
+
+Explain = TypeVar("Explain", bound="Callable[[Context, Parameters], Tensor] | Callable[..., Tensor]")
+
+EXPLAINERS: Registry = Registry("explainer")
+
+
+def explainer(
+    name: str,
+    *,
+    family: Family,
+    needs: tuple[Need, ...] = (),
+    class_specific: bool,
+    citation: str,
+    parameters: type[Parameters] = Parameters,
+    hierarchical: bool = False,
+    stochastic: bool = False,
+    model_files: tuple[str, ...] = (),
+    check: Callable[..., None] | None = None,
+) -> Callable[[Explain], Explain]:
+    """Register ``function(context, parameters) -> Tensor`` (B, rows, columns) float32 under ``name``.
+
+    Maps live on the patch grid; where ``parameters.resolution`` is "pixel" (see :class:`PixelLevel`) they are (B, H, W).
+
+    Args:
+        needs: what the shared pass must keep for it.
+        class_specific: whether the map depends on the target class.
+        hierarchical: whether it is defined for models without class-token attention over one patch grid (Swin …).
+        stochastic: whether it draws random numbers (keyed by seed, image and purpose).
+        model_files: parameters that name a file of the explained model, or a folder with one MODEL.safetensors a model; the
+            plan puts the file of the job's model in their place.
+        check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
+            the attribute stage asks it once a job.
+    """
+    return EXPLAINERS.register(
+        name,
+        parameters=parameters,
+        citation=citation,
+        family=family,
+        needs=frozenset(needs),
+        class_specific=class_specific,
+        hierarchical=hierarchical,
+        stochastic=stochastic,
+        **({"model_files": model_files} if model_files else {}),
+        **({} if check is None else {"check": check}),
+    )
