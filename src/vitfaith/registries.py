@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-import vitfaith.attack.attacks
+import vitfaith.attacks
 import vitfaith.datasets
 import vitfaith.explainers
 import vitfaith.figures
@@ -13,7 +13,7 @@ import vitfaith.sanity.checks
 import vitfaith.score.metrics
 import vitfaith.smoothings
 import vitfaith.stability.measures
-from vitfaith.attack.registry import ATTACKS
+from vitfaith.attacks.registry import ATTACKS
 from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.datasets.registry import DATASETS
 from vitfaith.explainers.registry import EXPLAINERS

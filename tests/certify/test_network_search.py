@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitfaith.attack.differentiable import DifferentiableExplainer
+from vitfaith.attacks.craft.differentiable import DifferentiableExplainer
 from vitfaith.certify.base import base_map
 from vitfaith.certify.cohen import certify
 from vitfaith.certify.maps import certify_maps

@@ -17,7 +17,7 @@ from tests.explainers.zoo import batch, model
 from vitfaith.artifacts.maps import read_maps
 from vitfaith.artifacts.schemas import IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.attack.explanation import ExplanationParameters
+from vitfaith.attacks.explanation import ExplanationParameters
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vitfaith.attack.registry import attack
+from vitfaith.attacks.registry import attack
 from vitfaith.explainers.registry import explainer
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.figures.registry import figure

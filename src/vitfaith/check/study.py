@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vitfaith.artifacts.paths import Condition
-from vitfaith.attack.registry import smoothing_seen
+from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.check.accuracy import check_accuracy
 from vitfaith.check.datasets import DatasetFacts, dataset_facts
 from vitfaith.check.denoisers import check_fill, check_smoothing, denoiser_of

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from vitfaith.artifacts.paths import SHARED
-from vitfaith.attack.registry import check_bound
+from vitfaith.attacks.registry import check_bound
 from vitfaith.config.certificates import check_certificates
 from vitfaith.config.learned import check_learned
 from vitfaith.config.named import check_figures, check_named, check_through

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from vitfaith.attack.registry import smoothing_seen
+from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registry import Parameters, named_ids
 from vitfaith.score.fills import settings_of_fill

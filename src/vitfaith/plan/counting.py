@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vitfaith.artifacts.store import partition_values
-from vitfaith.attack.registry import ATTACKS
+from vitfaith.attacks.registry import ATTACKS
 from vitfaith.check.models import model_of
 from vitfaith.check.report import Report
 from vitfaith.denoisers.denoiser import Denoiser
@@ -94,8 +94,8 @@ def _samples(smoothing: Mapping[str, Any]) -> int:
 
 
 def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
-    from vitfaith.attack.run import attack_images
-    from vitfaith.attack.smoothed import Defence
+    from vitfaith.attacks.run import attack_images
+    from vitfaith.attacks.smoothed import Defence
 
     image = _image(classifier)
     defence = None

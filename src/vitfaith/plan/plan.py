@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitfaith.artifacts.paths import Condition, artifact
-from vitfaith.attack.registry import smoothing_seen
+from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.config.certificates import certified_sigma
 from vitfaith.config.load import Study
 from vitfaith.datasets.opening import open_dataset

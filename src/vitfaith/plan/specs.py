@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.paths import Condition
-from vitfaith.attack.registry import smoothing_seen
+from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.errors import ConfigError
 from vitfaith.plan.conditions import experiment_conditions
 from vitfaith.plan.learned import diffmask_spec, explainer_spec, trainings

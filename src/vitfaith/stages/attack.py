@@ -15,9 +15,9 @@ from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
-from vitfaith.attack.registry import ATTACKS
-from vitfaith.attack.run import attack_images
-from vitfaith.attack.smoothed import Defence
+from vitfaith.attacks.registry import ATTACKS
+from vitfaith.attacks.run import attack_images
+from vitfaith.attacks.smoothed import Defence
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vitfaith.artifacts.schemas import IMAGES
 from vitfaith.artifacts.store import read_dataset
-from vitfaith.attack.registry import ATTACKS, smoothing_seen
+from vitfaith.attacks.registry import ATTACKS, smoothing_seen
 from vitfaith.tables.collect import cell_files
 
 FIELDS = ("image_id", "target", "prediction", "success", "linf", "l2")

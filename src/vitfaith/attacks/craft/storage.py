@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vitfaith.attack.registry import Bound
+from vitfaith.attacks.registry import Bound
 from vitfaith.errors import InputError
 
 Rounding = Literal["towards", "nearest", "away"]

@@ -99,7 +99,7 @@ def attack(
 
     The function receives a frozen classifier in evaluation mode, images (B, C, H, W) float32 in [0, 1], the classes
     (B,) predicted for them, and returns attacked images of the same shape in [0, 1]. Gradients are enabled, and torch's
-    random functions are keyed per image (:mod:`vitfaith.attack.keyed`).
+    random functions are keyed per image (:mod:`vitfaith.attacks.craft.keyed`).
 
     Args:
         bound: from the parameters to what the attack promises; every stored image is checked against it.
@@ -107,7 +107,7 @@ def attack(
         aims_at: what it tries to change; one that aims at the explanation keeps the prediction.
 
     An attack whose parameters have a field ``through`` that is set sees through that smoothing: the function is then
-    called with ``defence=``, a :class:`vitfaith.attack.smoothed.Defence`.
+    called with ``defence=``, a :class:`vitfaith.attacks.smoothed.Defence`.
     """
     return ATTACKS.register(
         name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.attack.catalogue import (
+from vitfaith.attacks.catalogue import (
     READS_PROBABILITIES,
     SUMS_GRADIENTS,
     bound_of,
@@ -15,7 +15,7 @@ from vitfaith.attack.catalogue import (
     is_batched,
     signatures,
 )
-from vitfaith.attack.registry import (
+from vitfaith.attacks.registry import (
     Bound,
     Epsilon,
     L2Epsilon,
@@ -58,9 +58,9 @@ def run_torchattacks(
     """Attack ``images`` (B, C, H, W) with the torchattacks class ``name``; raises :class:`ConfigError` if that fails.
 
     Attacks that raise the cross-entropy raise a form of it that does not round away on confident images
-    (:class:`vitfaith.attack.losses.ConfidentCrossEntropy`).
+    (:class:`vitfaith.attacks.craft.losses.ConfidentCrossEntropy`).
     """
-    from vitfaith.attack.losses import ConfidentCrossEntropy
+    from vitfaith.attacks.craft.losses import ConfidentCrossEntropy
 
     try:
         with ConfidentCrossEntropy(keep_size=name in SUMS_GRADIENTS):
@@ -78,7 +78,7 @@ def torchattacks_object(classifier: Classifier, name: str, arguments: Mapping[st
     """
     import torchattacks
 
-    from vitfaith.attack.victim import Logits
+    from vitfaith.attacks.craft.victim import Logits
 
     filled = {"n_classes": min(_TARGET_CLASSES + 1, classifier.num_classes), "eps_for_division": _SMALLEST}
     takes = signatures()[name]
@@ -219,7 +219,7 @@ class AutoattackParameters(BallParameters):
 )
 def autoattack(classifier: Classifier, images: Tensor, targets: Tensor, parameters: AutoattackParameters) -> Tensor:
     """AutoAttack: APGD-CE, targeted APGD, targeted FAB and Square, in turn until one fools the model."""
-    from vitfaith.attack.victim import Logits
+    from vitfaith.attacks.craft.victim import Logits
 
     if {"apgd_t", "fab_t"} & set(parameters.attacks):
         _check_classes(classifier, 4, "autoattack with apgd_t or fab_t")

@@ -20,9 +20,9 @@ from tests.denoisers.test_stage import PLUGIN
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import IMAGES, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.attack.explanation import TopKParameters
-from vitfaith.attack.explanation_attacks import TopKAttack
-from vitfaith.attack.smoothed import Defence
+from vitfaith.attacks.craft.explanation_attacks import TopKAttack
+from vitfaith.attacks.explanation import TopKParameters
+from vitfaith.attacks.smoothed import Defence
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule

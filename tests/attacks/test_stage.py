@@ -14,7 +14,7 @@ from tests.conftest import tiny_vit
 from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.attack.catalogue import bound_of, signatures
+from vitfaith.attacks.catalogue import bound_of, signatures
 from vitfaith.config.load import instance
 from vitfaith.models.classifier import save_classifier
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 import vitfaith.explainers  # noqa: F401
-from vitfaith.attack.differentiable import DifferentiableExplainer
-from vitfaith.attack.explanation_attacks import TopKAttack, View, target_pattern
-from vitfaith.attack.registry import ATTACKS
-from vitfaith.attack.run import AttackResult, attack_images
+from vitfaith.attacks.craft.differentiable import DifferentiableExplainer
+from vitfaith.attacks.craft.explanation_attacks import TopKAttack, View, target_pattern
+from vitfaith.attacks.registry import ATTACKS
+from vitfaith.attacks.run import AttackResult, attack_images
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vitfaith.attack.adaptive import AdaptivePgdParameters
-from vitfaith.attack.keyed import KeyedRandom
-from vitfaith.attack.registry import ATTACKS
-from vitfaith.attack.run import AttackResult, attack_images
-from vitfaith.attack.smoothed import Defence
-from vitfaith.attack.smoothed_pgd import SmoothedPGD, smoothed_log_probability
+from vitfaith.attacks.adaptive import AdaptivePgdParameters
+from vitfaith.attacks.craft.keyed import KeyedRandom
+from vitfaith.attacks.craft.smoothed_pgd import SmoothedPGD, smoothed_log_probability
+from vitfaith.attacks.registry import ATTACKS
+from vitfaith.attacks.run import AttackResult, attack_images
+from vitfaith.attacks.smoothed import Defence
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError

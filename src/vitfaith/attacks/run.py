@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import vitfaith.attack.attacks  # noqa: F401  (registers)
-from vitfaith.attack.keyed import KeyedRandom, forked_random
-from vitfaith.attack.registry import ATTACKS, Bound, check_bound, smoothing_seen
-from vitfaith.attack.storage import Rounding, distances, pixel_lattice, to_lattice
-from vitfaith.attack.victim import Logits, undisturbed
+from vitfaith.attacks.craft.keyed import KeyedRandom, forked_random
+from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, to_lattice
+from vitfaith.attacks.craft.victim import Logits, undisturbed
+from vitfaith.attacks.registry import ATTACKS, Bound, check_bound, smoothing_seen
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.linear import quick_linear_layers
 from vitfaith.registry import Entry, Parameters
 
 if TYPE_CHECKING:
-    from vitfaith.attack.smoothed import Defence
+    from vitfaith.attacks.smoothed import Defence
 
 _OTHER_ROUNDINGS: tuple[Rounding, ...] = ("nearest", "away")
 """What is tried, in turn, for an image that loses its success by rounding towards the clean one."""

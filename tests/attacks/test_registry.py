@@ -8,11 +8,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import vitfaith.attack.attacks  # noqa: F401
-from vitfaith.attack.catalogue import signatures
-from vitfaith.attack.prediction import autoattack_parts, torchattacks_object
-from vitfaith.attack.registry import ATTACKS, Bound, attack
-from vitfaith.attack.run import attack_images
+from vitfaith.attacks.catalogue import signatures
+from vitfaith.attacks.prediction import autoattack_parts, torchattacks_object
+from vitfaith.attacks.registry import ATTACKS, Bound, attack
+from vitfaith.attacks.run import attack_images
 from vitfaith.config.load import instance
 from vitfaith.errors import ConfigError
 from vitfaith.registry import Parameters
@@ -21,7 +20,7 @@ from ..conftest import tiny_vit
 
 
 def test_import_is_free_of_torch() -> None:
-    code = "import sys, vitfaith.attack.attacks; assert not {'torch', 'torchattacks', 'timm'} & set(sys.modules)"
+    code = "import sys, vitfaith.attacks; assert not {'torch', 'torchattacks', 'timm'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torchattacks.attack import Attack
 
-from vitfaith.attack.adaptive import AdaptivePgdParameters
-from vitfaith.attack.losses import wrong_log_odds
-from vitfaith.attack.smoothed import Defence
-from vitfaith.attack.victim import Logits
+from vitfaith.attacks.adaptive import AdaptivePgdParameters
+from vitfaith.attacks.craft.losses import wrong_log_odds
+from vitfaith.attacks.craft.victim import Logits
+from vitfaith.attacks.smoothed import Defence
 from vitfaith.models.classifier import Classifier
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitfaith.attack.registry import Bound, check_eps, check_radius
+from vitfaith.attacks.registry import Bound, check_eps, check_radius
 from vitfaith.errors import ConfigError, did_you_mean
 
 _LINF = {

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from vitfaith.attack.registry import Epsilon, Step, Steps, attack, linf_bound
-from vitfaith.attack.smoothed import Defence, SmoothedParameters
+from vitfaith.attacks.registry import Epsilon, Step, Steps, attack, linf_bound
+from vitfaith.attacks.smoothed import Defence, SmoothedParameters
 from vitfaith.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,6 +42,6 @@ def adaptive_pgd(
     classifier: Classifier, images: Tensor, targets: Tensor, parameters: AdaptivePgdParameters, *, defence: Defence
 ) -> Tensor:
     """PGD on the smoothed prediction: −log of the mean probability over noise draws, through the denoiser."""
-    from vitfaith.attack.smoothed_pgd import SmoothedPGD
+    from vitfaith.attacks.craft.smoothed_pgd import SmoothedPGD
 
     return SmoothedPGD(classifier, defence, parameters)(images, targets)

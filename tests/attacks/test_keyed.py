@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitfaith.attack.keyed import KeyedRandom, forked_random
+from vitfaith.attacks.craft.keyed import KeyedRandom, forked_random
 from vitfaith.errors import InputError
 from vitfaith.rng import generator
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.attack.registry import Epsilon, Step, Steps, attack, linf_bound
-from vitfaith.attack.smoothed import Defence, SmoothedParameters
+from vitfaith.attacks.registry import Epsilon, Step, Steps, attack, linf_bound
+from vitfaith.attacks.smoothed import Defence, SmoothedParameters
 from vitfaith.errors import ConfigError
 from vitfaith.registry import Entry, Parameters
 
@@ -88,7 +88,7 @@ def top_k_attack(
     defence: Defence | None = None,
 ) -> Tensor:
     """Takes relevance away from the k leading patches, keeping the prediction."""
-    from vitfaith.attack.explanation_attacks import TopKAttack
+    from vitfaith.attacks.craft.explanation_attacks import TopKAttack
 
     return TopKAttack(classifier, parameters, defence)(images, targets)
 
@@ -109,7 +109,7 @@ def mass_centre_attack(
     defence: Defence | None = None,
 ) -> Tensor:
     """Moves the map's centre of mass as far as possible, keeping the prediction."""
-    from vitfaith.attack.explanation_attacks import MassCentreAttack
+    from vitfaith.attacks.craft.explanation_attacks import MassCentreAttack
 
     return MassCentreAttack(classifier, parameters, defence)(images, targets)
 
@@ -130,6 +130,6 @@ def manipulation(
     defence: Defence | None = None,
 ) -> Tensor:
     """Moves the map towards a target pattern, keeping the prediction and the class probabilities."""
-    from vitfaith.attack.explanation_attacks import ManipulationAttack
+    from vitfaith.attacks.craft.explanation_attacks import ManipulationAttack
 
     return ManipulationAttack(classifier, parameters, defence)(images, targets)

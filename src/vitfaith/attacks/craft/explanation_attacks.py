@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torchattacks.attack import Attack
 
-from vitfaith.attack.differentiable import DifferentiableExplainer
-from vitfaith.attack.explanation import ExplanationParameters, ManipulationParameters, TopKParameters
-from vitfaith.attack.keyed import common_draws
-from vitfaith.attack.smoothed import Defence
-from vitfaith.attack.smoothed_pgd import smoothed_log_probability
-from vitfaith.attack.victim import Logits
+from vitfaith.attacks.craft.differentiable import DifferentiableExplainer
+from vitfaith.attacks.craft.keyed import common_draws
+from vitfaith.attacks.craft.smoothed_pgd import smoothed_log_probability
+from vitfaith.attacks.craft.victim import Logits
+from vitfaith.attacks.explanation import ExplanationParameters, ManipulationParameters, TopKParameters
+from vitfaith.attacks.smoothed import Defence
 from vitfaith.errors import InputError
 from vitfaith.map_values import membership_of
 from vitfaith.models.classifier import Classifier

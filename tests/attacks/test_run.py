@@ -10,11 +10,11 @@ import torchattacks
 from torch import Tensor
 from torch.nn import functional
 
-from vitfaith.attack.catalogue import signatures
-from vitfaith.attack.keyed import KeyedRandom
-from vitfaith.attack.prediction import torchattacks_object
-from vitfaith.attack.registry import ATTACKS, attack
-from vitfaith.attack.run import AttackResult, attack_images
+from vitfaith.attacks.catalogue import signatures
+from vitfaith.attacks.craft.keyed import KeyedRandom
+from vitfaith.attacks.prediction import torchattacks_object
+from vitfaith.attacks.registry import ATTACKS, attack
+from vitfaith.attacks.run import AttackResult, attack_images
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Parameters
@@ -352,7 +352,7 @@ def test_an_attack_that_fails_inside_is_named(vit: Classifier, pixels: Tensor, p
 
 
 def test_a_plugin_that_breaks_its_promises_is_caught(vit: Classifier, pixels: Tensor, predicted: Tensor) -> None:
-    from vitfaith.attack.registry import Bound
+    from vitfaith.attacks.registry import Bound
 
     @attack("test_too_far", citation="", bound=lambda _p: Bound("linf", 0.01))
     def too_far(classifier: Classifier, images: Tensor, targets: Tensor, parameters: Parameters) -> Tensor:

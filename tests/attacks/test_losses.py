@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitfaith.attack.losses import ConfidentCrossEntropy, wrong_log_odds
-from vitfaith.attack.run import AttackResult, attack_images
-from vitfaith.attack.smoothed_pgd import smoothed_log_probability
+from vitfaith.attacks.craft.losses import ConfidentCrossEntropy, wrong_log_odds
+from vitfaith.attacks.craft.smoothed_pgd import smoothed_log_probability
+from vitfaith.attacks.run import AttackResult, attack_images
 from vitfaith.models.classifier import Classifier
 
 from ..conftest import tiny_vit

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vitfaith.attack import explanation_attacks
-from vitfaith.attack.explanation_attacks import TopKAttack
-from vitfaith.attack.keyed import KeyedRandom, common_draws
-from vitfaith.attack.registry import ATTACKS
+from vitfaith.attacks.craft import explanation_attacks
+from vitfaith.attacks.craft.explanation_attacks import TopKAttack
+from vitfaith.attacks.craft.keyed import KeyedRandom, common_draws
+from vitfaith.attacks.registry import ATTACKS
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import generator

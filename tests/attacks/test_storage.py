@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vitfaith.attack.registry import Bound, Norm, check_radius
-from vitfaith.attack.storage import Rounding, distances, pixel_lattice, to_lattice
+from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, to_lattice
+from vitfaith.attacks.registry import Bound, Norm, check_radius
 from vitfaith.errors import InputError
 
 SHAPE = (2, 1, 3, 3)

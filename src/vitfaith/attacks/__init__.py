@@ -1,0 +1,5 @@
+"""Attacks: what is done to an image before it is explained."""
+
+from vitfaith.registry import import_beside
+
+import_beside(__name__, __path__, skip=("run", "smoothed"))
