@@ -20,9 +20,9 @@ from vitfaith.datasets.opening import open_source
 from vitfaith.errors import VitfaithError
 from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.registry import METRICS
 from vitfaith.models.load import load_classifier
-from vitfaith.score.evaluate import evaluate
-from vitfaith.score.registry import METRICS
 
 OURS: dict[str, Any] = {
     "epochs": 100,

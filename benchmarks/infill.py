@@ -21,11 +21,11 @@ from torch import Tensor
 from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.opening import open_source
 from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.metrics.fills.diffusion import infill
+from vitfaith.metrics.fills.registry import DiffusionParameters
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
-from vitfaith.score.diffusion import infill
-from vitfaith.score.fills import DiffusionParameters
 from vitfaith.smoothings.smooth import keyed_noise
 
 SAMPLERS: tuple[Literal["ancestral", "ddim"], ...] = ("ancestral", "ddim")

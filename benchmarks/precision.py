@@ -23,12 +23,12 @@ from scipy.stats import kendalltau, spearmanr
 from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.metrics.engine.precision import Precision
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.saco import SacoParameters
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
-from vitfaith.score.evaluate import evaluate
-from vitfaith.score.metrics.saco import SacoParameters
-from vitfaith.score.precision import Precision
 
 METHODS = ("random", "raw_attention", "attention_rollout", "transformer_mm", "attention_gradcam", "input_x_gradient")
 ROOT = Path(__file__).resolve().parent.parent

@@ -27,14 +27,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitfaith.config.load import load_study, read_yaml
+from vitfaith.metrics.context import ScoreContext
+from vitfaith.metrics.engine.engine import Engine
+from vitfaith.metrics.engine.requests import Clean, Features, Groups
+from vitfaith.metrics.engine.saco import map_salience, saco
+from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import normal
-from vitfaith.score.engine import Engine
-from vitfaith.score.fills import resolve_fill
-from vitfaith.score.metrics.base import ScoreContext
-from vitfaith.score.plan import Clean, Features, Groups
-from vitfaith.score.saco import map_salience, saco
 
 CASES = ((7, 10, "patch"), (14, 10, "patch"), (14, 20, "patch"), (4, 10, "patch"), (28, 10, "pixel"))
 """Side of the map, number of groups, level."""

@@ -6,7 +6,7 @@ Setting "vit-ti" is a random ViT-Ti/16 on 224-pixel images, where a forward pass
 28-pixel ViT of the default study's shape, where the packages' own loops show. Images have one channel: quantus 0.6
 perturbs the values of a colour pixel one by one, so only one channel gives the same metric. The curves are deletion,
 insertion (torchcam) and pixel flipping (quantus), at the same steps, of the same maps; that their numbers agree is
-tested in tests/score/test_oracles.py. On a CPU the clock is the process's own time on one thread, which other load
+tested in tests/metrics/test_oracles.py. On a CPU the clock is the process's own time on one thread, which other load
 does not change much. "Bare forwards" are the model as it is; the engine may be faster, as it shortens the last block of a
 ViT that is read at its class token. Every line runs after a warm-up, the lines take turns, and the best of ``--repeats`` counts.
 """
@@ -27,14 +27,14 @@ import quantus
 import torch
 from torchcam.metrics import DeletionInsertionMetric
 
+from vitfaith.metrics.common import CurveParameters
+from vitfaith.metrics.engine.requests import group_edges
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.region import FlippingParameters
+from vitfaith.metrics.saco import SacoParameters
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.passes import PassCounter
 from vitfaith.registry import Parameters
-from vitfaith.score.evaluate import evaluate
-from vitfaith.score.metrics.common import CurveParameters
-from vitfaith.score.metrics.region import FlippingParameters
-from vitfaith.score.metrics.saco import SacoParameters
-from vitfaith.score.plan import group_edges
 
 STEPS = 16
 BARE_SACO, BARE_CURVES = "SaCo K=10, bare forwards", "three curve metrics, bare forwards"

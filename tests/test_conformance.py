@@ -25,7 +25,7 @@ def test_everything_registered_has_a_row() -> None:
     ("name", "message"),
     [
         ("rise", "explainer 'rise' has no row; add an oracle to tests/explainers/oracles"),
-        ("aopc", "metric 'aopc' has no row; add an oracle to tests/score/oracles"),
+        ("aopc", "metric 'aopc' has no row; add an oracle to tests/metrics/oracles"),
         ("kendall", "stability measure 'kendall' has no row; add an oracle to tests/stability/oracles"),
         ("sensitivity", "sanity check 'sensitivity' has no row; add an oracle to tests/sanity/oracles"),
     ],

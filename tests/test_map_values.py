@@ -28,9 +28,9 @@ from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.figures.pictures import decode_map
 from vitfaith.map_values import map_flags, membership, membership_of, tied_share, within_rounding
+from vitfaith.metrics.localisation import unit_range
 from vitfaith.models.classifier import Classifier
 from vitfaith.sanity.sensitivity import sensitivity
-from vitfaith.score.localisation import unit_range
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.measures import row_pearson

@@ -11,10 +11,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import vitfaith.score.metrics  # noqa: F401  (registers)
+from vitfaith.metrics.engine.cost import forward_cost
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Entry
-from vitfaith.score.cost import forward_cost
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 GROUPS = {
@@ -24,7 +23,7 @@ GROUPS = {
     "One more image, or none": ("others",),
     "Ground truth": ("ground_truth", "admissible"),
 }
-"""Heading → modules of vitfaith.score.metrics."""
+"""Heading → modules of vitfaith.metrics."""
 
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 
@@ -47,7 +46,7 @@ def metrics() -> str:
     """Every metric, by kind."""
     blocks = []
     for heading, modules in GROUPS.items():
-        entries = [e for m in modules for e in REGISTRIES["metrics"] if e.module == f"vitfaith.score.metrics.{m}"]
+        entries = [e for m in modules for e in REGISTRIES["metrics"] if e.module == f"vitfaith.metrics.{m}"]
         rows = [
             (f"`{e.name}`", e.traits["formula"], ARROWS[e.traits["direction"]], e.traits["value_range"], passes(e), e.citation)
             for e in entries

@@ -9,8 +9,8 @@ import vitfaith.attacks
 import vitfaith.datasets
 import vitfaith.explainers
 import vitfaith.figures
+import vitfaith.metrics
 import vitfaith.sanity.checks
-import vitfaith.score.metrics
 import vitfaith.smoothings
 import vitfaith.stability.measures
 from vitfaith.attacks.registry import ATTACKS
@@ -18,9 +18,9 @@ from vitfaith.certify.registry import CERTIFICATES
 from vitfaith.datasets.registry import DATASETS
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.figures.registry import FIGURES
+from vitfaith.metrics.registry import METRICS
 from vitfaith.registry import Registry
 from vitfaith.sanity.registry import SANITY_CHECKS
-from vitfaith.score.registry import METRICS
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.stability.registry import STABILITY_MEASURES
 

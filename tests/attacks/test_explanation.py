@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import vitfaith.explainers  # noqa: F401
 from vitfaith.attacks.craft.differentiable import DifferentiableExplainer
 from vitfaith.attacks.craft.explanation_attacks import TopKAttack, View, target_pattern
 from vitfaith.attacks.registry import ATTACKS

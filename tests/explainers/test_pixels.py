@@ -21,10 +21,10 @@ from vitfaith.attacks.explanation import ExplanationParameters
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import save_classifier
 from vitfaith.models.load import load_classifier
-from vitfaith.score.evaluate import evaluate
-from vitfaith.score.registry import METRICS
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.score import run_score
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import vitfaith.figures.all
-import vitfaith.score.metrics
+import vitfaith.metrics
 import vitfaith.stability.measures  # noqa: F401
 from vitfaith.errors import ArtifactError
 from vitfaith.figures.caption import caption

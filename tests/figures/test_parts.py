@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-import vitfaith.figures.all
-import vitfaith.score.metrics  # noqa: F401
 from tests.figures.test_figures import STYLE, draw
 from vitfaith.errors import ConfigError
 from vitfaith.figures.caption import caption, fills_text, flagged_text

@@ -13,7 +13,7 @@ from matplotlib.container import ErrorbarContainer
 from statsmodels.stats.multitest import multipletests
 
 import vitfaith.figures.all
-import vitfaith.score.metrics
+import vitfaith.metrics
 import vitfaith.stability.measures  # noqa: F401
 from tests.figures.conftest import ATTACKS, MODELS, SMOOTHINGS
 from tests.figures.test_figures import draw

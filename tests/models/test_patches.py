@@ -15,11 +15,11 @@ from tests.explainers.zoo import tiny
 from vitfaith.errors import InputError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.vit_cx import VitCxParameters
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.fills.placeholder import mark, marked_patches
+from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.patches import Patches
-from vitfaith.score.evaluate import evaluate
-from vitfaith.score.placeholder import mark, marked_patches
-from vitfaith.score.registry import METRICS
 
 BUILDERS: dict[str, Any] = {
     "exact": {"img_size": 28, "patch_size": 7},

@@ -41,7 +41,7 @@ RULES = {
 PLUGIN = """
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
-from vitfaith.score.metrics.base import Metric, metric
+from vitfaith.metrics.registry import Metric, metric
 
 @metric("constant", direction="higher", citation="none")
 class Constant(Metric[Parameters]):

@@ -23,7 +23,7 @@ from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Parameters
 from vitfaith.sanity.registry import check
-from vitfaith.score.metrics.base import Metric, metric
+from vitfaith.metrics.registry import Metric, metric
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.stability.registry import measure
 

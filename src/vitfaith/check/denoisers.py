@@ -10,9 +10,9 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.folder import local_folder
 from vitfaith.denoisers.layout import is_hub_id
 from vitfaith.errors import ArtifactError
+from vitfaith.metrics.fills.diffusion import working_size
+from vitfaith.metrics.fills.registry import DiffusionParameters, settings_of_fill
 from vitfaith.registry import Parameters
-from vitfaith.score.diffusion import working_size
-from vitfaith.score.fills import DiffusionParameters, settings_of_fill
 from vitfaith.smoothings.dds import DdsParameters
 from vitfaith.smoothings.smooth import check_passes, noise_level
 

@@ -10,11 +10,11 @@ import torch
 from vitfaith.check.report import Report
 from vitfaith.config.load import Instance
 from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.metrics.engine.cost import forward_cost
+from vitfaith.metrics.fills import diffusion, placeholder
 from vitfaith.models.classifier import Classifier
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
-from vitfaith.score import diffusion, placeholder
-from vitfaith.score.cost import forward_cost
 from vitfaith.stability.compare import compare_maps
 
 

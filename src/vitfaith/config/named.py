@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.registry import Parameters, named_ids
-from vitfaith.score.fills import settings_of_fill
 from vitfaith.smoothings.registry import smoothings_with_gradient
 
 if TYPE_CHECKING:

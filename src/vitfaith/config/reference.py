@@ -13,10 +13,10 @@ from vitfaith.config.sections import DatasetSection
 from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.figures.style import Style
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Registry
-from vitfaith.score.fills import FILLS
 
 HEAD = """# Configuration
 

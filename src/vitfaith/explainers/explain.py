@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-import vitfaith.explainers  # noqa: F401  (registers)
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.context import Context
 from vitfaith.explainers.passes.readout import blocks_of

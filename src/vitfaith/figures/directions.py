@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from vitfaith.errors import ConfigError
-from vitfaith.score.registry import METRICS
+from vitfaith.metrics.registry import METRICS
 from vitfaith.stability.registry import STABILITY_MEASURES
 
 Direction = Literal["higher", "lower", "none"]

@@ -24,14 +24,14 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.metrics.fills.registry import DiffusionParameters, settings_of_fill
+from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
 from vitfaith.plan.jobs import Job
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Parameters
-from vitfaith.score.fills import DiffusionParameters, settings_of_fill
-from vitfaith.score.registry import METRICS
 from vitfaith.smoothings.registry import SMOOTHINGS
 
 Passes = tuple[float, float]
@@ -135,8 +135,8 @@ def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
 
 
 def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes:
-    from vitfaith.score import diffusion, placeholder
-    from vitfaith.score.cost import forward_cost
+    from vitfaith.metrics.engine.cost import forward_cost
+    from vitfaith.metrics.fills import diffusion, placeholder
 
     channels, height, width = classifier.input_shape
     silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))

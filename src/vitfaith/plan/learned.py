@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
+from vitfaith.metrics.fills.registry import PlaceholderParameters, settings_of_fill
 from vitfaith.registries import REGISTRIES
-from vitfaith.score.fills import PlaceholderParameters, settings_of_fill
 
 if TYPE_CHECKING:
     from vitfaith.plan.plan import Plan

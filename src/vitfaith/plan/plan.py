@@ -18,12 +18,12 @@ from vitfaith.datasets.subset import shard_count, shard_name
 from vitfaith.denoisers.layout import folder_files, is_hub_id
 from vitfaith.errors import ConfigError
 from vitfaith.fingerprint import fingerprint
+from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.plan.conditions import asked_in, conditions, experiment_conditions
 from vitfaith.plan.contents import contents
 from vitfaith.plan.specs import SPECS
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
-from vitfaith.score.fills import settings_of_fill
 
 USED: dict[str, dict[str, str]] = {
     "shard": {"datasets": "reader"},

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.artifacts.paths import Condition
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.errors import ConfigError
+from vitfaith.metrics.fills.registry import fill_of
 from vitfaith.plan.conditions import experiment_conditions
 from vitfaith.plan.learned import diffmask_spec, explainer_spec, trainings
 from vitfaith.plan.metric_inputs import bank_masks, infilled
 from vitfaith.registries import REGISTRIES
-from vitfaith.score.fills import fill_of
 
 if TYPE_CHECKING:
     from vitfaith.plan.plan import Plan

@@ -10,13 +10,13 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import BANK, IMAGES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
-from vitfaith.bank.build import build_bank
-from vitfaith.bank.masks import BankRequest
-from vitfaith.bank.store import Bank
 from vitfaith.errors import ArtifactError
+from vitfaith.metrics.bank.build import build_bank
+from vitfaith.metrics.bank.masks import BankRequest
+from vitfaith.metrics.bank.store import Bank
+from vitfaith.metrics.fills.diffusion import infill_extras
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.score.diffusion import infill_extras
 
 
 def run_bank(

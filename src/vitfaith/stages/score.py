@@ -18,14 +18,14 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.artifacts.truth import read_truth
 from vitfaith.errors import ArtifactError
 from vitfaith.explainers.diffmask.files import load_diffmask
+from vitfaith.metrics.engine.enlarge import EXTRA as EXPLAINERS_EXTRA
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.fills.diffusion import infill_extras
+from vitfaith.metrics.fills.placeholder import EXTRA
+from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.score.diffusion import infill_extras
-from vitfaith.score.enlarge import EXTRA as EXPLAINERS_EXTRA
-from vitfaith.score.evaluate import evaluate
-from vitfaith.score.placeholder import EXTRA
-from vitfaith.score.registry import METRICS
 from vitfaith.stages.bank import read_bank
 
 

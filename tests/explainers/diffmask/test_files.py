@@ -23,14 +23,14 @@ from vitfaith.explainers.diffmask.log import LOG
 from vitfaith.explainers.diffmask.network import DiffMask, new_diffmask
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.metrics.context import ScoreContext
+from vitfaith.metrics.engine.engine import Engine
+from vitfaith.metrics.engine.requests import Clean, Curve, EqualSteps, Features, Full
+from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.models.classifier import Classifier, save_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.plan.learned import explainer_spec, learned_files, placeholder_file, trained
 from vitfaith.plan.plan import Plan
-from vitfaith.score.engine import Engine
-from vitfaith.score.fills import resolve_fill
-from vitfaith.score.metrics.base import ScoreContext
-from vitfaith.score.plan import Clean, Curve, EqualSteps, Features, Full
 from vitfaith.stages import train_diffmask as stage
 from vitfaith.stages.train_diffmask import run_train_diffmask
 

@@ -1,0 +1,159 @@
+"""Sets of patches that no explainer chose, and requests for the model's answers to their removal.
+
+f(x without S) for a random or fixed set S of patches does not depend on the map that is scored, so one evaluation of S
+serves all maps of all explainers. Sets are described by :class:`Subsets`, :class:`Singles` and :class:`Cells`; with a
+fill they make a :class:`BankRequest`, which the engine answers once a batch. :class:`vitfaith.metrics.bank.store.Bank`
+keeps the answers of a whole condition, so that explainers added later cost no forward pass at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.errors import InputError
+from vitfaith.lazy import torch
+from vitfaith.metrics.engine.requests import Features, Prepared
+from vitfaith.metrics.fills.registry import Fill, resolve_fill
+from vitfaith.rng import uniform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.metrics.context import Response, ScoreContext
+    from vitfaith.metrics.engine.segments import MaskSegment
+
+FIELDS = ("logit", "probability", "log_probability", "kl", "prediction")
+"""What a bank keeps of each answer, see :class:`~vitfaith.metrics.registry.Response`."""
+
+
+@dataclass(frozen=True)
+class Singles:
+    """Every patch of the map alone."""
+
+    def masks(self, grid: tuple[int, int], image_ids: Sequence[str], seed: int) -> Tensor:
+        """(B, S, P) bool, S = P; True = removed."""
+        patches = grid[0] * grid[1]
+        return torch.eye(patches, dtype=torch.bool).expand(len(image_ids), -1, -1)
+
+    def __str__(self) -> str:
+        """Column ``masks`` of the bank."""
+        return "singles"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Every cell of a coarse grid of ``side`` × ``side`` cells alone; cells differ by at most one patch a side."""
+
+    side: int
+
+    def masks(self, grid: tuple[int, int], image_ids: Sequence[str], seed: int) -> Tensor:
+        """(B, S, P) bool, S = side²; True = removed."""
+        return cell_masks(grid, self.side).expand(len(image_ids), -1, -1)
+
+    def __str__(self) -> str:
+        """Column ``masks`` of the bank."""
+        return f"cells({self.side})"
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """``count`` random sets of ``size`` patches, drawn uniformly for each image on its own.
+
+    ``size`` is a number of patches or, as a float below 1, a share of them (at least one). With ``side`` the sets are
+    drawn from the cells of a coarse grid instead (see :class:`Cells`).
+    """
+
+    size: int | float
+    count: int
+    side: int | None = None
+
+    def masks(self, grid: tuple[int, int], image_ids: Sequence[str], seed: int) -> Tensor:
+        """(B, S, P) bool, S = count; True = removed. Raises :class:`InputError` when a set would hold everything."""
+        features = grid[0] * grid[1] if self.side is None else self.side * self.side
+        size = self.size if isinstance(self.size, int) else max(1, int(self.size * features + 0.5))
+        if not 0 < size < features:
+            raise InputError(
+                f"size={self.size} makes sets of {size} out of {features} features; choose 1 … {features - 1}"
+            )
+        draws = uniform(seed, image_ids, f"bank {self.size} {self.side}", (self.count, features))
+        chosen = draws.argsort(dim=2, stable=True)[..., :size]
+        masks = torch.zeros(draws.shape, dtype=torch.bool).scatter_(2, chosen, True)
+        if self.side is None:
+            return masks
+        return (masks.float() @ cell_masks(grid, self.side).float()) > 0
+
+    def __str__(self) -> str:
+        """Column ``masks`` of the bank."""
+        return f"subsets(size={self.size} count={self.count}" + (f" side={self.side})" if self.side else ")")
+
+
+MaskSet = Singles | Cells | Subsets
+SETS: dict[str, type[MaskSet]] = {"singles": Singles, "cells": Cells, "subsets": Subsets}
+
+
+def cell_masks(grid: tuple[int, int], side: int) -> Tensor:
+    """Patches (side², P) bool of each cell of a side × side grid; raises :class:`InputError` if finer than the map."""
+    if side > min(grid):
+        raise InputError(f"a grid of {side}×{side} cells is finer than the map ({grid[0]}×{grid[1]}); use fewer cells")
+    row, column = (torch.arange(length) * side // length for length in grid)
+    cell = (row[:, None] * side + column).flatten()
+    return cell == torch.arange(side * side)[:, None]
+
+
+@lru_cache(maxsize=4)
+def _masks(masks: MaskSet, grid: tuple[int, int], image_ids: tuple[str, ...], seed: int) -> Tensor:
+    """Masks of the latest contexts: several metrics and the engine ask for the same ones."""
+    return masks.masks(grid, image_ids, seed)
+
+
+@dataclass(frozen=True)
+class BankRequest(Prepared):
+    """Images without the patches of each mask; the response is image-major, B·S long (see :func:`by_image`)."""
+
+    masks: MaskSet
+    fill: Fill
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Columns ``masks`` and ``fill`` of the bank."""
+        return str(self.masks), str(self.fill)
+
+    def spec(self) -> dict[str, Any]:
+        """The request as plain JSON values, which :meth:`from_spec` reads."""
+        name = next(name for name, kind in SETS.items() if kind is type(self.masks))
+        fill = {"name": self.fill.name, **self.fill.parameters.model_dump(mode="json")}
+        return {"masks": {"set": name, **asdict(self.masks)}, "fill": fill}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> BankRequest:
+        """The request that :meth:`spec` described."""
+        settings = dict(spec["masks"])
+        return cls(SETS[settings.pop("set")](**settings), resolve_fill(spec["fill"]))
+
+    def chosen(self, context: ScoreContext) -> Tensor:
+        """The masks (B, S, P) bool of the context's images, on its device."""
+        rows, columns = context.maps.shape[2:]
+        return _masks(self.masks, (rows, columns), tuple(context.image_ids), context.seed).to(context.images.device)
+
+    def segment(self, context: ScoreContext) -> MaskSegment:
+        """See :class:`~vitfaith.metrics.registry.Request`."""
+        from vitfaith.metrics.engine.ranking import ranking_of
+        from vitfaith.metrics.engine.segments import MaskSegment
+
+        masks = self.chosen(context)
+        ranking = ranking_of(context, Features("patch"))
+        image = torch.arange(len(masks)).repeat_interleave(masks.shape[1])
+        return MaskSegment(context, ranking, self.fill.prepare(context), masks.flatten(0, 1), image)
+
+
+def by_image(response: Response, images: int) -> Response:
+    """A response of B·S rows, image-major, as (B, S)."""
+    return each(response, lambda column: column.unflatten(0, (images, -1)))
+
+
+def each(response: Response, change: Callable[[Tensor], Tensor]) -> Response:
+    """``response`` with ``change`` applied to every column."""
+    return replace(response, **{name: change(getattr(response, name)) for name in FIELDS})

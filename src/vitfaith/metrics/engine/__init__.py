@@ -1,0 +1,1 @@
+"""The engine that asks the model about perturbed images, once for all metrics."""

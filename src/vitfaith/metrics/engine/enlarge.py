@@ -1,0 +1,66 @@
+"""Maps on the patch grid as maps of pixels, enlarged as a metric asks for or as a paper's authors did for each method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vitfaith.errors import InputError
+
+if TYPE_CHECKING:
+    from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.engine.ranking import Ranking
+    from vitfaith.metrics.engine.requests import Upsampling
+    from vitfaith.models.patches import Patches
+
+EXTRA = "explainers"
+"""Key of evaluate(extras=…): method id → registered name of its explainer, which ``official`` upsampling goes by."""
+REPEATED = frozenset(
+    {"attention_rollout", "diffmask", "diffmask_class", "diffmask_per_image", "diffmask_per_image_class"}
+)
+"""Whose maps the released code of Vision DiffMask enlarges by repeating each cell; its Grad-CAM and its Chefer map are
+enlarged bilinearly. Explainers that it does not have are taken bilinearly too."""
+
+
+def repeated_methods(context: ScoreContext, upsampling: Upsampling) -> Tensor | None:
+    """(M,) bool: the methods whose cells are repeated; None where none is.
+
+    Raises:
+        InputError: ``official`` upsampling, and ``extras["explainers"]`` does not tell a method's explainer.
+    """
+    if upsampling == "bilinear":
+        return None
+    if upsampling == "nearest":
+        flags = [True] * len(context.methods)
+    else:
+        names = context.extras.get(EXTRA, {})
+        for method in context.methods:
+            if method not in names:
+                raise InputError(
+                    f"upsampling 'official' goes by the explainer of a map, and that of '{method}' is not told; pass "
+                    f"evaluate(extras={{'{EXTRA}': {{'{method}': NAME}}}}), or take bilinear or nearest"
+                )
+        flags = [names[method] in REPEATED for method in context.methods]
+    return torch.tensor(flags, device=context.maps.device) if any(flags) else None
+
+
+def enlarged(maps: Tensor, patches: Patches, repeated: Tensor) -> Tensor:
+    """``maps`` (N, rows, columns) → (N, H, W): cells repeated where ``repeated`` (N,) bool, else bilinear."""
+    if maps.shape[1:] == patches.size:
+        return maps
+    return torch.where(repeated[:, None, None], patches.to_pixels(maps, beyond=None), patches.upsample(maps))
+
+
+def maps_to_rank(context: ScoreContext, ranking: Ranking, image: Tensor, method: Tensor) -> Tensor:
+    """The maps (N, …) that ``ranking`` takes for the images (N,) and methods (N,): on the patch grid, or of pixels.
+
+    What is smaller than a patch or crosses patches is ranked by ``fine_maps``, enlarged here where not bilinearly.
+    """
+    source = context.maps if ranking.features.kind == "patch" else context.fine_maps
+    maps = source[image, method]
+    repeated = repeated_methods(context, ranking.features.upsampling)
+    if repeated is None:
+        return maps
+    return enlarged(maps, ranking.patches, repeated[method])  # the ranking leaves this size as it is

@@ -1,0 +1,176 @@
+"""Perturbed images, built when their batch is due; see :class:`vitfaith.metrics.registry.Segment`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitfaith.metrics.engine.enlarge import maps_to_rank
+from vitfaith.metrics.engine.ranking import Ranking
+
+if TYPE_CHECKING:
+    from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.fills.registry import Imputer
+
+
+def remove(images: Tensor, removed: Tensor, index: Tensor, filling: Tensor | Imputer) -> Tensor:
+    """Perturbed copies (N, C, H, W) of ``images[index]`` whose pixels ``removed`` (N, H, W) bool are filled."""
+    chosen = images[index]
+    if not isinstance(filling, Tensor):
+        return filling(chosen, removed, index)
+    return torch.where(removed[:, None], filling[index] if len(filling) > 1 else filling, chosen)
+
+
+class CleanSegment:
+    """The images themselves."""
+
+    def __init__(self, images: Tensor) -> None:
+        """``images`` (B, C, H, W)."""
+        self.images = images
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def image_index(self, start: int, stop: int) -> Tensor:
+        """Consecutive indices."""
+        return torch.arange(start, stop, device=self.images.device)
+
+    def build(self, start: int, stop: int) -> Tensor:
+        """A slice of the images."""
+        return self.images[start:stop]
+
+
+class FullSegment(CleanSegment):
+    """The images with every pixel removed."""
+
+    def __init__(self, images: Tensor, filling: Tensor | Imputer) -> None:
+        """``filling`` as :meth:`vitfaith.metrics.fills.registry.Fill.prepare` returns it."""
+        super().__init__(images)
+        self.filling = filling
+
+    def build(self, start: int, stop: int) -> Tensor:
+        """Fill values alone."""
+        index = self.image_index(start, stop)
+        everything = torch.ones(stop - start, *self.images.shape[2:], dtype=torch.bool, device=self.images.device)
+        return remove(self.images, everything, index, self.filling).expand(-1, *self.images.shape[1:])
+
+
+class IntervalSegment:
+    """Images without the features whose rank lies in an interval, for many maps at once.
+
+    Args:
+        context: images and maps.
+        ranking: the features.
+        filling: as :meth:`vitfaith.metrics.fills.registry.Fill.prepare` returns it.
+        image, method, low, high: (N,) integers a job: whose map, and the interval ``[low, high)`` of ranks. Jobs of
+            one map should follow each other: ranks are computed once for the maps of a batch.
+    """
+
+    def __init__(
+        self,
+        context: ScoreContext,
+        ranking: Ranking,
+        filling: Tensor | Imputer,
+        image: NDArray[np.int64],
+        method: NDArray[np.int64],
+        low: NDArray[np.int64],
+        high: NDArray[np.int64],
+    ) -> None:
+        """See the class."""
+        self.context, self.ranking, self.filling = context, ranking, filling
+        self.image, self.method, self.low, self.high = image, method, low, high
+
+    def __len__(self) -> int:
+        """Number of jobs."""
+        return len(self.image)
+
+    def _device(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.context.images.device)
+
+    def image_index(self, start: int, stop: int) -> Tensor:
+        """Image of every job."""
+        return self._device(self.image[start:stop])
+
+    def build(self, start: int, stop: int) -> Tensor:
+        """Ranks of the maps in the slice, compared with every job's interval."""
+        part = slice(start, stop)
+        keys = self.image[part] * len(self.context.methods) + self.method[part]
+        maps, place = np.unique(keys, return_inverse=True)
+        owner, method = np.divmod(maps, len(self.context.methods))
+        owners = self._device(owner)
+        ranks = self.ranking.ranks(maps_to_rank(self.context, self.ranking, owners, self._device(method)), owners)
+        ranks = ranks[self._device(place)]
+        low, high = self._device(self.low[part])[:, None], self._device(self.high[part])[:, None]
+        index = self._device(self.image[part])
+        removed = self.ranking.pixels((low <= ranks) & (ranks < high), index)
+        return remove(self.context.images, removed, index, self.filling)
+
+
+class MaskSegment:
+    """Images without the features of explicit masks (random subsets, single features …).
+
+    Args:
+        context: images.
+        ranking: the features.
+        filling: as :meth:`vitfaith.metrics.fills.registry.Fill.prepare` returns it.
+        masks: (N, P) bool on any device, or a function of (start, stop) that makes the slice; True = removed.
+        image: (N,) int64, the image of every mask.
+    """
+
+    def __init__(
+        self,
+        context: ScoreContext,
+        ranking: Ranking,
+        filling: Tensor | Imputer,
+        masks: Tensor | Callable[[int, int], Tensor],
+        image: Tensor | Sequence[int],
+    ) -> None:
+        """See the class."""
+        self.context, self.ranking, self.filling, self.masks = context, ranking, filling, masks
+        self.image = torch.as_tensor(image, dtype=torch.int64).to(context.images.device)
+
+    def __len__(self) -> int:
+        """Number of masks."""
+        return len(self.image)
+
+    def image_index(self, start: int, stop: int) -> Tensor:
+        """Image of every mask."""
+        return self.image[start:stop]
+
+    def build(self, start: int, stop: int) -> Tensor:
+        """The images with their masked features filled."""
+        index = self.image[start:stop]
+        masks = self.masks(start, stop) if callable(self.masks) else self.masks[start:stop]
+        removed = self.ranking.pixels(masks.to(index.device, torch.bool), index)
+        return remove(self.context.images, removed, index, self.filling)
+
+
+class ImageSegment:
+    """Any images: a function of (start, stop) makes them on the device (soft masks, noise …).
+
+    Args:
+        image: (N,) int64 on the device, which image of the context each one was made from.
+        make: ``(start, stop) -> (stop − start, C, H, W)`` float32 in pixel units.
+    """
+
+    def __init__(self, image: Tensor, make: Callable[[int, int], Tensor]) -> None:
+        """See the class."""
+        self.image, self.make = image, make
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.image)
+
+    def image_index(self, start: int, stop: int) -> Tensor:
+        """Image of every job."""
+        return self.image[start:stop]
+
+    def build(self, start: int, stop: int) -> Tensor:
+        """What ``make`` returns."""
+        return self.make(start, stop)

@@ -1,0 +1,277 @@
+"""Scores of a batch of images: all metrics for all methods in one pass of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitfaith.artifacts.schemas import CURVES, SCORES
+from vitfaith.errors import ConfigError, InputError
+from vitfaith.map_values import map_flags
+from vitfaith.metrics.context import Response, ScoreContext
+from vitfaith.metrics.engine.engine import Engine
+from vitfaith.metrics.engine.precision import Precision
+from vitfaith.metrics.engine.requests import Curve, Groups
+from vitfaith.metrics.engine.saco import map_salience
+from vitfaith.metrics.registry import METRICS, Metric
+from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Parameters
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What :func:`evaluate` found.
+
+    Attributes:
+        scores: schema ``SCORES``, one row for every (image, method, metric, variant).
+        curves: schema ``CURVES``, one row for every (image, method, curve, variant, step).
+        forwards: images that went through the classifier.
+        batch_size: batch size at the end; smaller than the one asked for when memory ran out.
+    """
+
+    scores: pa.Table
+    curves: pa.Table
+    forwards: int
+    batch_size: int
+
+
+def evaluate(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    image_ids: Sequence[str],
+    maps: Mapping[str, Tensor],
+    metrics: Mapping[str, tuple[str, Parameters]],
+    *,
+    seed: int = 0,
+    batch_size: int = 256,
+    labels: Tensor | None = None,
+    truth: Tensor | None = None,
+    extras: Mapping[str, Any] | None = None,
+    precision: Precision = "float32",
+    raw_maps: Mapping[str, Tensor] | None = None,
+) -> Evaluation:
+    """Score every map with every metric.
+
+    A map with NaN or infinite values is flagged "nan", one whose values differ by no more than rounding "constant" (see
+    :func:`vitfaith.map_values.map_flags`): its scores are NaN, and no forward pass is spent on it. Any other NaN is flagged "undefined". Results do not depend on the other
+    images and methods of the call, nor on ``batch_size``.
+
+    Args:
+        classifier: frozen model in evaluation mode.
+        images: (B, C, H, W) float in [0, 1].
+        targets: (B,) integer classes that the maps explain.
+        image_ids: B different names; with ``seed`` they key every random number.
+        maps: method id → (B, rows, columns) float, the same grid for all; or (B, H, W), for each pixel, which metrics
+            of patches sum over each patch of the classifier. Where both are given the clean images are asked twice.
+        metrics: metric id → (registered name, its parameters); the id becomes the column ``metric``.
+        batch_size: most images in a forward pass.
+        labels: (B,) ground-truth classes, for metrics that need "labels".
+        truth: (B, H, W) ground-truth segmentation, for metrics that need "truth".
+        extras: further inputs by name, see :class:`~vitfaith.metrics.registry.ScoreContext`.
+        precision: of the forward passes.
+        raw_maps: where ``maps`` were scaled (means of maps scaled to [0, 1], behind a smoothing), the same methods' maps as
+            the explainer gave them, for metrics that depend on the scale or sign (``Metric.scale_dependent``). Those
+            metrics and the others then ask the clean images each.
+
+    Raises:
+        InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
+        ConfigError: unknown metric, parameters of another class, or a metric needs an input that is missing.
+    """
+    parts: list[tuple[Mapping[str, Tensor], Mapping[str, tuple[str, Parameters]]]] = []
+    pixelwise = {method for method, one in maps.items() if one.shape[1:] == images.shape[2:]}
+    if raw_maps is not None:
+        if set(raw_maps) != set(maps):
+            raise InputError(f"raw_maps are of {sorted(raw_maps)}, maps of {sorted(maps)}; give both for each method")
+        raw = {id_: entry for id_, entry in metrics.items() if _create(id_, *entry).scale_dependent}
+        scaled = {id_: entry for id_, entry in metrics.items() if id_ not in raw}
+        parts = [(maps, scaled), ({method: raw_maps[method] for method in maps}, raw)]
+    elif pixelwise and len(pixelwise) < len(maps):
+        parts = [({m: one for m, one in maps.items() if (m in pixelwise) == fine}, metrics) for fine in (False, True)]
+    if parts:
+        options = {"seed": seed, "labels": labels, "truth": truth, "extras": extras, "precision": precision}
+        return _joined(
+            evaluate(classifier, images, targets, image_ids, some, asked, batch_size=batch_size, **options)  # type: ignore[arg-type]
+            for some, asked in parts
+        )
+    chosen = {name: _create(name, *entry) for name, entry in metrics.items()}
+    available = {"labels": labels is not None, "truth": truth is not None}
+    for name, metric in chosen.items():
+        for need in sorted(metric.needs):
+            if not available[need]:
+                raise ConfigError(f"metric '{name}' needs {need}; pass evaluate({need}=…) or leave the metric out")
+    context, flags = _context(classifier, images, targets, image_ids, maps, seed, labels, truth, extras)
+    if not len(images) or not maps:
+        return Evaluation(SCORES.empty_table(), CURVES.empty_table(), 0, batch_size)
+
+    engine = Engine(context, batch_size, precision)
+    with torch.no_grad():
+        responses = engine.answer(request for metric in chosen.values() for request in metric.requests(context))
+        scores = [
+            _score_rows(context, flags, name, variant, result)
+            for name, metric in chosen.items()
+            for variant, result in metric.read(context, responses).items()
+        ]
+    curves = [
+        _curve_rows(context, request, response)
+        for request, response in responses.items()
+        if isinstance(request, Curve | Groups)
+    ]
+    return Evaluation(
+        pa.concat_tables([SCORES.empty_table(), *scores]),
+        pa.concat_tables([CURVES.empty_table(), *curves]),
+        engine.forwards,
+        engine.batch_size,
+    )
+
+
+def _joined(parts: Iterable[Evaluation]) -> Evaluation:
+    found = list(parts)
+    return Evaluation(
+        pa.concat_tables([part.scores for part in found]),
+        pa.concat_tables([part.curves for part in found]),
+        sum(part.forwards for part in found),
+        min(part.batch_size for part in found),
+    )
+
+
+def _create(identity: str, name: str, parameters: Parameters) -> Metric[Any]:
+    entry = METRICS[name]
+    if not isinstance(parameters, entry.parameters):
+        raise ConfigError(
+            f"metric '{identity}': parameters are {type(parameters).__name__}, "
+            f"but '{name}' takes {entry.parameters.__name__}"
+        )
+    return entry.implementation(parameters)
+
+
+def _context(
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    image_ids: Sequence[str],
+    maps: Mapping[str, Tensor],
+    seed: int,
+    labels: Tensor | None,
+    truth: Tensor | None,
+    extras: Mapping[str, Any] | None,
+) -> tuple[ScoreContext, NDArray[np.str_]]:
+    """The context on the classifier's device, and the flag of every map (B, M)."""
+    count, device = len(images), classifier.mean.device
+    images = images.to(device, torch.float32)
+    if count:
+        classifier.check_images(images)
+    targets = _classes("targets", targets, count, classifier.num_classes).to(device)
+    if labels is not None:
+        labels = _classes("labels", labels, count, None).to(device)
+    if truth is not None and tuple(truth.shape) != (count, *images.shape[2:]):
+        raise InputError(f"truth has shape {tuple(truth.shape)}, expected {(count, *images.shape[2:])}")
+    if len(image_ids) != count or len(set(image_ids)) != count:
+        raise InputError(f"image_ids must be {count} different names, one for each image")
+    shapes = {method: tuple(one.shape) for method, one in maps.items()}
+    for method, shape in shapes.items():
+        if len(shape) != 3 or shape[0] != count:
+            raise InputError(f"maps['{method}'] has shape {shape}, expected ({count}, rows, columns)")
+    if len(set(shapes.values())) > 1:
+        raise InputError(f"maps of one call must share a grid, but their shapes are {shapes}")
+    if not maps:
+        stacked = torch.zeros(count, 0, 1, 1, device=device)
+    else:
+        stacked = torch.stack([one.to(device, torch.float32) for one in maps.values()], 1)
+    flags = np.array(map_flags(stacked.flatten(0, 1).cpu().numpy()), dtype=str).reshape(stacked.shape[:2])
+    usable = torch.from_numpy(flags == "").to(device)
+    stacked = torch.where(usable[..., None, None], stacked, 0.0)
+    fine = None
+    if maps and tuple(stacked.shape[2:]) == tuple(images.shape[2:]) != classifier.grid:
+        fine, stacked = (
+            stacked,
+            classifier.patches.sum(stacked.flatten(0, 1)).unflatten(0, stacked.shape[:2]),
+        )
+    context = ScoreContext(
+        classifier,
+        images,
+        targets,
+        tuple(image_ids),
+        tuple(maps),
+        stacked,
+        usable,
+        seed,
+        labels,
+        None if truth is None else truth.to(device),
+        dict(extras or {}),
+        fine,
+    )
+    return context, flags
+
+
+def _classes(name: str, values: Tensor, count: int, classes: int | None) -> Tensor:
+    if tuple(values.shape) != (count,) or values.is_floating_point():
+        raise InputError(f"{name} must be integers of shape ({count},), not {values.dtype} of {tuple(values.shape)}")
+    if count and classes is not None and not 0 <= int(values.min()) <= int(values.max()) < classes:
+        raise InputError(f"{name} lie in [{int(values.min())}, {int(values.max())}], the model has {classes} classes")
+    return values.long()
+
+
+def _score_rows(
+    context: ScoreContext, flags: NDArray[np.str_], name: str, variant: str, result: Tensor | tuple[Tensor, Any]
+) -> pa.Table:
+    """Rows of one metric and variant, image by image."""
+    values, own = result if isinstance(result, tuple) else (result, np.full(flags.shape, ""))
+    if tuple(values.shape) != flags.shape:
+        raise InputError(f"metric '{name}' returned shape {tuple(values.shape)}, expected {flags.shape}")
+    numbers = values.double().cpu().numpy().copy()
+    reason = np.where(flags != "", flags, np.asarray(own, dtype=str))
+    numbers[reason != ""] = np.nan
+    reason = np.where((reason == "") & ~np.isfinite(numbers), "undefined", reason)
+    numbers[reason != ""] = np.nan
+    size, methods = flags.shape
+    return pa.table(
+        [
+            np.repeat(np.asarray(context.image_ids, dtype=object), methods),
+            np.tile(np.asarray(context.methods, dtype=object), size),
+            pa.repeat(name, size * methods),
+            pa.repeat(variant, size * methods),
+            numbers.ravel(),
+            reason.ravel().astype(object),
+        ],
+        schema=SCORES,
+    )
+
+
+def _curve_rows(context: ScoreContext, request: Curve | Groups, response: Response) -> pa.Table:
+    """Rows of one request, image by image, method by method, step by step; padding is left out."""
+    assert response.fraction is not None
+    images, methods, steps = response.probability.shape
+    fraction = response.fraction.cpu().numpy()
+    image, method, step = (index.ravel() for index in np.indices((images, methods, steps)))
+    kept = ~np.isnan(fraction[image, step])
+    image, method, step = image[kept], method[kept], step[kept]
+
+    def column(values: Tensor, kind: type) -> NDArray[Any]:
+        return values.cpu().numpy()[image, method, step].astype(kind)
+
+    return pa.table(
+        [
+            np.asarray(context.image_ids, dtype=object)[image],
+            np.asarray(context.methods, dtype=object)[method],
+            pa.repeat(request.name, len(image)),
+            pa.repeat(request.variant, len(image)),
+            step.astype(np.int16),
+            fraction[image, step].astype(np.float32),
+            column(response.probability, np.float32),
+            column(response.log_probability, np.float32),
+            column(response.kl, np.float32),
+            column(response.prediction, np.int32),
+            column(map_salience(context, request), np.float32)
+            if isinstance(request, Groups)
+            else pa.nulls(len(image), pa.float32()),
+        ],
+        schema=CURVES,
+    )

@@ -1,0 +1,231 @@
+"""Metrics from one soft-masked image or the map alone: confidence under the map, completeness, complexity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import field_validator
+
+from vitfaith.errors import InputError
+from vitfaith.lazy import torch
+from vitfaith.metrics.common import FillParameters
+from vitfaith.metrics.context import Answers, ScoreContext
+from vitfaith.metrics.engine.requests import Clean, Full, Prepared
+from vitfaith.metrics.fills.registry import FILLS, Fill, FillChoice, resolve_fill
+from vitfaith.metrics.registry import Metric, metric
+from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.metrics.engine.segments import ImageSegment
+
+GRAD_CAM_PP = "Chattopadhay et al., Grad-CAM++, WACV 2018"
+
+
+@dataclass(frozen=True)
+class SoftMask(Prepared):
+    """Images blended with ``fill`` by the map: m·x + (1 − m)·fill, m the upsampled map scaled to [0, 1].
+
+    One job for each usable map, image by image; :meth:`table` puts the answers back in their places.
+    """
+
+    fill: Fill
+
+    def segment(self, context: ScoreContext) -> ImageSegment:
+        """See :class:`~vitfaith.metrics.registry.Request`."""
+        from vitfaith.metrics.engine.segments import ImageSegment
+
+        image, method = context.usable.to(context.images.device).nonzero(as_tuple=True)
+        filling = self.fill.prepare(context)
+        if not isinstance(filling, torch.Tensor):
+            raise InputError(f"fill '{self.fill}' cannot be blended with an image; use a colour, blur or noise")
+        background = filling.expand(len(context.images), -1, -1, -1)
+
+        def make(start: int, stop: int) -> Tensor:
+            index = image[start:stop]
+            masks = context.patches.upsample(context.fine_maps[index, method[start:stop]])
+            low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
+            weight = ((masks - low) / (high - low))[:, None]
+            return weight * context.images[index] + (1 - weight) * background[index]
+
+        return ImageSegment(image, make)
+
+    def table(self, context: ScoreContext, values: Tensor) -> Tensor:
+        """Answers (N,) as (B, M), NaN under unusable maps."""
+        usable = context.usable.to(values.device)
+        return torch.full(usable.shape, torch.nan, dtype=values.dtype, device=values.device).masked_scatter(
+            usable, values
+        )
+
+
+class SoftMaskParameters(FillParameters):
+    """What shows through where the map is low: "black" multiplies the image by the map, as the paper does."""
+
+    fill: FillChoice = "black"
+
+    @field_validator("fill")
+    @classmethod
+    def _blends(cls, value: FillChoice) -> FillChoice:
+        fill = resolve_fill(value)
+        if FILLS[fill.name].traits["imputes"]:
+            raise ValueError(
+                f"fill '{fill.name}' needs to know what is removed, and nothing is here; use a colour, blur or noise"
+            )
+        return value
+
+
+class _SoftMasked(Metric[SoftMaskParameters]):
+    def requests(self, context: ScoreContext) -> Sequence[Clean | SoftMask]:
+        """The clean and the blended images."""
+        return [Clean(), SoftMask(self.parameters.filling)]
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        request = SoftMask(self.parameters.filling)
+        masked = request.table(context, responses[request].probability)
+        value = self.score(responses[Clean()].probability[:, None], masked)
+        return {"": value.masked_fill(masked.isnan(), torch.nan)}
+
+    def score(self, clean: Tensor, masked: Tensor) -> Tensor:
+        """(B, M) from f(x) (B, 1) and f(m·x) (B, M)."""
+        raise NotImplementedError
+
+
+@metric(
+    "average_drop",
+    formula="max(0, p(x) − p(m ⊙ x)) / p(x)",
+    value_range="[0, 1]",
+    direction="lower",
+    citation=GRAD_CAM_PP,
+    parameters=SoftMaskParameters,
+)
+class AverageDrop(_SoftMasked):
+    """Share of the class probability that is lost when the image is multiplied by its map."""
+
+    def score(self, clean: Tensor, masked: Tensor) -> Tensor:
+        """max(0, f(x) − f(m·x)) / f(x), in [0, 1]."""
+        return (clean - masked).clamp(min=0) / clean
+
+
+@metric(
+    "average_increase",
+    formula="1[p(m ⊙ x) > p(x)]",
+    value_range="{0, 1}",
+    direction="higher",
+    citation=GRAD_CAM_PP,
+    parameters=SoftMaskParameters,
+)
+class AverageIncrease(_SoftMasked):
+    """Whether the class probability rises when the image is multiplied by its map (0 or 1)."""
+
+    def score(self, clean: Tensor, masked: Tensor) -> Tensor:
+        """1 where f(m·x) > f(x)."""
+        return (masked > clean).double()
+
+
+@metric(
+    "average_gain",
+    formula="max(0, p(m ⊙ x) − p(x)) / (1 − p(x))",
+    value_range="[0, 1]",
+    direction="higher",
+    citation="Zhang et al., Opti-CAM, CVIU 2024",
+    parameters=SoftMaskParameters,
+)
+class AverageGain(_SoftMasked):
+    """Share of the missing class probability that is won when the image is multiplied by its map."""
+
+    def score(self, clean: Tensor, masked: Tensor) -> Tensor:
+        """max(0, f(m·x) − f(x)) / (1 − f(x)), in [0, 1]."""
+        return (masked - clean).clamp(min=0) / (1 - clean)
+
+
+class CompletenessParameters(FillParameters):
+    """The baseline that the explainer attributes against, and the output whose change it should add up to."""
+
+    fill: FillChoice = "black"
+    output: Literal["probability", "log_probability", "logit"] = "logit"
+
+
+@metric(
+    "completeness_error",
+    formula="abs(Σ a − (f(x) − f(baseline))), f the logit",
+    value_range="[0, ∞)",
+    direction="lower",
+    citation="Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017",
+    parameters=CompletenessParameters,
+)
+class CompletenessError(Metric[CompletenessParameters]):
+    """Distance between the sum of the map and the difference in output between the image and the baseline."""
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: the sum of the map is compared with a difference in output."""
+        return True
+
+    def requests(self, context: ScoreContext) -> Sequence[Clean | Full]:
+        """The image and the baseline."""
+        return [Clean(), Full(self.parameters.filling)]
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        clean, full = responses[Clean()], responses[Full(self.parameters.filling)]
+        change = getattr(clean, self.parameters.output) - getattr(full, self.parameters.output)
+        return {"": (context.maps.double().sum((2, 3)) - change[:, None]).abs()}
+
+
+def gini(maps: Tensor) -> Tensor:
+    """Gini index of |·| over patches, (..., rows, columns) → (...) in [0, 1): 0 for equal values, 1 − 1/P for one patch."""
+    values = maps.double().abs().flatten(-2).sort(-1).values
+    count = values.shape[-1]
+    weights = 2 * torch.arange(1, count + 1, device=values.device, dtype=values.dtype) - count - 1
+    return (weights * values).sum(-1) / (count * values.sum(-1))
+
+
+def entropy(maps: Tensor) -> Tensor:
+    """Entropy in nats of |·| / Σ|·| over patches, (..., rows, columns) → (...) in [0, log P]."""
+    values = maps.double().abs().flatten(-2)
+    shares = values / values.sum(-1, keepdim=True)
+    return torch.special.entr(shares).sum(-1)
+
+
+@metric(
+    "sparsity_gini",
+    formula="Gini index of abs(a)",
+    value_range="[0, 1)",
+    direction="higher",
+    citation="Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, ICML 2020",
+)
+class SparsityGini(Metric[Parameters]):
+    """Gini index of the map's magnitudes: how few patches hold it. Says nothing about faithfulness."""
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a shift changes every magnitude."""
+        return True
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        return {"": gini(context.maps)}
+
+
+@metric(
+    "entropy",
+    formula="−Σ s log s, s = abs(a) / Σ abs(a)",
+    value_range="[0, log P]",
+    direction="lower",
+    citation="Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020 (complexity)",
+)
+class Entropy(Metric[Parameters]):
+    """Entropy (nats) of the map's magnitudes: how many patches share it. Says nothing about faithfulness."""
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a shift changes every magnitude."""
+        return True
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        return {"": entropy(context.maps)}

@@ -1,0 +1,128 @@
+"""How a metric is registered, what it may ask of the model, and what it gets.
+
+A metric is a class in any module of this package (modules are imported automatically)::
+
+    @metric("my_metric", direction="higher", citation="Author, Year", parameters=MyParameters)
+    class MyMetric(Metric[MyParameters]):
+        \"\"\"One line that the listings show.\"\"\"
+
+        def requests(self, context):                      # which perturbed images the model must see
+            return [Curve("morf", Grid(steps=10), Features("patch"), self.parameters.filling)]
+
+        def read(self, context, responses):               # (B, M) float64 for each read-out
+            curve = responses[self.requests(context)[0]]  # Response with fields (B, M, S)
+            return {"": curve.probability.mean(-1)}
+
+``vitfaith.metrics.engine.requests`` has the requests along a ranking (``Curve``, ``Groups``) and the shared ends (``Clean``,
+``Full``). Requests are hashable: equal ones of different metrics are answered once, and requests along a ranking share
+every single image that they have in common. Any other set of images (random subsets, soft masks, noise) is a request
+class of its own with a method ``segment(context)``; see :class:`vitfaith.metrics.context.Segment`.
+
+Metrics never call the model themselves. All forwards go through the engine, which packs them into full batches,
+counts them, and halves the batch when memory runs out.
+
+This module and every module of the package import without torch (``vitfaith.lazy``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from vitfaith.metrics.context import Answers, ScoreContext
+from vitfaith.registry import Parameters, Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.metrics.bank.masks import BankRequest
+
+METRICS: Registry = Registry("metric")
+"""Entries carry the trait ``direction``: "higher" or "lower" is better."""
+
+Direction = Literal["higher", "lower", "none"]
+Need = Literal["labels", "truth"]
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+class Metric(Generic[P]):
+    """A metric with its parameters; subclasses define :meth:`read` and, where they need the model, :meth:`requests`."""
+
+    parameters: P
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, parameters: P) -> None:
+        """Keep ``parameters``, an instance of the model that was registered with the metric."""
+        self.parameters = parameters
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Whether a positive affine change of the map (a·map + b, a > 0) changes the value; default: it does not.
+
+        Behind a smoothing such a metric reads the mean of the raw maps, every other one the mean of the maps that were
+        scaled to [0, 1] each.
+        """
+        return False
+
+    def requests(self, context: ScoreContext) -> Sequence[Any]:
+        """The images that the model must see (default none).
+
+        Raises:
+            InputError: the parameters do not fit the maps (more groups than features …).
+        """
+        return ()
+
+    def banked(self) -> Sequence[BankRequest]:
+        """Masks that no map has a part in, which the stage ``bank`` evaluates once for all explainers (default none)."""
+        return ()
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor | tuple[Tensor, Any]]:
+        """Values by variant ("" where there is one read-out).
+
+        Each value is (B, M) float; row i must not depend on other rows. NaN values are flagged "undefined" unless
+        given as a pair (values, flags) with flags a (B, M) nested sequence of strings ("" = none). Unusable maps need
+        no care: they become NaN with their own flag.
+        """
+        raise NotImplementedError
+
+
+M = TypeVar("M", bound=type[Metric])
+
+
+def metric(
+    name: str,
+    *,
+    direction: Direction,
+    citation: str,
+    formula: str = "",
+    value_range: str = "",
+    parameters: type[Parameters] = Parameters,
+    needs: tuple[Need, ...] = (),
+    **traits: Any,
+) -> Callable[[M], M]:
+    """Register a :class:`Metric` class under ``name``.
+
+    Args:
+        direction: whether "higher" or "lower" values are better ("none": a diagnostic).
+        formula, value_range: for the page of metrics, in its notation.
+        needs: inputs besides the maps; a study without them gets an error that names them.
+        traits: anything else the listings should show.
+    """
+
+    def enter(implementation: M) -> M:
+        implementation.needs = frozenset(needs)
+        METRICS.register(
+            name,
+            parameters=parameters,
+            citation=citation,
+            direction=direction,
+            formula=formula,
+            value_range=value_range,
+            needs=frozenset(needs),
+            **traits,
+        )(implementation)
+        return implementation
+
+    return enter

@@ -1,0 +1,105 @@
+"""SaCo, the salience-guided faithfulness coefficient, and its unweighted form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, field_validator
+
+from vitfaith.metrics.common import LevelParameters
+from vitfaith.metrics.context import Answers, ScoreContext
+from vitfaith.metrics.engine.requests import Clean, Groups, Salience
+from vitfaith.metrics.registry import Metric, metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CITATION = "Wu et al., On the Faithfulness of Vision Transformer Explanations, CVPR 2024"
+
+
+class SacoParameters(LevelParameters):
+    """Numbers of groups K, each a variant "k=K"; what weighs a group; fill and level.
+
+    The paper ranks pixels (``level: pixel``). Patches are the default: a ViT's map has no more information, and
+    upsampling makes values that no explainer gave.
+
+    ``salience`` "mean" weighs a group by its mean times P/K, "sum" by its sum, as the paper's Algorithm 1 does. The two are
+    equal where K divides the number of features P. Elsewhere the sum makes larger groups more salient, so that SaCo
+    changes with a shift of the map, and a random map's SaCo is not 0 on average.
+    """
+
+    groups: tuple[Annotated[int, Field(ge=2)], ...] = Field((10,), min_length=1)
+    salience: Salience = "mean"
+
+    @field_validator("groups")
+    @classmethod
+    def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"groups {value} repeat a number")
+        return value
+
+
+class _Saco(Metric[SacoParameters]):
+    @property
+    def scale_dependent(self) -> bool:
+        """Where groups of different sizes are weighed by their sum."""
+        return self.parameters.salience == "sum"
+
+    def groups(self) -> list[Groups]:
+        """K groups for every K."""
+        p = self.parameters
+        return [Groups(count, p.features, p.filling, p.salience) for count in p.groups]
+
+    def requests(self, context: ScoreContext) -> Sequence[Clean | Groups]:
+        """The clean images and the groups."""
+        return [Clean(), *self.groups()]
+
+    def _read(
+        self, context: ScoreContext, responses: Answers, formula: Callable[[Tensor, Tensor], Tensor]
+    ) -> dict[str, Tensor]:
+        from vitfaith.metrics.engine.saco import map_salience
+
+        clean = responses[Clean()].probability[:, None, None]
+        values = {}
+        for request in self.groups():
+            drops = clean - responses[request].probability
+            values[f"k={request.count}"] = formula(map_salience(context, request), drops)
+        return values
+
+
+@metric(
+    "saco",
+    formula="Σ_{i<j} ±(s_i − s_j) / Σ_{i<j} |s_i − s_j|, + where d_i ≥ d_j; d of K groups; s = mean of the group · P/K, "
+    "with `salience: sum` its sum",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation=CITATION,
+    parameters=SacoParameters,
+)
+class Saco(_Saco):
+    """Do groups of features with more salience cause larger drops? Pairs weighted by their gap in salience."""
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.metrics.engine.saco import saco
+
+        return self._read(context, responses, saco)
+
+
+@metric(
+    "saco_rank",
+    formula="Σ_{i<j} ±1 / number of pairs with s_i ≠ s_j, + where d_i ≥ d_j; s as for `saco`",
+    value_range="[−1, 1]",
+    direction="higher",
+    citation=CITATION,
+    parameters=SacoParameters,
+)
+class SacoRank(_Saco):
+    """SaCo with every pair of groups counted alike, so that one dominant group does not decide."""
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        from vitfaith.metrics.engine.saco import saco_rank
+
+        return self._read(context, responses, saco_rank)

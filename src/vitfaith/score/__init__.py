@@ -1,1 +1,0 @@
-"""Faithfulness metrics as read-outs of one perturbation engine."""

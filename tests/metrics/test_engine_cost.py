@@ -1,0 +1,141 @@
+"""What the engine evaluates, how often, in which batches, and what it does when memory runs out."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from tests.metrics.engine_tools import NAMES, Recorder, close, default, table
+from vitfaith.metrics.common import CurveMetric, CurveParameters
+from vitfaith.metrics.engine.cost import forward_cost
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.registry import METRICS
+from vitfaith.metrics.saco import SacoParameters
+from vitfaith.models.memory import is_out_of_memory
+
+STEPS = 8  # divides the 16 patches, so that grids of different metrics coincide
+IMAGES, METHODS = 5, 3
+CURVE_METRICS = [
+    name
+    for name in NAMES
+    if METRICS[name].parameters is CurveParameters and issubclass(METRICS[name].implementation, CurveMetric)
+]
+
+
+def forwards(vit, images, targets, image_ids, maps, metrics) -> int:
+    recorder = Recorder()
+    result = evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=64)
+    assert result.forwards == sum(recorder.sizes)
+    return result.forwards
+
+
+def test_saco_costs_k_forwards_a_map_and_one_an_image(vit, images, targets, image_ids, maps):
+    metrics = {"saco": ("saco", SacoParameters(groups=(10,)))}
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 10 + 1)
+
+
+def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images, targets, image_ids, maps):
+    metrics = {name: (name, CurveParameters(steps=STEPS)) for name in CURVE_METRICS}
+    assert len(metrics) >= 10
+    one = {"a": maps["a"]}
+    assert forwards(vit, images, targets, image_ids, one, metrics) == IMAGES * (2 * STEPS - 1 + 1)  # + the clean pass
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 2 * (STEPS - 1) + 2)
+
+
+def test_saco_shares_its_first_and_last_group_with_the_curves(vit, images, targets, image_ids, maps):
+    metrics = {"saco": ("saco", SacoParameters(groups=(8,))), "abpc": ("abpc", CurveParameters(steps=8))}
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * (14 + 8 - 2) + 2)
+
+
+def test_groups_of_unequal_size_cost_at_most_three_percent_more(vit, images, targets):
+    """Larger groups in random places share fewer images with the curves than ⌊iP/K⌋ would: 1 map of 49 patches, K = 10."""
+    count, patches = 60, 49
+    maps = {"a": torch.rand(count, 7, 7, generator=torch.Generator().manual_seed(0))}
+    metrics = {"saco": default("saco"), "abpc": default("abpc")}
+    ids = [f"image-{i}" for i in range(count)]
+    found = forwards(vit, images[:1].repeat(count, 1, 1, 1), targets[:1].repeat(count), ids, maps, metrics)
+    edges = [i * patches // 10 for i in range(11)]
+    floors = {(0, e) for e in edges} | {(patches - e, patches) for e in edges} | set(itertools.pairwise(edges))
+    distinct = {interval for interval in floors if interval[0] < interval[1]}
+    assert found <= 1.03 * count * (len(distinct) + 1)
+    chosen = [METRICS[name].implementation(parameters) for name, parameters in metrics.values()]
+    cost = forward_cost(chosen, (7, 7), (16, 16))
+    assert abs(cost.an_image + cost.a_map - found / count) <= 2, "what is planned is counted for one draw"
+
+
+@pytest.mark.parametrize(
+    ("name", "a_map", "an_image"),
+    [
+        ("saco", 10, 1),
+        ("saco_rank", 10, 1),
+        ("deletion_auc", 9, 2),
+        ("insertion_auc", 9, 2),
+        ("abpc", 18, 2),
+        ("accuracy_auc", 9, 2),
+        ("comprehensiveness", 4, 1),  # 1 % and 5 % are both one of 16 patches
+        ("sufficiency", 4, 1),
+        ("chefer_positive", 9, 1),
+        ("chefer_negative", 9, 1),
+        ("diffmask_positive_nll", 27, 2),
+        ("pixel_flipping", 15, 2),
+        ("region_perturbation", 3, 2),  # 2 × 2 regions of at most 9 pixels
+        ("road_morf", 7, 1),
+        ("road_combined", 14, 1),
+    ],
+)
+def test_cost_of_each_metric(vit, images, targets, image_ids, maps, name, a_map, an_image):
+    metrics = {name: default(name)}
+    expected = IMAGES * (METHODS * a_map + an_image)
+    assert forwards(vit, images, targets, image_ids, maps, metrics) == expected
+
+
+def test_equal_requests_under_different_ids_cost_nothing(vit, images, targets, image_ids, maps):
+    once = {"x": default("deletion_auc")}
+    twice = once | {"y": default("deletion_auc"), "z": default("log_odds")}
+    assert forwards(vit, images, targets, image_ids, maps, twice) == forwards(
+        vit, images, targets, image_ids, maps, once
+    )
+
+
+def test_unusable_maps_cost_nothing(vit, images, targets, image_ids, maps):
+    metrics = {"saco": default("saco")}
+    more = maps | {"flat": torch.zeros(5, 4, 4), "bad": torch.full((5, 4, 4), torch.nan)}
+    assert forwards(vit, images, targets, image_ids, more, metrics) == forwards(
+        vit, images, targets, image_ids, maps, metrics
+    )
+
+
+def test_only_the_last_batch_is_not_full(images, targets, image_ids, maps):
+    recorder = Recorder()
+    metrics = {name: default(name) for name in ("saco", "abpc", "chefer_positive", "road_morf", "irof")}
+    evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=32)
+    assert len(recorder.sizes) > 5
+    assert set(recorder.sizes[:-1]) == {32}
+
+
+# ---- out of memory --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory. Tried", "DefaultCPUAllocator: can't allocate memory: you"])
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing(images, targets, image_ids, maps, message):
+    metrics = {name: default(name) for name in ("saco", "insertion_auc", "irof")}
+    whole = evaluate(Recorder(), images, targets, image_ids, maps, metrics, batch_size=64)
+    scarce = Recorder(limit=20)
+    scarce.message = message
+    result = evaluate(scarce, images, targets, image_ids, maps, metrics, batch_size=64)
+    assert result.batch_size == 16
+    assert result.forwards == whole.forwards
+    assert set(scarce.sizes[:-1]) == {16}
+    close(table(result), table(whole))
+
+
+def test_one_image_too_many_is_raised_and_other_errors_are_not_swallowed(images, targets, image_ids, maps):
+    with pytest.raises(RuntimeError, match="out of memory"):
+        evaluate(Recorder(limit=0), images, targets, image_ids, maps, {"saco": default("saco")})
+    broken = Recorder(limit=0)
+    broken.message = "shapes cannot be multiplied"
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        evaluate(broken, images, targets, image_ids, maps, {"saco": default("saco")})
+    assert is_out_of_memory(torch.OutOfMemoryError("anything"))
