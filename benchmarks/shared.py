@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import vitfaith.explainers  # noqa: F401  (registers)
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.registry import Entry
 

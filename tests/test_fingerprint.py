@@ -36,12 +36,12 @@ def test_imports_are_followed_also_inside_functions_but_not_for_type_checking() 
     assert "vitfaith.explainers.passes.capture" in reached_modules(
         ["vitfaith.explainers.passes.context"]
     )  # inside a property
-    assert "vitfaith.figures.data" not in reached_modules(["vitfaith.figures.registry"])  # under TYPE_CHECKING
+    assert "vitfaith.figures.drawing.data" not in reached_modules(["vitfaith.figures.registry"])  # under TYPE_CHECKING
 
 
 def test_stop_keeps_the_registries_out() -> None:
     reached = reached_modules(["vitfaith.stages.attribute"], stop=["vitfaith.registries"])
-    assert "vitfaith.figures.style" not in reached
+    assert "vitfaith.figures.drawing.style" not in reached
     assert "vitfaith.models.classifier" in reached
 
 

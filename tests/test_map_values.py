@@ -20,13 +20,13 @@ from tests.sanity.subjects import subject_of
 from vitfaith.artifacts.maps import read_maps
 from vitfaith.artifacts.schemas import MAPS
 from vitfaith.artifacts.store import write_table
-from vitfaith.certify.base import base_map
-from vitfaith.certify.maps import certify_maps
-from vitfaith.certify.settings import CertificateParameters
+from vitfaith.certificates.radii.base import base_map
+from vitfaith.certificates.radii.maps import certify_maps
+from vitfaith.certificates.settings import CertificateParameters
 from vitfaith.errors import ArtifactError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.figures.pictures import decode_map
+from vitfaith.figures.drawing.pictures import decode_map
 from vitfaith.map_values import map_flags, membership, membership_of, tied_share, within_rounding
 from vitfaith.metrics.localisation import unit_range
 from vitfaith.models.classifier import Classifier

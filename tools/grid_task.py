@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from vitfaith.figures.style import Style
+from vitfaith.figures.drawing.style import Style
 
 
 def board(folder: Path, experiment: str) -> str:

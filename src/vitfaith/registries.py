@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
-import vitfaith.attacks
-import vitfaith.datasets
-import vitfaith.explainers
-import vitfaith.figures
-import vitfaith.metrics
-import vitfaith.sanity.checks
-import vitfaith.smoothings
-import vitfaith.stability.measures
 from vitfaith.attacks.registry import ATTACKS
-from vitfaith.certify.registry import CERTIFICATES
+from vitfaith.certificates.registry import CERTIFICATES
 from vitfaith.datasets.registry import DATASETS
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.figures.registry import FIGURES
@@ -23,9 +12,6 @@ from vitfaith.registry import Registry
 from vitfaith.sanity.registry import SANITY_CHECKS
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.stability.registry import STABILITY_MEASURES
-
-for _module in sorted(m.name for m in pkgutil.iter_modules(vitfaith.figures.__path__) if m.name != "stage"):
-    importlib.import_module(f"vitfaith.figures.{_module}")
 
 REGISTRIES: dict[str, Registry] = {
     "datasets": DATASETS,

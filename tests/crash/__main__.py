@@ -46,7 +46,7 @@ def preload() -> None:
     import torch
 
     import vitfaith.cli.main
-    import vitfaith.figures.all
+    import vitfaith.figures
     import vitfaith.stages.attack
     import vitfaith.stages.attribute
     import vitfaith.stages.denoise

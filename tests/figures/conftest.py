@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
 from vitfaith.statistics import metric_agreement, paired_comparisons, summarise_compared
 
 MODELS = ("vit_patch4", "vit_patch2")

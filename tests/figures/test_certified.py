@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-import vitfaith.figures.all  # noqa: F401
 from tests.figures.conftest import IMAGES
 from tests.figures.test_figures import draw
 from tests.figures.test_values import bars
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
 from vitfaith.tables.attacks import attack_kind
 from vitfaith.tables.certified import certified_summary
 

@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-import vitfaith.figures.all
+import vitfaith.figures
 import vitfaith.metrics
 import vitfaith.stability.measures  # noqa: F401
 from vitfaith.errors import ArtifactError
 from vitfaith.figures.caption import caption
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
+from vitfaith.figures.drawing.save import FORMATS, render_bytes, save_figure
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import FIGURES
-from vitfaith.figures.save import FORMATS, render_bytes, save_figure
-from vitfaith.figures.style import Style
 
 NAMES = FIGURES.names
 STYLE = Style(dpi=60)  # small, so that tests are fast

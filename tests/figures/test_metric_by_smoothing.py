@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
 from vitfaith.figures.metric_by_smoothing import MetricBySmoothing, rows
 from vitfaith.tables.smoothings import smoothing_table
 

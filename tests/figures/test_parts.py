@@ -16,17 +16,17 @@ from pydantic import ValidationError
 from tests.figures.test_figures import STYLE, draw
 from vitfaith.errors import ConfigError
 from vitfaith.figures.caption import caption, fills_text, flagged_text
-from vitfaith.figures.data import FigureData, metric_rows, pick_variant, select
-from vitfaith.figures.directions import direction_of
-from vitfaith.figures.names import label_of, natural, number_in, order_conditions, order_methods
+from vitfaith.figures.drawing.data import FigureData, metric_rows, pick_variant, select
+from vitfaith.figures.drawing.directions import direction_of
+from vitfaith.figures.drawing.names import label_of, natural, number_in, order_conditions, order_methods
+from vitfaith.figures.drawing.save import save_figure
+from vitfaith.figures.drawing.style import BASELINE_COLOUR, PALETTES, Style
 from vitfaith.figures.registry import FIGURES
-from vitfaith.figures.save import save_figure
-from vitfaith.figures.style import BASELINE_COLOUR, PALETTES, Style
 
 
 def test_figures_register_without_heavy_imports() -> None:
     code = (
-        "import sys, vitfaith.figures.all;"
+        "import sys, vitfaith.figures;"
         "print([m for m in ('torch','pandas','matplotlib','seaborn','scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

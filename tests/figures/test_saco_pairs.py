@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.figures.test_values import CLEAN, panels, pick
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
 
 
 def test_pairs_of_groups_stand_in_their_cells(data: FigureData) -> None:

@@ -12,9 +12,9 @@ from tests.figures.test_figures import files
 from vitfaith.artifacts.record import digest_of, read_record
 from vitfaith.errors import ArtifactError
 from vitfaith.figures.caption import caption
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import FIGURES
-from vitfaith.figures.style import Style
 from vitfaith.stages.figures import run_figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from statsmodels.stats.multitest import multipletests
 
-import vitfaith.figures.all
+import vitfaith.figures
 import vitfaith.metrics
 import vitfaith.stability.measures  # noqa: F401
 from tests.figures.conftest import ATTACKS, MODELS, SMOOTHINGS
@@ -20,10 +20,10 @@ from tests.figures.test_figures import draw
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.figures.accuracy_by_condition import share_correct, wilson
 from vitfaith.figures.beats_random import stars
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
+from vitfaith.figures.drawing.pictures import decode_map, decode_pixels
+from vitfaith.figures.drawing.style import BASELINE_COLOUR
 from vitfaith.figures.gallery import heading
-from vitfaith.figures.pictures import decode_map, decode_pixels
-from vitfaith.figures.style import BASELINE_COLOUR
 from vitfaith.figures.top_k_overlap import chance
 
 CLEAN = {"attack": "clean", "smoothing": "none"}

@@ -17,8 +17,8 @@ from skimage.metrics import structural_similarity
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.oracle import Oracle, Pair
-from vitfaith.stability import STABILITY_MEASURES
 from vitfaith.stability.compare import compare_maps
+from vitfaith.stability.registry import STABILITY_MEASURES
 
 __all__ = ["ORACLES", "maps", "only", "rows_of_pairs", "values_of"]
 

@@ -19,9 +19,9 @@ from tests.stability.oracles import ORACLES, maps, only, rows_of_pairs, values_o
 from vitfaith.errors import InputError
 from vitfaith.map_values import CEILING
 from vitfaith.registry import Parameters
-from vitfaith.stability import STABILITY_MEASURES
 from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.measures import TopK
+from vitfaith.stability.registry import STABILITY_MEASURES
 from vitfaith.stability.spatial import Ssim
 
 NAMES = STABILITY_MEASURES.names

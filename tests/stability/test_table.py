@@ -9,7 +9,7 @@ import pytest
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.registry import Parameters
-from vitfaith.stability import stability_table
+from vitfaith.stability.compare import stability_table
 from vitfaith.stability.measures import TopK
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from vitfaith.errors import InputError
-from vitfaith.figures.names import natural
+from vitfaith.figures.drawing.names import natural
 from vitfaith.statistics import (
     against,
     common_images,

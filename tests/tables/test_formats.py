@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vitfaith.errors import ArtifactError, InputError
-from vitfaith.figures.names import decimal, number
+from vitfaith.figures.drawing.names import decimal, number
 from vitfaith.tables.cells import leaderboard, mark_of
 from vitfaith.tables.latex import escape_latex, to_latex
 from vitfaith.tables.markdown import escape_markdown, to_markdown

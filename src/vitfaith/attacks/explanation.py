@@ -39,7 +39,6 @@ class ExplanationParameters(SmoothedParameters):
 
     def resolve(self) -> tuple[Entry, Parameters]:
         """The explainer's registration and typed parameters; raises :class:`ConfigError` if it cannot be attacked."""
-        import vitfaith.explainers  # noqa: F401  (registers)
         from vitfaith.explainers.registry import EXPLAINERS
 
         entry = EXPLAINERS[self.explainer]

@@ -12,7 +12,7 @@ from vitfaith.config.load import FIXED, NAMED
 from vitfaith.config.sections import DatasetSection
 from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
-from vitfaith.figures.style import Style
+from vitfaith.figures.drawing.style import Style
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES

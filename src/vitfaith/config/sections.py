@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vitfaith.denoisers.adm_settings import PRESETS
 from vitfaith.denoisers.recipe import DenoiserRecipe
-from vitfaith.figures.style import Style
+from vitfaith.figures.drawing.style import Style
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.settings import Settings
 

@@ -1,1 +1,5 @@
-"""The figures stage."""
+"""Figures: one module a figure, drawn from the tables of an experiment."""
+
+from vitfaith.registry import import_beside
+
+import_beside(__name__, __path__)

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import FigureData, metric_rows
-from vitfaith.figures.directions import ARROWS, direction_of
-from vitfaith.figures.draw import (
+from vitfaith.figures.drawing.data import FigureData, metric_rows
+from vitfaith.figures.drawing.directions import ARROWS, direction_of
+from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     blank,
     canvas,
@@ -22,10 +22,10 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
-from vitfaith.figures.names import decimal
+from vitfaith.figures.drawing.names import decimal
+from vitfaith.figures.drawing.style import MARKERS, Look, Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
-from vitfaith.figures.style import MARKERS, Look, Style
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:

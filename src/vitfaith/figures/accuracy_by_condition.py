@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, FigureData, Selection, select, tidy
-from vitfaith.figures.draw import canvas, count_text, facets, legend_above, points, wrap_titles
-from vitfaith.figures.names import order_conditions
+from vitfaith.figures.drawing.data import CONDITION, FigureData, Selection, select, tidy
+from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, points, wrap_titles
+from vitfaith.figures.drawing.names import order_conditions
+from vitfaith.figures.drawing.style import MARKERS, Look, Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import MARKERS, Look, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from vitfaith.figures.accuracy_by_condition import COLUMNS, share_correct
-from vitfaith.figures.data import CONDITION, FigureData, select, tidy
-from vitfaith.figures.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
-from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
+from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
+from vitfaith.figures.drawing.radius import ByRadius, draw_series, label_radius, orders, with_radius
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

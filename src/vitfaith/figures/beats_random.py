@@ -8,13 +8,13 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
-from vitfaith.figures.directions import ARROWS, Direction, direction_of
-from vitfaith.figures.draw import canvas, count_text, facets, wrap_titles
-from vitfaith.figures.heat import heat_panel
-from vitfaith.figures.names import natural
+from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
+from vitfaith.figures.drawing.directions import ARROWS, Direction, direction_of
+from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
+from vitfaith.figures.drawing.heat import heat_panel
+from vitfaith.figures.drawing.names import natural
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.names import order_conditions
+from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.registry import FIGURES
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from vitfaith.figures.data import FigureData
+    from vitfaith.figures.drawing.data import FigureData
 
 
 def flagged_text(rows: DataFrame) -> str:

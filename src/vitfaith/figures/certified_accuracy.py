@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
-from vitfaith.figures.data import CONDITION, FigureData, select, tidy
-from vitfaith.figures.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
-from vitfaith.figures.names import order_conditions
+from vitfaith.figures.drawing.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
+from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
+from vitfaith.figures.drawing.names import order_conditions
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
-from vitfaith.figures.data import CONDITION, FigureData, select, tidy
-from vitfaith.figures.draw import blank, canvas, count_text, legend_above, shape_of, wrap_titles
-from vitfaith.figures.names import natural
+from vitfaith.figures.drawing.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
+from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.drawing.draw import blank, canvas, count_text, legend_above, shape_of, wrap_titles
+from vitfaith.figures.drawing.names import natural
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:

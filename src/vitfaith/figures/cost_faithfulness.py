@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError
-from vitfaith.figures.data import FigureData, tidy
-from vitfaith.figures.directions import ARROWS, direction_of
-from vitfaith.figures.draw import (
+from vitfaith.figures.drawing.data import FigureData, tidy
+from vitfaith.figures.drawing.directions import ARROWS, direction_of
+from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     blank,
     canvas,
@@ -23,10 +23,10 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
 from vitfaith.figures.saco_leaderboard import rows as leaderboard_rows
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

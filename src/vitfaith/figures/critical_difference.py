@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from vitfaith.figures.data import CONDITION, SCORES, FigureData, pick_variant, select, tidy
-from vitfaith.figures.directions import direction_of
-from vitfaith.figures.draw import canvas, facets, metric_text, wrap_titles
+from vitfaith.figures.drawing.data import CONDITION, SCORES, FigureData, pick_variant, select, tidy
+from vitfaith.figures.drawing.directions import direction_of
+from vitfaith.figures.drawing.draw import canvas, facets, metric_text, wrap_titles
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

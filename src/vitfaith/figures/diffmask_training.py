@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from vitfaith.figures.data import FigureData, select, tidy
-from vitfaith.figures.draw import canvas, legend_above, wrap_titles
+from vitfaith.figures.drawing.data import FigureData, select, tidy
+from vitfaith.figures.drawing.draw import canvas, legend_above, wrap_titles
+from vitfaith.figures.drawing.style import MARKERS, Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import MARKERS, Style
 from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:

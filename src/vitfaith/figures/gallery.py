@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, FigureData, select, tidy
-from vitfaith.figures.names import decimal, order_conditions
-from vitfaith.figures.pictures import decode_map, decode_object, decode_pixels
+from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.drawing.names import decimal, order_conditions
+from vitfaith.figures.drawing.pictures import decode_map, decode_object, decode_pixels
+from vitfaith.figures.drawing.sheet import HEADING, Sheet
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.sheet import HEADING, Sheet
-from vitfaith.figures.style import Style
 from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.data import CONDITION, FigureData, OneCondition, select, tidy
-from vitfaith.figures.draw import canvas, count_text, facets, wrap_titles
-from vitfaith.figures.heat import heat_panel
-from vitfaith.figures.names import decimal, natural
+from vitfaith.figures.drawing.data import CONDITION, FigureData, OneCondition, select, tidy
+from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
+from vitfaith.figures.drawing.heat import heat_panel
+from vitfaith.figures.drawing.names import decimal, natural
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
-from vitfaith.figures.draw import (
+from vitfaith.figures.drawing.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
+from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     against_text,
     blank,
@@ -16,9 +16,9 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
-from vitfaith.figures.radius import ByRadius, draw_series, label_radius, orders, with_radius
+from vitfaith.figures.drawing.radius import ByRadius, draw_series, label_radius, orders, with_radius
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

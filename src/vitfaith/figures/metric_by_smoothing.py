@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
-from vitfaith.figures.draw import (
+from vitfaith.figures.drawing.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
+from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     against_text,
     blank,
@@ -23,8 +23,8 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, INTERVAL, FigureData, Selection, select, tidy
-from vitfaith.figures.draw import blank, canvas, count_text, facets, legend_above, legend_mm, shape_of, wrap_titles
-from vitfaith.figures.names import natural
+from vitfaith.figures.drawing.data import CONDITION, INTERVAL, FigureData, Selection, select, tidy
+from vitfaith.figures.drawing.draw import (
+    blank,
+    canvas,
+    count_text,
+    facets,
+    legend_above,
+    legend_mm,
+    shape_of,
+    wrap_titles,
+)
+from vitfaith.figures.drawing.names import natural
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from vitfaith.figures.data import FigureData
-    from vitfaith.figures.style import Style
+    from vitfaith.figures.drawing.data import FigureData
+    from vitfaith.figures.drawing.style import Style
 
 Table = Literal[
     "summary",

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitfaith.figures.data import FigureData, overall_order
-from vitfaith.figures.directions import ARROWS, direction_of
-from vitfaith.figures.draw import canvas, count_text, facets, metric_text, wrap_titles
-from vitfaith.figures.heat import heat_panel
-from vitfaith.figures.names import decimal, order_conditions
+from vitfaith.figures.drawing.data import FigureData, overall_order
+from vitfaith.figures.drawing.directions import ARROWS, direction_of
+from vitfaith.figures.drawing.draw import canvas, count_text, facets, metric_text, wrap_titles
+from vitfaith.figures.drawing.heat import heat_panel
+from vitfaith.figures.drawing.names import decimal, order_conditions
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_by_condition import ByCondition, rows
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

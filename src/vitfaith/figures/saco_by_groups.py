@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.data import CONDITION, SUMMARY, FigureData, select, tidy
-from vitfaith.figures.directions import ARROWS, direction_of
-from vitfaith.figures.draw import (
+from vitfaith.figures.drawing.data import CONDITION, SUMMARY, FigureData, select, tidy
+from vitfaith.figures.drawing.directions import ARROWS, direction_of
+from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     blank,
     canvas,
@@ -19,10 +19,10 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
-from vitfaith.figures.names import number_in
+from vitfaith.figures.drawing.names import number_in
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.data import FigureData, MethodsOfOneCondition, metric_rows
-from vitfaith.figures.directions import ARROWS, Direction, direction_of
-from vitfaith.figures.draw import (
+from vitfaith.figures.drawing.data import FigureData, MethodsOfOneCondition, metric_rows
+from vitfaith.figures.drawing.directions import ARROWS, Direction, direction_of
+from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     blank,
     canvas,
@@ -20,9 +20,9 @@ from vitfaith.figures.draw import (
     shape_of,
     wrap_titles,
 )
-from vitfaith.figures.names import decimal
+from vitfaith.figures.drawing.names import decimal
+from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import BASELINE_COLOUR, Style, is_baseline
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:

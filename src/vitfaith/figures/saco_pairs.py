@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
-from vitfaith.figures.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
-from vitfaith.figures.names import decimal, natural
+from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
+from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
+from vitfaith.figures.drawing.names import decimal, natural
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

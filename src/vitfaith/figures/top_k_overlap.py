@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from vitfaith.figures.data import FigureData, Selection, metric_rows
-from vitfaith.figures.dodged import dodged_points
-from vitfaith.figures.names import number_in
+from vitfaith.figures.drawing.data import FigureData, Selection, metric_rows
+from vitfaith.figures.drawing.dodged import dodged_points
+from vitfaith.figures.drawing.names import number_in
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.figures.style import Style
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field, ValidationError, field_validator
 
-import vitfaith.stability.measures
-import vitfaith.stability.spatial  # noqa: F401  both modules register their measures
 from vitfaith.artifacts.schemas import SANITY
 from vitfaith.errors import ConfigError
 from vitfaith.registry import Parameters

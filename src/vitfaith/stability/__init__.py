@@ -1,6 +1,5 @@
 """Stability: how far the map of an image under a condition resembles its map in a reference condition."""
 
-from vitfaith.stability.compare import stability_table
-from vitfaith.stability.registry import STABILITY_MEASURES
+from vitfaith.registry import import_beside
 
-__all__ = ["STABILITY_MEASURES", "stability_table"]
+import_beside(__name__, __path__)

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-import vitfaith.stability.measures
-import vitfaith.stability.spatial  # noqa: F401  both modules register their measures
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.errors import InputError
 from vitfaith.map_values import map_flags

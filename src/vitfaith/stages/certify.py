@@ -14,9 +14,9 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
 from vitfaith.artifacts.schemas import IMAGES, VOTES
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.certify.entries import Votes, joint_rows, map_rows, prediction_rows
-from vitfaith.certify.registry import CERTIFICATES as REGISTERED
-from vitfaith.certify.settings import FaithfulnessSettings, MapSettings, SplitSamples
+from vitfaith.certificates.radii.rows import Votes, joint_rows, map_rows, prediction_rows
+from vitfaith.certificates.registry import CERTIFICATES as REGISTERED
+from vitfaith.certificates.settings import FaithfulnessSettings, MapSettings, SplitSamples
 from vitfaith.errors import ArtifactError
 
 

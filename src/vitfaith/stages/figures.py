@@ -10,10 +10,10 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import atomic_path
 from vitfaith.figures.caption import caption
-from vitfaith.figures.data import FigureData, read_tables
+from vitfaith.figures.drawing.data import FigureData, read_tables
+from vitfaith.figures.drawing.save import save_figure
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import FIGURES
-from vitfaith.figures.save import save_figure
-from vitfaith.figures.style import Style
 
 
 def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> None:

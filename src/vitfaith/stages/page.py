@@ -12,9 +12,9 @@ from typing import Any
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import atomic_path
-from vitfaith.figures.data import read_tables
-from vitfaith.figures.style import Style
-from vitfaith.page.data import page_data
+from vitfaith.figures.drawing.data import read_tables
+from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.page.data import page_data
 
 TABLES = ("summary", "curves", "gallery")
 
@@ -33,8 +33,8 @@ def run_page(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> Non
 
 def page(data: Mapping[str, Any]) -> str:
     """The page around ``data``; no text of the data can end the element that holds it."""
-    template = resources.files("vitfaith.page").joinpath("template.html").read_text(encoding="utf-8")
-    script = resources.files("vitfaith.page").joinpath("template.js").read_text(encoding="utf-8")
+    template = resources.files("vitfaith.figures.page").joinpath("template.html").read_text(encoding="utf-8")
+    script = resources.files("vitfaith.figures.page").joinpath("template.js").read_text(encoding="utf-8")
     held = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     filled = template.replace("{{title}}", escape(f"vitfaith: {data['experiment']}"))
     return filled.replace("{{script}}", script).replace("{{data}}", held)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
-from vitfaith.figures.names import natural
+from vitfaith.figures.drawing.names import natural
 from vitfaith.statistics.common import COVERAGE, common_images
 from vitfaith.statistics.precision import snapped
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vitfaith.figures.names import label_of, number
+from vitfaith.figures.drawing.names import label_of, number
 from vitfaith.statistics import small_sample_note
 from vitfaith.tables.cells import (
     TIED_NOTE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from vitfaith.figures.names import decimal, label_of
+from vitfaith.figures.drawing.names import decimal, label_of
 from vitfaith.tables.cells import Cell, Leaderboard, column_text, line_text, notes, tied_column
 
 

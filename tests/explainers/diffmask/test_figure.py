@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import vitfaith.figures.all  # noqa: F401
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.explainers.diffmask.log import LOG
-from vitfaith.figures.data import FigureData
+from vitfaith.figures.drawing.data import FigureData
+from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import FIGURES
-from vitfaith.figures.style import Style
 from vitfaith.tables.trainings import training_table
 
 ENTRY = FIGURES["diffmask_training"]

@@ -1,0 +1,5 @@
+"""Certificates: what can be proved about predictions and maps behind a smoothing."""
+
+from vitfaith.registry import import_beside
+
+import_beside(__name__, __path__)

@@ -1,0 +1,1 @@
+"""Radii: bounds on votes, and what a certificate computes from them."""

@@ -1,0 +1,1 @@
+"""How figures are drawn: data, style, names, sheets, files."""

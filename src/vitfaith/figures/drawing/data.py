@@ -1,0 +1,269 @@
+"""What figures read: tidy tables with the condition as columns, checked, filtered and put in an order of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
+from vitfaith.figures.drawing.names import natural, natural_order
+from vitfaith.map_values import CEILING
+from vitfaith.registry import Ids, Parameters
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+CONDITION = ("dataset", "model", "attack", "smoothing")
+INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence", "compared", "asked", "n_own", "mean_own")
+SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
+SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
+
+
+def read_tables(folder: Path, names: Iterable[str], reader: str) -> dict[str, DataFrame]:
+    """The Parquet tables ``names`` of an experiment.
+
+    Raises:
+        ArtifactError: a table is missing; the message says that ``reader`` needs it.
+    """
+    from vitfaith.artifacts.store import read_frame
+
+    frames = {}
+    for name in names:
+        path = folder / f"{name}.parquet"
+        if not path.is_file():
+            raise ArtifactError(f"{reader} needs '{path}', which does not exist; run the tables stage")
+        frames[name] = read_frame(path)
+    return frames
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """The tables of an experiment; those that a figure does not read may be None.
+
+    Attributes:
+        summary: one row per (condition, method, reference, metric, variant) with n, flagged, mean, low, high, sd,
+            confidence over the images that all compared methods have; compared, asked, n_own, mean_own, low_own,
+            high_own as in :func:`vitfaith.statistics.summarise_compared`; ``reference`` is empty for scores.
+        scores: one row per (condition, image, method, metric, variant) with value (NaN when flagged) and flag.
+        curves: means over images per (condition, method, curve, variant, step, quantity) with fraction in [0, 1] and
+            the columns of an interval as in ``summary``; quantity is "probability" or "kl".
+        stability: like ``scores`` with a column reference.
+        predictions: one row per (condition, image) with label, target, prediction, target_probability.
+        gallery: one row per (condition, image, method) of the chosen images: role, rows, columns, map, channels,
+            height, width, pixels (uint8, channel-first), label, target, prediction, prediction_probability, saco.
+        statistics: paired comparisons, one row per (condition, metric, variant, reference, method, opponent), both ways
+            round, with the mean paired difference (method − opponent), low, high, p, p_adjusted (Holm) and n.
+        agreement: rank correlations between metrics, one row per (condition, metric, other, level) with kendall,
+            spearman and n; metric and other carry their variant after a space.
+        costs: one row per (model, method) with family, sharing, and the forwards and backwards an image that the
+            family as a whole cost; ``sharing`` methods share them.
+        certificates: one row per (condition, image, method, certificate, k, beta) of schema ``CERTIFICATES``; the method
+            is empty for a certificate of the prediction.
+        attacks: one row per (dataset, model, attack): kind, aims_at, norm, eps, n, success, realised distances.
+        smoothings: one row per smoothing: kind, mode, sigma, samples.
+        trainings: one row per (model, method, step) of the training of a learned explainer: its margin, and the columns of
+            :data:`vitfaith.explainers.diffmask.log.LOG`.
+        pairs: one row per (condition, method, variant, first, second): pairs of SaCo's groups, see
+            :func:`vitfaith.tables.pairs.pair_table`.
+    """
+
+    summary: DataFrame | None = None
+    scores: DataFrame | None = None
+    curves: DataFrame | None = None
+    stability: DataFrame | None = None
+    predictions: DataFrame | None = None
+    gallery: DataFrame | None = None
+    statistics: DataFrame | None = None
+    agreement: DataFrame | None = None
+    costs: DataFrame | None = None
+    certificates: DataFrame | None = None
+    attacks: DataFrame | None = None
+    smoothings: DataFrame | None = None
+    trainings: DataFrame | None = None
+    pairs: DataFrame | None = None
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all tables."""
+        return [field.name for field in fields(cls)]
+
+    def table(self, name: str, columns: Iterable[str]) -> DataFrame:
+        """The table ``name`` with at least ``columns``; categories become strings.
+
+        Raises:
+            ArtifactError: the table was not given, is empty, or lacks a column.
+        """
+        frame: DataFrame | None = getattr(self, name)
+        if frame is None:
+            raise ArtifactError(f"the table '{name}' was not given; run the tables stage and pass {name}.parquet")
+        missing = [c for c in columns if c not in frame.columns]
+        if missing:
+            raise ArtifactError(
+                f"table '{name}' has no column '{missing[0]}'; it is not of this version: run the tables stage again"
+            )
+        if frame.empty:
+            raise ArtifactError(f"table '{name}' is empty; the experiment asks for nothing that fills it")
+        categories = [c for c in frame.columns if frame[c].dtype.name == "category"]
+        return frame.astype(dict.fromkeys(categories, "str")) if categories else frame
+
+
+class Selection(Parameters):
+    """Which conditions and methods a figure shows; empty means all."""
+
+    datasets: Annotated[tuple[str, ...], Ids("datasets")] = Field((), description="datasets to show; empty: all")
+    models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
+    attacks: Annotated[tuple[str, ...], Ids("attacks")] = Field((), description="attacks to show; empty: all")
+    smoothings: Annotated[tuple[str, ...], Ids("smoothings")] = Field((), description="smoothings to show; empty: all")
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
+
+    def wanted(self) -> dict[str, Sequence[str]]:
+        """Column → wanted values, for :func:`select`."""
+        return {
+            "dataset": self.datasets,
+            "model": self.models,
+            "attack": self.attacks,
+            "smoothing": self.smoothings,
+            "method": self.methods,
+        }
+
+
+class OneCondition(Parameters):
+    """The images that a figure is of: one attack and smoothing; datasets and models empty means all."""
+
+    attack: Annotated[str, Ids("attacks")] = Field("clean", description="attack whose images are explained")
+    smoothing: Annotated[str, Ids("smoothings")] = Field(
+        "none", description="smoothing behind which they are explained"
+    )
+    datasets: Annotated[tuple[str, ...], Ids("datasets")] = Field((), description="datasets to show; empty: all")
+    models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
+
+    def wanted(self) -> dict[str, str | Sequence[str]]:
+        """Column → wanted values, for :func:`select`."""
+        return {"attack": self.attack, "smoothing": self.smoothing, "dataset": self.datasets, "model": self.models}
+
+
+class MethodsOfOneCondition(OneCondition):
+    """The same, with the methods to show."""
+
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
+
+    def wanted(self) -> dict[str, str | Sequence[str]]:
+        """Column → wanted values, for :func:`select`."""
+        return {**super().wanted(), "method": self.methods}
+
+
+def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -> DataFrame:
+    """Rows whose columns have the ``wanted`` values; None or an empty sequence leaves a column free.
+
+    Raises:
+        ConfigError: a wanted value does not occur; the text names the column and what there is.
+    """
+    for column, values in wanted.items():
+        if values is None or (not isinstance(values, str) and not values):
+            continue
+        asked = [values] if isinstance(values, str) else list(values)
+        present = sorted({str(v) for v in frame[column].unique()}, key=natural)
+        for value in asked:
+            if value not in present:
+                shown = ", ".join(repr(p) for p in present)
+                raise ConfigError(
+                    f"table '{table}' has no {column} '{value}'{did_you_mean(value, present)}; there is {shown}"
+                )
+        frame = frame[frame[column].isin(asked)]
+    return frame
+
+
+def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: str = "k=10") -> str:
+    """The variant to show: the one asked for, the only one, or ``preferred`` where there are several; ceilings do not count.
+
+    Raises:
+        ConfigError: the variant does not occur, or there are several and none is asked for.
+    """
+    if variant is not None:
+        select(frame, table, variant=variant)
+        return variant
+    present = sorted((str(v) for v in frame["variant"].unique() if not str(v).endswith(CEILING)), key=natural)
+    if len(present) == 1:
+        return present[0]
+    if preferred in present:
+        return preferred
+    raise ConfigError(
+        f"table '{table}' has several variants ({', '.join(map(repr, present))}); set the parameter variant to one"
+    )
+
+
+def tidy(frame: DataFrame, table: str, keys: Sequence[str]) -> DataFrame:
+    """Rows sorted by ``keys``, so that the order in the file has no influence.
+
+    Raises:
+        ArtifactError: two rows share all ``keys``.
+    """
+    repeated = frame.duplicated(list(keys))
+    if repeated.any():
+        row = frame[repeated].iloc[0]
+        where = ", ".join(f"{k}={row[k]}" for k in keys)
+        raise ArtifactError(f"table '{table}' has two rows for {where}; run the tables stage again")
+
+    def key(column: Series) -> Series:
+        return column.map(natural_order(column.astype(str))) if column.name == "variant" else column
+
+    return frame.sort_values(list(keys), kind="stable", ignore_index=True, key=key)
+
+
+def metric_rows(
+    data: FigureData,
+    metric: str,
+    variant: str | None,
+    reference: str = "",
+    preferred: str = "k=10",
+    wanted: Mapping[str, str | Sequence[str]] | None = None,
+) -> DataFrame:
+    """Rows of the table ``summary`` for one metric and variant, one per (condition, method), sorted.
+
+    Raises:
+        ArtifactError: the table is missing, empty or incomplete.
+        ConfigError: it has no such metric, variant, condition or method.
+    """
+    frame = select(data.table("summary", SUMMARY), "summary", metric=metric)
+    frame = select(frame, "summary", reference=reference)
+    frame = select(frame, "summary", variant=pick_variant(frame, "summary", variant, preferred))
+    return tidy(select(frame, "summary", **(wanted or {})), "summary", [*CONDITION, "method"])
+
+
+class OneMetric(Selection):
+    """Which number a figure shows."""
+
+    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field(
+        "saco", description="id of a metric or of a stability measure"
+    )
+    variant: str | None = Field(None, description="its variant; without it the only one, k=10 or k=0.2")
+    reference: str = Field("", description="for a stability measure: clean or undefended")
+
+
+def chosen_rows(data: FigureData, parameters: OneMetric) -> DataFrame:
+    """Rows of ``summary`` with the number that ``parameters`` name, as :func:`metric_rows` finds them."""
+    return metric_rows(
+        data,
+        parameters.metric,
+        parameters.variant,
+        reference=parameters.reference,
+        preferred="k=0.2" if parameters.reference else "k=10",
+        wanted=parameters.wanted(),
+    )
+
+
+def overall_order(table: DataFrame, methods: Sequence[str], *, descending: bool) -> list[str]:
+    """``methods`` by their mean over the conditions that all compared ones have; those that are not compared come last.
+
+    Args:
+        table: one row per (condition, method) with ``mean``, NaN where there is none.
+    """
+    from vitfaith.statistics.common import comparable
+
+    wide = table.pivot(index="method", columns=list(CONDITION), values="mean").reindex(list(methods))
+    shared = comparable(wide)[0].mean(axis=1)
+    return sorted(methods, key=lambda m: (m not in shared, (-1 if descending else 1) * float(shared.get(m, 0.0))))

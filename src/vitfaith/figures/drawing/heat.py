@@ -1,0 +1,74 @@
+"""Numbers on colours: one panel of a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+
+    from vitfaith.figures.drawing.style import Style
+
+EMPTY = "#CCCCCC"
+"""Behind cells without a value."""
+
+
+def heat_panel(
+    panel: Axes,
+    values: NDArray[np.float64],
+    texts: NDArray[np.str_],
+    style: Style,
+    *,
+    bound: float,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    turned: bool,
+    font_size: float,
+    blank_diagonal: bool = False,
+) -> ScalarMappable:
+    """Draw ``values`` (R, C) with ``texts`` (R, C) on a diverging scale from −``bound`` to ``bound``; NaN cells are grey.
+
+    Args:
+        rows, columns: labels.
+        turned: whether the column labels stand at an angle.
+        font_size: of the cells, pt.
+        blank_diagonal: leave the diagonal white instead of grey.
+
+    Returns:
+        What a colour bar is made from.
+    """
+    import seaborn
+    from matplotlib.patches import Rectangle
+
+    missing = ~np.isfinite(values)
+    panel.set_facecolor(EMPTY)
+    seaborn.heatmap(
+        values,
+        vmin=-bound,
+        vmax=bound,
+        cmap=style.diverging,
+        mask=missing,
+        annot=texts,
+        fmt="",
+        annot_kws={"fontsize": font_size, "linespacing": 1.1},
+        cbar=False,
+        ax=panel,
+    )
+    for i, j in np.argwhere(missing):
+        if blank_diagonal and i == j:
+            panel.add_patch(Rectangle((i, i), 1, 1, facecolor="white", linewidth=0))
+        panel.text(j + 0.5, i + 0.5, texts[i, j], ha="center", va="center", fontsize=font_size, linespacing=1.1)
+    panel.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    for label in panel.get_xticklabels():
+        label.set(rotation=40 if turned else 0, ha="right" if turned else "center", rotation_mode="anchor")
+    panel.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
+    panel.tick_params(length=0)
+    panel.grid(visible=False)
+    panel.spines[:].set_visible(False)
+    image: ScalarMappable = panel.collections[0]
+    return image

@@ -1,0 +1,126 @@
+"""Slow oracles: a constrained minimiser over every swap, and smoothed maps whose expectation is exact."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise, product
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog, minimize
+from scipy.special import ndtr
+
+from vitfaith.certificates.radii.top_k import Swap
+
+
+def renyi_divergence(p: np.ndarray, q: np.ndarray, alpha: float) -> float:
+    """D_α(p‖q) by its definition."""
+    return float(np.log(np.sum(p**alpha * q ** (1 - alpha))) / (alpha - 1))
+
+
+def nearest_broken(
+    p: np.ndarray, inside: tuple[int, ...], outside: tuple[int, ...], alpha: float, forward: bool
+) -> float:
+    """Smallest divergence to (forward) or from a q with every q[inside] <= every q[outside], by SLSQP on log q."""
+    n = len(p)
+
+    def softmax(u: np.ndarray) -> np.ndarray:
+        weights = np.exp(u - u.max())
+        return weights / weights.sum()
+
+    def objective(u: np.ndarray) -> float:
+        q = softmax(u)
+        return renyi_divergence(p, q, alpha) if forward else renyi_divergence(q, p, alpha)
+
+    pairs = list(product(inside, outside))
+    matrix = np.zeros((len(pairs), n))
+    for row, (i, o) in enumerate(pairs):
+        matrix[row, o], matrix[row, i] = 1.0, -1.0
+    constraint = {"type": "ineq", "fun": lambda u: matrix @ u, "jac": lambda u: matrix}
+    start = np.log(p).copy()
+    moved = list(inside) + list(outside)
+    start[moved] = np.log(p[moved].mean())  # feasible: all equal
+    found = minimize(
+        objective, start, method="SLSQP", constraints=[constraint], options={"maxiter": 500, "ftol": 1e-14}
+    )
+    assert (matrix @ found.x).min() > -1e-7
+    return float(found.fun)
+
+
+def minimal_divergence(p: np.ndarray, k: int, k0: int, alpha: float, forward: bool) -> float:
+    """The minimum over every choice of k0 leaving and k0 entering entries."""
+    order = np.argsort(-p, kind="stable")
+    return min(
+        nearest_broken(p, inside, outside, alpha, forward)
+        for inside in combinations(order[:k].tolist(), k0)
+        for outside in combinations(order[k:].tolist(), k0)
+    )
+
+
+class StepMap:
+    """A map of one number x that is constant between cuts; its Gaussian smoothing is a sum of normal probabilities.
+
+    Step functions along a line are the worst case of Gaussian smoothing, so certificates are put to their limit.
+    """
+
+    def __init__(self, cuts: np.ndarray, levels: np.ndarray, sigma: float) -> None:
+        self.edges = np.concatenate([[-np.inf], np.sort(cuts), [np.inf]])
+        self.levels = levels  # (cuts + 1, n)
+        self.sigma = sigma
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Smoothed maps (len(x), n)."""
+        masses = [ndtr((high - x) / self.sigma) - ndtr((low - x) / self.sigma) for low, high in pairwise(self.edges)]
+        return np.stack(masses, axis=-1) @ self.levels
+
+    def sample(self, x: float, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Maps (count, n) of noisy copies of x."""
+        noisy = x + self.sigma * rng.normal(size=count)
+        return self.levels[np.searchsorted(self.edges[1:-1], noisy)]
+
+
+class SoftmaxMap:
+    """softmax(A x + b) of a point in the plane, smoothed by Gauss-Hermite quadrature (24 x 24 nodes)."""
+
+    def __init__(self, weights: np.ndarray, offsets: np.ndarray, sigma: float) -> None:
+        nodes, mass = np.polynomial.hermite_e.hermegauss(24)
+        mass = mass / mass.sum()
+        self.nodes = sigma * np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+        self.mass = np.outer(mass, mass).reshape(-1)
+        self.weights, self.offsets = weights, offsets
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Smoothed maps (len(points), n)."""
+        scores = (points[:, None, :] + self.nodes) @ self.weights.T + self.offsets
+        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        shares /= shares.sum(axis=-1, keepdims=True)
+        return np.einsum("bqn,q->bn", shares, self.mass)
+
+
+def breaking_margin(swap: Swap, shift: float, cells: int = 120) -> float:
+    """How far some base map can push the inside entries under the outside ones at distance ``shift`` (sigma = 1).
+
+    A linear programme over all maps that are step functions of the position along the shift and whose smoothing at the
+    start is ``swap``. A margin of at least 0 exhibits such a map, so no certificate may reach ``shift``.
+    """
+    k0 = len(swap.inside)
+    start = np.concatenate([swap.inside, swap.outside, [1 - swap.inside.sum() - swap.outside.sum()]])
+    edges = np.concatenate([[-np.inf], np.linspace(-3.2, 3.2 + shift, cells - 1), [np.inf]])
+    before, after = np.diff(ndtr(edges)), np.diff(ndtr(edges - shift))
+    n = len(start)
+    # unknowns: the map in every cell (cells x n), a level and the margin; inside + margin <= level <= outside - margin
+    whole = sparse.hstack([sparse.kron(sparse.eye(cells), np.ones((1, n))), sparse.csr_matrix((cells, 2))])
+    at_start = sparse.hstack([sparse.kron(before[None], sparse.eye(n)), sparse.csr_matrix((n, 2))]).tocsr()[:-1]
+    at_end = sparse.kron(after[None], sparse.eye(n)).tocsr()
+    under = sparse.hstack([at_end[:k0], np.tile([[-1.0, 1.0]], (k0, 1))])
+    over = sparse.hstack([-at_end[k0 : 2 * k0], np.tile([[1.0, 1.0]], (k0, 1))])
+    found = linprog(
+        np.concatenate([np.zeros(cells * n + 1), [-1.0]]),
+        A_ub=sparse.vstack([under, over]),
+        b_ub=np.zeros(2 * k0),
+        A_eq=sparse.vstack([whole, at_start]),
+        b_eq=np.concatenate([np.ones(cells), start[:-1]]),
+        bounds=[(0, None)] * (cells * n) + [(0, 1), (-1, 1)],
+        method="highs",
+    )
+    assert found.status == 0, found.message
+    return -float(found.fun)
