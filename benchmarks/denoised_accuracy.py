@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.files.idx import read_fashion_mnist
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.smoothings.dds import DdsParameters
 from vitfaith.smoothings.smooth import denoise_images
+from vitfaith.study.load import load_study, read_yaml
 
 
 def main(count: int = 10000, samples: int = 1) -> None:

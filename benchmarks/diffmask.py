@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import new_diffmask
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
@@ -25,6 +24,7 @@ from vitfaith.explainers.diffmask.steps import OfficialStep, SharedStep
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
+from vitfaith.study.load import load_study, read_yaml
 
 BAR = 0.85
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.opening import open_source
 from vitfaith.errors import VitfaithError
 from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
@@ -23,6 +22,7 @@ from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.load import load_classifier
+from vitfaith.study.load import load_study, read_yaml
 
 OURS: dict[str, Any] = {
     "epochs": 100,

@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.opening import open_source
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.metrics.fills.diffusion import infill
@@ -27,6 +26,7 @@ from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
 from vitfaith.smoothings.smooth import keyed_noise
+from vitfaith.study.load import load_study, read_yaml
 
 SAMPLERS: tuple[Literal["ancestral", "ddim"], ...] = ("ancestral", "ddim")
 SETTINGS = [(10, 1), (40, 1), (10, 2), (10, 4), (10, 10), (20, 2), (5, 4), (50, 10)]

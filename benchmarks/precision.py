@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.engine.precision import Precision
@@ -29,6 +28,7 @@ from vitfaith.metrics.saco import SacoParameters
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
+from vitfaith.study.load import Study, load_study, read_yaml
 
 METHODS = ("random", "raw_attention", "attention_rollout", "transformer_mm", "attention_gradcam", "input_x_gradient")
 ROOT = Path(__file__).resolve().parent.parent

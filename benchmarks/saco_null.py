@@ -26,7 +26,6 @@ from benchmarks.precision import ROOT, images_of
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Clean, Features, Groups
@@ -35,6 +34,7 @@ from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import normal
+from vitfaith.study.load import load_study, read_yaml
 
 CASES = ((7, 10, "patch"), (14, 10, "patch"), (14, 20, "patch"), (4, 10, "patch"), (28, 10, "pixel"))
 """Side of the map, number of groups, level."""

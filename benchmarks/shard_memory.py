@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vitfaith.config.load import instance
+from vitfaith.study.load import instance
 
 SHARD = 64
 

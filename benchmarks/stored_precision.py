@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.explainers.explain import explain
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
-from vitfaith.plan.learned import model_files
-from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.smooth import denoise_images
 from vitfaith.stability.measures import TopK, top_k_overlap
+from vitfaith.study.learned import model_files
+from vitfaith.study.load import Study, load_study, read_yaml
+from vitfaith.study.plan import Plan
 
 STORED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "float32": (lambda x: x, 4),

@@ -1,4 +1,4 @@
-"""Functions and constraints that the rules share. What a study needs is decided in vitfaith.plan, not here."""
+"""Functions and constraints that the rules share. What a study needs is decided in vitfaith.study, not here."""
 
 import os
 import re
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from vitfaith.config.load import load_study, read_yaml
+from vitfaith.study.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
 from vitfaith.artifacts.paths import SHARED, Condition
-from vitfaith.plan.contents import is_outside
-from vitfaith.plan.learned import learned_files, trained, trained_file, trainings
-from vitfaith.plan.metric_inputs import infilled, score_inputs
-from vitfaith.plan.plan import Plan
-from vitfaith.plan.promised import promised_files
+from vitfaith.study.contents import is_outside
+from vitfaith.study.learned import learned_files, trained, trained_file, trainings
+from vitfaith.study.metric_inputs import infilled, score_inputs
+from vitfaith.study.plan import Plan
+from vitfaith.study.promised import promised_files
 from vitfaith.registries import REGISTRIES
 
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.

@@ -17,11 +17,11 @@ from tests.conftest import tiny_vit
 from vitfaith.artifacts.images import encode_images, encode_truth
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SHARDS
 from vitfaith.artifacts.store import write_table
-from vitfaith.config.load import load_study
 from vitfaith.models.classifier import save_classifier
-from vitfaith.plan.plan import Plan
 from vitfaith.stages.bank import run_bank
 from vitfaith.stages.score import run_score
+from vitfaith.study.load import load_study
+from vitfaith.study.plan import Plan
 
 ARGUMENTS = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "mlp_ratio": 2.0}
 IDS = [f"image-{i}" for i in range(5)]

@@ -17,13 +17,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.datasets.opening import open_source
 from vitfaith.errors import VitfaithError
 from vitfaith.explainers.diffmask.log import LOG
 from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.load import load_classifier
+from vitfaith.study.load import load_study, read_yaml
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "dual": ("dual ascent", {}),

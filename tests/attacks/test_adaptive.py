@@ -25,7 +25,7 @@ from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.dds import DdsParameters
 from vitfaith.smoothings.smooth import denoise_images
 
-from ..denoise.conftest import tiny_unet
+from ..denoisers.conftest import tiny_unet
 
 SIGMA = 0.1
 

@@ -12,9 +12,9 @@ from vitfaith.attacks.catalogue import signatures
 from vitfaith.attacks.prediction import autoattack_parts, torchattacks_object
 from vitfaith.attacks.registry import ATTACKS, Bound, attack
 from vitfaith.attacks.run import attack_images
-from vitfaith.config.load import instance
 from vitfaith.errors import ConfigError
 from vitfaith.registry import Parameters
+from vitfaith.study.load import instance
 
 from ..conftest import tiny_vit
 

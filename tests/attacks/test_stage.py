@@ -15,10 +15,10 @@ from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attacks.catalogue import bound_of, signatures
-from vitfaith.config.load import instance
 from vitfaith.models.classifier import save_classifier
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.stages.attack import run_attack
+from vitfaith.study.load import instance
 
 ARGUMENTS = dict(
     img_size=16, patch_size=4, in_chans=3, embed_dim=24, depth=3, num_heads=3, mlp_ratio=2.0, num_classes=5

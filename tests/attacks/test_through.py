@@ -23,18 +23,18 @@ from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.attacks.craft.explanation_attacks import TopKAttack
 from vitfaith.attacks.explanation import TopKParameters
 from vitfaith.attacks.smoothed import Defence
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import save_classifier
-from vitfaith.plan.plan import Plan
 from vitfaith.rng import generator
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.smoothings.smooth import PURPOSE, denoise_images
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise
 from vitfaith.stages.predict import run_predict
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
 
 from .test_stage import MODEL
 

@@ -14,7 +14,6 @@ from vitfaith.certificates.radii.cohen import certify
 from vitfaith.certificates.radii.maps import certify_maps
 from vitfaith.certificates.radii.top_k import ranking
 from vitfaith.certificates.settings import CertificateParameters
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
@@ -22,6 +21,7 @@ from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
 from vitfaith.smoothings.dds import DdsParameters
 from vitfaith.smoothings.smooth import denoise_images, smooth_batch
+from vitfaith.study.load import load_study, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGMA, K, BETA, ALPHA = 0.25, 5, 0.4, 0.01

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from vitfaith.check.study import check_study
-from vitfaith.config.load import read_yaml
+from vitfaith.study.load import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 Change = Callable[[dict[str, Any]], Any]

@@ -18,16 +18,16 @@ from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.schemas import DENOISED, IMAGES, PREDICTIONS
 from vitfaith.artifacts.store import read_table
 from vitfaith.check.study import check_study
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.load import load_classifier
-from vitfaith.plan.plan import Plan
 from vitfaith.smoothings.smooth import denoise_images
 from vitfaith.stages.attack import run_attack
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise
 from vitfaith.stages.predict import run_predict
 from vitfaith.stages.shard import run_shard
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
 
 DATA = Path(__file__).parents[1] / "data"
 CELL = {"dataset": "mine", "model": "dino", "attack": "clean", "smoothing": "dds", "shard": "shard-000"}

@@ -14,11 +14,11 @@ from tests.denoisers.conftest import tiny_unet
 from vitfaith.check import room
 from vitfaith.check.datasets import dataset_facts
 from vitfaith.check.room import amount, disk_free, disk_needed, held_in_forward, kept_for_backward
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.models.load import load_classifier
-from vitfaith.plan.plan import Plan
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 

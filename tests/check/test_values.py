@@ -107,7 +107,7 @@ def test_stored_normalisation_that_is_no_number(tmp_path: Path) -> None:
 
 
 def spec(**more: Any) -> dict[str, Any]:
-    from vitfaith.config.load import read_yaml
+    from vitfaith.study.load import read_yaml
 
     section = read_yaml(ROOT / "config/tiny.yaml")["models"]["vit_patch4"]
     return {"timm": section["timm"], "arguments": section["arguments"], **more}

@@ -80,7 +80,7 @@ def test_shipped_values_are_complete(path: Path) -> None:
 
 
 def test_shipped_values_name_what_their_study_has() -> None:
-    from vitfaith.config.load import load_study, read_yaml
+    from vitfaith.study.load import load_study, read_yaml
 
     for path in SHIPPED:
         if path.stem == "diffmask":  # its CIFAR-10 is commented out until the user has it

@@ -13,12 +13,12 @@ from tests.conftest import tiny_vit
 from tests.datasets.files import CASES
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SCORES
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.config.load import instance
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import save_classifier
 from vitfaith.stages.attack import run_attack
 from vitfaith.stages.score import run_score
 from vitfaith.stages.shard import run_shard
+from vitfaith.study.load import instance
 
 ARGUMENTS = dict(
     img_size=16, patch_size=4, in_chans=3, embed_dim=24, depth=3, num_heads=3, mlp_ratio=2.0, num_classes=5

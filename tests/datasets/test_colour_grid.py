@@ -14,11 +14,11 @@ from tests.datasets.test_readers import opened
 from vitfaith.artifacts.images import decode_images, decode_truth
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import read_table
-from vitfaith.config.load import instance
 from vitfaith.datasets.colour_grid import CORNERS, ColourGridParameters, draw
 from vitfaith.errors import ConfigError
 from vitfaith.rng import derive_seed
 from vitfaith.stages.shard import run_shard
+from vitfaith.study.load import instance
 
 
 def everything(**chosen: Any) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:

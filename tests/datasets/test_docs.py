@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from vitfaith.config.load import instance
-from vitfaith.config.sections import DatasetSection
 from vitfaith.registries import REGISTRIES
+from vitfaith.study.load import instance
+from vitfaith.study.sections import DatasetSection
 
 TEXT = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
 

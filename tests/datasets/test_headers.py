@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from tests.datasets.files import NONE, PICTURES, png, write
 from tests.datasets.test_readers import opened
-from vitfaith.config.load import instance
 from vitfaith.datasets.registry import Source
 from vitfaith.errors import ArtifactError, ConfigError
+from vitfaith.study.load import instance
 
 RGB = Image.fromarray(PICTURES[0])
 OTHER = Image.fromarray(PICTURES[1])

@@ -13,10 +13,10 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from vitfaith.config.load import instance
 from vitfaith.datasets.files.pictures import decode_picture, picture_size
 from vitfaith.datasets.files.preprocessing import PictureParameters, prepare_image, prepare_mask
 from vitfaith.errors import ConfigError
+from vitfaith.study.load import instance
 
 SIZES = st.tuples(st.integers(5, 90), st.integers(5, 90))
 

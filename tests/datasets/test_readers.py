@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.datasets.files import CASES, NONE, PICTURES, png, write
-from vitfaith.config.load import instance
 from vitfaith.datasets.opening import open_source
 from vitfaith.datasets.registry import Source
 from vitfaith.registries import REGISTRIES
+from vitfaith.study.load import instance
 
 
 def opened(reader: str, settings: dict) -> Source:

@@ -17,9 +17,9 @@ from tests.datasets.files import CASES, NONE, devkit, gtsegs, png, tar, write
 from tests.datasets.test_idx import idx_bytes
 from tests.datasets.test_readers import opened
 from vitfaith.artifacts.images import encode_images
-from vitfaith.config.load import instance
 from vitfaith.datasets.files import pictures
 from vitfaith.stages.shard import run_shard
+from vitfaith.study.load import instance
 
 SIDE = 64
 SHARD = 4

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.datasets.files import CASES
 from tests.datasets.test_readers import opened
 from tests.fuzz.mutations import Change, Damage, changed, changes, damaged, damages
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
 from vitfaith.explainers.external import ExternalParameters, lacking, read_maps
+from vitfaith.study.load import load_study, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))

@@ -18,7 +18,7 @@ from tests.denoisers.conftest import tiny_unet
 from tests.files import IDS, ShardOnDisk
 from vitfaith.artifacts.paths import Condition
 from vitfaith.artifacts.store import read_provenance
-from vitfaith.config.load import load_study
+from vitfaith.check.counting import passes_of
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
@@ -28,11 +28,11 @@ from vitfaith.metrics.engine.requests import Full
 from vitfaith.metrics.fills.diffusion import infill
 from vitfaith.metrics.fills.registry import DiffusionParameters, resolve_fill
 from vitfaith.models.passes import PassCounter
-from vitfaith.plan.counting import passes_of
-from vitfaith.plan.jobs import jobs
-from vitfaith.plan.metric_inputs import infilled
-from vitfaith.plan.plan import Plan
 from vitfaith.rng import generator
+from vitfaith.study.jobs import jobs
+from vitfaith.study.load import load_study
+from vitfaith.study.metric_inputs import infilled
+from vitfaith.study.plan import Plan
 
 FILL = {"name": "diffusion", "denoiser": "tiny", "steps": 3, "resamples": 2}
 

@@ -12,15 +12,15 @@ from tests.metrics import textbook
 from tests.metrics.oracles.base import batch
 from tests.workflow.conftest import ROOT
 from vitfaith import rng
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import InputError
 from vitfaith.metrics.engine.enlarge import REPEATED, enlarged
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.patches import Patches
-from vitfaith.plan.plan import Plan
-from vitfaith.plan.specs import score_spec
 from vitfaith.registries import REGISTRIES
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
+from vitfaith.study.specs import score_spec
 
 SEED = 5
 EXPLAINERS = {"rolled": "attention_rollout", "learned": "diffmask", "cam": "token_gradcam", "mm": "transformer_mm"}

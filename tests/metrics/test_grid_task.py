@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.datasets.opening import open_source
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.load import load_classifier
-from vitfaith.plan.plan import Plan
+from vitfaith.study.load import Study, load_study, read_yaml
+from vitfaith.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,6 @@ from tests.files import IDS, ShardOnDisk
 from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.schemas import SMOOTHED_MAPS
 from vitfaith.artifacts.store import write_table
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
@@ -27,6 +26,7 @@ from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.registry import STABILITY_MEASURES
 from vitfaith.stages.attribute import map_table
 from vitfaith.stages.stability import run_stability
+from vitfaith.study.load import load_study, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, dict[str, Any]] = {"irof": {"segments": 12}}

@@ -20,8 +20,8 @@ from vitfaith.artifacts.paths import Condition
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.patches import Patches
-from vitfaith.plan.metric_inputs import score_inputs
 from vitfaith.statistics import segmentation_scores
+from vitfaith.study.metric_inputs import score_inputs
 
 CONDITION = Condition("d", "m", "clean", "none")
 BANKED: dict[str, Any] = {

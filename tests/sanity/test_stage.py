@@ -16,8 +16,8 @@ from tests.files import ShardOnDisk
 from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ConfigError
-from vitfaith.plan.plan import Plan
 from vitfaith.stages.sanity import run_sanity
+from vitfaith.study.plan import Plan
 
 CHECKS: dict[str, Any] = {
     "mprt": {"check": "model_randomisation", "measures": ["spearman", "ssim"]},
@@ -27,7 +27,7 @@ CHECKS: dict[str, Any] = {
 
 
 def plan_of(shard: ShardOnDisk, **changes: Any) -> Plan:
-    from vitfaith.config.load import load_study
+    from vitfaith.study.load import load_study
 
     axes: dict[str, Any] = {"datasets": ["d"], "models": ["m"], "attacks": ["clean"], "smoothings": ["none"]}
     study = {

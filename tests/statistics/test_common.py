@@ -228,5 +228,5 @@ def test_variants_are_in_the_order_of_their_numbers() -> None:
 
 
 def test_planning_does_not_import_pandas() -> None:
-    code = "import sys, vitfaith.registries, vitfaith.config.load; sys.exit('pandas' in sys.modules)"
+    code = "import sys, vitfaith.registries, vitfaith.study.load; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.workflow.conftest import ROOT, Workflow
-from vitfaith.config.load import load_study, read_yaml
-from vitfaith.plan.plan import Plan
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
 
 pytestmark = pytest.mark.xdist_group("workflow")
 

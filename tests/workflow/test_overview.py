@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.conftest import Workflow
-from vitfaith.config.load import load_study, read_yaml
-from vitfaith.plan.counting import passes_of
-from vitfaith.plan.estimate import costs, estimate
-from vitfaith.plan.jobs import Job, jobs
-from vitfaith.plan.plan import Plan
-from vitfaith.plan.status import state_of, status
+from vitfaith.check.counting import passes_of
+from vitfaith.study.estimate import costs, estimate
+from vitfaith.study.jobs import Job, jobs
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
+from vitfaith.study.status import state_of, status
 
 pytestmark = pytest.mark.xdist_group("workflow")
 

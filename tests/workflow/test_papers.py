@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tests.datasets.files import CIFAR, CIFAR_NAMES, python2, tar
 from tests.workflow.conftest import ROOT, Workflow, copy_of_the_workflow
 from vitfaith.check.study import check_study
-from vitfaith.config.load import load_study, read_yaml
+from vitfaith.study.load import load_study, read_yaml
 
 PAPERS = ("saco", "fvit")
 pytestmark = pytest.mark.xdist_group("papers")

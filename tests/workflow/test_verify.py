@@ -15,9 +15,9 @@ import pytest
 from tests.workflow.conftest import Workflow
 from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import read_any, read_provenance, write_table
-from vitfaith.config.load import load_study, read_yaml
 from vitfaith.errors import ArtifactError
-from vitfaith.plan.plan import Plan
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
 from vitfaith.verify.expected import expected_files
 from vitfaith.verify.files import FOLDERS
 from vitfaith.verify.results import Verdict, commands, verify

@@ -15,7 +15,7 @@ from vitfaith.models.load import load_classifier
 from vitfaith.statistics.chance import accuracy_warning
 
 if TYPE_CHECKING:
-    from vitfaith.plan.plan import Plan
+    from vitfaith.study.plan import Plan
 
 _BATCH = 16
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vitfaith.config.load import Study
 from vitfaith.datasets.opening import open_dataset
 from vitfaith.datasets.registry import Source
 from vitfaith.datasets.subset import stratified_subset
 from vitfaith.errors import InputError
+from vitfaith.study.load import Study
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from vitfaith.smoothings.smooth import check_passes, noise_level
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vitfaith.plan.plan import Plan
+    from vitfaith.study.plan import Plan
 
 
 def denoiser_of(plan: Plan, id_: str, path: str, files: list[Path], report: Report) -> Denoiser | None:

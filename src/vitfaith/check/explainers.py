@@ -20,8 +20,8 @@ from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
-    from vitfaith.config.load import Instance
-    from vitfaith.config.sections import ModelSection
+    from vitfaith.study.load import Instance
+    from vitfaith.study.sections import ModelSection
 
 REHEARSED = ("one_pass", "path", "relevance")
 """Families that read the inside of a model; the others ask it for answers alone, or need what is not there yet."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.check.report import Report
-from vitfaith.config.load import Study
 from vitfaith.errors import ArtifactError
 from vitfaith.explainers.external import ExternalParameters, lacking, read_maps
 from vitfaith.models.classifier import Classifier
+from vitfaith.study.load import Study
 
 READ = 1024
 """Images whose maps are read, spread over the dataset; of the others the names are looked for."""

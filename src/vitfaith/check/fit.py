@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from vitfaith.check.report import Report
-from vitfaith.config.load import Instance
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.metrics.engine.cost import forward_cost
 from vitfaith.metrics.fills import diffusion, placeholder
 from vitfaith.models.classifier import Classifier
-from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
 from vitfaith.stability.compare import compare_maps
+from vitfaith.study.load import Instance
+from vitfaith.study.plan import Plan
 
 
 def check_fit(plan: Plan, models: Mapping[str, Classifier], denoisers: Mapping[str, Denoiser], report: Report) -> None:

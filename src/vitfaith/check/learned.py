@@ -8,9 +8,9 @@ from pathlib import Path
 from vitfaith.check.report import Report
 from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.models.classifier import Classifier
-from vitfaith.plan.learned import model_files, trained_file
-from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
+from vitfaith.study.learned import model_files, trained_file
+from vitfaith.study.plan import Plan
 
 
 def check_learned_files(plan: Plan, models: Mapping[str, Classifier], report: Report) -> None:

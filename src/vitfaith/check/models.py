@@ -14,8 +14,8 @@ from vitfaith.models.patches import find_patches
 from vitfaith.models.shapes import without_numbers
 
 if TYPE_CHECKING:
-    from vitfaith.config.sections import ModelSection
-    from vitfaith.plan.plan import Plan
+    from vitfaith.study.plan import Plan
+    from vitfaith.study.sections import ModelSection
 
 _SPEC = {"timm", "arguments", "mean", "std"}
 

@@ -16,11 +16,11 @@ from vitfaith.artifacts.paths import SHARED
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier
-from vitfaith.plan.metric_inputs import infilled
+from vitfaith.study.metric_inputs import infilled
 
 if TYPE_CHECKING:
     from vitfaith.denoisers.denoiser import Denoiser
-    from vitfaith.plan.plan import Plan
+    from vitfaith.study.plan import Plan
 
 TABLES = 4_000
 """Bytes of scores, curves and stability a map, compressed: twice the default study's with all its metrics."""

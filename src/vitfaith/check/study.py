@@ -17,13 +17,13 @@ from vitfaith.check.models import check_pair, model_of
 from vitfaith.check.numbers import check_numbers
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
-from vitfaith.config.load import Study, load_study, read_yaml
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
-from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
+from vitfaith.study.load import Study, load_study, read_yaml
+from vitfaith.study.plan import Plan
 
 
 def check_study(config: Path, *, elsewhere: bool = False, results: str = "results", sample: int = 0) -> list[str]:

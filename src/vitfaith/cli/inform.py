@@ -29,7 +29,7 @@ class Section(StrEnum):
 @app.command("list")
 def list_(section: Section, as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False) -> None:
     """Show what exists, from the registries."""
-    from vitfaith.listing import listing, print_listing
+    from vitfaith.study.listing import listing, print_listing
 
     rows = listing(section.value)
     if as_json:
@@ -59,7 +59,7 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of configurations."""
-    from vitfaith.config.schema import schema_text
+    from vitfaith.study.schema import schema_text
 
     typer.echo(schema_text(), nl=False)
 
@@ -67,6 +67,6 @@ def schema() -> None:
 @app.command()
 def reference() -> None:
     """Print config/README.md: every key explained."""
-    from vitfaith.config.reference import reference_text
+    from vitfaith.study.reference import reference_text
 
     typer.echo(reference_text(), nl=False)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vitfaith.plan.jobs import Job
-    from vitfaith.plan.plan import Plan
+    from vitfaith.study.jobs import Job
+    from vitfaith.study.plan import Plan
 
 app = typer.Typer()
 
@@ -23,8 +23,8 @@ Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
 
 
 def _plan(config: Path, results: str = "results") -> Plan:
-    from vitfaith.config.load import load_study, read_yaml
-    from vitfaith.plan.plan import Plan
+    from vitfaith.study.load import load_study, read_yaml
+    from vitfaith.study.plan import Plan
 
     return Plan(load_study(read_yaml(config)), results)
 
@@ -37,7 +37,7 @@ def init(
     weights: Annotated[Path | None, typer.Option(help="checkpoint; without it timm's pretrained weights")] = None,
 ) -> None:
     """Write a first study of your model and images, with comments."""
-    from vitfaith.config.init import write_config
+    from vitfaith.check.init import write_config
 
     for line in write_config(model, images, out, weights):
         typer.echo(line)
@@ -72,15 +72,15 @@ def plan(
     like: Annotated[Path | None, typer.Option(help="folder of a finished run of this study on this machine")] = None,
 ) -> None:
     """Show jobs, network passes, hours and disk by stage before anything runs."""
-    from vitfaith.plan.estimate import costs, estimate
-    from vitfaith.plan.jobs import jobs
-    from vitfaith.plan.show import print_plan
+    from vitfaith.study.estimate import costs, estimate
+    from vitfaith.study.jobs import jobs
+    from vitfaith.study.show import print_plan
 
     study = _plan(config)
     found = jobs(study)
 
     def count(job: Job) -> tuple[float, float] | None:
-        from vitfaith.plan.counting import passes_of  # imports torch, which a study that has run does not need
+        from vitfaith.check.counting import passes_of  # imports torch, which a study that has run does not need
 
         return passes_of(study, job)
 
@@ -128,9 +128,9 @@ def verify(
 @app.command()
 def status(config: Config = Path("config/config.yaml"), folder: Folder = Path()) -> None:
     """Show how many jobs of each stage are done (their files are there, of whatever settings), running, failed, to do."""
-    from vitfaith.plan.jobs import jobs
-    from vitfaith.plan.show import print_status
-    from vitfaith.plan.status import status as status_of
+    from vitfaith.study.jobs import jobs
+    from vitfaith.study.show import print_status
+    from vitfaith.study.status import status as status_of
 
     print_status(*status_of(jobs(_plan(config)), folder))
 
@@ -143,7 +143,7 @@ def clean(
 ) -> None:
     """List the result files that no study names any more, and remove them after asking."""
     from vitfaith.check.room import amount
-    from vitfaith.plan.unnamed import remove_files, unnamed_files
+    from vitfaith.study.unnamed import remove_files, unnamed_files
 
     found = unnamed_files([_plan(config, str(folder / "results")) for config in configs], folder / "results")
     if not found:

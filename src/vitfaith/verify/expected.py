@@ -11,11 +11,11 @@ from typing import Any
 
 from vitfaith.artifacts.record import OF_FOLDER, record_beside
 from vitfaith.artifacts.store import partition_values
-from vitfaith.plan.jobs import STAGE_OF, jobs
-from vitfaith.plan.learned import trained, trained_file
-from vitfaith.plan.metric_inputs import score_inputs
-from vitfaith.plan.plan import Plan
-from vitfaith.plan.specs import SPECS
+from vitfaith.study.jobs import STAGE_OF, jobs
+from vitfaith.study.learned import trained, trained_file
+from vitfaith.study.metric_inputs import score_inputs
+from vitfaith.study.plan import Plan
+from vitfaith.study.specs import SPECS
 
 
 @dataclass(frozen=True)

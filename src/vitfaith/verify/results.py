@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitfaith.plan.plan import Plan
+from vitfaith.study.plan import Plan
 from vitfaith.verify.expected import Expected, expected_files
 from vitfaith.verify.files import Contents, Finding, read_contents
 

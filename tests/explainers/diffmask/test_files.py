@@ -15,7 +15,6 @@ from tests.conftest import tiny_vit
 from vitfaith.artifacts.paths import Condition
 from vitfaith.check.learned import check_learned_files
 from vitfaith.check.report import Report
-from vitfaith.config.load import load_study
 from vitfaith.errors import ArtifactError, ConfigError, InputError
 from vitfaith.explainers.diffmask.files import check_trained_for, load_diffmask, save_diffmask
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
@@ -29,10 +28,11 @@ from vitfaith.metrics.engine.requests import Clean, Curve, EqualSteps, Features,
 from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.models.classifier import Classifier, save_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.plan.learned import explainer_spec, learned_files, placeholder_file, trained
-from vitfaith.plan.plan import Plan
 from vitfaith.stages import train_diffmask as stage
 from vitfaith.stages.train_diffmask import run_train_diffmask
+from vitfaith.study.learned import explainer_spec, learned_files, placeholder_file, trained
+from vitfaith.study.load import load_study
+from vitfaith.study.plan import Plan
 
 
 def made(vit: Classifier, **options: Any) -> DiffMask:

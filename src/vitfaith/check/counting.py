@@ -1,0 +1,192 @@
+"""Network passes of jobs that nothing like has run yet: counted on one image and a small stand-in for the networks.
+
+How often an attack, an explainer or a metric calls its network depends on its settings and the patch grid, not on the
+network's size, so the stage's own code is asked, with a ViT of width 8 on the model's grid. What depends on the image
+(attacks that stop early, clusters of features) is an estimate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitfaith.artifacts.store import partition_values
+from vitfaith.attacks.registry import ATTACKS
+from vitfaith.check.models import model_of
+from vitfaith.check.report import Report
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.schedule import Schedule
+from vitfaith.errors import ConfigError, VitfaithError
+from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.metrics.fills.registry import DiffusionParameters, settings_of_fill
+from vitfaith.metrics.registry import METRICS
+from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.passes import PassCounter
+from vitfaith.registries import REGISTRIES
+from vitfaith.registry import Parameters
+from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.study.jobs import Job
+from vitfaith.study.plan import Plan
+
+Passes = tuple[float, float]
+"""Forward and backward passes of one image."""
+
+NONE: Passes = (0.0, 0.0)
+FREE = ("shard", "stability", "certify", "tables", "figures", "page")
+"""Stages without a network."""
+
+
+class _Silent(nn.Module):
+    """A denoiser's network that answers zeros."""
+
+    def __init__(self, channels: int, size: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.config = SimpleNamespace(
+            in_channels=channels,
+            out_channels=channels,
+            sample_size=size,
+            block_out_channels=(1,),
+            class_embed_type=None,
+            num_class_embeds=None,
+        )
+
+    def forward(self, images: Tensor, *_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(sample=torch.zeros_like(images))
+
+
+@cache
+def _stand_in(plan: Plan, model: str) -> Classifier:
+    """A ViT of width 8 with the grid, channels and classes of a model.
+
+    Raises:
+        ConfigError: the model cannot be read.
+    """
+    from timm.models.vision_transformer import VisionTransformer
+
+    report = Report()
+    real = model_of(plan, model, report)
+    if real is None:
+        raise ConfigError("; ".join(report.problems))
+    channels, height, width = real.input_shape
+    patches = real.patches
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        small = VisionTransformer(
+            img_size=(height, width), patch_size=patches.pixels_a_side, in_chans=channels, num_classes=max(real.num_classes, 2),
+            embed_dim=8, depth=2, num_heads=2, dynamic_img_size=patches.are_cut, dynamic_img_pad=patches.are_cut,
+        )  # fmt: skip
+    return freeze(Classifier(small, mean=[0.5] * channels, std=[0.5] * channels))
+
+
+def _image(classifier: Classifier) -> Tensor:
+    return torch.randint(0, 256, (1, *classifier.input_shape), generator=torch.Generator().manual_seed(0)) / 255
+
+
+def _samples(smoothing: Mapping[str, Any]) -> int:
+    return int(getattr(SMOOTHINGS.entry(smoothing)[1], "samples", 1))
+
+
+def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
+    from vitfaith.attacks.run import attack_images
+    from vitfaith.attacks.smoothed import Defence
+
+    image = _image(classifier)
+    defence = None
+    if "smoothing" in spec:
+        channels, height, width = classifier.input_shape
+        silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
+        defence = Defence(*SMOOTHINGS.entry(spec["smoothing"]), silent)
+    with PassCounter(classifier) as passes:
+        target = classifier(image).argmax(1)
+        attack_images(classifier, image, target, ["image"], *ATTACKS.entry(spec["attack"]), seed=0, defence=defence)
+        classifier(image)
+    return passes.forwards, passes.backwards
+
+
+def _denoise(spec: Mapping[str, Any]) -> Passes:
+    name, parameters = SMOOTHINGS.entry(spec["smoothing"])
+    denoiser = Denoiser(_Silent(1, (8, 8)), Schedule.from_config({}))
+    with PassCounter(denoiser.network) as passes:
+        image = torch.full((1, 1, 8, 8), 0.5)
+        REGISTRIES["smoothings"][name].implementation(
+            denoiser, image, ["image"], parameters, range(1), seed=0, batch_size=1
+        )
+    return float(passes.forwards * _samples(spec["smoothing"])), 0.0
+
+
+def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
+    from vitfaith.explainers.explain import explain
+
+    methods = EXPLAINERS.entries(spec["methods"])
+    # what is trained for one model does not fit the stand-in; it reads the shared pass
+    fitting = {i: m for i, m in methods.items() if not REGISTRIES["explainers"][m[0]].traits.get("model_files")}
+    target = torch.zeros(1, dtype=torch.int64)
+    with PassCounter(classifier.backbone) as passes:
+        explain(classifier, _image(classifier), target, ["image"], fitting, seed=0, batch_size=64)
+    samples = _samples(spec["smoothing"])
+    return float(passes.forwards * samples), float(passes.backwards * samples)
+
+
+def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes:
+    from vitfaith.metrics.engine.cost import forward_cost
+    from vitfaith.metrics.fills import diffusion, placeholder
+
+    channels, height, width = classifier.input_shape
+    silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
+    extras = {diffusion.EXTRA: silent, placeholder.EXTRA: torch.zeros(1)}
+
+    def forwards(chosen: Iterable[tuple[str, Parameters]]) -> int:
+        metrics = [REGISTRIES["metrics"][name].implementation(parameters) for name, parameters in chosen]
+        cost = forward_cost(metrics, classifier.grid, (height, width), channels, extras)
+        return cost.an_image + maps * cost.a_map
+
+    chosen = list(METRICS.entries(spec["metrics"]).values())
+    total = forwards(chosen)
+    drawn: dict[DiffusionParameters, list[tuple[str, Parameters]]] = {}
+    for name, parameters in chosen:
+        fill = settings_of_fill(parameters)
+        if isinstance(fill, DiffusionParameters):
+            drawn.setdefault(fill, []).append((name, parameters))
+    for fill, users in drawn.items():  # each perturbed image, all but the clean one, is first drawn by the denoiser
+        total += (forwards(users) - 1) * fill.calls
+    return float(total), 0.0
+
+
+def passes_of(plan: Plan, job: Job) -> Passes | None:
+    """Forward and backward passes of one image of ``job``; None where they cannot be told without running it."""
+    if job.stage in FREE:
+        return NONE
+    wildcards = {
+        k: v for k, v in partition_values(job.outputs[0]).items() if not (job.stage == "attack" and k == "smoothing")
+    }
+    try:
+        spec = json.loads(plan.spec(job.stage, wildcards | {"shard": job.outputs[0].stem}))
+        if job.stage == "predict":
+            return float(_samples(plan.study.smoothings[wildcards["smoothing"]].spec())), 0.0
+        maps = len(spec.get("methods", ()))
+        if job.stage == "score":
+            attributed = json.loads(plan.spec("attribute", wildcards | {"shard": job.outputs[0].stem}))
+            maps = len(attributed["methods"])
+        for key in ("seed", "plugins"):
+            spec.pop(key, None)
+        return _counted(plan, wildcards["model"], job.stage, json.dumps(spec, sort_keys=True), maps)
+    except (VitfaithError, OSError):
+        return None
+
+
+@cache
+def _counted(plan: Plan, model: str, stage: str, spec: str, maps: int) -> Passes | None:
+    settings = json.loads(spec)
+    if stage == "denoise":
+        return _denoise(settings)
+    if stage == "score":
+        return _score(settings, _stand_in(plan, model), maps)
+    counters = {"attack": _attack, "attribute": _attribute}
+    return counters[stage](settings, _stand_in(plan, model)) if stage in counters else None

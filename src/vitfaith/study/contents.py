@@ -1,0 +1,122 @@
+"""The files outside the results that a job depends on: data sets, given weights, maps of the user; by their contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.artifacts.contents import contents_digest
+from vitfaith.artifacts.paths import Condition
+from vitfaith.errors import VitfaithError
+from vitfaith.registries import REGISTRIES
+from vitfaith.registry import Parameters
+from vitfaith.study.learned import model_files, placeholder_file
+from vitfaith.study.load import Instance
+from vitfaith.study.metric_inputs import infilled
+
+if TYPE_CHECKING:
+    from vitfaith.study.plan import Plan
+
+Files = dict[str, list[str]]
+"""What the files are for → the files and folders."""
+
+
+def named_paths(parameters: Parameters) -> list[Path]:
+    """The files and folders that parameters of type ``Path`` name."""
+    return [value for name in type(parameters).model_fields if isinstance(value := getattr(parameters, name), Path)]
+
+
+def files_of_dataset(reader: Instance) -> list[Path]:
+    """The files and folders of a data set: those that its reader lists, else those that its settings name.
+
+    A data set that cannot be opened has none; whoever reads it says what is wrong.
+    """
+    listed: Callable[[Parameters], Iterable[Path]] = REGISTRIES["datasets"][reader.name].traits.get(
+        "files", named_paths
+    )
+    try:
+        return list(listed(reader.parameters))
+    except (VitfaithError, OSError):
+        return []
+
+
+def contents(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
+    """What the outside files of a job are for → the digest of their contents; files that the study makes are not among them."""
+    # Shards share their files: thousands of jobs ask for a few sets.
+    return _contents(plan, stage, tuple(sorted(item for item in wildcards.items() if item[0] != "shard")))
+
+
+@cache
+def _contents(plan: Plan, stage: str, wildcards: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    makers: dict[str, Callable[..., Files]] = {"train": _training, "diffmask": _diffmask, "shard": _shard}
+    files = makers.get(stage, _of_condition)
+    return {
+        role: _digest(tuple(outside))
+        for role, paths in files(plan, stage, **dict(wildcards)).items()
+        if (outside := [path for path in paths if is_outside(plan, path)])
+    }
+
+
+def is_outside(plan: Plan, path: str) -> bool:
+    """Whether a file is given to the study, and not made by it."""
+    return not Path(path).is_relative_to(plan.results)
+
+
+@cache
+def _digest(paths: tuple[str, ...]) -> str:
+    return contents_digest([Path(path) for path in paths])
+
+
+def _dataset(plan: Plan, name: str) -> list[str]:
+    return [str(path) for path in files_of_dataset(plan.study.datasets[name][0])]
+
+
+def _shard(plan: Plan, stage: str, dataset: str) -> Files:
+    return {"dataset": _dataset(plan, dataset)}
+
+
+def _sets(plan: Plan, recipe: Any) -> Files:
+    """The data sets of a training recipe; none where there is no recipe."""
+    return {} if recipe is None else {part: _dataset(plan, getattr(recipe, part)) for part in ("train_on", "test_on")}
+
+
+def _training(plan: Plan, stage: str, kind: str, name: str) -> Files:
+    recipe = getattr(plan.study, f"{kind}s" if kind == "denoiser" else "models")[name].training
+    return _sets(plan, recipe) | ({"start_from": plan.start_weights(name)} if kind == "classifier" else {})
+
+
+def _diffmask(plan: Plan, stage: str, explainer: str, model: str) -> Files:
+    recipe = getattr(plan.study.explainers[explainer].parameters, "training", None)
+    return _sets(plan, recipe) | {"weights": plan.weights(model)}
+
+
+def _of_condition(
+    plan: Plan,
+    stage: str,
+    dataset: str = "",
+    model: str = "",
+    attack: str = "",
+    smoothing: str = "",
+    family: str = "",
+    **_: str,
+) -> Files:
+    """Of a job over a shard of a condition; stages that read results alone (tables, stability …) have none."""
+    files: Files = {}
+    condition = Condition(dataset, model, attack, smoothing)
+    if stage in ("attack", "predict", "attribute", "bank", "score", "sanity"):
+        files["weights"] = plan.weights(model)
+    if stage == "attack":
+        files["denoiser"] = plan.denoiser_files("attacks", attack)
+    if stage == "denoise":
+        files["denoiser"] = plan.denoiser_files("smoothings", smoothing)
+    if stage in ("bank", "score"):
+        files["denoiser"] = plan.denoiser_files("metrics", infilled(plan, condition))
+    if stage == "score":
+        files["placeholder"] = [file] if (file := placeholder_file(plan, condition)) else []
+    if stage in ("attribute", "sanity"):
+        for id_ in plan.methods(condition)[family]:
+            own = list(model_files(plan, id_, model).values())
+            files[id_] = own or [str(path) for path in named_paths(plan.study.explainers[id_].parameters)]
+    return files

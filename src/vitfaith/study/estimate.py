@@ -1,0 +1,131 @@
+"""What a study costs before it runs: jobs, network passes, hours and disk, from what earlier jobs took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitfaith.artifacts.store import read_provenance
+from vitfaith.errors import VitfaithError
+from vitfaith.study.jobs import Job
+
+_SAMPLED = 3
+"""Finished jobs of a kind that are looked at."""
+
+
+@dataclass
+class Cost:
+    """Of one image, or of one job of tables and figures; sums over finished jobs, and over how many images."""
+
+    images: int = 0
+    forwards: float = 0
+    backwards: float = 0
+    seconds: float = 0
+    bytes: float = 0
+    jobs: int = 0
+
+    def add(self, job: Job, folder: Path) -> None:
+        """Add what a finished job took."""
+        facts = _facts(folder / job.outputs[0])
+        self.forwards += facts.get("forwards", 0)
+        self.backwards += facts.get("backwards", 0)
+        self.seconds += _seconds(folder / job.benchmark)
+        self.bytes += sum((folder / path).stat().st_size for path in job.outputs)
+        self.images += max(job.images, 1)
+        self.jobs += 1
+
+
+@dataclass
+class Row:
+    """Estimate of one stage; passes, hours and disk are of the jobs still to do, None where nothing like them ran.
+
+    Passes are also known where they were counted.
+    """
+
+    stage: str
+    jobs: int = 0
+    to_do: int = 0
+    images: int = 0
+    forwards: float | None = 0
+    backwards: float | None = 0
+    hours: float | None = 0
+    gigabytes: float | None = 0
+    unknown: int = 0
+    uncounted: int = 0
+
+
+def _facts(path: Path) -> dict[str, float]:
+    if path.suffix != ".parquet":
+        return {}
+    try:
+        return {k: v for k, v in read_provenance(path, checked=False).items() if isinstance(v, int | float)}
+    except (VitfaithError, OSError, ValueError):
+        return {}
+
+
+def _seconds(benchmark: Path) -> float:
+    if not benchmark.is_file():
+        return 0.0
+    lines = benchmark.read_text().splitlines()
+    return float(json.loads(lines[-1])["s"]) if lines else 0.0
+
+
+def costs(jobs: Sequence[Job], folder: Path) -> dict[tuple[str, ...], Cost]:
+    """Cost by kind of job, from at most three finished jobs a kind."""
+    found: dict[tuple[str, ...], Cost] = {}
+    for job in jobs:
+        if not all((folder / path).is_file() for path in job.outputs):
+            continue
+        if found.get(job.kinds[0], Cost()).jobs >= _SAMPLED:
+            continue
+        for kind in dict.fromkeys(job.kinds):
+            found.setdefault(kind, Cost()).add(job, folder)
+    return found
+
+
+def estimate(
+    jobs: Sequence[Job],
+    folder: Path,
+    known: dict[tuple[str, ...], Cost],
+    count: Callable[[Job], tuple[float, float] | None] = lambda job: None,
+) -> list[Row]:
+    """One row a stage, in the order of ``jobs``.
+
+    Args:
+        known: cost by kind of job, from this study's folder or another's (see :func:`costs`).
+        count: forward and backward passes of one image of a job that nothing like has run yet, None where it cannot say.
+    """
+    rows: dict[str, Row] = {}
+    for job in jobs:
+        row = rows.setdefault(job.stage, Row(job.stage))
+        row.jobs += 1
+        row.images += job.images
+        if all((folder / path).is_file() for path in job.outputs):
+            continue
+        row.to_do += 1
+        cost = next((known[kind] for kind in job.kinds if kind in known), None)
+        if cost is None:
+            row.unknown += 1
+            passes = count(job)
+            if passes is None:
+                row.uncounted += 1
+            else:
+                row.forwards = (row.forwards or 0) + job.images * passes[0]
+                row.backwards = (row.backwards or 0) + job.images * passes[1]
+            continue
+        share = max(job.images, 1) / cost.images
+        for name, value in (
+            ("forwards", cost.forwards),
+            ("backwards", cost.backwards),
+            ("hours", cost.seconds / 3600),
+            ("gigabytes", cost.bytes / 1e9),
+        ):
+            setattr(row, name, getattr(row, name) + share * value)
+    for row in rows.values():
+        if row.unknown:
+            row.hours = row.gigabytes = None
+        if row.uncounted:
+            row.forwards = row.backwards = None
+    return list(rows.values())

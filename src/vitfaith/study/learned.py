@@ -1,0 +1,118 @@
+"""Where the files of learned explainers are: each belongs to one explainer and one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.artifacts.paths import Condition
+from vitfaith.errors import ConfigError
+from vitfaith.metrics.fills.registry import PlaceholderParameters, settings_of_fill
+from vitfaith.registries import REGISTRIES
+
+if TYPE_CHECKING:
+    from vitfaith.study.plan import Plan
+
+TRAINING = "training"
+"""Parameter of an explainer with the recipe that trains it."""
+
+
+def trained_file(plan: Plan, explainer: str, model: str) -> str:
+    """Where the rule ``train_diffmask`` writes."""
+    return f"{plan.results}/train/diffmask/{explainer}/{model}.safetensors"
+
+
+def model_files(plan: Plan, explainer: str, model: str) -> dict[str, str]:
+    """Parameter → file of ``model``, for those of the explainer's parameters that name such files."""
+    item = plan.study.explainers[explainer]
+    found = {}
+    for name in REGISTRIES["explainers"][item.name].traits.get("model_files", ()):
+        value = getattr(item.parameters, name)
+        if value == "trained":
+            found[name] = trained_file(plan, explainer, model)
+        elif value is not None:
+            found[name] = str(value) if Path(value).suffix else f"{value}/{model}.safetensors"
+    return found
+
+
+def explainer_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
+    """An explainer's settings with the files of ``model`` in place; how it is trained has no part in what it computes."""
+    spec = plan.study.explainers[explainer].spec() | model_files(plan, explainer, model)
+    return {name: value for name, value in spec.items() if name != TRAINING}
+
+
+def learned_files(plan: Plan, condition: Condition, family: str) -> list[str]:
+    """Files that the explainers of a family read in a condition."""
+    ids = plan.methods(condition)[family]
+    return sorted({file for id_ in ids for file in model_files(plan, id_, condition.model).values()})
+
+
+def placeholder_file(plan: Plan, condition: Condition) -> str | None:
+    """The DiffMask whose placeholder a metric of this condition removes patches with, None where none does.
+
+    Raises:
+        ConfigError: metrics name several.
+    """
+    asked = {}
+    for id_ in plan.metrics(condition):
+        explainer = placeholder_of(plan.study.metrics[id_].parameters)
+        if explainer is not None:
+            asked[id_] = next(iter(model_files(plan, explainer, condition.model).values()))
+    return agreed(asked, "are placeholders of several explainers")
+
+
+def agreed(asked: Mapping[str, str], several: str) -> str | None:
+    """The one value of metric → what its fill needs, None where none needs anything; ``several`` says what is wrong otherwise."""
+    if len(set(asked.values())) > 1:
+        raise ConfigError(f"metrics {', '.join(asked)}: their fills {several}; give each an experiment of its own")
+    return next(iter(asked.values()), None)
+
+
+def placeholder_of(parameters: Any) -> str | None:
+    """Id of the explainer whose placeholder a metric with these parameters fills with."""
+    settings = settings_of_fill(parameters)
+    return settings.explainer if isinstance(settings, PlaceholderParameters) else None
+
+
+def trained(plan: Plan) -> list[tuple[str, str]]:
+    """(explainer, model) for all that have a recipe, with the models that some experiment explains by them."""
+    return [
+        (id_, model)
+        for id_, item in plan.study.explainers.items()
+        if getattr(item.parameters, TRAINING, None) is not None
+        for model in sorted({m for e in plan.study.experiments.values() if id_ in e.explainers for m in e.models})
+    ]
+
+
+def diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
+    """What training a DiffMask depends on beside the model's weights."""
+    item = plan.study.explainers[explainer]
+    recipe = getattr(item.parameters, TRAINING, None)
+    if recipe is None:
+        raise ConfigError(f"explainers.{explainer}: there is no key 'training' with a recipe")
+    sources = {part: plan.study.datasets[getattr(recipe, part)][0].spec() for part in ("train_on", "test_on")}
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        **sources,
+        "model": plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"}),
+        "class_specific": REGISTRIES["explainers"][item.name].traits["class_specific"],
+    }
+
+
+def trainings(plan: Plan, experiment: str) -> list[dict[str, Any]]:
+    """Logs of the trainings behind an experiment's explainers: those that the rule writes, or that lie beside the weights."""
+    asked = plan.study.experiments[experiment]
+    found = []
+    for id_ in sorted(asked.explainers):
+        for model in sorted(asked.models):
+            file = model_files(plan, id_, model).get("weights")
+            if file is None:
+                continue
+            log = file.removesuffix(".safetensors") + ".log.parquet"
+            if file == trained_file(plan, id_, model) or Path(log).is_file():
+                recipe = getattr(plan.study.explainers[id_].parameters, TRAINING, None)
+                found.append(
+                    {"method": id_, "model": model, "log": log, "margin": 0.1 if recipe is None else recipe.margin}
+                )
+    return found

@@ -1,0 +1,327 @@
+"""From YAML to a checked study: every key, reference and value, with an error that names the key and the way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from vitfaith.artifacts.paths import SHARED
+from vitfaith.attacks.registry import check_bound
+from vitfaith.denoisers.adm_settings import PRESETS, AdmSettings
+from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.registries import DISCRIMINATORS, REGISTRIES
+from vitfaith.registry import Parameters, load_plugin
+from vitfaith.study.certificates import check_certificates
+from vitfaith.study.learned_names import check_learned
+from vitfaith.study.named import check_figures, check_named, check_through
+from vitfaith.study.scales import check_scales
+from vitfaith.study.sections import (
+    ComputeSection,
+    DatasetSection,
+    DenoiserSection,
+    Experiment,
+    FiguresSection,
+    ModelSection,
+    StatisticsSection,
+)
+
+_ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
+M = TypeVar("M", bound=BaseModel)
+
+FIXED: dict[str, type[BaseModel]] = {"statistics": StatisticsSection, "compute": ComputeSection}
+NAMED: dict[str, type[BaseModel]] = {"models": ModelSection, "denoisers": DenoiserSection, "experiments": Experiment}
+_CROSSED = (
+    "datasets",
+    "models",
+    "attacks",
+    "smoothings",
+    "explainers",
+    "metrics",
+    "stability",
+    "sanity",
+    "certificates",
+    "figures",
+)
+"""Keys of an experiment that name ids of other sections."""
+
+_TRACKING = {"digest": "digest", "off": "off", "no": "off", "false": "off"}
+"""Accepted values of ``code_tracking``, in lower case; YAML reads ``off`` and ``no`` as false."""
+
+RESERVED = {("attacks", "clean"): "clean", ("smoothings", "none"): "none", ("explainers", "random"): "random"}
+"""(section, id) → the registered item that the id must stand for: paths and tables rely on it."""
+
+_LONGEST_ID = 100
+"""Characters; ids become parts of file names, which end at 255 bytes."""
+
+KEYS = ("seed", "code_tracking", "plugins", *REGISTRIES, *FIXED, *NAMED)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A registered item with its settings, under the id that the config gave it."""
+
+    id: str
+    name: str
+    parameters: Parameters
+
+    def spec(self) -> dict[str, Any]:
+        """The settings as plain JSON values, defaults filled in; ``use`` names the registered item."""
+        return {"use": self.name, **self.parameters.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked configuration."""
+
+    seed: int
+    code_tracking: str
+    plugins: tuple[Path, ...]
+    datasets: dict[str, tuple[Instance, DatasetSection]]
+    models: dict[str, ModelSection]
+    denoisers: dict[str, DenoiserSection]
+    attacks: dict[str, Instance]
+    smoothings: dict[str, Instance]
+    explainers: dict[str, Instance]
+    metrics: dict[str, Instance]
+    stability: dict[str, Instance]
+    sanity: dict[str, Instance]
+    certificates: dict[str, Instance]
+    figures: dict[str, Instance]
+    style: FiguresSection
+    statistics: StatisticsSection
+    compute: ComputeSection
+    experiments: dict[str, Experiment]
+
+
+def validate(model: type[M], raw: Any, where: str, *, also: Iterable[str] = ()) -> M:
+    """``raw`` as ``model``; errors become a :class:`ConfigError` whose lines name the key below ``where``.
+
+    Args:
+        also: keys that may stand beside those of ``model``: an unknown key may be meant for one of them.
+    """
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{where}: expected a mapping of keys to values, found {type(raw).__name__}")
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors(include_url=False):
+            key = ".".join([where, *map(str, item["loc"])])
+            if item["type"] == "extra_forbidden":
+                lines.append(f"{key}: unknown key{did_you_mean(str(item['loc'][-1]), (*model.model_fields, *also))}")
+            elif item["type"] == "missing":
+                lines.append(f"{key}: missing; {model.model_fields[str(item['loc'][0])].description or 'required'}")
+            else:
+                lines.append(f"{key}: {item['msg']} (found {item['input']!r})")
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = raw.get(name) or {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name}: expected a mapping of ids to settings, found {type(value).__name__}")
+    for key in value:
+        if not _ID.fullmatch(str(key)):
+            raise ConfigError(f"{name}.{key}: ids become folder names: use lower-case letters, digits, and _ . + -")
+        if len(str(key)) > _LONGEST_ID:
+            raise ConfigError(f"{name}.{key}: ids become file names: use at most {_LONGEST_ID} characters")
+    return {str(k): ({} if v is None else v) for k, v in value.items()}
+
+
+def instance(section: str, id_: str, raw: Any, *, also: Iterable[str] = ()) -> Instance:
+    """The entry ``id_`` of a registered section, checked against its parameter model."""
+    where = f"{section}.{id_}"
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{where}: expected a mapping of settings, found {type(raw).__name__}")
+    key = DISCRIMINATORS[section]
+    settings = {k: v for k, v in raw.items() if k != key}
+    name = str(raw.get(key, id_))
+    if RESERVED.get((section, id_), name) != name:
+        raise ConfigError(f"{where}: the id '{id_}' is reserved for {key} '{id_}', found '{name}'; choose another id")
+    try:
+        entry = REGISTRIES[section][name]
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    try:
+        parameters = validate(entry.parameters, settings, where, also=(key, *also))
+        if section == "attacks":
+            check_bound(entry.traits["bound"](parameters))
+        return Instance(id_, name, parameters)
+    except ConfigError as error:
+        text = str(error)
+        raise (error if text.startswith(where) else ConfigError(f"{where}: {text}")) from error
+
+
+def _dataset(id_: str, raw: Mapping[str, Any]) -> tuple[Instance, DatasetSection]:
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"datasets.{id_}: expected a mapping of settings, found {type(raw).__name__}")
+    own = {k: v for k, v in raw.items() if k in DatasetSection.model_fields}
+    rest = {k: v for k, v in raw.items() if k not in own}
+    reader = instance("datasets", id_, rest, also=DatasetSection.model_fields)
+    return reader, validate(DatasetSection, own, f"datasets.{id_}")
+
+
+def _check_references(study: Study) -> None:
+    def known(names: Iterable[str], section: str, where: str) -> None:
+        for name in names:
+            ids = getattr(study, section)
+            if name not in ids:
+                raise ConfigError(f"{where}: '{name}' is not in section {section}{did_you_mean(name, ids)}")
+
+    for id_, experiment in study.experiments.items():
+        for section in _CROSSED:
+            known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
+    check_through(study)
+    check_named(study)
+    check_certificates(study.experiments, study.smoothings, study.certificates)
+    check_scales(study)
+    check_learned(study.explainers, study.metrics, known)
+    check_figures(study)
+    for section in ("models", "denoisers"):
+        for id_, item in getattr(study, section).items():
+            recipe = item.training
+            source = getattr(item, "weights", None) or getattr(item, "path", None)
+            if source == "trained" and recipe is None:
+                raise ConfigError(
+                    f"{section}.{id_}: weights are 'trained' but there is no key 'training' with a recipe"
+                )
+            if recipe is not None:
+                known([recipe.train_on, recipe.test_on], "datasets", f"{section}.{id_}.training")
+    for id_, denoiser in study.denoisers.items():
+        _check_denoiser(f"denoisers.{id_}", denoiser)
+    for id_, model in study.models.items():
+        if model.timm is None and (isinstance(model.weights, str) or model.weights.suffix):
+            raise ConfigError(
+                f"models.{id_}.timm: missing; name the timm architecture, only a folder tells it by itself"
+            )
+        if len(model.mean or ()) != len(model.std or ()):
+            raise ConfigError(f"models.{id_}: give mean and std together, with one value a channel")
+        if any(s <= 0 for s in model.std or ()):
+            raise ConfigError(f"models.{id_}.std: values must be above 0")
+    if SHARED in study.models:
+        raise ConfigError(
+            f"models.{SHARED}: the id is reserved: it stands for all models where clean images are denoised once; choose another"
+        )
+    if not study.experiments:
+        raise ConfigError(
+            "experiments: missing; add one that names the datasets, models, attacks, smoothings, explainers and metrics to cross"
+        )
+    if "clean" not in study.attacks:
+        raise ConfigError("attacks: add 'clean: {}'; the explained class is predicted on the clean image")
+
+
+def _check_denoiser(where: str, section: DenoiserSection) -> None:
+    if section.format == "diffusers":
+        if section.preset is not None or section.arguments:
+            raise ConfigError(f"{where}: preset and arguments belong to format adm; add it or remove them")
+        return
+    if section.path == "trained":
+        raise ConfigError(f"{where}.format: what is trained here has the diffusers layout; remove format: adm")
+    if section.preset is None and not section.arguments:
+        raise ConfigError(f"{where}: format adm needs the flags of its training; add a preset ({', '.join(PRESETS)})")
+    if section.preset is not None and section.preset not in PRESETS:
+        raise ConfigError(
+            f"{where}.preset: unknown '{section.preset}'{did_you_mean(section.preset, PRESETS)}; known: {', '.join(PRESETS)}"
+        )
+    try:
+        validate(AdmSettings, {**PRESETS.get(section.preset or "", {}), **section.arguments}, f"{where}.arguments")
+    except ConfigError as error:
+        text = str(error)
+        raise (error if text.startswith(where) else ConfigError(f"{where}.arguments: {text}")) from error
+
+
+def load_study(raw: Mapping[str, Any]) -> Study:
+    """Check a whole configuration (the parsed YAML).
+
+    Raises:
+        ConfigError: one line a problem: the key, what is wrong, what to write instead.
+    """
+    for key in raw:
+        if key not in KEYS:
+            raise ConfigError(f"{key}: unknown section{did_you_mean(str(key), KEYS)}; known: {', '.join(KEYS)}")
+    plugins = _plugins(raw.get("plugins") or [])
+    seed = raw.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"seed: expected an integer, found {seed!r}")
+    tracking = _TRACKING.get(str(raw.get("code_tracking", "digest")).lower())
+    if tracking is None:
+        raise ConfigError(f"code_tracking: 'digest' or 'off', found {raw['code_tracking']!r}")
+    figures = _section(raw, "figures")
+    style = validate(FiguresSection, {"style": figures.pop("style", {})}, "figures")
+    registered = {
+        name: {id_: instance(name, id_, value) for id_, value in _section(raw, name).items()}
+        for name in ("attacks", "smoothings", "explainers", "metrics", "stability", "sanity", "certificates")
+    }
+    named = {
+        name: {id_: validate(model, value, f"{name}.{id_}") for id_, value in _section(raw, name).items()}
+        for name, model in NAMED.items()
+    }
+    fixed = {name: validate(model, raw.get(name) or {}, name) for name, model in FIXED.items()}
+    study = Study(
+        seed=seed,
+        code_tracking=tracking,
+        plugins=plugins,
+        datasets={id_: _dataset(id_, value) for id_, value in _section(raw, "datasets").items()},
+        figures={id_: instance("figures", id_, value) for id_, value in figures.items()},
+        style=style,
+        **cast("dict[str, Any]", {**registered, **named, **fixed}),
+    )
+    _check_references(study)
+    return study
+
+
+def _plugins(raw: Any) -> tuple[Path, ...]:
+    """The plugin files of a study, imported in their order."""
+    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+        raise ConfigError(f"plugins: expected a list of Python files, found {raw!r}")
+    paths = tuple(map(Path, raw))
+    for index, path in enumerate(paths):
+        twin = next((other for other in paths[:index] if other.stem == path.stem), None)
+        if twin is not None:
+            raise ConfigError(f"plugins: '{twin}' and '{path}' have one name; rename one of them")
+        load_plugin(path)
+    return paths
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but for keys that are given twice: the later one would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, not UTF-8, no YAML (with the line), a key given twice, or no mapping of sections.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # a safe loader
+    except FileNotFoundError:
+        raise ConfigError(f"config file '{path}' does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"config file '{path}' cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config file '{path}' is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config file '{path}' is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"config file '{path}' must hold sections ({', '.join(KEYS)})")
+    return raw

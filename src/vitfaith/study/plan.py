@@ -1,0 +1,275 @@
+"""Answers what a study needs: methods by family, shards, paths, specifications and code fingerprints of jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from vitfaith.artifacts.paths import Condition, artifact
+from vitfaith.attacks.registry import smoothing_seen
+from vitfaith.datasets.opening import open_dataset
+from vitfaith.datasets.subset import shard_count, shard_name
+from vitfaith.denoisers.layout import folder_files, is_hub_id
+from vitfaith.errors import ConfigError
+from vitfaith.fingerprint import fingerprint
+from vitfaith.metrics.fills.registry import settings_of_fill
+from vitfaith.registries import REGISTRIES
+from vitfaith.registry import plugin_module
+from vitfaith.study.certificates import certified_sigma
+from vitfaith.study.conditions import asked_in, conditions, experiment_conditions
+from vitfaith.study.contents import contents
+from vitfaith.study.load import Study
+from vitfaith.study.specs import SPECS
+
+USED: dict[str, dict[str, str]] = {
+    "shard": {"datasets": "reader"},
+    "train": {"datasets": "train_on"},
+    "diffmask": {"datasets": "train_on"},
+    "attack": {"attacks": "attack", "smoothings": "smoothing"},
+    "denoise": {"smoothings": "smoothing"},
+    "attribute": {"explainers": "methods", "smoothings": "smoothing"},
+    "score": {"metrics": "metrics"},
+    "stability": {"stability": "measures"},
+    "sanity": {"explainers": "methods", "sanity": "checks"},
+    "certify": {"certificates": "certificates"},
+    "figures": {"figures": "figure"},
+}
+"""Stage → the registries it draws on and the key of its specification that names the items in use."""
+
+ENTRIES = {
+    "train": ["vitfaith.stages.train_classifier", "vitfaith.stages.train_denoiser"],
+    "diffmask": ["vitfaith.stages.train_diffmask"],
+}
+"""Stage → the modules whose imports are its code, where the stage's name is not the module's."""
+
+MOST_SHARDS = 100_000
+"""Shards that a dataset may have: planning takes seconds for ten thousand."""
+
+FOLDER_FILES = ("config.json", "model.safetensors", "pytorch_model.bin", "preprocessor_config.json")
+"""What is read of a model folder of the Hugging Face hub."""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys: equal settings give equal text, whatever their order in the YAML."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def texts_in(value: Any) -> set[str]:
+    """All strings of a specification, at any depth; keys of mappings are none of them."""
+    if isinstance(value, str):
+        return {value}
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return set().union(*map(texts_in, inner))
+
+
+class Plan:
+    """Answers what a study needs. Built once when the workflow is read; imports neither torch nor timm."""
+
+    def __init__(self, study: Study, results: str = "results") -> None:
+        self.study = study
+        self.results = results
+        self.conditions = conditions(study)
+
+    @cache  # noqa: B019  (one plan lives as long as the process)
+    def images(self, dataset: str) -> int:
+        """Number of images that a study takes of a dataset."""
+        reader, section = self.study.datasets[dataset]
+        if section.images is not None:
+            return section.images
+        return len(open_dataset(reader.name, reader.parameters).labels)
+
+    @cache  # noqa: B019
+    def shards(self, dataset: str) -> list[str]:
+        """Shard names of a dataset."""
+        count = shard_count(self.images(dataset), self.study.datasets[dataset][1].shard_size)
+        if count > MOST_SHARDS:
+            raise ConfigError(
+                f"datasets.{dataset}.shard_size: {count:,} shards, and each is a file and a job of every stage; at most "
+                f"{MOST_SHARDS:,} are planned: raise shard_size or take fewer images"
+            )
+        return [shard_name(i) for i in range(count)]
+
+    @cache  # noqa: B019
+    def methods(self, condition: Condition) -> dict[str, list[str]]:
+        """Family → ids of the explainers that some experiment asks for in this condition."""
+        families: dict[str, list[str]] = {}
+        for id_ in sorted(asked_in(self.study, condition, "explainers")):
+            entry = REGISTRIES["explainers"][self.study.explainers[id_].name]
+            families.setdefault(entry.traits["family"], []).append(id_)
+        return families
+
+    @cache  # noqa: B019
+    def metrics(self, condition: Condition) -> list[str]:
+        """Ids of the metrics that some experiment asks for in this condition."""
+        return sorted(asked_in(self.study, condition, "metrics"))
+
+    @cache  # noqa: B019
+    def measures(self, condition: Condition) -> list[str]:
+        """Ids of the stability measures that some experiment asks for in this condition."""
+        return sorted(asked_in(self.study, condition, "stability"))
+
+    @cache  # noqa: B019
+    def checks(self, condition: Condition) -> list[str]:
+        """Ids of the sanity checks that some experiment asks for in this condition; none behind a smoothing."""
+        return [] if self.smooths(condition.smoothing) else sorted(asked_in(self.study, condition, "sanity"))
+
+    @cache  # noqa: B019
+    def certificates(self, condition: Condition) -> list[str]:
+        """Ids of the certificates that some experiment asks for in this condition; none without a smoothing."""
+        if self.sigma(condition.smoothing) is None:
+            return []
+        return sorted(asked_in(self.study, condition, "certificates"))
+
+    def sigma(self, smoothing: str) -> float | None:
+        """Noise for which a smoothing's maps and predictions can be certified, None where they cannot."""
+        return certified_sigma(self.study.smoothings[smoothing].parameters)
+
+    def files(self, stage: str, condition: Condition, family: str | None = None) -> list[str]:
+        """Paths of a stage's shards in one condition (and family)."""
+        return [artifact(self.results, stage, condition, family, s) for s in self.shards(condition.dataset)]
+
+    def experiment_files(self, name: str) -> list[str]:
+        """Every result file that the tables of an experiment read."""
+        files: dict[str, None] = {}
+        for condition in experiment_conditions(self.study.experiments[name]):
+            files.update(dict.fromkeys(self.files("predictions", condition)))
+            attacked = Condition(condition.dataset, condition.model, condition.attack, "")
+            files.update(dict.fromkeys(self.files("attack", attacked)))
+            stages = ["attribute", "scores", "curves"] + (["stability"] if self.references(condition) else [])
+            stages += ["sanity"] if self.checks(condition) else []
+            if self.certificates(condition):
+                files.update(dict.fromkeys(self.files("certificates", condition)))
+            for family, stage in product(self.methods(condition), stages):
+                files.update(dict.fromkeys(self.files(stage, condition, family)))
+        return list(files)
+
+    def references(self, condition: Condition) -> dict[str, Condition]:
+        """The conditions that stability compares with: the clean map behind the same smoothing, and the undefended clean map."""
+        clean = Condition(condition.dataset, condition.model, "clean", condition.smoothing)
+        undefended = Condition(condition.dataset, condition.model, "clean", "none")
+        found = {"clean": clean, "undefended": undefended}
+        return {k: v for k, v in found.items() if v != condition and v in self.conditions}
+
+    def reference_files(self, condition: Condition, family: str, shard: str) -> list[str]:
+        """Map files of the conditions that stability compares with, in the order of :meth:`references`."""
+        found = self.references(condition).values()
+        return [artifact(self.results, "attribute", c, family, shard) for c in found]
+
+    def smooths(self, smoothing: str) -> bool:
+        """Whether a smoothing reads denoised samples (``none`` does not)."""
+        return self.study.smoothings[smoothing].name != "none"
+
+    @property
+    def smoothings(self) -> list[str]:
+        """Ids of the smoothings that read denoised samples."""
+        return [s for s in self.study.smoothings if self.smooths(s)]
+
+    def denoised(self, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> str:
+        """Path of the denoised samples of a shard."""
+        return artifact(self.results, "denoise", Condition(dataset, model, attack, smoothing), None, shard)
+
+    def weights(self, model: str) -> list[str]:
+        """The files of a model that count as input: weights, or what a folder of the hub holds; none of timm's hub."""
+        path = self.weights_path(model)
+        if path is None:
+            return []
+        files = [Path(path, name) for name in FOLDER_FILES if Path(path, name).is_file()]
+        return [str(file) for file in files] or [path]
+
+    def weights_path(self, model: str) -> str | None:
+        """The weights of a model: the given file or folder, the trained file, or None when timm's hub provides them."""
+        weights = self.study.models[model].weights
+        if weights == "pretrained":
+            return None
+        return f"{self.results}/train/classifier/{model}.safetensors" if weights == "trained" else str(weights)
+
+    def start_weights(self, model: str) -> list[str]:
+        """The weights that a model's training starts from, nothing when it starts from scratch."""
+        recipe = self.study.models[model].training
+        return [] if recipe is None or recipe.start_from is None else [str(recipe.start_from)]
+
+    def denoiser_id(self, section: str, id_: str | None) -> str | None:
+        """Id of the denoiser that a smoothing, an attack or the fill of a metric uses, None where it uses none."""
+        if id_ is None:
+            return None
+        parameters = getattr(self.study, section)[id_].parameters
+        if section == "attacks" and (through := smoothing_seen(parameters)) is not None:
+            return self.denoiser_id("smoothings", through)
+        name: str | None = getattr(settings_of_fill(parameters) or parameters, "denoiser", None)
+        return name
+
+    def denoiser(self, section: str, id_: str | None) -> str | None:
+        """The denoiser folder, checkpoint or hub id of that denoiser, None where none is used."""
+        name = self.denoiser_id(section, id_)
+        if name is None:
+            return None
+        path = self.study.denoisers[name].path
+        return f"{self.results}/train/denoiser/{name}" if path == "trained" else str(path)
+
+    def denoiser_files(self, section: str, id_: str | None) -> list[str]:
+        """The files of that denoiser that count as input; none of a model of the hub."""
+        name, path = self.denoiser_id(section, id_), self.denoiser(section, id_)
+        if name is None or path is None:
+            return []
+        if self.study.denoisers[name].format == "adm":
+            return [path]
+        return [] if is_hub_id(path) else [str(file) for file in folder_files(Path(path))]
+
+    def spec(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON.
+
+        Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads. The key
+        ``contents`` holds digests of the files outside the results that decide the job's result.
+        """
+        spec = SPECS[stage](self, **wildcards)
+        plugins, files = self._plugins(spec), contents(self, stage, wildcards)
+        return canonical(
+            spec | ({"plugins": list(map(str, plugins))} if plugins else {}) | ({"contents": files} if files else {})
+        )
+
+    def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
+        if self.study.code_tracking == "off":
+            return "off"
+        spec = SPECS[stage](self, **wildcards) if stage in USED or self.study.plugins else {}
+        return self._fingerprint(stage, frozenset(self._modules(stage, spec)), tuple(self._plugins(spec)))
+
+    @cache  # noqa: B019  (thousands of jobs share a few sets of modules)
+    def _fingerprint(self, stage: str, modules: frozenset[str], plugins: tuple[Path, ...]) -> str:
+        own = sorted(m for m in modules if m.startswith("vitfaith."))
+        return fingerprint(
+            [*ENTRIES.get(stage, [f"vitfaith.stages.{stage}"]), *own], stop=["vitfaith.registries"], files=plugins
+        )
+
+    def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
+        """Modules of the registered items that a specification names."""
+        used: list[tuple[str, str]] = []
+        for section, key in USED.get(stage, {}).items():
+            found = spec.get(key, {})
+            items = [found] if "use" in found else list(found.values())
+            used += [(section, item["use"]) for item in items]
+        return {REGISTRIES[section][name].module for section, name in used}
+
+    def _plugins(self, spec: Mapping[str, Any]) -> list[Path]:
+        """The plugins that registered something which a specification names, at any depth (an item inside an item too)."""
+        if not self.study.plugins:
+            return []
+        named = texts_in(spec)
+        return [path for path in self.study.plugins if self._registered_by(path) & named]
+
+    @cache  # noqa: B019
+    def _registered_by(self, plugin: Path) -> set[str]:
+        module = plugin_module(plugin)
+        return {entry.name for registry in REGISTRIES.values() for entry in registry if entry.module == module}
+
+    def figure_needs(self, figure: str) -> frozenset[str]:
+        """Which tables a figure reads."""
+        return frozenset(REGISTRIES["figures"][self.study.figures[figure].name].traits["needs"])
+
+    def path_of(self, *parts: str) -> Path:
+        """A path below the results folder."""
+        return Path(self.results, *parts)

@@ -1,0 +1,118 @@
+"""config/README.md: every key explained, generated from the typed models and the registries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from vitfaith.denoisers.recipe import DenoiserRecipe
+from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
+from vitfaith.figures.drawing.style import Style
+from vitfaith.metrics.fills.registry import FILLS
+from vitfaith.models.training.recipe import ClassifierRecipe
+from vitfaith.registries import DISCRIMINATORS, REGISTRIES
+from vitfaith.registry import Registry
+from vitfaith.study.load import FIXED, NAMED
+from vitfaith.study.sections import DatasetSection
+
+HEAD = """# Configuration
+
+This file is generated: `python -m vitfaith reference > config/README.md`.
+
+`config/config.yaml` is the default study; `snakemake --cores all --configfile my_study.yaml` runs another one instead, which must
+be complete. Editors that know the YAML language server complete keys from the schema named in the first line.
+`vitfaith check my_study.yaml` tells what is wrong before anything runs.
+
+A study names **datasets**, **models**, **denoisers**, **attacks**, **smoothings**, **explainers**, **metrics**, **stability** measures
+and **figures** under ids of your choice, and **experiments** say which of them to cross. An entry's kind stands under the key given
+in each section below; without it the id is the kind: `rollout: {explainer: attention_rollout, head_fusion: max}`,
+`raw_attention: {}`. Fractions such as `8/255` are understood wherever a number is.
+
+| key | meaning |
+|---|---|
+| `seed` | seed of every random number; each draw is keyed by (seed, image, purpose, sample) |
+| `plugins` | Python files with your own explainers, metrics, attacks …; each is one decorated function |
+| `code_tracking` | `digest` (default): changed code reruns its stage; `off`: it does not |
+"""
+
+TITLES = {
+    "datasets": "Where images come from.",
+    "attacks": "What is done to an image before it is explained. `clean: {}` is always needed: it fixes the explained class.",
+    "smoothings": "What stands between the image and the classifier. `none: {}` is no smoothing.",
+    "explainers": "The attribution methods.",
+    "metrics": "What scores a map by the model's answers to perturbed images.",
+    "stability": "What compares a map with the map of the clean image.",
+    "sanity": "What explains again, to see whether a map depends on the model, the class and not on noise; without smoothing.",
+    "certificates": "What can be proved about predictions and maps behind a smoothing (docs/certificates.md).",
+    "figures": "What is drawn; `style` is shared by all figures.",
+}
+
+FILL = """What removed pixels become: a key of most metrics. `fill: blur` names a kind, `fill: {name: blur, sigma: 3}` gives it settings.
+How far a study's order of methods hangs on this choice is worth a look: `config/fills.yaml`."""
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _type(field: FieldInfo) -> str:
+    text = field.annotation.__name__ if isinstance(field.annotation, type) else str(field.annotation)
+    for noise in (
+        "typing.",
+        "pathlib.",
+        "collections.abc.",
+        "vitfaith.models.training.recipe.",
+        "vitfaith.denoisers.recipe.",
+        "vitfaith.explainers.diffmask.recipe.",
+        "NoneType",
+    ):
+        text = text.replace(noise, "" if noise != "NoneType" else "None")
+    return text
+
+
+def _rows(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        default: Any = "**required**" if field.is_required() else field.get_default(call_default_factory=True)
+        shown = default if field.is_required() else f"`{'' if default is None else default}`".replace("``", "–")
+        if isinstance(default, BaseModel):
+            shown = "see below"
+        yield f"| `{name}` | {_cell(_type(field))} | {_cell(shown)} | {_cell(field.description or '')} |"
+
+
+def _table(model: type[BaseModel]) -> list[str]:
+    if not model.model_fields:
+        return ["No settings.", ""]
+    return ["| key | type | default | meaning |", "|---|---|---|---|", *_rows(model), ""]
+
+
+def _entries(section: str, registry: Registry) -> Iterator[str]:
+    for entry in registry:
+        citation = f" ({entry.citation})" if entry.citation else ""
+        yield from (f"### {section}: `{entry.name}`", "", f"{entry.summary}{citation}", "", *_table(entry.parameters))
+
+
+def reference_text() -> str:
+    """The whole document as Markdown."""
+    lines = [HEAD]
+    for section, registry in REGISTRIES.items():
+        lines += [f"## `{section}`", "", f"{TITLES[section]} Kind: key `{DISCRIMINATORS[section]}`.", ""]
+        if section == "datasets":
+            lines += ["Every dataset:", "", *_table(DatasetSection)]
+        if section == "figures":
+            lines += ["`style`:", "", *_table(Style)]
+        lines += _entries(section, registry)
+        if section == "metrics":
+            lines += ["## `fill`", "", FILL, "", *_entries("fill", FILLS)]
+    for section, model in {**NAMED, **FIXED}.items():
+        doc = (model.__doc__ or "").strip().split("\n")[0]
+        lines += [f"## `{section}`", "", doc, "", *_table(model)]
+    for title, recipe in (
+        ("models: `training`", ClassifierRecipe),
+        ("denoisers: `training`", DenoiserRecipe),
+        ("explainers: `training` of a DiffMask", DiffMaskRecipe),
+    ):
+        lines += [f"### {title}", "", *_table(recipe)]
+    return "\n".join(lines).rstrip() + "\n"

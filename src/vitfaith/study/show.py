@@ -1,0 +1,74 @@
+"""Plan and status of a study as tables on the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.study.estimate import Row
+from vitfaith.study.jobs import Job
+from vitfaith.study.status import STATES, State
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HINT = (
+    "? = nothing like it has run yet: run one shard, or name the folder of an earlier run with --like; until then passes are "
+    "counted on one image and a small stand-in for the networks"
+)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "?" if value is None else f"{value:,.{digits}f}"
+
+
+def print_plan(rows: Sequence[Row]) -> None:
+    """One line a stage, and the sum."""
+    from rich.console import Console
+
+    total = Row("all", sum(r.jobs for r in rows), sum(r.to_do for r in rows))
+    for name in ("forwards", "backwards", "hours", "gigabytes"):
+        values = [getattr(r, name) for r in rows]
+        setattr(total, name, None if None in values else sum(values))
+    columns = ("stage", "jobs", "to do", "images", "forwards", "backwards", "hours of one device", "GB")
+    lines = [
+        (
+            r.stage,
+            f"{r.jobs:,}",
+            f"{r.to_do:,}",
+            f"{r.images:,}" if r.images else "",
+            _shown(r.forwards, 0),
+            _shown(r.backwards, 0),
+            _shown(r.hours, 2),
+            _shown(r.gigabytes, 3),
+        )
+        for r in [*rows, total]
+    ]
+    console = Console()
+    console.print(_table(columns, lines))
+    if any(r.unknown for r in rows):
+        console.print(HINT)
+
+
+def print_status(counts: Sequence[tuple[str, Counter[State]]], failures: Sequence[tuple[Job, str]]) -> None:
+    """One line a stage, and one a failed job with its log and error."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    total: Counter[State] = sum((c for _, c in counts), Counter())
+    lines = [(stage, c.total(), *(c[s] for s in STATES)) for stage, c in [*counts, ("all", total)]]
+    console.print(_table(("stage", "jobs", *STATES), lines))
+    for job, error in failures:
+        console.print(f"failed: {job.log}: {error}", markup=False)

@@ -1,0 +1,269 @@
+"""What a job of each stage depends on beside its input files: exactly the settings that reach its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.artifacts.paths import Condition
+from vitfaith.attacks.registry import smoothing_seen
+from vitfaith.errors import ConfigError
+from vitfaith.metrics.fills.registry import fill_of
+from vitfaith.registries import REGISTRIES
+from vitfaith.study.conditions import experiment_conditions
+from vitfaith.study.learned import diffmask_spec, explainer_spec, trainings
+from vitfaith.study.metric_inputs import bank_masks, infilled
+
+if TYPE_CHECKING:
+    from vitfaith.study.plan import Plan
+
+
+def _instances(plan: Plan, section: str, ids: Iterable[str]) -> dict[str, Any]:
+    return {id_: getattr(plan.study, section)[id_].spec() for id_ in ids}
+
+
+def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
+    return plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"})
+
+
+def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
+    name = plan.denoiser_id(section, id_)
+    return {} if name is None else {"denoiser": plan.study.denoisers[name].spec()}
+
+
+def _seen_spec(plan: Plan, attack: str) -> dict[str, Any]:
+    """The smoothing that an attack sees through; its samples are the attack's draws where that has its own number."""
+    parameters = plan.study.attacks[attack].parameters
+    through = smoothing_seen(parameters)
+    if through is None:
+        return {}
+    spec = plan.study.smoothings[through].spec()
+    draws = getattr(parameters, "eot", None)
+    return {"smoothing": spec | ({"samples": draws} if draws and "samples" in spec else {})}
+
+
+def _infill_spec(plan: Plan, condition: Condition) -> dict[str, Any]:
+    user = infilled(plan, condition)
+    return {} if user is None else _denoiser_spec(plan, "metrics", user)
+
+
+def _explainers_spec(plan: Plan, condition: Condition, family: str) -> dict[str, Any]:
+    """Method id → name of its explainer, where a metric goes by it."""
+    chosen = (plan.study.metrics[id_].parameters for id_ in plan.metrics(condition))
+    if not any(getattr(parameters, "upsampling", "") == "official" for parameters in chosen):
+        return {}
+    return {"explainers": {id_: plan.study.explainers[id_].name for id_ in plan.methods(condition)[family]}}
+
+
+def _traits(plan: Plan, metric: str) -> Mapping[str, Any]:
+    return REGISTRIES["metrics"][plan.study.metrics[metric].name].traits
+
+
+def shard_spec(plan: Plan, dataset: str, shard: str) -> dict[str, Any]:
+    """Which images a shard takes, and how they are read."""
+    reader, section = plan.study.datasets[dataset]
+    return {"seed": plan.study.seed, "reader": reader.spec(), **section.model_dump(mode="json"), "shard": shard}
+
+
+def train_spec(plan: Plan, kind: str, name: str) -> dict[str, Any]:
+    """A network, its recipe and the sets it is trained and tested on."""
+    section = plan.study.models[name] if kind == "classifier" else plan.study.denoisers[name]
+    if section.training is None:
+        raise ConfigError(f"{kind} '{name}' has no training recipe")
+    recipe = section.training
+    sources = {part: plan.study.datasets[getattr(recipe, part)][0].spec() for part in ("train_on", "test_on")}
+    spec = {"recipe": recipe.model_dump(mode="json"), **sources}
+    return spec | ({"model": _model_spec(plan, name)} if kind == "classifier" else {})
+
+
+def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
+    """Model and attack, and the smoothing that it sees through with its denoiser."""
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "attack": plan.study.attacks[attack].spec(),
+        **_seen_spec(plan, attack),
+        **_denoiser_spec(plan, "attacks", attack),
+    }
+
+
+def denoise_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
+    """Smoothing and its denoiser."""
+    return {
+        "seed": plan.study.seed,
+        "smoothing": plan.study.smoothings[smoothing].spec(),
+        **_denoiser_spec(plan, "smoothings", smoothing),
+    }
+
+
+def predict_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
+    """Model."""
+    return {"model": _model_spec(plan, model)}
+
+
+def attribute_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Model, smoothing and the explainers of a family."""
+    methods = plan.methods(Condition(dataset, model, attack, smoothing))[family]
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "smoothing": plan.study.smoothings[smoothing].spec(),
+        "methods": {id_: explainer_spec(plan, id_, model) for id_ in methods},
+    }
+
+
+def bank_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
+    """Model, and the masks of all metrics that are asked for behind any smoothing."""
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "precision": plan.study.models[model].precision,
+        "masks": bank_masks(plan, dataset, model, attack),
+        **_infill_spec(plan, Condition(dataset, model, attack, "")),
+    }
+
+
+def score_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Model and metrics, and the denoiser that a fill draws from."""
+    condition = Condition(dataset, model, attack, smoothing)
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "precision": plan.study.models[model].precision,
+        "metrics": _instances(plan, "metrics", plan.metrics(condition)),
+        **_infill_spec(plan, condition),
+        **_explainers_spec(plan, condition, family),
+    }
+
+
+def stability_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Measures, and which clean conditions they compare with."""
+    condition = Condition(dataset, model, attack, smoothing)
+    return {
+        "measures": _instances(plan, "stability", plan.measures(condition)),
+        "references": sorted(plan.references(condition)),
+    }
+
+
+def sanity_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+) -> dict[str, Any]:
+    """Model, the explainers of a family, and the checks."""
+    condition = Condition(dataset, model, attack, smoothing)
+    return {
+        "seed": plan.study.seed,
+        "model": _model_spec(plan, model),
+        "methods": {id_: explainer_spec(plan, id_, model) for id_ in plan.methods(condition)[family]},
+        "checks": _instances(plan, "sanity", plan.checks(condition)),
+    }
+
+
+def certify_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
+    """Certificates and the noise they stand on."""
+    asked = plan.certificates(Condition(dataset, model, attack, smoothing))
+    return {
+        "seed": plan.study.seed,
+        "sigma": plan.sigma(smoothing),
+        "certificates": _instances(plan, "certificates", asked),
+    }
+
+
+def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
+    """What an experiment crosses, and its statistics."""
+    asked = plan.study.experiments[experiment]
+    cells = [
+        {
+            "condition": asdict(c),
+            "families": sorted(plan.methods(c)),
+            "references": sorted(plan.references(c)),
+            "checked": bool(set(plan.checks(c)) & set(asked.sanity)),
+            "certified": bool(set(plan.certificates(c)) & set(asked.certificates)),
+        }
+        for c in experiment_conditions(asked)
+    ]
+    return {
+        "seed": plan.study.seed,
+        "cells": cells,
+        "shards": {d: plan.shards(d) for d in asked.datasets},
+        "statistics": plan.study.statistics.model_dump(mode="json"),
+        "explainers": sorted(asked.explainers),
+        "metrics": sorted(asked.metrics),
+        "stability": sorted(asked.stability),
+        "sanity": sorted(asked.sanity),
+        "certificates": sorted(asked.certificates),
+        "attacks": {a: plan.study.attacks[a].spec() for a in sorted(asked.attacks)},
+        "trainings": trainings(plan, experiment),
+        "smoothings": {s: plan.study.smoothings[s].spec() for s in sorted(asked.smoothings)},
+        "pooled": {m: how for m in sorted(asked.metrics) if (how := _traits(plan, m).get("pooled"))},
+        "directions": {m: _traits(plan, m)["direction"] for m in sorted(asked.metrics)},
+    }
+
+
+def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
+    """A figure, the style, and for the caption the seed and what stands in for removed pixels."""
+    item = plan.study.figures[figure]
+    shown = _shown(plan, experiment, item.parameters)
+    spec = item.spec()
+    if "directions" in spec:
+        spec["directions"] = _directions(plan, shown) | spec["directions"]
+    if spec.get("coverage", 0) is None:
+        spec["coverage"] = plan.study.statistics.coverage
+    metrics = {id_: plan.study.metrics[id_].parameters for id_ in shown if id_ in plan.study.metrics}
+    fills = {id_: str(fill) for id_, p in sorted(metrics.items()) if (fill := fill_of(p))}
+    style = plan.study.style.style.model_dump(mode="json")
+    return {"figure": spec, "style": style, "seed": plan.study.seed, "fills": fills}
+
+
+def _shown(plan: Plan, experiment: str, figure: Any) -> list[str]:
+    """Ids of the metrics and measures that a figure is of; none where its settings name no metric."""
+    if hasattr(figure, "metric"):
+        return [figure.metric]
+    if not hasattr(figure, "metrics"):
+        return []
+    asked = plan.study.experiments[experiment]
+    return list(figure.metrics) or [*asked.metrics, *asked.stability]
+
+
+def _directions(plan: Plan, shown: Iterable[str]) -> dict[str, str]:
+    """Id → what is better, for the ids of metrics and measures that a figure shows, where they are not registered names."""
+    found = {}
+    for section in ("metrics", "stability"):
+        items = getattr(plan.study, section)
+        for id_ in shown:
+            if id_ in items and id_ != items[id_].name:
+                found[id_] = REGISTRIES[section][items[id_].name].traits["direction"]
+    return found
+
+
+def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:
+    """What the page tells beside the tables."""
+    found = tables_spec(plan, experiment)
+    kept = {name: found[name] for name in ("seed", "statistics", "directions")}
+    return {"experiment": experiment, **kept, "style": plan.study.style.style.model_dump(mode="json")}
+
+
+SPECS: dict[str, Callable[..., dict[str, Any]]] = {
+    "shard": shard_spec,
+    "train": train_spec,
+    "diffmask": diffmask_spec,
+    "attack": attack_spec,
+    "denoise": denoise_spec,
+    "predict": predict_spec,
+    "attribute": attribute_spec,
+    "bank": bank_spec,
+    "score": score_spec,
+    "stability": stability_spec,
+    "sanity": sanity_spec,
+    "certify": certify_spec,
+    "tables": tables_spec,
+    "figures": figures_spec,
+    "page": page_spec,
+}
+"""Stage → function of the plan and the job's wildcards."""
