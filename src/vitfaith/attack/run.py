@@ -18,7 +18,7 @@ from vitfaith.attack.storage import Rounding, distances, pixel_lattice, to_latti
 from vitfaith.attack.victim import Logits, undisturbed
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.linear import quick_linear_layers
+from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.registry import Entry, Parameters
 
 if TYPE_CHECKING:

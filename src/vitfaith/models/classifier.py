@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vitfaith.artifacts.weights import write_weights
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
+from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.patches import Patches, find_patches
-from vitfaith.startup import without_compiler
 
 with without_compiler():
     import timm

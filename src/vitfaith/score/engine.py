@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitfaith.errors import InputError
-from vitfaith.models.linear import quick_linear_layers
+from vitfaith.models.fast.class_token import class_token_alone
+from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.models.memory import is_out_of_memory
-from vitfaith.score.class_token import class_token_alone
 from vitfaith.score.fills import Fill
 from vitfaith.score.metrics.base import Request, Response, ScoreContext, Segment
 from vitfaith.score.placeholder import EXTRA, marked_patches

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny_vit
+from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.passes import PassCounter
-from vitfaith.score.class_token import class_token_alone
 
 
 @pytest.mark.parametrize(
