@@ -20,9 +20,8 @@ from vitfaith.config.load import load_study, read_yaml
 from vitfaith.diffmask.hard_concrete import HardConcrete
 from vitfaith.diffmask.network import new_diffmask
 from vitfaith.diffmask.recipe import DiffMaskRecipe
-from vitfaith.diffmask.states import frozen
 from vitfaith.diffmask.steps import OfficialStep, SharedStep
-from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.classifier import Classifier, build_backbone, freeze, frozen
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 

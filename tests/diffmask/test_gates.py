@@ -14,9 +14,9 @@ from vitfaith.diffmask.gates import Gates
 from vitfaith.diffmask.hard_concrete import HardConcrete
 from vitfaith.diffmask.network import new_diffmask, start_beta
 from vitfaith.diffmask.passes import clean_pass, divergence, masked_pass
-from vitfaith.diffmask.states import frozen, hidden_states, masked_embedding
+from vitfaith.diffmask.states import hidden_states, masked_embedding
 from vitfaith.errors import InputError
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.passes import PassCounter
 
 KINDS = [

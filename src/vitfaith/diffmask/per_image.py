@@ -15,8 +15,7 @@ from torch import Tensor
 from vitfaith.diffmask.hard_concrete import HardConcrete
 from vitfaith.diffmask.network import start_beta
 from vitfaith.diffmask.passes import clean_pass, divergence, masked_pass
-from vitfaith.diffmask.states import frozen
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.rng import uniform
 
 

@@ -21,10 +21,9 @@ from vitfaith.diffmask.network import DiffMask, new_diffmask, start_beta
 from vitfaith.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.diffmask.recipe import DiffMaskRecipe
 from vitfaith.diffmask.resume import Progress, load_progress, save_progress
-from vitfaith.diffmask.states import frozen
 from vitfaith.diffmask.steps import Measured, OfficialStep, SharedStep, Step, explained_classes
 from vitfaith.errors import ConfigError, VitfaithError
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, freeze, frozen
 from vitfaith.rng import generator
 from vitfaith.train.loop import batches
 
@@ -96,7 +95,7 @@ def train_diffmask(
                 save_progress(checkpoint, key, network, stepper, progress)
                 saved = progress.step
         bar.close()
-    return network.eval().requires_grad_(False), progress.log
+    return freeze(network), progress.log
 
 
 @torch.no_grad()
