@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import yaml
 from pydantic import Field
 
 from vitfaith.config.load import load_study, read_yaml, validate
@@ -309,3 +310,15 @@ def test_reading_a_config_imports_no_heavy_library() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("on", "on"), ("off", "off"), ("'on'", "on"), ("true", "on"), ("false", "off")]
+)
+def test_the_switch_of_fast_paths_is_a_word_or_a_truth_value(raw: dict[str, Any], written: str, read: str) -> None:
+    assert load_study(raw | {"compute": yaml.safe_load(f"fast: {written}")}).compute.fast == read
+
+
+def test_another_position_of_the_switch_is_refused(raw: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"compute\.fast: Input should be 'on' or 'off'"):
+        load_study(raw | {"compute": {"fast": "offf"}})

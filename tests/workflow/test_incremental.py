@@ -37,7 +37,7 @@ def reorder(config: Config) -> Config:
 
 
 def compute(config: Config) -> Config:
-    return {**config, "compute": {"batch_size": 3}}
+    return {**config, "compute": {"batch_size": 3, "fast": "off"}}
 
 
 def one_figure(config: Config) -> Config:

@@ -21,6 +21,7 @@ from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.switch import fast_paths
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
@@ -42,6 +43,11 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
         ConfigError: a line for everything that is wrong: its key, what, and the way out.
     """
     study = load_study(read_yaml(config))
+    with fast_paths(on=study.compute.fast == "on"):
+        return _check(config, study, elsewhere, results, sample)
+
+
+def _check(config: Path, study: Study, elsewhere: bool, results: str, sample: int) -> list[str]:
     plan, report = Plan(study, results), Report()
     datasets, models, denoisers = _datasets(study, plan, report), _models(plan, report), _denoisers(plan, report)
     check_numbers({f"models.{id_}.weights": plan.weights(id_) for id_ in models}, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from vitfaith.denoise.adm_settings import PRESETS
 from vitfaith.figures.style import Style
@@ -97,6 +97,18 @@ class StatisticsSection(Section):
     )
 
 
+def _on_or_off(value: Any) -> Any:
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+# YAML reads on and off as truth values.
+OnOff = Annotated[
+    Literal["on", "off"],
+    BeforeValidator(_on_or_off),
+    WithJsonSchema({"anyOf": [{"enum": ["on", "off"], "type": "string"}, {"type": "boolean"}]}),
+]
+
+
 class ComputeSection(Section):
     """How to compute, never what: no value here changes a result beyond rounding, none triggers a recomputation."""
 
@@ -108,6 +120,9 @@ class ComputeSection(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto takes a GPU when a job is given one; cuda insists on one"
+    )
+    fast: OnOff = Field(
+        "on", description="off runs networks by the code of torch and timm alone, more slowly: docs/performance.md"
     )
 
 

@@ -23,6 +23,7 @@ from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.denoise.schedule import Schedule
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.fast.switch import fast_paths
 from vitfaith.models.passes import PassCounter
 from vitfaith.plan.jobs import Job
 from vitfaith.plan.plan import Plan
@@ -174,7 +175,8 @@ def passes_of(plan: Plan, job: Job) -> Passes | None:
             maps = len(attributed["methods"])
         for key in ("seed", "plugins"):
             spec.pop(key, None)
-        return _counted(plan, wildcards["model"], job.stage, json.dumps(spec, sort_keys=True), maps)
+        with fast_paths(on=plan.study.compute.fast == "on"):
+            return _counted(plan, wildcards["model"], job.stage, json.dumps(spec, sort_keys=True), maps)
     except (VitfaithError, OSError):
         return None
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, get_args
 
 import pytest
 import torch
+import typer
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from tests.attribute.zoo import batch, model
 from tests.conftest import tiny_vit
 from vitfaith.attribute.registry import Need
 from vitfaith.attribute.shared_pass import run_capture
+from vitfaith.cli.main import app as cli
+from vitfaith.cli.options import Fast, OnOff
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.fast.linear import CAPABILITIES, has_onednn, kernels, linear, quick_linear_layers
@@ -145,3 +150,28 @@ def test_the_kernel_is_named_for_provenance() -> None:
     assert kernels("cuda") == {"fast": "on", "linear": "torch"}
     with fast_paths(on=False):
         assert kernels("cpu") == {"fast": "off", "linear": "torch", "processor": processor}
+
+
+@pytest.mark.parametrize("position", ["on", "off"])
+def test_a_job_sets_the_switch_before_its_body_and_puts_it_back(position: str) -> None:
+    app, seen = typer.Typer(), []
+
+    @app.command()
+    def job(fast: Fast = OnOff.on) -> None:
+        seen.append(is_on())
+
+    done = CliRunner().invoke(app, ["--fast", position])
+    assert done.exit_code == 0, done.output
+    assert seen == [position == "on"]
+    assert is_on()
+
+
+def test_every_verb_on_a_device_has_the_switch() -> None:
+    def verbs(command: Any) -> Iterator[Any]:
+        yield command
+        for inner in getattr(command, "commands", {}).values():
+            yield from verbs(inner)
+
+    options = {verb.name: {o for p in verb.params for o in p.opts} for verb in verbs(typer.main.get_command(cli))}
+    assert sum("--device" in known for known in options.values()) == 10
+    assert [name for name, known in options.items() if "--device" in known and "--fast" not in known] == []
