@@ -20,6 +20,7 @@ from vitfaith.attribute.registry import EXPLAINERS
 from vitfaith.denoise.aggregate import aggregate_maps
 from vitfaith.denoise.stage import read_denoised
 from vitfaith.map_values import map_flags, tied_share
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of, entry_of
@@ -110,6 +111,7 @@ def run_attribute(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype="float32",
         forwards=passes.forwards,
         backwards=passes.backwards,

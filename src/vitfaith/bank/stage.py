@@ -14,6 +14,7 @@ from vitfaith.bank.build import build_bank
 from vitfaith.bank.masks import BankRequest
 from vitfaith.bank.store import Bank
 from vitfaith.errors import ArtifactError
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.score.diffusion import infill_extras
@@ -61,6 +62,7 @@ def run_bank(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype=spec["precision"],
         forwards=passes.forwards,
     )

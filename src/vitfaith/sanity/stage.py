@@ -15,6 +15,7 @@ from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.attribute.explain import explain
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import REGISTRIES, entries_of
@@ -68,6 +69,7 @@ def run_sanity(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype="float32",
         forwards=forwards,
         backwards=backwards,

@@ -19,6 +19,7 @@ from vitfaith.bank.stage import read_bank
 from vitfaith.diffmask.files import load_diffmask
 from vitfaith.errors import ArtifactError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import entries_of
@@ -94,6 +95,7 @@ def run_score(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype=spec["precision"],
         forwards=passes.forwards,
     )
