@@ -157,6 +157,14 @@ def test_plugins_that_cannot_be_used(
         load_study({**raw, "plugins": plugins})
 
 
+def _all(*changes: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    def change(raw: dict[str, Any]) -> None:
+        for each in changes:
+            each(raw)
+
+    return change
+
+
 def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
     def change(raw: dict[str, Any]) -> None:
         for key in keys[:-1]:
@@ -233,7 +241,13 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             _set("metrics", "admissible_mask", value={"masks": ["diffmsk"]}),
             r"metrics\.admissible_mask\.masks: 'diffmsk' is not in section explainers \(did you mean 'diffmask'\?\)",
         ),
-        (_set("attacks", value={"pgd": {}}), r"experiments\.fashion_mnist\.attacks: 'clean' is not in section attacks"),
+        (
+            _all(
+                _set("attacks", value={"pgd": {}}),
+                _set("experiments", "fashion_mnist", "attacks", value=["clean", "pgd"]),
+            ),
+            r"experiments\.fashion_mnist\.attacks: 'clean' is not in section attacks",
+        ),
         (_set("explainers", "Big Name", value={}), r"explainers\.Big Name: ids become folder names"),
     ],
 )
@@ -249,7 +263,6 @@ def test_mistakes_name_the_key_and_the_way_out(
 def test_a_figure_knows_direction_and_fill_of_a_metric_under_an_id_of_your_own(raw: dict[str, Any]) -> None:
     raw["metrics"]["mine"] = {"metric": "deletion_auc", "steps": 7}
     raw["figures"]["saco_leaderboard"] = {"metric": "mine"}
-    raw["experiments"]["fashion_mnist"]["metrics"].append("mine")
 
     def spec(figure: str) -> Any:
         return json.loads(Plan(load_study(raw)).spec("figures", {"experiment": "fashion_mnist", "figure": figure}))

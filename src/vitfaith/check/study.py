@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from vitfaith.attack.registry import smoothing_seen
@@ -17,6 +19,7 @@ from vitfaith.check.numbers import check_numbers
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
 from vitfaith.config.load import Study, load_study, read_yaml
+from vitfaith.config.sections import AXES
 from vitfaith.denoise.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
@@ -25,6 +28,9 @@ from vitfaith.models.fast.switch import fast_paths
 from vitfaith.plan.condition import Condition
 from vitfaith.plan.plan import Plan
 from vitfaith.registries import REGISTRIES
+
+_LINE = 100
+"""Characters of the ids that an axis shows."""
 
 
 def check_study(config: Path, *, elsewhere: bool = False, results: str = "results", sample: int = 0) -> list[str]:
@@ -163,10 +169,17 @@ def _check_metrics(study: Study, datasets: dict[str, DatasetFacts], report: Repo
 
 def _outline(config: Path, study: Study, plan: Plan) -> list[str]:
     lines = [f"{config}: {len(study.experiments)} experiments, {len(plan.conditions)} conditions"]
-    axes = ("datasets", "models", "attacks", "smoothings", "explainers", "metrics")
     for name, experiment in study.experiments.items():
-        lines.append(f"  {name}: {' × '.join(f'{len(getattr(experiment, axis))} {axis}' for axis in axes)}")
+        lines.append(f"  {name}: {' × '.join(f'{len(getattr(experiment, axis))} {axis}' for axis in AXES)}")
+        lines += [f"    {key}: {_shortened(ids)}" for key, ids in experiment if ids]
     return lines
+
+
+def _shortened(ids: Sequence[str]) -> str:
+    """The first ids that fit into a line, and the number of the others."""
+    fitting = sum(length <= _LINE for length in accumulate(len(id_) + 2 for id_ in ids))
+    left = len(ids) - max(fitting, 1)
+    return ", ".join(ids[: len(ids) - left]) + (f" and {left} more" if left else "")
 
 
 def _room(plan: Plan, disk: dict[str, float], memory: Memory, elsewhere: bool, report: Report) -> list[str]:

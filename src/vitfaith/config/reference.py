@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vitfaith.config.load import FIXED, NAMED
-from vitfaith.config.sections import DatasetSection
+from vitfaith.config.sections import AXES, DatasetSection, Experiment
 from vitfaith.diffmask.recipe import DiffMaskRecipe
 from vitfaith.figures.style import Style
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
@@ -27,9 +27,11 @@ be complete. Editors that know the YAML language server complete keys from the s
 `vitfaith check my_study.yaml` tells what is wrong before anything runs.
 
 A study names **datasets**, **models**, **denoisers**, **attacks**, **smoothings**, **explainers**, **metrics**, **stability** measures
-and **figures** under ids of your choice, and **experiments** say which of them to cross. An entry's kind stands under the key given
-in each section below; without it the id is the kind: `rollout: {explainer: attention_rollout, head_fusion: max}`,
-`raw_attention: {}`. Fractions such as `8/255` are understood wherever a number is.
+and **figures** under ids of your choice, and **experiments** say which of them to cross. An experiment without a list of
+datasets, models, attacks, smoothings, explainers or metrics crosses all of that section; of the datasets, those that no training
+names. `vitfaith check` prints the crossing. An entry's kind stands under the key given in each section below; without it the id is
+the kind: `rollout: {explainer: attention_rollout, head_fusion: max}`, `raw_attention: {}`. Fractions such as `8/255` are understood
+wherever a number is.
 """
 
 TOP = {
@@ -78,6 +80,8 @@ def _rows(model: type[BaseModel]) -> Iterator[list[str]]:
         shown = default if field.is_required() else f"`{'' if default is None else default}`".replace("``", "–")
         if isinstance(default, BaseModel):
             shown = "see below"
+        if model is Experiment and name in AXES:
+            shown = "all"
         yield [f"`{name}`", _cell(_type(field)), _cell(shown), _cell(field.description or "")]
 
 

@@ -132,16 +132,25 @@ class FiguresSection(Section):
     style: Style = Field(Style(), description="shared by all figures")
 
 
+AXES = ("datasets", "models", "attacks", "smoothings", "explainers", "metrics")
+"""Keys of an experiment that stand for a whole section where they are left out."""
+
+
+def _axis(left_out: str) -> Any:
+    """A list of ids that is not empty; the loader fills it where it is left out."""
+    return Field(default_factory=list, min_length=1, description=f"ids to cross; left out: {left_out}")
+
+
 class Experiment(Section):
     """A named crossing of conditions with explainers and metrics."""
 
-    datasets: list[str] = Field(min_length=1)
-    models: list[str] = Field(min_length=1)
-    attacks: list[str] = Field(min_length=1)
-    smoothings: list[str] = Field(min_length=1)
-    explainers: list[str] = Field(min_length=1)
-    metrics: list[str] = Field(min_length=1)
-    stability: list[str] = Field(default_factory=list)
-    sanity: list[str] = Field(default_factory=list)
-    certificates: list[str] = Field(default_factory=list)
-    figures: list[str] = Field(default_factory=list)
+    datasets: list[str] = _axis("all that no `training` names under `train_on` or `test_on`")
+    models: list[str] = _axis("all")
+    attacks: list[str] = _axis("all")
+    smoothings: list[str] = _axis("all")
+    explainers: list[str] = _axis("all")
+    metrics: list[str] = _axis("all")
+    stability: list[str] = Field(default_factory=list, description="ids of measures; left out: none")
+    sanity: list[str] = Field(default_factory=list, description="ids of checks; left out: none")
+    certificates: list[str] = Field(default_factory=list, description="ids; left out: none")
+    figures: list[str] = Field(default_factory=list, description="ids; left out: none")
