@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from timm.layers.attention import Attention
 from timm.layers.layer_scale import LayerScale
 from timm.layers.mlp import Mlp
 from timm.models.vision_transformer import Block, VisionTransformer
+
+import vitfaith.models.fast
 
 LINEAR, CLASS_TOKEN, SECOND_LINEAR, COMPILER = (
     f"vitfaith.models.fast.{name}" for name in ("linear", "class_token", "second_linear", "compiler")
@@ -105,3 +109,13 @@ def test_modules_that_we_compute_ourselves_read_the_same_parts(
     where = f"{function.__module__}.{function.__qualname__}"
     assert not new, f"{where} also reads {new} of its module: {advice(module)}"
     assert not gone, f"{where} no longer reads {gone} of its module: {advice(module)}"
+
+
+def test_no_other_module_relies_on_private_parts() -> None:
+    """What can break with a new version of torch or timm lies in one room."""
+    private = re.compile(r"torch\._|torch\.ops\b|_dynamo|_inductor|mkldnn|timm(\.\w+)*\._|\._forward_(pre_)?hooks\b")
+    room = Path(vitfaith.models.fast.__file__).parent
+    files = sorted(room.parent.parent.rglob("*.py"))
+    found = [str(f) for f in files if room not in f.parents and private.search(f.read_text(encoding="utf-8"))]
+    assert len(files) > 300
+    assert found == []

@@ -5,7 +5,7 @@ mark functions that a compiler should leave alone or take as they are. While the
 whatever else is asked of it loads the real module. Afterwards the stand-in is gone, and ``torch.compile`` works as ever
 except that the marked functions carry no marks.
 
-This module must not import torch, and whoever imports timm, torchvision or diffusers must import it first.
+It need not run before torch is imported, only around the first import of timm, torchvision or diffusers.
 """
 
 from __future__ import annotations
