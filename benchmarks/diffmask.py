@@ -19,9 +19,8 @@ from torch import Tensor
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import new_diffmask
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
-from vitfaith.explainers.diffmask.states import frozen
 from vitfaith.explainers.diffmask.steps import OfficialStep, SharedStep
-from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.classifier import Classifier, build_backbone, freeze, frozen
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.study.load import load_study, read_yaml

@@ -104,7 +104,7 @@ def train_code_of(kind):
 
 # What every job on a device is told about its machine. Resources and not params: they never cause a recomputation.
 ON_DEVICE = (
-    " --gpus {resources.gpu:q} --device {resources.device:q} --batch-size {resources.batch_size:q}"
+    " --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} --batch-size {resources.batch_size:q}"
     " --part-size {resources.part_size:q}"
 )
 BATCH_SIZE = 0 if STUDY.compute.batch_size == "auto" else STUDY.compute.batch_size

@@ -22,6 +22,7 @@ rule score:
     resources:
         gpu=1,
         device=STUDY.compute.device,
+        fast=STUDY.compute.fast,
         batch_size=BATCH_SIZE,
         part_size=STUDY.compute.part_size,
         mem_mb=memory,

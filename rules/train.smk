@@ -16,6 +16,7 @@ rule train_classifier:
     resources:
         gpu=1,
         device=STUDY.compute.device,
+        fast=STUDY.compute.fast,
         mem_mb=memory,
         runtime=minutes_of_training,
     params:
@@ -25,7 +26,7 @@ rule train_classifier:
         "Train classifier {wildcards.name}"
     shell:
         "python -m vitfaith train classifier --spec {params.spec:q} --code {params.code:q} --out {output.weights:q} --log {output.log:q}"
-        " --gpus {resources.gpu:q} --device {resources.device:q} > {log:q} 2>&1"
+        " --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"
 
 
 rule train_denoiser:
@@ -46,6 +47,7 @@ rule train_denoiser:
     resources:
         gpu=1,
         device=STUDY.compute.device,
+        fast=STUDY.compute.fast,
         mem_mb=memory,
         runtime=minutes_of_training,
     params:
@@ -56,7 +58,7 @@ rule train_denoiser:
         "Train denoiser {wildcards.name}"
     shell:
         "python -m vitfaith train denoiser --spec {params.spec:q} --code {params.code:q} --out {params.folder:q} --log {output.log:q}"
-        " --gpus {resources.gpu:q} --device {resources.device:q} > {log:q} 2>&1"
+        " --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"
 
 
 rule train_diffmask:
@@ -77,6 +79,7 @@ rule train_diffmask:
     resources:
         gpu=1,
         device=STUDY.compute.device,
+        fast=STUDY.compute.fast,
         mem_mb=memory,
         runtime=minutes_of_training,
     params:
@@ -87,4 +90,4 @@ rule train_diffmask:
         "Train DiffMask {wildcards.explainer} for {wildcards.model}"
     shell:
         "python -m vitfaith train diffmask --spec {params.spec:q} --code {params.code:q} {params.weights:q} --out {output.weights:q}"
-        " --log {output.log:q} --gpus {resources.gpu:q} --device {resources.device:q} > {log:q} 2>&1"
+        " --log {output.log:q} --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"

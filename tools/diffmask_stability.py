@@ -24,6 +24,7 @@ from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.load import load_classifier
 from vitfaith.study.load import load_study, read_yaml
+from vitfaith.tables.text import markdown_table
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "dual": ("dual ascent", {}),
@@ -63,10 +64,8 @@ def train(given: argparse.Namespace) -> None:
 
 def table(given: argparse.Namespace) -> str:
     """Markdown: where each rule ends, over its seeds; diverged means not finite, or a held-out KL above five margins."""
-    lines = [
-        "| rule | seeds | held-out KL | kept share | agreement | λ at the end | diverged | nothing masked |",
-        "|---" * 8 + "|",
-    ]
+    head = ["rule", "seeds", "held-out KL", "kept share", "agreement", "λ at the end", "diverged", "nothing masked"]
+    rows = []
     for rule in given.rules:
         logs = [pd.read_parquet(given.out / f"{rule}.{seed}.parquet") for seed in range(given.seeds)]
         last = pd.DataFrame([log.iloc[-1] for log in logs if len(log)])
@@ -75,11 +74,9 @@ def table(given: argparse.Namespace) -> str:
             return f"{found[column].min():.3g} … {found[column].max():.3g}"
 
         diverged = len(logs) - len(last) + int((last.test_kl > 0.5).sum())
-        lines.append(
-            f"| {RULES[rule][0]} | {len(logs)} | {span('test_kl')} | {span('test_kept_share')} | {span('test_agreement')} "
-            f"| {span('multiplier')} | {diverged} | {int((last.test_kept_share > 0.98).sum())} |"
-        )
-    return "\n".join(lines)
+        spans = [span(column) for column in ("test_kl", "test_kept_share", "test_agreement", "multiplier")]
+        rows.append([RULES[rule][0], len(logs), *spans, diverged, int((last.test_kept_share > 0.98).sum())])
+    return markdown_table(head, rows)
 
 
 def draw(given: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 import pandas as pd
+from findings_tables import markdown
 
 from vitfaith.statistics.paired import against
 
@@ -27,13 +28,6 @@ def interval(row: pd.Series) -> str:
     if row["compared"]:
         return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
     return f"not compared; {row['mean_own']:.3f} on {row['n_own']} of {row['asked']} images"
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A data frame as a Markdown table."""
-    head = ["", *map(str, frame.columns)]
-    rows = [[str(index), *map(str, row)] for index, row in zip(frame.index, frame.to_numpy(), strict=True)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
 
 
 def random_is_zero(summary: pd.DataFrame) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from vitfaith.tables.text import markdown_table
+
 
 def read(folder: Path, experiment: str, name: str) -> pd.DataFrame:
     """A table of an experiment, with plain strings for categories."""
@@ -23,5 +25,4 @@ def interval(row: pd.Series) -> str:
 def markdown(frame: pd.DataFrame, corner: str = "") -> str:
     """A data frame as a Markdown table."""
     head = [corner, *map(str, frame.columns)]
-    rows = [[str(index), *map(str, row)] for index, row in zip(frame.index, frame.to_numpy(), strict=True)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
+    return markdown_table(head, [[index, *row] for index, row in zip(frame.index, frame.to_numpy(), strict=True)])

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from vitfaith.figures.drawing.style import Style
+from vitfaith.tables.text import markdown_table
 
 
 def board(folder: Path, experiment: str) -> str:
@@ -26,22 +27,20 @@ def board(folder: Path, experiment: str) -> str:
     order = mask["mean"].unstack(0)
     order["side"] = rows.loc["admissible_side", "consistency"]["mean"]
     order = order.sort_values(["iou", "side"], ascending=False).index
-    lines = [
-        "| explainer | IoU | exact | best IoU | AUROC | consistency | counted side | SaCo | n |",
-        "|---" * 9 + "|",
-    ]
+    head = ["explainer", "IoU", "exact", "best IoU", "AUROC", "consistency", "counted side", "SaCo", "n"]
+    cells = []
     label = Style(labels={"diffmask_5x5": "DiffMask", "diffmask_per_image": "DiffMask, image by image"}).label
     for method in order:
         iou = mask.loc["iou", method]
         mean = {v: float(mask.loc[v, method]["mean"]) for v in ("exact", "best_iou", "auroc")}
         side = float(rows.loc["admissible_side", "consistency", method]["mean"])
         saco = float(rows.loc["saco"].xs(method, level="method")["mean"].iloc[0])
-        lines.append(
-            f"| {label(method)} | **{iou['mean']:.3f}** [{iou['low']:.3f}, {iou['high']:.3f}] | {mean['exact']:.3f} "
-            f"| {mean['best_iou']:.3f} | {mean['auroc']:.3f} | {side:.2f} | {inside[method]:.2f} "
-            f"| {saco:.2f} | {int(iou['n'])} |"
+        shown = f"**{iou['mean']:.3f}** [{iou['low']:.3f}, {iou['high']:.3f}]"
+        shares = [f"{mean[v]:.3f}" for v in mean]
+        cells.append(
+            [label(method), shown, *shares, *(f"{v:.2f}" for v in (side, inside[method], saco)), int(iou["n"])]
         )
-    return "\n".join(lines)
+    return markdown_table(head, cells)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from vitfaith.metrics.engine.cost import forward_cost
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Entry
+from vitfaith.tables.text import markdown_table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 GROUPS = {
@@ -30,9 +31,8 @@ ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Markdown."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
+    return markdown_table(escaped[0], escaped[1:])
 
 
 def passes(entry: Entry) -> str:

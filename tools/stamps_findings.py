@@ -111,7 +111,7 @@ def smaller(results: Path) -> str:
     """Says so where the results are those of a smaller run than the study asks for."""
     study = yaml.safe_load((Path(__file__).parents[1] / "config" / "stamps.yaml").read_text())
     summary = read(results / "tables", "explainers", "summary")
-    images, explainers = study["datasets"]["stamps"]["images"], len(study["experiments"]["explainers"]["explainers"])
+    images, explainers = study["datasets"]["stamps"]["images"], len(study["explainers"])
     found = int((summary["n"] + summary["flagged"]).max()), summary["method"].nunique()
     whole = (results / "tables" / "experiment=robustness").is_dir()
     if found == (images, explainers) and whole:

@@ -1,4 +1,7 @@
-"""Random numbers keyed by (seed, image_id, purpose, sample), so that no draw depends on batch, shard or order."""
+"""Random numbers keyed by (seed, image_id, purpose, sample), so that no draw depends on batch, shard or order.
+
+By hand, because torch and NumPy key a generator by numbers only: a hash makes one number of the four parts.
+"""
 
 from __future__ import annotations
 

@@ -165,3 +165,12 @@ def test_digest_of_images_adds_up() -> None:
     assert merge(parts) == {"images_digest": whole}
     assert images_digest(ids[::-1], pixels) != whole
     assert images_digest(ids, 255 - pixels) != whole
+
+
+def test_kernels_of_all_parts_are_named() -> None:
+    here = {"kernels": {"fast": "on", "linear": "oneDNN", "processor": "AVX512"}}
+    there = {"kernels": {"fast": "on", "linear": "torch"}}
+    assert merge([here, here]) == here
+    assert merge([here, there, here]) == {
+        "kernels": {"fast": "on", "linear": "oneDNN and torch", "processor": "AVX512"}
+    }

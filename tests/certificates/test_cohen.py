@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import binomtest, norm
 
-from vitfaith.certificates.radii.cohen import ABSTAIN, average_certified_radius, certified_accuracy, certify
+from vitfaith.certificates.radii.cohen import ABSTAIN, certified_accuracy, certify
 from vitfaith.errors import InputError
 
 
@@ -48,10 +48,9 @@ def test_radius_never_passes_the_true_boundary():
     assert np.median(found.radius) > 0.5 * distance
 
 
-def test_curve_and_average():
+def test_curve():
     radius, correct = np.array([0.0, 0.2, 0.5, 0.9]), np.array([True, False, True, True])
     np.testing.assert_array_equal(certified_accuracy(radius, correct, [0, 0.1, 0.5, 0.6, 1]), [0.75, 0.5, 0.5, 0.25, 0])
-    assert average_certified_radius(radius, correct) == pytest.approx(1.4 / 4)
 
 
 def test_bad_counts():

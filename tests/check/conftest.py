@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
         for change in changes:
             change(raw)
         file = tmp_path / "study.yaml"
-        file.write_text(yaml.safe_dump(raw))
+        file.write_text(yaml.safe_dump(raw, sort_keys=False))
         return check_study(file, **options)
 
     return call

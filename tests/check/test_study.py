@@ -64,10 +64,30 @@ def test_the_default_studies_pass(run: Callable[..., list[str]]) -> None:
     lines = run()
     assert "1 experiments, 4 conditions" in lines[0]
     assert lines[1].strip() == "tiny: 1 datasets × 1 models × 2 attacks × 2 smoothings × 3 explainers × 2 metrics"
-    assert "of disk, most of it in results/" in lines[2]
-    assert "of memory without a GPU" in lines[3]
-    assert len(lines) == 4
+    assert [line.strip() for line in lines[2:10]] == [
+        "datasets: tiny",
+        "models: vit_patch4",
+        "attacks: clean, pgd",
+        "smoothings: none, dds",
+        "explainers: random, rollout, transformer_mm",
+        "metrics: saco, deletion_auc",
+        "stability: top_k_overlap",
+        "figures: saco_leaderboard, top_k_overlap, gallery",
+    ]
+    assert "of disk, most of it in results/" in lines[10]
+    assert "of memory without a GPU" in lines[11]
+    assert len(lines) == 12
     check_study(ROOT / "config" / "config.yaml")
+
+
+def test_long_lists_of_the_crossing_are_shortened(run: Callable[..., list[str]]) -> None:
+    more = {f"rollout_{i}": {"explainer": "attention_rollout", "discard_ratio": i / 50} for i in range(30)}
+    names = ["random", *more]
+    lines = run(put("explainers", value={"random": {}, **more}), put("experiments", "tiny", "explainers", value=names))
+    (line,) = [line for line in lines if line.startswith("    explainers: ")]
+    assert line == f"    explainers: {', '.join(names[:9])} and 22 more"
+    (line,) = [line for line in run(put("experiments", value={"x" * 100: {}})) if line.startswith("    metrics")]
+    assert line == "    metrics: saco, deletion_auc"
 
 
 def test_weights(run: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -261,15 +281,17 @@ def test_disk_and_memory(run: Callable[..., list[str]], monkeypatch: pytest.Monk
     assert disk.endswith("are free; use fewer images or samples, or make results a link to a larger disk")
     assert memory.startswith("memory: the largest job (")
     assert memory.endswith("this machine has 900 MB; lower compute.batch_size or the dataset's shard_size")
-    assert len(run(elsewhere=True)) == 4
+    assert len(run(elsewhere=True)) == 12
     monkeypatch.setattr(check, "disk_free", lambda folder: 10**9)
     monkeypatch.setattr(check, "visible_gpus", lambda: ["0"])
-    assert len(run()) == 4
+    assert len(run()) == 12
 
 
 def test_what_is_trained_first(run: Callable[..., list[str]]) -> None:
     recipe = {"train_on": "tiny", "test_on": "tiny"}
+    named = put("experiments", "tiny", "datasets", value=["tiny"])
     lines = run(
+        named,
         put("models", "vit_patch4", "weights", value="trained"),
         put("models", "vit_patch4", "training", value=recipe),
         put("denoisers", "fashion_mnist", value={"path": "trained", "training": recipe}),
@@ -282,6 +304,7 @@ def test_what_is_trained_first(run: Callable[..., list[str]]) -> None:
     ]
     lines = problems(
         run,
+        named,
         put("models", "vit_patch4", "weights", value="trained"),
         put("models", "vit_patch4", "training", value={**recipe, "start_from": "no-file.safetensors"}),
     )

@@ -226,6 +226,7 @@ def test_a_model_beyond_memory(run: Run) -> None:
     training = {"train_on": "tiny", "test_on": "tiny"}
     lines = problems(
         run,
+        put("experiments", "tiny", "datasets", value=["tiny"]),
         put(*MODEL, "weights", value="trained"),
         put(*MODEL, "training", value=training),
         put(*MODEL, "arguments", "img_size", value=40_000),

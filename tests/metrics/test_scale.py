@@ -157,7 +157,7 @@ def test_raw_maps_must_be_of_the_same_methods() -> None:
 def test_a_maximum_of_scaled_maps_has_no_scale(section: str, name: str) -> None:
     raw = read_yaml(ROOT / "config" / "tiny.yaml")
     raw[section]["asked"] = {"metric" if section == "metrics" else "measure": name}
-    raw["experiments"]["tiny"][section].append("asked")
+    raw["experiments"]["tiny"][section] = list(raw[section])
     load_study(raw)
     raw["smoothings"]["dds"]["aggregation"] = "percentile_max"
     with pytest.raises(ConfigError) as caught:

@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import tiny_vit
 from vitfaith.errors import ArtifactError, ConfigError, InputError
-from vitfaith.models.classifier import Classifier, build_backbone, save_classifier
+from vitfaith.models.classifier import Classifier, build_backbone, frozen, save_classifier
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
@@ -114,3 +114,23 @@ def test_pass_counter(vit: Classifier, images: torch.Tensor) -> None:
     vit(images)
     assert (passes.forwards, passes.backwards) == (10, 5)
     assert not vit.backbone._forward_hooks
+
+
+def test_frozen_puts_modes_flags_and_gradients_back_after_an_error() -> None:
+    network = torch.nn.Linear(2, 1)
+    network(torch.ones(1, 2)).sum().backward()
+    before = network.weight.grad
+
+    def fail() -> None:
+        with frozen(network) as same:
+            assert same is network
+            assert not network.weight.requires_grad
+            assert not network.training
+            network.weight.grad = None
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert network.weight.grad is before
+    assert network.weight.requires_grad
+    assert network.training

@@ -104,6 +104,19 @@ def test_comparisons_refuse_two_values_for_one_image() -> None:
         paired_comparisons(scores, ["metric"])
 
 
+@pytest.mark.parametrize("methods", [2, 3, 6])
+@pytest.mark.parametrize("ties", [False, True])
+def test_friedmans_statistic_equals_conovers_formula(methods: int, ties: bool) -> None:
+    values = table(methods, 30)
+    values = values.round() if ties else values
+    result = friedman_nemenyi(values)
+    ranks = np.array([stats.rankdata(column) for column in values.to_numpy().T])
+    between = sum((30 * (mean - (methods + 1) / 2)) ** 2 for mean in ranks.mean(axis=0))
+    within = sum((rank - (methods + 1) / 2) ** 2 for row in ranks for rank in row)
+    assert result.statistic == pytest.approx((methods - 1) * between / within)
+    assert result.p == pytest.approx(stats.chi2.sf(result.statistic, methods - 1))
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_ranks_equal_scipys_friedman_test(ties: bool) -> None:
     values = table(5, 20)
@@ -155,6 +168,8 @@ def test_groups_hold_methods_that_are_not_told_apart() -> None:
 
 def test_ranks_with_all_methods_tied_say_nothing() -> None:
     result = friedman_nemenyi(pd.DataFrame(np.ones((3, 4))))
+    assert (result.statistic, result.p) == (0.0, 1.0)
+    result = friedman_nemenyi(pd.DataFrame(np.ones((2, 4))))
     assert (result.statistic, result.p) == (0.0, 1.0)
     with pytest.raises(InputError, match="two methods"):
         friedman_nemenyi(pd.DataFrame(np.ones((1, 4))))

@@ -120,7 +120,7 @@ def test_it_is_yaml_with_comments_and_never_overwrites(tmp_path: Path, weights: 
     write_config(TINY, tmp_path / "images", out, weights[2])
     text = out.read_text()
     assert f"vitfaith check {out}" in text
-    assert yaml.safe_load(text)["experiments"]["first"]["models"] == ["model"]
+    assert load_study(yaml.safe_load(text)).experiments["first"].models == ["model"]
     with pytest.raises(VitfaithError, match=r"--out: '.*' exists; name another file"):
         write_config(TINY, tmp_path / "images", out, weights[2])
     assert out.read_text() == text

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import yaml
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
@@ -156,6 +157,14 @@ def test_plugins_that_cannot_be_used(
         load_study({**raw, "plugins": plugins})
 
 
+def _all(*changes: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    def change(raw: dict[str, Any]) -> None:
+        for each in changes:
+            each(raw)
+
+    return change
+
+
 def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
     def change(raw: dict[str, Any]) -> None:
         for key in keys[:-1]:
@@ -232,7 +241,13 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             _set("metrics", "admissible_mask", value={"masks": ["diffmsk"]}),
             r"metrics\.admissible_mask\.masks: 'diffmsk' is not in section explainers \(did you mean 'diffmask'\?\)",
         ),
-        (_set("attacks", value={"pgd": {}}), r"experiments\.fashion_mnist\.attacks: 'clean' is not in section attacks"),
+        (
+            _all(
+                _set("attacks", value={"pgd": {}}),
+                _set("experiments", "fashion_mnist", "attacks", value=["clean", "pgd"]),
+            ),
+            r"experiments\.fashion_mnist\.attacks: 'clean' is not in section attacks",
+        ),
         (_set("explainers", "Big Name", value={}), r"explainers\.Big Name: ids become folder names"),
     ],
 )
@@ -248,7 +263,6 @@ def test_mistakes_name_the_key_and_the_way_out(
 def test_a_figure_knows_direction_and_fill_of_a_metric_under_an_id_of_your_own(raw: dict[str, Any]) -> None:
     raw["metrics"]["mine"] = {"metric": "deletion_auc", "steps": 7}
     raw["figures"]["saco_leaderboard"] = {"metric": "mine"}
-    raw["experiments"]["fashion_mnist"]["metrics"].append("mine")
 
     def spec(figure: str) -> Any:
         return json.loads(Plan(load_study(raw)).spec("figures", {"experiment": "fashion_mnist", "figure": figure}))
@@ -309,3 +323,15 @@ def test_reading_a_config_imports_no_heavy_library() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("on", "on"), ("off", "off"), ("'on'", "on"), ("true", "on"), ("false", "off")]
+)
+def test_the_switch_of_fast_paths_is_a_word_or_a_truth_value(raw: dict[str, Any], written: str, read: str) -> None:
+    assert load_study(raw | {"compute": yaml.safe_load(f"fast: {written}")}).compute.fast == read
+
+
+def test_another_position_of_the_switch_is_refused(raw: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"compute\.fast: Input should be 'on' or 'off'"):
+        load_study(raw | {"compute": {"fast": "offf"}})

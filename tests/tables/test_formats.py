@@ -9,8 +9,9 @@ import pytest
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.figures.drawing.names import decimal, number
 from vitfaith.tables.cells import leaderboard, mark_of
-from vitfaith.tables.latex import escape_latex, to_latex
-from vitfaith.tables.markdown import escape_markdown, to_markdown
+from vitfaith.tables.latex import to_latex
+from vitfaith.tables.markdown import to_markdown
+from vitfaith.tables.text import escape_latex, escape_markdown, latex_table, markdown_table
 
 DIRECTIONS = {"saco": "higher", "deletion_auc": "lower"}
 
@@ -182,3 +183,22 @@ def test_names_are_escaped_in_tables(summary: pd.DataFrame) -> None:
     board = leaderboard(odd, DIRECTIONS)
     assert r"my\_x|y\%2 & " in to_latex(board)
     assert r"| my\_x\|y%2 | " in to_markdown(board)
+
+
+def test_tables_keep_every_cell_as_it_is() -> None:
+    rows = [["1e5", "", " spaced"], ["007", "0x1f", "日本"], ["nan", "True", "−0.50"]]
+    assert markdown_table(["a", "a", ""], rows) == (
+        "| a | a |  |\n| --- | --- | --- |\n| 1e5 |  |  spaced |\n| 007 | 0x1f | 日本 |\n| nan | True | −0.50 |"
+    )
+    assert markdown_table(["a"], []) == "| a |\n| --- |"
+    assert latex_table(["a", "a", ""], rows) == [
+        r"\begin{tabular}{lll}",
+        r"\toprule",
+        r"a & a &  \\",
+        r"\midrule",
+        r"1e5 &  &  spaced \\",
+        r"007 & 0x1f & 日本 \\",
+        r"nan & True & −0.50 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]

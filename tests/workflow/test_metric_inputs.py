@@ -18,8 +18,6 @@ def test_bank_and_sanity_run_where_they_are_asked_for_and_once_for_all_smoothing
     config["sanity"] = {"random_logit": {}}
     config["explainers"]["occlusion"] = {}
     tiny = config["experiments"]["tiny"]
-    tiny["metrics"] += ["mu_fidelity", "infidelity", "pointing_game"]
-    tiny["explainers"] += ["occlusion"]
     tiny["sanity"] = ["random_logit"]
     workflow.write_config(config)
     jobs = workflow.planned()

@@ -20,7 +20,7 @@ def provenance(stage: str, spec: Mapping[str, Any], code: str, **facts: Any) -> 
         stage: name of the stage.
         spec: the part of the configuration that the file depends on (seeds included).
         code: fingerprint of the modules that computed it.
-        facts: device, dtype, counted forward and backward passes …
+        facts: device, kernels that ran the networks, dtype, counted forward and backward passes …
     """
     versions = {name: metadata.version(name) for name in LIBRARIES}
     return {
@@ -42,11 +42,17 @@ def images_digest(image_ids: Sequence[str], pixels: NDArray[np.uint8]) -> str:
 
 
 def merge(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The provenance of a file that was made in parts: counts of passes and digests of images add up."""
+    """The provenance of a file that was made in parts: counts of passes and digests of images add up, kernels are all named."""
     merged = dict(facts[0])
     for name in ("forwards", "backwards"):
         if name in merged:
             merged[name] = sum(f[name] for f in facts)
+    kernels = [f["kernels"] for f in facts if "kernels" in f]  # more than one set where a job went on in another place
+    if kernels:
+        merged["kernels"] = {
+            name: " and ".join(dict.fromkeys(found[name] for found in kernels if name in found))
+            for name in dict.fromkeys(name for found in kernels for name in found)
+        }
     if "images_digest" in merged:
         merged["images_digest"] = _hexadecimal(sum(int(f["images_digest"], 16) for f in facts))
     return merged

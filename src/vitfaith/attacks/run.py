@@ -13,11 +13,11 @@ from torch import Tensor
 
 from vitfaith.attacks.craft.keyed import KeyedRandom, forked_random
 from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, to_lattice
-from vitfaith.attacks.craft.victim import Logits, undisturbed
+from vitfaith.attacks.craft.victim import Logits
 from vitfaith.attacks.registry import ATTACKS, Bound, check_bound, smoothing_seen
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.models.classifier import Classifier
-from vitfaith.models.linear import quick_linear_layers
+from vitfaith.models.classifier import Classifier, frozen
+from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.registry import Entry, Parameters
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def attack_images(
         raise ConfigError(f"eps = {bound.eps:g} reaches every image; the l2 radius is in [0,1] pixel units")
     step = max(1, batch_size) if entry.traits["batched"](settings) else 1
     stored, predictions = [torch.empty(0, *clean.shape[1:], dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
-    with undisturbed(classifier), torch.inference_mode(False), quick_linear_layers(classifier):
+    with frozen(classifier), torch.inference_mode(False), quick_linear_layers(classifier):
         for start in range(0, len(clean), step):
             rows = slice(start, start + step)
             ids = list(image_ids[rows])

@@ -15,8 +15,6 @@ from vitfaith.certificates.settings import (
 from vitfaith.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike
 
     from vitfaith.certificates.radii.cohen import CertifiedPrediction
@@ -133,8 +131,3 @@ def faithfulness(
     from vitfaith.certificates.radii.faithfulness import sampled_parts
 
     return sampled_parts(swap, selection, estimation, single, gamma=parameters.gamma, order=parameters.order)
-
-
-def map_certificates() -> Sequence[str]:
-    """Names of the certificates of maps."""
-    return [entry.name for entry in CERTIFICATES if entry.traits["certifies"] == "map"]

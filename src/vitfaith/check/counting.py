@@ -27,6 +27,7 @@ from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.fills.registry import DiffusionParameters, settings_of_fill
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.fast.switch import fast_paths
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Parameters
@@ -176,7 +177,8 @@ def passes_of(plan: Plan, job: Job) -> Passes | None:
             maps = len(attributed["methods"])
         for key in ("seed", "plugins"):
             spec.pop(key, None)
-        return _counted(plan, wildcards["model"], job.stage, json.dumps(spec, sort_keys=True), maps)
+        with fast_paths(on=plan.study.compute.fast == "on"):
+            return _counted(plan, wildcards["model"], job.stage, json.dumps(spec, sort_keys=True), maps)
     except (VitfaithError, OSError):
         return None
 

@@ -214,7 +214,7 @@ attacks:
 
 smoothings:
   none: {{}}
-  # Behind denoised diffusion smoothing: name a denoiser, and add dds to the experiment.
+  # Behind denoised diffusion smoothing: name a denoiser, and uncomment dds.
   # dds: {{sigma: 0.25, samples: 8, denoiser: mine}}
 # denoisers:
 #   mine: {{path: folder_of_a_diffusers_UNet2DModel}}
@@ -235,13 +235,7 @@ figures:
 {_lines(figures)}
 
 experiments:
-  first:
-    datasets: [mine]
-    models: [model]
-    attacks: [clean, pgd]
-    smoothings: [none]
-    explainers: [{", ".join(_EXPLAINERS)}]
-    metrics: [{", ".join(metrics)}]
+  first: # crosses all datasets, models, attacks, smoothings, explainers and metrics; list some to cross fewer: attacks: [clean]
     stability: [top_k_overlap, spearman]
     figures: [{", ".join(_FIGURES)}]
 """

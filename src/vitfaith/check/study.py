@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from vitfaith.artifacts.paths import Condition
@@ -21,9 +23,14 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.switch import fast_paths
 from vitfaith.registries import REGISTRIES
 from vitfaith.study.load import Study, load_study, read_yaml
 from vitfaith.study.plan import Plan
+from vitfaith.study.sections import AXES
+
+_LINE = 100
+"""Characters of the ids that an axis shows."""
 
 
 def check_study(config: Path, *, elsewhere: bool = False, results: str = "results", sample: int = 0) -> list[str]:
@@ -42,6 +49,11 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
         ConfigError: a line for everything that is wrong: its key, what, and the way out.
     """
     study = load_study(read_yaml(config))
+    with fast_paths(on=study.compute.fast == "on"):
+        return _check(config, study, elsewhere, results, sample)
+
+
+def _check(config: Path, study: Study, elsewhere: bool, results: str, sample: int) -> list[str]:
     plan, report = Plan(study, results), Report()
     datasets, models, denoisers = _datasets(study, plan, report), _models(plan, report), _denoisers(plan, report)
     check_numbers({f"models.{id_}.weights": plan.weights(id_) for id_ in models}, report)
@@ -157,10 +169,17 @@ def _check_metrics(study: Study, datasets: dict[str, DatasetFacts], report: Repo
 
 def _outline(config: Path, study: Study, plan: Plan) -> list[str]:
     lines = [f"{config}: {len(study.experiments)} experiments, {len(plan.conditions)} conditions"]
-    axes = ("datasets", "models", "attacks", "smoothings", "explainers", "metrics")
     for name, experiment in study.experiments.items():
-        lines.append(f"  {name}: {' × '.join(f'{len(getattr(experiment, axis))} {axis}' for axis in axes)}")
+        lines.append(f"  {name}: {' × '.join(f'{len(getattr(experiment, axis))} {axis}' for axis in AXES)}")
+        lines += [f"    {key}: {_shortened(ids)}" for key, ids in experiment if ids]
     return lines
+
+
+def _shortened(ids: Sequence[str]) -> str:
+    """The first ids that fit into a line, and the number of the others."""
+    fitting = sum(length <= _LINE for length in accumulate(len(id_) + 2 for id_ in ids))
+    left = len(ids) - max(fitting, 1)
+    return ", ".join(ids[: len(ids) - left]) + (f" and {left} more" if left else "")
 
 
 def _room(plan: Plan, disk: dict[str, float], memory: Memory, elsewhere: bool, report: Report) -> list[str]:

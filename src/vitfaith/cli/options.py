@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vitfaith.errors import VitfaithError
+from vitfaith.models.fast.switch import fast_paths
 from vitfaith.registry import load_plugin
 
 Spec = Annotated[str, typer.Option(help="what the job depends on, as canonical JSON (see `vitfaith plan`)")]
@@ -24,6 +26,22 @@ Out = Annotated[Path, typer.Option(help="file to write")]
 Gpus = Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")]
 Device = Annotated[str, typer.Option(help="auto takes a GPU that the job was given; cpu; cuda insists on one")]
 BatchSize = Annotated[int, typer.Option(min=0, help="most images in one pass; 0 measures the fastest on a GPU")]
+
+
+class OnOff(StrEnum):
+    """The two positions of a switch."""
+
+    on = "on"
+    off = "off"
+
+
+def _switch(context: typer.Context, fast: OnOff) -> OnOff:
+    """Set the switch until the command ends; before its body runs, since that imports timm."""
+    context.with_resource(fast_paths(on=fast is OnOff.on))
+    return fast
+
+
+Fast = Annotated[OnOff, typer.Option(help="off: networks run the code of torch and timm alone", callback=_switch)]
 PartSize = Annotated[
     int, typer.Option(min=0, help="images after which what is done is kept; 0 keeps nothing before the end")
 ]

@@ -13,9 +13,11 @@ from vitfaith.cli.options import (
     Code,
     DenoiserPath,
     Device,
+    Fast,
     Gpus,
     Images,
     Learned,
+    OnOff,
     Out,
     PartSize,
     Spec,
@@ -39,7 +41,9 @@ def shard(spec: Spec, out: Out, code: Code = "") -> None:
 
 
 @train_app.command()
-def classifier(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
+def classifier(
+    spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto", fast: Fast = OnOff.on
+) -> None:
     """Train a classifier by its recipe."""
     from vitfaith.stages.train_classifier import run_train_classifier
 
@@ -48,7 +52,9 @@ def classifier(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, 
 
 
 @train_app.command()
-def denoiser(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto") -> None:
+def denoiser(
+    spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto", fast: Fast = OnOff.on
+) -> None:
     """Train a denoiser by its recipe."""
     from vitfaith.denoisers.layout import folder_files
     from vitfaith.stages.train_denoiser import run_train_denoiser
@@ -63,7 +69,14 @@ def denoiser(spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, de
 
 @train_app.command()
 def diffmask(
-    spec: Spec, out: Out, log: Out, weights: Weights = None, code: Code = "", gpus: Gpus = 0, device: Device = "auto"
+    spec: Spec,
+    out: Out,
+    log: Out,
+    weights: Weights = None,
+    code: Code = "",
+    gpus: Gpus = 0,
+    device: Device = "auto",
+    fast: Fast = OnOff.on,
 ) -> None:
     """Train a DiffMask for a classifier by its recipe."""
     from vitfaith.stages.train_diffmask import run_train_diffmask
@@ -87,6 +100,7 @@ def attack(
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
+    fast: Fast = OnOff.on,
     batch_size: BatchSize = 256,
     part_size: PartSize = 0,
 ) -> None:
@@ -113,6 +127,7 @@ def denoise(
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
+    fast: Fast = OnOff.on,
     batch_size: BatchSize = 256,
     part_size: PartSize = 0,
 ) -> None:
@@ -138,6 +153,7 @@ def predict(
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
+    fast: Fast = OnOff.on,
     batch_size: BatchSize = 256,
     part_size: PartSize = 0,
 ) -> None:
@@ -163,6 +179,7 @@ def attribute(
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
+    fast: Fast = OnOff.on,
     batch_size: BatchSize = 256,
     part_size: PartSize = 0,
 ) -> None:
@@ -193,6 +210,7 @@ def score(
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
+    fast: Fast = OnOff.on,
     batch_size: BatchSize = 256,
     part_size: PartSize = 0,
 ) -> None:
@@ -230,6 +248,7 @@ def bank(
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
+    fast: Fast = OnOff.on,
     batch_size: BatchSize = 256,
     part_size: PartSize = 0,
 ) -> None:
@@ -271,6 +290,7 @@ def sanity(
     code: Code = "",
     gpus: Gpus = 0,
     device: Device = "auto",
+    fast: Fast = OnOff.on,
     batch_size: BatchSize = 256,
     part_size: PartSize = 0,
 ) -> None:

@@ -14,6 +14,7 @@ from vitfaith.statistics.clusters import cluster_codes
 from vitfaith.statistics.common import COVERAGE, comparable
 from vitfaith.statistics.power import detectable_difference, spread_of
 from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.text import markdown_table
 
 GROUP = [*CONDITION, "metric", "variant"]
 
@@ -78,19 +79,16 @@ def power_table(
 
 def power_text(found: pd.DataFrame, *, baseline: str, alpha: float, power: float) -> str:
     """:func:`power_table` as Markdown."""
-    lines = [
-        "| condition | metric | sd | n | detects, one test | detects, Holm | tests |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for _, row in found.iterrows():
         condition = " · ".join(str(row[c]) for c in CONDITION)
         metric = f"{row['metric']} {row['variant']}".strip()
         alone, holm = (f"{row[c]:.3g}" if np.isfinite(row[c]) else "none" for c in ("alone", "holm"))
-        numbers = f"{row['sd']:.3g} | {row['n']} | {alone} | {holm} | {row['tests']}"
-        lines.append(f"| {condition} | {metric} | {numbers} |")
+        rows.append([condition, metric, f"{row['sd']:.3g}", row["n"], alone, holm, row["tests"]])
+    head = ["condition", "metric", "sd", "n", "detects, one test", "detects, Holm", "tests"]
     return "\n".join(
         [
-            *lines,
+            markdown_table(head, rows),
             "",
             f"A true mean difference from {baseline} of this size is found by Wilcoxon's signed-rank test at α = {alpha:g} with "
             f"chance {power:g}; with Holm over the tests against {baseline} at least that often. sd: median over methods of "

@@ -13,6 +13,7 @@ from vitfaith.compare.folder import KEYS, read_scores, traits
 from vitfaith.errors import ArtifactError
 from vitfaith.statistics import small_sample_note, summarise_compared
 from vitfaith.tables.pooled import pooled_summary
+from vitfaith.tables.text import markdown_table
 
 COLUMNS = ("table", *KEYS, "value", "status", "source")
 STATUSES = {
@@ -106,9 +107,8 @@ def published_text(found: pd.DataFrame) -> str:
     """Ours beside published, as Markdown: one table for each of the paper's, and how well the orders of methods agree."""
     lines = []
     for title, rows in found.groupby("table", sort=False):
-        lines += [f"### {title}", "", "| condition | method | metric | ours | n | published | status |"]
-        lines.append("|---|---|---|---|---|---|---|")
-        lines += [_line(row) for _, row in rows.iterrows()]
+        head = ["condition", "method", "metric", "ours", "n", "published", "status"]
+        lines += [f"### {title}", "", markdown_table(head, [_cells(row) for _, row in rows.iterrows()])]
         lines += ["", *_orders(rows)]
         lines += [f"Source: {source}." for source in dict.fromkeys(rows["source"])] + [""]
     used = [s for s in STATUSES if s in set(found["status"])]
@@ -131,11 +131,11 @@ def published_text(found: pd.DataFrame) -> str:
     return "\n".join([*lines, ""])
 
 
-def _line(row: pd.Series) -> str:
+def _cells(row: pd.Series) -> list[str]:
     condition = " · ".join(str(row[c]) or f"mean of {c}s" for c in ("dataset", "model", "attack", "smoothing"))
     metric = f"{row['metric']} {row['variant']}".strip()
     ours = "–" if row["n"] == 0 else f"{row['ours']:.4g} [{row['low']:.4g}, {row['high']:.4g}]"
-    return f"| {condition} | {row['method']} | {metric} | {ours} | {row['n']} | {row['value']:.4g} | {row['status']} |"
+    return [condition, row["method"], metric, ours, str(row["n"]), f"{row['value']:.4g}", row["status"]]
 
 
 def _orders(rows: pd.DataFrame) -> list[str]:

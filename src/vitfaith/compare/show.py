@@ -15,6 +15,7 @@ from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import mark_of
 from vitfaith.tables.collect import CONDITION, sort_rows
 from vitfaith.tables.pooled import pooled_summary
+from vitfaith.tables.text import markdown_table
 
 Format = Literal["markdown", "latex", "csv"]
 
@@ -48,9 +49,7 @@ def difference_text(found: Difference) -> str:
     """What differs, as Markdown: settings and code first, then the scores that moved, the largest shift first."""
     lines = []
     if found.settings:
-        lines += ["### Settings and code", "", "| stage | setting | A | B |", "|---|---|---|---|"]
-        lines += ["| " + " | ".join(row) + " |" for row in found.settings]
-        lines.append("")
+        lines += ["### Settings and code", "", markdown_table(["stage", "setting", "A", "B"], found.settings), ""]
     for name, keys in (("A", found.only_a), ("B", found.only_b)):
         if keys:
             lines += [f"### Only in {name}", ""] + [f"- {' · '.join(filter(None, key))}" for key in keys] + [""]
@@ -61,11 +60,12 @@ def difference_text(found: Difference) -> str:
         order = moved["difference"].abs().sort_values(ascending=False, kind="stable", na_position="last").index
         ordered = moved.loc[order]
         above, below = ordered[ordered["compared"]], ordered[~ordered["compared"]]
-        lines += ["", "| condition | method | metric | A | B | B − A | n |", "|---|---|---|---|---|---|---|"]
-        lines += [_line(row) for _, row in above.iterrows()]
+        head = ["condition", "method", "metric", "A", "B", "B − A", "n"]
+        rows = [_cells(row) for _, row in above.iterrows()]
         if len(below):
-            lines.append(f"| *fewer than {100 * found.coverage:g} % of the images in both runs: no test* | | | | | | |")
-            lines += [_line(row) for _, row in below.iterrows()]
+            few = f"*fewer than {100 * found.coverage:g} % of the images in both runs: no test*"
+            rows += [[few, *[""] * (len(head) - 1)], *(_cells(row) for _, row in below.iterrows())]
+        lines += ["", markdown_table(head, rows)]
         family = int(found.scores["p_adjusted"].notna().sum())
         lines += [
             "",
@@ -76,12 +76,12 @@ def difference_text(found: Difference) -> str:
     return "\n".join([*lines, ""])
 
 
-def _line(row: pd.Series) -> str:
+def _cells(row: pd.Series) -> list[str]:
     condition = " · ".join(str(row[c]) for c in CONDITION)
     metric = f"{row['metric']} {row['variant']}".strip()
     mark = mark_of(float(row["p_adjusted"])).replace("*", r"\*")
     shift = f"{row['difference']:+.4g}{mark} [{row['low']:+.4g}, {row['high']:+.4g}]"
-    return f"| {condition} | {row['method']} | {metric} | {row['a']:.4g} | {row['b']:.4g} | {shift} | {_count(row)} |"
+    return [condition, str(row["method"]), metric, f"{row['a']:.4g}", f"{row['b']:.4g}", shift, _count(row)]
 
 
 def _count(row: pd.Series) -> str:

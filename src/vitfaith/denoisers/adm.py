@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vitfaith.denoisers.adm_settings import AdmSettings
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import fit_weights, read_checkpoint
+from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.shapes import without_numbers
-from vitfaith.startup import without_compiler
 
 with without_compiler():
     from diffusers.models.embeddings import TimestepEmbedding, Timesteps

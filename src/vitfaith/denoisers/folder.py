@@ -12,8 +12,8 @@ from vitfaith.artifacts.record import OF_FOLDER, check_recorded
 from vitfaith.denoisers.layout import WEIGHTS, folder_files, is_hub_id
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import check_finite, misfit, read_checkpoint
+from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.shapes import without_numbers
-from vitfaith.startup import without_compiler
 
 
 def local_folder(folder: str | Path, *, download: bool = True) -> Path:

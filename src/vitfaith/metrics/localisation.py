@@ -50,7 +50,7 @@ def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
     positive ones, behind M entries with p positive ones, stands a positive entry with the chance h/g; p + 1 +
     (j − 1)(h − 1)/(g − 1) entries up to it are then positive on average. Without ties this is scikit-learn's
     ``average_precision_score``; with ties that is :func:`threshold_average_precision`, which has no order either but
-    counts a whole run with the precision at its end.
+    counts a whole run with the precision at its end. By hand, because no library has the expectation over ties.
     """
     hits, places, last = _thresholds(scores, positive)
     index = torch.arange(scores.shape[1], device=scores.device)

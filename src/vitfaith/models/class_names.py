@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vitfaith.startup import without_compiler
+from vitfaith.models.fast.compiler import without_compiler
 
 with without_compiler():
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from vitfaith.artifacts.weights import write_weights
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
+from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.patches import Patches, find_patches
-from vitfaith.startup import without_compiler
 
 with without_compiler():
     import timm
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Classifier(nn.Module):
@@ -184,9 +187,21 @@ def save_classifier(classifier: Classifier, path: Path, description: Mapping[str
     write_weights(classifier.backbone.state_dict(), path, {"vitfaith": json.dumps(description, sort_keys=True)})
 
 
-def freeze(classifier: Classifier) -> Classifier:
-    """Evaluation mode and no parameter gradients: a backward pass then computes activation gradients only."""
-    classifier.eval()
-    for parameter in classifier.parameters():
-        parameter.requires_grad_(False)
-    return classifier
+def freeze(network: M) -> M:
+    """``network`` in evaluation mode and without parameter gradients: a backward pass then computes activation gradients only."""
+    return network.eval().requires_grad_(False)
+
+
+@contextmanager
+def frozen(network: M) -> Iterator[M]:
+    """As :func:`freeze` for the block; afterwards every mode, flag and gradient of ``network`` is what it was."""
+    modes = [(module, module.training) for module in network.modules()]
+    parameters = [(p, p.requires_grad, p.grad) for p in network.parameters()]
+    try:
+        yield freeze(network)
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, required, gradient in parameters:
+            parameter.requires_grad_(required)
+            parameter.grad = gradient

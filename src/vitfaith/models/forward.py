@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.linear import quick_linear_layers
+from vitfaith.models.fast.linear import quick_linear_layers
 
 
 @torch.inference_mode()

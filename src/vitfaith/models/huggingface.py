@@ -20,8 +20,8 @@ from torch.nn import functional
 from vitfaith.artifacts.json_file import read_json_object
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.classifier import build_backbone
+from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.pair_pooled import PairPooledViT
-from vitfaith.startup import without_compiler
 
 with without_compiler():
     from timm.layers.mlp import GluMlp

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitfaith.startup import without_compiler
+from vitfaith.models.fast.compiler import without_compiler
 
 with without_compiler():
     from timm.models.vision_transformer import VisionTransformer

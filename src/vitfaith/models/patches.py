@@ -114,6 +114,7 @@ class Patches:
         Outside the centres of the first and last patches the values are theirs, as with ``align_corners=False``. Written
         as a + t·(b − a), where ``torch.nn.functional.interpolate`` computes (1 − t)·a + t·b: the former keeps equal values
         exactly equal, so that plateaus of a map (and its clamped border) are ties, which break at random, not by rounding.
+        That is why it is by hand.
 
         Raises:
             InputError: the maps are neither of the patches nor of the pixels.

@@ -39,6 +39,8 @@ def ssim(a: Maps, b: Maps, parameters: Ssim) -> dict[str, Values]:
 
     The constants are K1 = 0.01, K2 = 0.03 and the data range 1; covariances are those of the population. The variant
     names the window that was used. Raises :class:`InputError` for grids thinner than 3 patches.
+
+    By hand, because scikit-image takes one pair of maps a call, and here are thousands of small ones.
     """
     from scipy.ndimage import correlate1d
 

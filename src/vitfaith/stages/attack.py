@@ -20,6 +20,7 @@ from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
@@ -89,6 +90,7 @@ def run_attack(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype="float32",
         **counted,
         **classes,

@@ -18,6 +18,7 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.map_values import map_flags, tied_share
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.smoothings.aggregate import aggregate_maps
@@ -110,6 +111,7 @@ def run_attribute(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype="float32",
         forwards=passes.forwards,
         backwards=passes.backwards,

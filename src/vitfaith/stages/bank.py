@@ -15,6 +15,7 @@ from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest
 from vitfaith.metrics.bank.store import Bank
 from vitfaith.metrics.fills.diffusion import infill_extras
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 
@@ -61,6 +62,7 @@ def run_bank(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype=spec["precision"],
         forwards=passes.forwards,
     )

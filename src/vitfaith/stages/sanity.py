@@ -16,6 +16,7 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.sanity.registry import SANITY_CHECKS, Subject
@@ -68,6 +69,7 @@ def run_sanity(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype="float32",
         forwards=forwards,
         backwards=backwards,

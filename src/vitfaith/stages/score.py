@@ -24,6 +24,7 @@ from vitfaith.metrics.fills.diffusion import infill_extras
 from vitfaith.metrics.fills.placeholder import EXTRA
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.stages.bank import read_bank
@@ -94,6 +95,7 @@ def run_score(
         code,
         normalisation=classifier.normalisation,
         device=device,
+        kernels=kernels(device),
         dtype=spec["precision"],
         forwards=passes.forwards,
     )

@@ -20,6 +20,7 @@ from vitfaith.explainers.diffmask.log import LOG
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 
 
@@ -41,7 +42,7 @@ def run_train_diffmask(
     )
     save_diffmask(network, out, classifier, {"recipe": spec["recipe"]})
     write_parquet(pa.Table.from_pylist(rows, schema=LOG), log)
-    write_record(record_beside(out), provenance("diffmask", spec, code, device=device), [out])
+    write_record(record_beside(out), provenance("diffmask", spec, code, device=device, kernels=kernels(device)), [out])
     progress.unlink(missing_ok=True)
 
 

@@ -2,6 +2,9 @@
 
 Groups of equal size n share their resamples, which depend on (seed, n, resamples) alone. So a group's interval does not
 depend on the other groups, and intervals of methods scored on the same images vary together.
+
+By hand, because SciPy's ``bootstrap`` copies the values of every resample, where one matrix product serves all groups here,
+and because it knows no clusters.
 """
 
 from __future__ import annotations

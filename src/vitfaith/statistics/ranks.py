@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
 from vitfaith.statistics.clusters import cluster_codes, cluster_sums
@@ -75,7 +76,7 @@ def friedman_nemenyi(
     Raises:
         InputError: fewer than two methods can be compared, or there is no image on which all of them have a finite value.
     """
-    from scipy.stats import chi2, rankdata, studentized_range
+    from scipy.stats import rankdata, studentized_range
 
     kept, below, found = comparable(table, coverage)
     values, dropped = kept.to_numpy(dtype=np.float64), table.shape[1] - kept.shape[1]
@@ -88,18 +89,27 @@ def friedman_nemenyi(
         raise InputError(f"ranks need two methods and an image that all of them have a value for, not {k} and {n}")
     ranks = rankdata(-values if direction == "higher" else values, axis=0)
     mean = ranks.mean(axis=1)
-    # Friedman's statistic with the correction for ties (Conover 1999); 0/0 when every image ties all methods
-    spread = ((ranks - (k + 1) / 2) ** 2).sum()
-    statistic = float((k - 1) * n**2 * ((mean - (k + 1) / 2) ** 2).sum() / spread) if spread else 0.0
+    statistic, p = _friedman(ranks)
     critical = float(studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n)))
     return MeanRanks(
         ranks=pd.Series(mean, index=kept.index).sort_values(kind="stable"),
         critical_difference=critical,
         statistic=statistic,
-        p=float(chi2.sf(statistic, k - 1)),
+        p=p,
         n=n,
         dropped=dropped,
         alpha=alpha,
         unit="images" if codes is None else "clusters",
         below=dict(zip(below, map(int, found.own[~found.compared]), strict=True)),
     )
+
+
+def _friedman(ranks: NDArray[np.float64]) -> tuple[float, float]:
+    """Friedman's chi-square of ``ranks`` (k, n), corrected for ties (Conover 1999), and its p-value."""
+    from scipy.stats import chisquare, friedmanchisquare
+
+    if (ranks == ranks[0]).all():  # every image ties all methods: 0/0 in the formula
+        return 0.0, 1.0
+    # SciPy's test asks for three methods; for two, Friedman's statistic is the chi-square of their wins
+    result = friedmanchisquare(*ranks) if len(ranks) > 2 else chisquare((ranks == 1).sum(axis=1))
+    return float(result.statistic), float(result.pvalue)

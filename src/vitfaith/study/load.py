@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,6 +17,7 @@ from vitfaith.denoisers.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Parameters, load_plugin
+from vitfaith.study.axes import recipes, written_out
 from vitfaith.study.certificates import check_certificates
 from vitfaith.study.learned_names import check_learned
 from vitfaith.study.named import check_figures, check_named, check_through
@@ -36,19 +37,6 @@ M = TypeVar("M", bound=BaseModel)
 
 FIXED: dict[str, type[BaseModel]] = {"statistics": StatisticsSection, "compute": ComputeSection}
 NAMED: dict[str, type[BaseModel]] = {"models": ModelSection, "denoisers": DenoiserSection, "experiments": Experiment}
-_CROSSED = (
-    "datasets",
-    "models",
-    "attacks",
-    "smoothings",
-    "explainers",
-    "metrics",
-    "stability",
-    "sanity",
-    "certificates",
-    "figures",
-)
-"""Keys of an experiment that name ids of other sections."""
 
 _TRACKING = {"digest": "digest", "off": "off", "no": "off", "false": "off"}
 """Accepted values of ``code_tracking``, in lower case; YAML reads ``off`` and ``no`` as false."""
@@ -175,24 +163,23 @@ def _check_references(study: Study) -> None:
                 raise ConfigError(f"{where}: '{name}' is not in section {section}{did_you_mean(name, ids)}")
 
     for id_, experiment in study.experiments.items():
-        for section in _CROSSED:
+        for section in Experiment.model_fields:
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
     check_through(study)
     check_named(study)
     check_certificates(study.experiments, study.smoothings, study.certificates)
     check_scales(study)
-    check_learned(study.explainers, study.metrics, known)
+    check_learned(study.explainers, study.metrics)
     check_figures(study)
     for section in ("models", "denoisers"):
         for id_, item in getattr(study, section).items():
-            recipe = item.training
             source = getattr(item, "weights", None) or getattr(item, "path", None)
-            if source == "trained" and recipe is None:
+            if source == "trained" and item.training is None:
                 raise ConfigError(
                     f"{section}.{id_}: weights are 'trained' but there is no key 'training' with a recipe"
                 )
-            if recipe is not None:
-                known([recipe.train_on, recipe.test_on], "datasets", f"{section}.{id_}.training")
+    for where, recipe in recipes(study):
+        known([recipe.train_on, recipe.test_on], "datasets", where)
     for id_, denoiser in study.denoisers.items():
         _check_denoiser(f"denoisers.{id_}", denoiser)
     for id_, model in study.models.items():
@@ -210,7 +197,7 @@ def _check_references(study: Study) -> None:
         )
     if not study.experiments:
         raise ConfigError(
-            "experiments: missing; add one that names the datasets, models, attacks, smoothings, explainers and metrics to cross"
+            "experiments: missing; add one, such as 'all: {}', which crosses everything that the other sections name"
         )
     if "clean" not in study.attacks:
         raise ConfigError("attacks: add 'clean: {}'; the explained class is predicted on the clean image")
@@ -272,6 +259,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
         style=style,
         **cast("dict[str, Any]", {**registered, **named, **fixed}),
     )
+    study = replace(study, experiments=written_out(study))
     _check_references(study)
     return study
 

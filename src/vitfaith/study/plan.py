@@ -269,7 +269,3 @@ class Plan:
     def figure_needs(self, figure: str) -> frozenset[str]:
         """Which tables a figure reads."""
         return frozenset(REGISTRIES["figures"][self.study.figures[figure].name].traits["needs"])
-
-    def path_of(self, *parts: str) -> Path:
-        """A path below the results folder."""
-        return Path(self.results, *parts)

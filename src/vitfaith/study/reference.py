@@ -16,9 +16,10 @@ from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Registry
 from vitfaith.study.load import FIXED, NAMED
-from vitfaith.study.sections import DatasetSection
+from vitfaith.study.sections import AXES, DatasetSection, Experiment
+from vitfaith.tables.text import markdown_table
 
-HEAD = """# Configuration
+ABOVE = """# Configuration
 
 This file is generated: `python -m vitfaith reference > config/README.md`.
 
@@ -27,16 +28,18 @@ be complete. Editors that know the YAML language server complete keys from the s
 `vitfaith check my_study.yaml` tells what is wrong before anything runs.
 
 A study names **datasets**, **models**, **denoisers**, **attacks**, **smoothings**, **explainers**, **metrics**, **stability** measures
-and **figures** under ids of your choice, and **experiments** say which of them to cross. An entry's kind stands under the key given
-in each section below; without it the id is the kind: `rollout: {explainer: attention_rollout, head_fusion: max}`,
-`raw_attention: {}`. Fractions such as `8/255` are understood wherever a number is.
-
-| key | meaning |
-|---|---|
-| `seed` | seed of every random number; each draw is keyed by (seed, image, purpose, sample) |
-| `plugins` | Python files with your own explainers, metrics, attacks …; each is one decorated function |
-| `code_tracking` | `digest` (default): changed code reruns its stage; `off`: it does not |
+and **figures** under ids of your choice, and **experiments** say which of them to cross. An experiment without a list of
+datasets, models, attacks, smoothings, explainers or metrics crosses all of that section; of the datasets, those that no training
+names. `vitfaith check` prints the crossing. An entry's kind stands under the key given in each section below; without it the id is
+the kind: `rollout: {explainer: attention_rollout, head_fusion: max}`, `raw_attention: {}`. Fractions such as `8/255` are understood
+wherever a number is.
 """
+
+TOP = {
+    "seed": "seed of every random number; each draw is keyed by (seed, image, purpose, sample)",
+    "plugins": "Python files with your own explainers, metrics, attacks …; each is one decorated function",
+    "code_tracking": "`digest` (default): changed code reruns its stage; `off`: it does not",
+}
 
 TITLES = {
     "datasets": "Where images come from.",
@@ -65,7 +68,6 @@ def _type(field: FieldInfo) -> str:
         "pathlib.",
         "collections.abc.",
         "vitfaith.models.training.recipe.",
-        "vitfaith.denoisers.recipe.",
         "vitfaith.explainers.diffmask.recipe.",
         "NoneType",
     ):
@@ -73,19 +75,21 @@ def _type(field: FieldInfo) -> str:
     return text
 
 
-def _rows(model: type[BaseModel]) -> Iterator[str]:
+def _rows(model: type[BaseModel]) -> Iterator[list[str]]:
     for name, field in model.model_fields.items():
         default: Any = "**required**" if field.is_required() else field.get_default(call_default_factory=True)
         shown = default if field.is_required() else f"`{'' if default is None else default}`".replace("``", "–")
         if isinstance(default, BaseModel):
             shown = "see below"
-        yield f"| `{name}` | {_cell(_type(field))} | {_cell(shown)} | {_cell(field.description or '')} |"
+        if model is Experiment and name in AXES:
+            shown = "all"
+        yield [f"`{name}`", _cell(_type(field)), _cell(shown), _cell(field.description or "")]
 
 
 def _table(model: type[BaseModel]) -> list[str]:
     if not model.model_fields:
         return ["No settings.", ""]
-    return ["| key | type | default | meaning |", "|---|---|---|---|", *_rows(model), ""]
+    return [markdown_table(["key", "type", "default", "meaning"], _rows(model)), ""]
 
 
 def _entries(section: str, registry: Registry) -> Iterator[str]:
@@ -96,7 +100,7 @@ def _entries(section: str, registry: Registry) -> Iterator[str]:
 
 def reference_text() -> str:
     """The whole document as Markdown."""
-    lines = [HEAD]
+    lines = [ABOVE, markdown_table(["key", "meaning"], [[f"`{key}`", text] for key, text in TOP.items()]), ""]
     for section, registry in REGISTRIES.items():
         lines += [f"## `{section}`", "", f"{TITLES[section]} Kind: key `{DISCRIMINATORS[section]}`.", ""]
         if section == "datasets":

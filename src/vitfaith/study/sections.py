@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from vitfaith.denoisers.adm_settings import PRESETS
 from vitfaith.denoisers.recipe import DenoiserRecipe
@@ -98,6 +98,18 @@ class StatisticsSection(Section):
     )
 
 
+def _on_or_off(value: Any) -> Any:
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+# YAML reads on and off as truth values.
+OnOff = Annotated[
+    Literal["on", "off"],
+    BeforeValidator(_on_or_off),
+    WithJsonSchema({"anyOf": [{"enum": ["on", "off"], "type": "string"}, {"type": "boolean"}]}),
+]
+
+
 class ComputeSection(Section):
     """How to compute, never what: no value here changes a result beyond rounding, none triggers a recomputation."""
 
@@ -110,6 +122,9 @@ class ComputeSection(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto takes a GPU when a job is given one; cuda insists on one"
     )
+    fast: OnOff = Field(
+        "on", description="off runs networks by the code of torch and timm alone, more slowly: docs/performance.md"
+    )
 
 
 class FiguresSection(Section):
@@ -118,16 +133,25 @@ class FiguresSection(Section):
     style: Style = Field(Style(), description="shared by all figures")
 
 
+AXES = ("datasets", "models", "attacks", "smoothings", "explainers", "metrics")
+"""Keys of an experiment that stand for a whole section where they are left out."""
+
+
+def _axis(left_out: str) -> Any:
+    """A list of ids that is not empty; the loader fills it where it is left out."""
+    return Field(default_factory=list, min_length=1, description=f"ids to cross; left out: {left_out}")
+
+
 class Experiment(Section):
     """A named crossing of conditions with explainers and metrics."""
 
-    datasets: list[str] = Field(min_length=1)
-    models: list[str] = Field(min_length=1)
-    attacks: list[str] = Field(min_length=1)
-    smoothings: list[str] = Field(min_length=1)
-    explainers: list[str] = Field(min_length=1)
-    metrics: list[str] = Field(min_length=1)
-    stability: list[str] = Field(default_factory=list)
-    sanity: list[str] = Field(default_factory=list)
-    certificates: list[str] = Field(default_factory=list)
-    figures: list[str] = Field(default_factory=list)
+    datasets: list[str] = _axis("all that no `training` names under `train_on` or `test_on`")
+    models: list[str] = _axis("all")
+    attacks: list[str] = _axis("all")
+    smoothings: list[str] = _axis("all")
+    explainers: list[str] = _axis("all")
+    metrics: list[str] = _axis("all")
+    stability: list[str] = Field(default_factory=list, description="ids of measures; left out: none")
+    sanity: list[str] = Field(default_factory=list, description="ids of checks; left out: none")
+    certificates: list[str] = Field(default_factory=list, description="ids; left out: none")
+    figures: list[str] = Field(default_factory=list, description="ids; left out: none")

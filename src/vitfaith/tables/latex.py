@@ -17,32 +17,7 @@ from vitfaith.tables.cells import (
     line_text,
     tied_column,
 )
-
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "†": r"$\dagger$",
-    "×": r"$\times$",
-    "–": "--",
-    "−": "$-$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-}
-
-
-def escape_latex(text: str) -> str:
-    """``text`` so that LaTeX prints it as it is; line breaks become spaces."""
-    return "".join(_SPECIAL.get(c, c) for c in " ".join(text.split()))
+from vitfaith.tables.text import escape_latex, latex_table
 
 
 def _number(value: float, digits: int) -> str:
@@ -79,18 +54,8 @@ def to_latex(
         header.append(escape_latex(f"{column_text(column, names)} {arrow}"))
     shares = tied_column(board)
     header += ["Tied"] if shares else []
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
-        r"\toprule",
-        " & ".join(header) + r" \\",
-        r"\midrule",
-    ]
+    rows = []
     for i, method in enumerate(board.methods):
-        if i == board.above:
-            text = escape_latex(line_text(board))
-            lines += [r"\midrule", rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}} \\"]
         row = [escape_latex(names(method))]
         for j in range(len(board.columns)):
             cell = board.cells.get((i, j))
@@ -105,8 +70,15 @@ def to_latex(
             size = f" ({cell.n})" if counts and len(numbers) > 1 else ""
             row.append(mean + interval + size)
         row += [escape_latex(share) for share in shares[i : i + 1]]
-        lines.append(" & ".join(row) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
+        rows.append(row)
+    table = latex_table(header, rows)
+    if board.above < len(rows):
+        text = escape_latex(line_text(board))
+        table[4 + board.above : 4 + board.above] = [
+            r"\midrule",
+            rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}} \\",
+        ]
+    lines = [r"\begin{table}", r"\centering", *table]
     told = [caption]
     if counts:
         told.append(f"n = {min(numbers)} images." if len(numbers) == 1 else "Number of images in parentheses.")

@@ -7,11 +7,7 @@ from collections.abc import Callable
 
 from vitfaith.figures.drawing.names import decimal, label_of
 from vitfaith.tables.cells import Cell, Leaderboard, column_text, line_text, notes, tied_column
-
-
-def escape_markdown(text: str) -> str:
-    r"""``text`` so that Markdown prints it as it is in a table cell, ``|`` included; line breaks become spaces."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(text.split()))
+from vitfaith.tables.text import escape_markdown, markdown_table
 
 
 def _cell(cell: Cell | None, digits: int) -> str:
@@ -43,13 +39,12 @@ def to_markdown(
         header.append(escape_markdown(column_text(column, names)) + f" {arrow}")
     shares = tied_column(board)
     header += ["Tied"] if shares else []
-    lines = [f"### {escape_markdown(title)}", ""] if title else []
-    lines.append("| " + " | ".join(header) + " |")
-    lines.append("|" + " --- |" * len(header))
+    rows = []
     for i, method in enumerate(board.methods):
         if i == board.above:
-            lines.append("| " + " | ".join([f"*{line_text(board)}*", *[""] * (len(header) - 1)]) + " |")
+            rows.append([f"*{line_text(board)}*", *[""] * (len(header) - 1)])
         cells = [_cell(board.cells.get((i, j)), digits) for j in range(len(board.columns))]
-        lines.append("| " + " | ".join([escape_markdown(names(method)), *cells, *shares[i : i + 1]]) + " |")
+        rows.append([escape_markdown(names(method)), *cells, *shares[i : i + 1]])
+    lines = [f"### {escape_markdown(title)}", ""] if title else []
     footer = re.sub(r"([*<])", r"\\\1", notes(board, names))
-    return "\n".join([*lines, "", footer, ""])
+    return "\n".join([*lines, markdown_table(header, rows), "", footer, ""])

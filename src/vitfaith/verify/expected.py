@@ -84,7 +84,7 @@ def _trained_files(plan: Plan) -> Iterator[Expected]:
     used |= {plan.denoiser_id("metrics", metric) for c in plan.conditions for metric in plan.metrics(c)}
     for name in sorted(name for name in used if name is not None):
         if plan.study.denoisers[name].path == "trained":
-            folder = plan.path_of("train", "denoiser", name)
+            folder = Path(plan.results, "train", "denoiser", name)
             target = folder / "unet" / "config.json"
             yield _expected(plan, "train", {"kind": "denoiser", "name": name}, folder / OF_FOLDER, target)
     for explainer, model in trained(plan):

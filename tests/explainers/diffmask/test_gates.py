@@ -15,8 +15,8 @@ from vitfaith.explainers.diffmask.gates import Gates
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import new_diffmask, start_beta
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
-from vitfaith.explainers.diffmask.states import frozen, hidden_states, masked_embedding
-from vitfaith.models.classifier import Classifier
+from vitfaith.explainers.diffmask.states import hidden_states, masked_embedding
+from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.passes import PassCounter
 
 KINDS = [

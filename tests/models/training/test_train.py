@@ -10,7 +10,7 @@ import torch
 
 from vitfaith.errors import VitfaithError
 from vitfaith.models.training.classifier import augment, sincos_position_embedding, train_classifier
-from vitfaith.models.training.loop import batches, fit, learning_rate_factor
+from vitfaith.models.training.loop import batches, fit, moving_average, warmup_cosine
 from vitfaith.models.training.recipe import ClassifierRecipe
 
 ARCHITECTURE = "vit_tiny_patch16_224"
@@ -54,11 +54,45 @@ def test_every_epoch_is_a_permutation_keyed_by_the_seed() -> None:
 
 
 def test_learning_rate_schedule() -> None:
-    values = [learning_rate_factor(step, 100, 10) for step in range(101)]
+    peaks = (1.0, 0.3)
+    optimiser = torch.optim.SGD([{"params": [torch.zeros(())], "lr": peak} for peak in peaks])
+    set_rates = warmup_cosine(optimiser, 100, 10)
+    found = []
+    for step in range(101):
+        set_rates(step)
+        found.append([group["lr"] for group in optimiser.param_groups])
+    values = [row[0] for row in found]
     assert values[9] == pytest.approx(1.0)
     assert max(values) <= 1.0
     assert values[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.5)))
     assert values[100] == pytest.approx(0.0)
+    by_hand = [(t + 1) / 10 if t < 10 else 0.5 * (1 + math.cos(math.pi * (t - 10) / 90)) for t in range(101)]
+    np.testing.assert_allclose(found, np.outer(by_hand, peaks), atol=1e-15)
+
+
+def test_shortest_training_has_a_full_step() -> None:
+    optimiser = torch.optim.SGD([torch.zeros(())], lr=0.5)
+    warmup_cosine(optimiser, 1, 1)(0)
+    assert optimiser.param_groups[0]["lr"] == 0.5
+
+
+def test_moving_average_equals_a_loop() -> None:
+    rng = torch.Generator().manual_seed(0)
+    network = torch.nn.BatchNorm1d(3)
+    average = moving_average(network, 0.5)
+    weight, mean = average.module.weight.clone(), average.module.running_mean.clone()
+    for n in range(1, 20):
+        network.weight.data.copy_(torch.randn(3, generator=rng))
+        network(torch.randn(5, 3, generator=rng))
+        average.update(network, n)
+        decay = min(0.5, (1 + n) / (10 + n))
+        weight = decay * weight + (1 - decay) * network.weight.detach()
+        mean = decay * mean + (1 - decay) * network.running_mean
+        torch.testing.assert_close(average.module.weight, weight)
+        torch.testing.assert_close(average.module.running_mean, mean)
+        assert average.module.num_batches_tracked == network.num_batches_tracked == n
+    assert not average.module.training
+    assert not average.module.weight.requires_grad
 
 
 def test_sincos_table_against_loops() -> None:

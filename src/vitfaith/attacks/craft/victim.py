@@ -1,9 +1,6 @@
-"""The model as an attack sees it: float32 logits, frozen, in evaluation mode, and left as it was found."""
+"""The model as an attack sees it: float32 logits."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -33,21 +30,3 @@ class Logits(nn.Module):
             return self.classifier(images).float().to(self.dtype)
         normalised = (images - self.classifier.mean.float()) / self.classifier.std.float()
         return self.classifier.backbone(normalised.to(dtype)).float().to(self.dtype)
-
-
-@contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without parameter gradients for the block; every mode, flag and gradient is restored after it."""
-    modes = [(m, m.training) for m in module.modules()]
-    parameters = [(p, p.requires_grad, p.grad) for p in module.parameters()]
-    module.eval()
-    for parameter, _, _ in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for child, training in modes:
-            child.training = training
-        for parameter, required, gradient in parameters:
-            parameter.requires_grad_(required)
-            parameter.grad = gradient

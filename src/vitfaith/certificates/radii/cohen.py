@@ -61,8 +61,3 @@ def certified_accuracy(radius: ArrayLike, correct: ArrayLike, radii: ArrayLike) 
     """
     sizes, right = np.asarray(radius, dtype=np.float64), np.asarray(correct, dtype=bool)
     return (right & (sizes >= np.asarray(radii, dtype=np.float64)[:, None])).mean(axis=1)
-
-
-def average_certified_radius(radius: ArrayLike, correct: ArrayLike) -> float:
-    """Mean over images of the certified radius, counted as 0 where the prediction is wrong or withheld."""
-    return float(np.where(np.asarray(correct, dtype=bool), np.asarray(radius, dtype=np.float64), 0.0).mean())

@@ -1,4 +1,7 @@
-"""IDX files (the MNIST format): arrays of unsigned bytes, plain or gzipped, read row by row."""
+"""IDX files (the MNIST format): arrays of unsigned bytes, plain or gzipped, read row by row.
+
+By hand, because torchvision reads a whole file into memory, where a shard needs its own rows only.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 The CIFAR batches are pickles, and loading a pickle runs whatever it names. Here a stack machine goes through the opcodes
 that :mod:`pickletools` finds and builds numbers, texts, lists and dictionaries. Where the file asks for a call, the
 request itself (a name and arguments) becomes a value; two of them, NumPy's array of unsigned bytes and the text encoding
-of protocol 2, are then read by what they mean. Any other opcode or request is an error.
+of protocol 2, are then read by what they mean. Any other opcode or request is an error. By hand, because torchvision
+loads these files by :mod:`pickle`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from vitfaith.explainers.diffmask.gates import Gates
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import DiffMask, misfit
 from vitfaith.models.checkpoint import Checkpoint, fit_weights, read_checkpoint
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, freeze
 
 KIND = "diffmask"
 _HINT = "train it again with `snakemake train`, or give the right file"
@@ -79,7 +79,7 @@ def _build(path: Path, checkpoint: Checkpoint, device: torch.device | str) -> Di
     distribution = HardConcrete(found["temperature"], found["low"], found["high"])
     network = DiffMask(gates, torch.zeros(found["width"]), distribution)
     fit_weights(network, checkpoint.state, path, _HINT)
-    return network.to(device).eval().requires_grad_(False)
+    return freeze(network.to(device))
 
 
 def check_trained_for(path: Path, classifier: Classifier) -> None:

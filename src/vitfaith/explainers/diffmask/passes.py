@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from vitfaith.explainers.diffmask.states import hidden_states, masked_embedding
-from vitfaith.models.class_token import class_token_alone
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.linear import quick_linear_layers
+from vitfaith.models.fast.class_token import class_token_alone
+from vitfaith.models.fast.linear import quick_linear_layers
 
 
 def precision(name: str, device: torch.device) -> AbstractContextManager[object]:

@@ -15,8 +15,7 @@ from torch import Tensor
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import start_beta
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
-from vitfaith.explainers.diffmask.states import frozen
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.rng import uniform
 
 

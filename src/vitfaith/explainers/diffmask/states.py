@@ -91,24 +91,6 @@ def masked_embedding(classifier: Classifier, keep: Tensor, placeholder: Tensor) 
         handle.remove()
 
 
-@contextmanager
-def frozen(classifier: Classifier) -> Iterator[Classifier]:
-    """Inside, the classifier is in evaluation mode and no parameter asks for a gradient; afterwards all is as before."""
-    modes = [(module, module.training) for module in classifier.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in classifier.parameters()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        yield classifier
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
-
-
 def _flat(tokens: Tensor, patches: int) -> Tensor:
     """(B, P, D), also where the embedding keeps its grid, channels last."""
     flat = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens

@@ -20,7 +20,7 @@ from vitfaith.explainers.diffmask.network import DiffMask
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.training.loop import learning_rate_factor
+from vitfaith.models.training.loop import warmup_cosine
 from vitfaith.rng import generator
 
 Measured = dict[str, Tensor]
@@ -84,8 +84,8 @@ class _Trial:
 def _rates(gates: Sequence[Tensor], network: DiffMask, recipe: DiffMaskRecipe) -> list[dict[str, Any]]:
     """Groups of an optimiser: what the gates are made of, and the placeholder."""
     return [
-        {"params": list(gates), "rate": recipe.learning_rate},
-        {"params": [network.placeholder], "rate": recipe.placeholder_learning_rate},
+        {"params": list(gates), "lr": recipe.learning_rate},
+        {"params": [network.placeholder], "lr": recipe.placeholder_learning_rate},
     ]
 
 
@@ -99,17 +99,16 @@ class SharedStep:
 
     def __init__(self, classifier: Classifier, network: DiffMask, recipe: DiffMaskRecipe, total: int) -> None:
         """``total`` is the number of steps, over which the learning rate falls to zero."""
-        self.classifier, self.network, self.recipe, self.total = classifier, network, recipe, total
+        self.classifier, self.network, self.recipe = classifier, network, recipe
         self.multiplier = torch.tensor(recipe.multiplier, device=classifier.mean.device)
         groups = _rates(list(network.gates.parameters()), network, recipe)
         self.optimisers = [torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))]
+        self._set_rates = warmup_cosine(self.optimisers[0], total, max(1, min(recipe.warmup, total // 2)))
 
     def __call__(self, images: Tensor, step: int) -> Measured:
         """Two forwards and one backward."""
         recipe, optimiser = self.recipe, self.optimisers[0]
-        factor = learning_rate_factor(step, self.total, max(1, min(recipe.warmup, self.total // 2)))
-        for group in optimiser.param_groups:
-            group["lr"] = group["rate"] * factor
+        self._set_rates(step)
         kl, target, measured = _Trial(self.classifier, self.network, recipe, images, step, "batch").run(
             self.network.gates.count
         )
@@ -142,12 +141,13 @@ class OfficialStep:
             lookahead_adam(_rates(parts, network, recipe), recipe.learning_rate),
             lookahead_adam([{"params": self.multipliers.parameters}], recipe.multiplier_learning_rate),
         ]
+        self.rates = [group["lr"] for group in self.optimisers[0].param_groups]
 
     def __call__(self, images: Tensor, step: int) -> Measured:
         """Both training steps."""
         recipe, optimiser = self.recipe, self.optimisers[0]
-        for group in optimiser.param_groups:
-            group["lr"] = group["rate"] * min(1.0, step / recipe.warmup)  # the first step moves nothing
+        for group, rate in zip(optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * min(1.0, step / recipe.warmup)  # the first step moves nothing
         gates, trial = self._draw(images, step, "gates")
         kl, target, measured = trial.run(gates)
         self.network.zero_grad(set_to_none=True)

@@ -22,9 +22,8 @@ from vitfaith.explainers.diffmask.network import DiffMask, new_diffmask, start_b
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.explainers.diffmask.resume import Progress, load_progress, save_progress
-from vitfaith.explainers.diffmask.states import frozen
 from vitfaith.explainers.diffmask.steps import Measured, OfficialStep, SharedStep, Step, explained_classes
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, freeze, frozen
 from vitfaith.models.training.loop import batches
 from vitfaith.rng import generator
 
@@ -96,7 +95,7 @@ def train_diffmask(
                 save_progress(checkpoint, key, network, stepper, progress)
                 saved = progress.step
         bar.close()
-    return network.eval().requires_grad_(False), progress.log
+    return freeze(network), progress.log
 
 
 @torch.no_grad()

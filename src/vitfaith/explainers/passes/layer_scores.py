@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from timm.layers.layer_scale import LayerScale
-from timm.layers.mlp import Mlp
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from vitfaith.explainers.passes.pooler import latent_pooler
 from vitfaith.explainers.passes.readout import class_logits_of_mean, class_logits_of_tokens
 from vitfaith.explainers.passes.recorder import Recorder
+from vitfaith.models.fast.second_linear import ends_plainly, through_second_linear
 
 
 def layer_score_gradients(backbone: nn.Module, recorder: Recorder, targets: Tensor) -> list[Tensor]:
@@ -45,32 +43,13 @@ def layer_score_gradients(backbone: nn.Module, recorder: Recorder, targets: Tens
         each = (at_means[layer] / state.shape[1])[:, None]
         outputs: Sequence[Tensor] | Sequence[GradientEdge] = [state]
         gradients = [each.expand_as(state)]
-        if layer in recorder.branches and _is_plain(block):
+        if layer in recorder.branches and ends_plainly(block):
             middle, expanded = recorder.branches[layer]
             outputs = [middle.edge, expanded.edge]
-            gradients = [each.expand(middle.shape), _through_second_linear(block, each).expand(expanded.shape)]
+            gradients = [each.expand(middle.shape), through_second_linear(block, each).expand(expanded.shape)]
         found += torch.autograd.grad(outputs, [call.output], gradients, retain_graph=True)
     return found
 
 
 def _summed(logits: Tensor, targets: Tensor) -> Tensor:
     return logits.float().gather(1, targets[:, None]).sum()
-
-
-def _is_plain(block: nn.Module) -> bool:
-    """Whether the block adds ``ls2(fc2(…))`` to its second residual, and nothing else, in evaluation mode."""
-    return (
-        type(block) is Block
-        and type(block.mlp) is Mlp
-        and type(block.mlp.fc2) is nn.Linear
-        and isinstance(block.ls2, LayerScale | nn.Identity)
-    )
-
-
-def _through_second_linear(block: nn.Module, gradient: Tensor) -> Tensor:
-    """(B, 1, D) at the block's output to (B, 1, expanded width) at the input of the MLP's second linear layer."""
-    assert isinstance(block, Block)
-    assert isinstance(block.mlp, Mlp)
-    scale = block.ls2.gamma if isinstance(block.ls2, LayerScale) else None
-    scaled = gradient if scale is None else gradient * scale.detach()
-    return scaled @ block.mlp.fc2.weight.detach()

@@ -82,7 +82,7 @@ def target_scores(logits: Tensor, targets: Tensor, score: Score) -> Tensor:
 def forward(classifier: Classifier, images: Tensor) -> Tensor:
     """Logits (N, K) float32 without gradients."""
     # here and not above: it imports torch
-    from vitfaith.models.linear import quick_linear_layers
+    from vitfaith.models.fast.linear import quick_linear_layers
 
     with torch.no_grad(), quick_linear_layers(classifier):
         return classifier(images).float()

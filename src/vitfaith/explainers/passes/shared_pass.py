@@ -16,7 +16,7 @@ from vitfaith.explainers.passes.readout import blocks_of, readout_rows
 from vitfaith.explainers.passes.recorder import Recorder
 from vitfaith.explainers.registry import Need
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.linear import quick_linear_layers
+from vitfaith.models.fast.linear import quick_linear_layers
 
 ATTENTION_NEEDS = frozenset({"attention", "attention_gradient", "attention_scores", "value", "layer_scores"})
 BLOCK_NEEDS = ATTENTION_NEEDS | {"hidden", "hidden_gradient"}

@@ -29,8 +29,8 @@ from vitfaith.metrics.engine.requests import Clean, Curve, Features, Full, Group
 from vitfaith.metrics.engine.segments import CleanSegment, FullSegment, IntervalSegment
 from vitfaith.metrics.fills.placeholder import EXTRA, marked_patches
 from vitfaith.metrics.fills.registry import Fill
-from vitfaith.models.class_token import class_token_alone
-from vitfaith.models.linear import quick_linear_layers
+from vitfaith.models.fast.class_token import class_token_alone
+from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.models.memory import is_out_of_memory
 
 if TYPE_CHECKING:

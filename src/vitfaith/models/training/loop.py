@@ -1,8 +1,7 @@
-"""What every training here shares: seeded batches, a warm-up cosine schedule, an exponential moving average, a log."""
+"""What every training here shares: seeded batches, timm's schedule and moving average, a log."""
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -25,31 +26,22 @@ def batches(count: int, batch_size: int, epoch: int, seed: int) -> Iterator[NDAr
         yield order[start : start + batch_size]
 
 
-def learning_rate_factor(step: int, total: int, warmup: int) -> float:
-    """Linear warm-up over ``warmup`` steps, then a half cosine to zero at ``total``."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+def warmup_cosine(optimiser: torch.optim.Optimizer, total: int, warmup: int) -> Callable[[int], None]:
+    """A function that sets every group's rate before step 0, 1, …: linear warm-up, then a half cosine to zero at ``total``.
+
+    The peak is each group's ``lr`` now. timm's warm-up starts from zero, so that it is asked for one step ahead: the first
+    step takes 1/``warmup`` of the peak, the last one of the warm-up and the one behind it all of it.
+    """
+    schedule = CosineLRScheduler(
+        optimiser, max(1, total - warmup), warmup_t=warmup, warmup_prefix=True, t_in_epochs=False
+    )
+    return lambda step: schedule.step_update(step + (step < warmup))
 
 
-class MovingAverage:
-    """Exponential moving average of a network's parameters and buffers, with a warm start."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.decay, self.updates = decay, 0
-
-    @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move a step of ``1 − decay`` towards ``network`` (larger steps in the first updates)."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        state = network.state_dict()
-        for name, average in self.network.state_dict().items():
-            if average.is_floating_point():
-                average.lerp_(state[name], 1 - decay)
-            else:
-                average.copy_(state[name])
+def moving_average(network: nn.Module, decay: float) -> ModelEmaV3:
+    """timm's exponential moving average of parameters and buffers; decay is (1 + n)/(10 + n) in update n = 1, 2, … while that is less."""
+    average = ModelEmaV3(network, decay, use_warmup=True, warmup_gamma=9, warmup_power=1, update_after_step=-2)
+    return average.requires_grad_(False)
 
 
 def fit(
@@ -81,14 +73,16 @@ def fit(
         if rate > 0:
             groups.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     optimiser = torch.optim.AdamW(
-        [{"params": found, "weight_decay": decay, "rate": rate} for (rate, decay), found in groups.items()],
-        lr=learning_rate,
+        [
+            {"params": found, "weight_decay": decay, "lr": learning_rate * rate}
+            for (rate, decay), found in groups.items()
+        ],
         betas=(0.9, 0.98),
     )
     steps_per_epoch = count // batch_size
     total = epochs * steps_per_epoch
-    warmup = max(1, min(total // 20, 500))
-    average = MovingAverage(network, ema_decay)
+    set_rates = warmup_cosine(optimiser, total, max(1, min(total // 20, 500)))
+    average = moving_average(network, ema_decay)
     log: list[dict[str, Any]] = []
     start, step = time.perf_counter(), 0
     for epoch in range(epochs):
@@ -100,20 +94,19 @@ def fit(
             desc=f"epoch {epoch + 1}/{epochs}",
             mininterval=10,
         ):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate * group["rate"] * learning_rate_factor(step, total, warmup)
+            set_rates(step)
             loss = loss_of(indices, step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
-            average.update(network)
             losses += loss.detach().cpu()
             step += 1
+            average.update(network, step)
         mean_loss = float(losses) / max(1, steps_per_epoch)
         if not math.isfinite(mean_loss):
             raise VitfaithError(f"training diverged: loss is {mean_loss} after step {step}; lower the learning rate")
         row = {"epoch": epoch + 1, "step": step, "loss": mean_loss, "seconds": time.perf_counter() - start}
-        log.append(row | evaluate(average.network))
+        log.append(row | evaluate(average.module))
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in log[-1].items()}, flush=True)
-    return average.network, log
+    return average.module, log

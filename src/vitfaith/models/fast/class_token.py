@@ -13,17 +13,23 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from vitfaith.models.classifier import Classifier
-from vitfaith.models.linear import linear
+from vitfaith.models.fast.compiler import without_compiler
+from vitfaith.models.fast.linear import linear
+from vitfaith.models.fast.switch import is_on
+
+with without_compiler():
+    from timm.layers.attention import Attention
+    from timm.models.vision_transformer import Block, VisionTransformer
 
 
 @contextmanager
-def class_token_alone(classifier: Classifier) -> Iterator[bool]:
-    """Inside, the last block of ``classifier`` returns its class token (B, 1, D) where that is all that counts.
+def class_token_alone(classifier: nn.Module) -> Iterator[bool]:
+    """Inside, the last block of ``classifier.backbone`` returns its class token (B, 1, D) where that is all that counts.
 
-    Yields whether it does: other architectures, other pooling, and blocks with hooks are left as they are.
+    Yields whether it does: other architectures, other pooling, and blocks with hooks are left as they are, and all where the
+    fast paths are off.
     """
-    block = _last_block(getattr(classifier, "backbone", None))
+    block = _last_block(getattr(classifier, "backbone", None)) if is_on() else None
     if block is None:
         yield False
         return
@@ -40,10 +46,6 @@ def class_token_alone(classifier: Classifier) -> Iterator[bool]:
 
 def _last_block(backbone: Any) -> Any:
     """The last block, or None where something else than its class token may be read or its parts are not timm's own."""
-    # here and not above: vitfaith.models.classifier imports timm first, in a way that costs less
-    from timm.layers.attention import Attention
-    from timm.models.vision_transformer import Block, VisionTransformer
-
     if type(backbone) is not VisionTransformer or backbone.global_pool != "token" or backbone.attn_pool is not None:
         return None
     block = backbone.blocks[-1]

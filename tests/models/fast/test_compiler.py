@@ -26,7 +26,16 @@ def test_torch_compile_still_works() -> None:
 
 def test_the_real_module_answers_what_the_stand_in_cannot() -> None:
     code = (
-        "import sys, torch\nfrom vitfaith.startup import without_compiler\n"
+        "import sys, torch\nfrom vitfaith.models.fast.compiler import without_compiler\n"
         "with without_compiler():\n    import torch._dynamo\n    print(torch._dynamo.config.__name__)"
     )
     assert run(code) == "torch._dynamo.config"
+
+
+def test_the_compiler_is_not_deferred_where_fast_paths_are_off() -> None:
+    code = (
+        "import sys\nfrom vitfaith.models.fast.switch import fast_paths\n"
+        "with fast_paths(on=False):\n    import vitfaith.models.classifier\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert run(code) == "True"

@@ -4,6 +4,8 @@ They import ``torch._dynamo`` (four seconds on two cores) for three things: to a
 mark functions that a compiler should leave alone or take as they are. While the block runs, a stand-in answers these;
 whatever else is asked of it loads the real module. Afterwards the stand-in is gone, and ``torch.compile`` works as ever
 except that the marked functions carry no marks.
+
+It need not run before torch is imported, only around the first import of timm, torchvision or diffusers.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from vitfaith.models.fast.switch import is_on
 
 _NAMES = ("torch._dynamo", "torch._dynamo.utils")
 
@@ -45,8 +49,8 @@ def _unmarked(function: Any = None, *_arguments: Any, **_options: Any) -> Any:
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Defer ``torch._dynamo`` while importing in the block; does nothing when it is loaded already."""
-    if _NAMES[0] in sys.modules:
+    """Defer ``torch._dynamo`` while importing in the block; does nothing when it is loaded already or fast paths are off."""
+    if not is_on() or _NAMES[0] in sys.modules:
         yield
         return
     package, utils = (_StandIn(name) for name in _NAMES)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny_vit
-from vitfaith.models.class_token import class_token_alone
+from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.passes import PassCounter
 
 

@@ -1,35 +1,64 @@
-"""Linear layers by oneDNN on a CPU, where no gradient of the weights is wanted: the same numbers in about half the time.
+"""Linear layers by oneDNN on a CPU, where no gradient of the weights is wanted: the same numbers in less time.
 
 For float32 matrix products torch calls MKL, which leaves half the vector width of processors of other makes unused. oneDNN,
 which comes with torch and computes its convolutions already, uses all of it. Sums may be taken in another order, so results
 agree up to rounding; a row of a result does not depend on how many other rows there are.
+
+The processor's instruction set decides which of the two is used, and no timing does: the same machine always gives the same
+bits. :func:`kernels` names the choice, for provenance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-"""Builds of torch without oneDNN (macOS) compute as they always do."""
+from vitfaith.models.fast.compiler import without_compiler
+from vitfaith.models.fast.switch import is_on
+
+with without_compiler():
+    from timm.layers.mlp import Mlp
+
+CAPABILITIES = frozenset({"AVX2", "AVX512"})
+"""Instruction sets, as ``torch.backends.cpu.get_cpu_capability`` names them, for which oneDNN was measured to be faster."""
+
+
+@cache
+def has_onednn() -> bool:
+    """Whether oneDNN computes linear layers on this processor; builds of torch without it (macOS) compute as they always do."""
+    return (
+        bool(torch.backends.mkldnn.is_available())
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and torch.backends.cpu.get_cpu_capability() in CAPABILITIES
+    )
+
+
+def kernels(device: str) -> dict[str, str]:
+    """What runs a job's networks on ``device`` (cpu, cuda), for provenance.
+
+    Keys: ``fast`` (on, off), ``linear`` (oneDNN, or torch for torch's own choice) and on a CPU ``processor``, the
+    instruction set that torch has chosen (AVX2, AVX512 …): float32 results differ in rounding between these.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    found = {"fast": "on" if is_on() else "off", "linear": "oneDNN" if on_cpu and is_on() and has_onednn() else "torch"}
+    return found | ({"processor": torch.backends.cpu.get_cpu_capability()} if on_cpu else {})
 
 
 @contextmanager
 def quick_linear_layers(network: nn.Module) -> Iterator[None]:
     """Inside, every ``nn.Linear`` of ``network`` computes :func:`linear`, and a timm MLP its first layer with its GELU at once.
 
-    Layers with a forward of their own are left alone, and so are MLPs whose parts have hooks.
+    Layers with a forward of their own are left alone, and so are MLPs whose parts have hooks. Nothing is replaced where the
+    fast paths are off or oneDNN is not used.
     """
-    from timm.layers.mlp import Mlp
-
     changed: list[nn.Module] = []
-    for module in network.modules():
+    for module in network.modules() if is_on() and has_onednn() else ():
         if "forward" in module.__dict__:
             continue
         if type(module) is nn.Linear:
@@ -108,7 +137,8 @@ def _mlp(mlp: Any, tokens: Tensor) -> Tensor:
 
 def _suits(inputs: Tensor, weight: Tensor) -> bool:
     return (
-        AVAILABLE
+        is_on()
+        and has_onednn()
         and bool(torch.backends.mkldnn.enabled)
         and inputs.dtype == weight.dtype == torch.float32
         and inputs.device.type == weight.device.type == "cpu"

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.conftest import tiny_vit
-from vitfaith.models.linear import AVAILABLE, linear, quick_linear_layers
+from vitfaith.models.fast.linear import has_onednn, linear, quick_linear_layers
 
-needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="this build of torch has no oneDNN, so nothing is replaced")
+needs_onednn = pytest.mark.skipif(not has_onednn(), reason="oneDNN is not used on this machine, so nothing is replaced")
 
 
 def layer(inputs: int, outputs: int, *, bias: bool = True, seed: int = 0) -> tuple[Tensor, Tensor | None]:

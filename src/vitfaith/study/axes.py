@@ -1,0 +1,54 @@
+"""The axes that an experiment leaves out: each stands for its whole section, and is written out here once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.errors import ConfigError
+from vitfaith.study.sections import AXES, Experiment
+
+if TYPE_CHECKING:
+    from vitfaith.study.load import Study
+
+
+def recipes(study: Study) -> Iterator[tuple[str, Any]]:
+    """(Key, recipe) of every training of classifiers, denoisers and learned explainers; each names two datasets."""
+    learned = {id_: item.parameters for id_, item in study.explainers.items()}
+    sections: dict[str, Mapping[str, Any]] = {
+        "models": study.models,
+        "denoisers": study.denoisers,
+        "explainers": learned,
+    }
+    for section, named in sections.items():
+        for id_, item in named.items():
+            recipe = getattr(item, "training", None)
+            if recipe is not None:
+                yield f"{section}.{id_}.training", recipe
+
+
+def written_out(study: Study) -> dict[str, Experiment]:
+    """The experiments of a study with a list on every axis, in the order of the sections.
+
+    Raises:
+        ConfigError: an axis is left out and stands for nothing; one line per axis.
+    """
+    why = {axis: f"which means all {axis}, and section {axis} is empty; add one" for axis in AXES}
+    if study.datasets:
+        why["datasets"] = (
+            "which means all datasets that no training names, and trainings name every one; list some here"
+        )
+    trained = {name for _, recipe in recipes(study) for name in (recipe.train_on, recipe.test_on)}
+    everything: dict[str, list[str]] = {axis: list(getattr(study, axis)) for axis in AXES}
+    everything["datasets"] = [id_ for id_ in study.datasets if id_ not in trained]
+    return {name: _filled(name, experiment, everything, why) for name, experiment in study.experiments.items()}
+
+
+def _filled(
+    name: str, experiment: Experiment, everything: Mapping[str, Collection[str]], why: Mapping[str, str]
+) -> Experiment:
+    left_out = {axis: list(everything[axis]) for axis in AXES if axis not in experiment.model_fields_set}
+    lines = [f"experiments.{name}.{axis}: left out, {why[axis]}" for axis, ids in left_out.items() if not ids]
+    if lines:
+        raise ConfigError("\n".join(lines))
+    return Experiment(**{**experiment.model_dump(), **left_out})
