@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 GROUPS = {
     "SaCo": ("saco",),
     "Curves": ("curves", "eraser", "chefer", "diffmask", "region", "road", "irof"),
-    "Response bank": ("bank",),
+    "Response bank": ("banked",),
     "One more image, or none": ("others",),
     "Ground truth": ("ground_truth", "admissible"),
 }
