@@ -12,10 +12,10 @@ from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCon
 from vitfaith.figures.drawing.directions import ARROWS, Direction, direction_of
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
-from vitfaith.figures.drawing.names import natural
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Ids
+from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

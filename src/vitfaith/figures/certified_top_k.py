@@ -10,10 +10,10 @@ from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
 from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, legend_above, shape_of, wrap_titles
-from vitfaith.figures.drawing.names import natural
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Ids
+from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,10 @@ from pydantic import Field
 from vitfaith.figures.drawing.data import CONDITION, FigureData, OneCondition, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
-from vitfaith.figures.drawing.names import decimal, natural
+from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,10 +18,10 @@ from vitfaith.figures.drawing.draw import (
     shape_of,
     wrap_titles,
 )
-from vitfaith.figures.drawing.names import natural
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Ids
+from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

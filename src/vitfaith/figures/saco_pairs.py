@@ -9,9 +9,10 @@ from pydantic import Field
 
 from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
-from vitfaith.figures.drawing.names import decimal, natural
+from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
-from vitfaith.figures.drawing.names import natural, natural_order
 from vitfaith.map_values import CEILING
 from vitfaith.registry import Ids, Parameters
+from vitfaith.statistics.order import natural, natural_order
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

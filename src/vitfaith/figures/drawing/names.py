@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from math import isfinite
 
+from vitfaith.statistics.order import natural
+
 METHODS: dict[str, str] = {
     "random": "Random",
     "raw_attention": "Raw attention",
@@ -131,17 +133,6 @@ def order_methods(methods: Iterable[str], first: Iterable[str] = ()) -> list[str
 def order_conditions(names: Iterable[str]) -> list[str]:
     """Unique attacks or smoothings: ``clean`` and ``none`` first, then by name with numbers in numeric order."""
     return sorted(set(names), key=lambda n: (_FIRST.get(n, 1), *natural(n)))
-
-
-def natural(text: str) -> tuple[tuple[int, float, str], ...]:
-    """Sort key that puts ``k=5`` before ``k=10``, ``0.05`` before ``0.1`` and ``1e-05`` before both."""
-    parts = re.split(r"((?:(?<==)-)?\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
-    return tuple((0, float(p), "") if i % 2 else (1, 0.0, p) for i, p in enumerate(parts) if p)
-
-
-def natural_order(names: Iterable[str]) -> dict[str, int]:
-    """Name → place in the order of :func:`natural`, to sort a column by."""
-    return {name: i for i, name in enumerate(sorted(set(names), key=natural))}
 
 
 def decimal(value: float, digits: int) -> str:
