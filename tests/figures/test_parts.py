@@ -22,7 +22,7 @@ from vitfaith.figures.drawing.names import label_of, number_in, order_conditions
 from vitfaith.figures.drawing.save import save_figure
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, PALETTES, Style
 from vitfaith.figures.registry import FIGURES
-from vitfaith.statistics.order import natural
+from vitfaith.order import natural
 
 
 def test_figures_register_without_heavy_imports() -> None:

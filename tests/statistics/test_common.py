@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from vitfaith.errors import InputError
+from vitfaith.order import natural
 from vitfaith.statistics import (
     against,
     common_images,
@@ -24,7 +25,6 @@ from vitfaith.statistics import (
     summarise,
     summarise_compared,
 )
-from vitfaith.statistics.order import natural
 from vitfaith.statistics.paired import holm
 from vitfaith.statistics.precision import RELATIVE, snapped
 from vitfaith.tables.boards import boards_text

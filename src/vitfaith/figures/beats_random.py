@@ -14,8 +14,8 @@ from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_title
 from vitfaith.figures.drawing.heat import heat_panel
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.order import natural
 from vitfaith.registry import Ids
-from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,8 +12,8 @@ from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, legend_above, shape_of, wrap_titles
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.order import natural
 from vitfaith.registry import Ids
-from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

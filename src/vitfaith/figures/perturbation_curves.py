@@ -20,8 +20,8 @@ from vitfaith.figures.drawing.draw import (
 )
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.order import natural
 from vitfaith.registry import Ids
-from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, sha
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.statistics.order import natural
+from vitfaith.order import natural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

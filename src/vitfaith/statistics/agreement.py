@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.order import natural
 from vitfaith.statistics.common import COVERAGE, common_images
-from vitfaith.statistics.order import natural
 from vitfaith.statistics.precision import snapped
 
 LEVELS = ("methods", "methods_per_image", "images")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vitfaith.errors import ArtifactError, InputError
+from vitfaith.order import natural
 from vitfaith.statistics import COVERAGE, against, small_sample_note
-from vitfaith.statistics.order import natural
 from vitfaith.statistics.precision import snapped
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.store import read_dataset
-from vitfaith.statistics.order import natural_order
+from vitfaith.order import natural_order
 
 CONDITION = ["dataset", "model", "attack", "smoothing"]
 

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
 from vitfaith.map_values import CEILING
+from vitfaith.order import natural, natural_order
 from vitfaith.registry import Ids, Parameters
-from vitfaith.statistics.order import natural, natural_order
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

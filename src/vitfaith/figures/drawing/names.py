@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from math import isfinite
 
-from vitfaith.statistics.order import natural
+from vitfaith.order import natural
 
 METHODS: dict[str, str] = {
     "random": "Random",

@@ -14,8 +14,8 @@ from vitfaith.figures.drawing.data import CONDITION
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.pictures import decode_map, decode_pixels
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
+from vitfaith.order import natural
 from vitfaith.statistics import SMALL
-from vitfaith.statistics.order import natural
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
