@@ -55,7 +55,7 @@ class Work:
 
     def ours(self, names: list[str]) -> None:
         """All ``names`` from one shared pass."""
-        methods = {name: (name, EXPLAINERS[name].parameters()) for name in names}
+        methods = {name: EXPLAINERS.item(name) for name in names}
         ids = [str(i) for i in range(len(self.images))]
         explain(self.classifier, self.images, self.targets, ids, methods, seed=0, batch_size=len(ids))
 

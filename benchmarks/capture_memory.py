@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from vitfaith.registry import Item
+
 MODEL = "vit_tiny_patch16_224"
 LINES = {
     "bare": "bare forward + backward, fused attention",
@@ -48,7 +50,7 @@ def measure(line: str, size: int, images: int) -> int:
         if line == "pass":
             return run_capture(classifier, pixels, targets, needs)
         if line == "maps":
-            methods = {entry.name: (entry.name, entry.parameters()) for entry in entries}
+            methods = {entry.name: Item(entry, entry.parameters()) for entry in entries}
             ids = [str(i) for i in range(len(pixels))]
             return explain(classifier, pixels, targets, ids, methods, seed=0, batch_size=len(ids))
         return reference(classifier, pixels, targets)

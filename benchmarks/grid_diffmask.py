@@ -50,9 +50,7 @@ def scores_of(
     maps: torch.Tensor, source: Any, images: torch.Tensor, labels: Any, truth: Any, model: Any
 ) -> dict[str, float]:
     """Means over the grids that have both sides, of the masks at 0.5 in their own scale."""
-    metrics = {
-        name: (name, METRICS[name].parameters(masks=("diffmask",))) for name in ("admissible_mask", "admissible_side")
-    }
+    metrics = {name: METRICS.item(name, masks=("diffmask",)) for name in ("admissible_mask", "admissible_side")}
     found = evaluate(
         model, images, torch.from_numpy(labels), source.image_ids, {"diffmask": maps}, metrics,
         truth=torch.from_numpy(truth),

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.engine.precision import Precision
 from vitfaith.metrics.evaluate import evaluate
-from vitfaith.metrics.saco import SacoParameters
+from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
@@ -51,12 +50,12 @@ class Case:
         self.images = images.to(classifier.mean.device)
         with torch.inference_mode():
             self.targets = self.classifier(self.images).argmax(1)
-        methods = {name: (name, EXPLAINERS[name].parameters()) for name in METHODS}
+        methods = {name: EXPLAINERS.item(name) for name in METHODS}
         self.maps = explain(classifier, self.images, self.targets, ids, methods, seed=0, batch_size=64)
 
     def saco(self, precision: Precision) -> tuple[NDArray[np.float64], float]:
         """SaCo (images, methods) and the seconds it took."""
-        metrics: dict[str, tuple[str, Any]] = {"saco": ("saco", SacoParameters())}
+        metrics = {"saco": METRICS.item("saco")}
         start = time.process_time() if self.images.device.type == "cpu" else time.perf_counter()
         table = evaluate(
             self.classifier, self.images, self.targets, self.ids, self.maps, metrics, precision=precision

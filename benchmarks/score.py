@@ -27,14 +27,12 @@ import quantus
 import torch
 from torchcam.metrics import DeletionInsertionMetric
 
-from vitfaith.metrics.common import CurveParameters
 from vitfaith.metrics.engine.requests import group_edges
 from vitfaith.metrics.evaluate import evaluate
-from vitfaith.metrics.region import FlippingParameters
-from vitfaith.metrics.saco import SacoParameters
+from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.passes import PassCounter
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item
 
 STEPS = 16
 BARE_SACO, BARE_CURVES = "SaCo K=10, bare forwards", "three curve metrics, bare forwards"
@@ -45,14 +43,13 @@ SETTINGS: dict[str, tuple[dict[str, Any], int, int]] = {
 """Name → (arguments of the ViT, side of the images in pixels, number of images)."""
 
 
-def curve_metrics(side: int) -> dict[str, tuple[str, Parameters]]:
+def curve_metrics(side: int) -> dict[str, Item]:
     """Deletion, insertion and pixel flipping in STEPS steps on ``side`` × ``side`` pixels."""
-    curve = CurveParameters(level="pixel", fill="black", steps=STEPS)
-    flipping = FlippingParameters(level="pixel", fill="black", features_in_step=side * side // STEPS)
+    shared = {"level": "pixel", "fill": "black"}
     return {
-        "deletion": ("deletion_auc", curve),
-        "insertion": ("insertion_auc", curve),
-        "flipping": ("pixel_flipping", flipping),
+        "deletion": METRICS.item("deletion_auc", steps=STEPS, **shared),
+        "insertion": METRICS.item("insertion_auc", steps=STEPS, **shared),
+        "flipping": METRICS.item("pixel_flipping", features_in_step=side * side // STEPS, **shared),
     }
 
 
@@ -75,7 +72,7 @@ class Work:
         self.batch_size = batch_size
         self.device = device
 
-    def score(self, metrics: dict[str, tuple[str, Parameters]]) -> int:
+    def score(self, metrics: dict[str, Item]) -> int:
         """Run the engine; returns the number of forwards."""
         result = evaluate(
             self.classifier, self.images, self.targets, self.ids, self.maps, metrics, batch_size=self.batch_size
@@ -197,8 +194,8 @@ def main() -> int:
         torch.set_num_threads(1)
     np.random.seed(0)
     work = Work(options.setting, options.device, options.images, options.methods, options.batch_size)
-    patch = {"saco": ("saco", SacoParameters())}
-    pixel = {"saco": ("saco", SacoParameters(level="pixel"))}
+    patch = {"saco": METRICS.item("saco")}
+    pixel = {"saco": METRICS.item("saco", level="pixel")}
     work.bare(options.batch_size)
     saco_forwards, curve_forwards = work.score(patch), work.score(work.curves)
     best = measure(

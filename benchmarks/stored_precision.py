@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,12 @@ def main() -> None:
         seed=study.seed,
         batch_size=256,
     )
-    steady = [
-        i for i in experiment.explainers if not REGISTRIES["explainers"][study.explainers[i].name].traits["stochastic"]
-    ]
+    steady = {i: study.explainers[i] for i in experiment.explainers if not study.explainers[i].traits["stochastic"]}
     plan = Plan(study)
     for model in experiment.models:
         methods = {
-            i: (item.name, item.parameters.model_copy(update=model_files(plan, i, model)))
-            for i, item in ((i, study.explainers[i]) for i in steady)
+            i: replace(item, parameters=item.parameters.model_copy(update=model_files(plan, i, model)))
+            for i, item in steady.items()
         }
         section = study.models[model]
         classifier = load_classifier(section.model_dump(include={"timm", "arguments", "mean", "std"}), section.weights)

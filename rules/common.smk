@@ -14,7 +14,6 @@ from vitfaith.study.learned import learned_files, trained, trained_file, trainin
 from vitfaith.study.metric_inputs import infilled, score_inputs
 from vitfaith.study.plan import Plan
 from vitfaith.study.promised import promised_files
-from vitfaith.registries import REGISTRIES
 
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -65,7 +64,7 @@ def spec_of(stage):
 
 def paper_of(wildcards):
     """The paper that a figure follows, by which the report orders figures; for one that follows none, its kind."""
-    entry = REGISTRIES["figures"][STUDY.figures[wildcards.figure].name]
+    entry = STUDY.figures[wildcards.figure].entry
     return re.split("[;,]", entry.citation)[0] or entry.traits["category"].capitalize()
 
 

@@ -37,7 +37,7 @@ from vitfaith.stability.measures import row_pearson
 from vitfaith.stability.registry import STABILITY_MEASURES
 from vitfaith.stages.attribute import map_table
 
-METHODS = {"rollout": ("attention_rollout", EXPLAINERS["attention_rollout"].parameters())}
+METHODS = {"rollout": EXPLAINERS.item("attention_rollout")}
 IDS = [f"image-{i}" for i in range(5)]
 
 
@@ -100,7 +100,7 @@ def test_maps_that_differ_by_rounding_are_constant_everywhere(
 
     other = np.random.default_rng(0).normal(size=(5, 4, 4))
     for name in STABILITY_MEASURES.names:
-        for values, flags in compare_maps(rounded.numpy(), other, name, STABILITY_MEASURES[name].parameters()).values():
+        for values, flags in compare_maps(rounded.numpy(), other, STABILITY_MEASURES.item(name)).values():
             assert flags == constant
             assert np.isnan(values).all()
     assert np.isnan(row_pearson(flat.double().numpy(), other.reshape(5, -1))).all()

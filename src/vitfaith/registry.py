@@ -48,12 +48,13 @@ def named_ids(parameters: Parameters) -> Iterator[tuple[str, tuple[str, ...], tu
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered item.
+    """One registered name.
 
-    ``name`` is unique in its registry; ``implementation`` is what the stage calls; ``parameters`` its typed settings;
-    ``citation`` the paper; ``traits`` hold what a registry adds (family, needs, direction …).
+    ``kind`` says of what registry; ``name`` is unique there; ``implementation`` is what the stage calls; ``parameters`` its
+    typed settings; ``citation`` the paper; ``traits`` hold what a registry adds (family, needs, direction …).
     """
 
+    kind: str
     name: str
     implementation: Callable[..., Any]
     parameters: type[Parameters]
@@ -69,6 +70,47 @@ class Entry:
     def module(self) -> str:
         """Dotted name of the module that defines the implementation (its code is part of the fingerprint)."""
         return self.implementation.__module__
+
+
+@dataclass(frozen=True)
+class Item:
+    """An entry of a registry with settings: the one form of an item from the configuration to the function that uses it.
+
+    ``id`` is the key that the configuration gives it; empty where it has none.
+
+    Raises:
+        ConfigError: the parameters are of another model than the entry takes.
+    """
+
+    entry: Entry
+    parameters: Parameters
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parameters, self.entry.parameters):
+            raise ConfigError(
+                f"{self.entry.kind} '{self.id or self.name}': parameters are {type(self.parameters).__name__}, "
+                f"but '{self.name}' takes {self.entry.parameters.__name__}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self.entry.name
+
+    @property
+    def implementation(self) -> Callable[..., Any]:
+        """The registered function or class."""
+        return self.entry.implementation
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """What the registry says of the entry."""
+        return self.entry.traits
+
+    def spec(self) -> dict[str, Any]:
+        """Plain JSON values, defaults filled in; ``use`` names the entry. :meth:`Registry.from_spec` reads it."""
+        return {"use": self.name, **self.parameters.model_dump(mode="json")}
 
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -92,7 +134,7 @@ class Registry(Generic[T]):
                 raise ConfigError(
                     f"{self.kind} '{name}' is registered twice: {known.module}, {implementation.__module__}"
                 )
-            self._entries[name] = Entry(name, implementation, parameters, citation, dict(traits))
+            self._entries[name] = Entry(self.kind, name, implementation, parameters, citation, dict(traits))
             return implementation
 
         return enter
@@ -106,15 +148,25 @@ class Registry(Generic[T]):
                 f"unknown {self.kind} '{name}'{hint}; known: {', '.join(sorted(self._entries))}"
             ) from None
 
-    def entry(self, spec: Mapping[str, Any]) -> tuple[str, Parameters]:
-        """(registered name, parameters) from the JSON of one item, whose key ``use`` is the name."""
-        settings = dict(spec)
-        name = settings.pop("use")
-        return name, self[name].parameters(**settings)
+    def item(self, name: str, /, **settings: Any) -> Item:
+        """The entry ``name`` with settings; those that are left out have their defaults.
 
-    def entries(self, specs: Mapping[str, Any]) -> dict[str, tuple[str, Parameters]]:
-        """Id → (registered name, parameters) from the JSON of a configuration section."""
-        return {id_: self.entry(spec) for id_, spec in specs.items()}
+        Raises:
+            ConfigError: no such entry.
+            pydantic.ValidationError: settings that the entry does not take.
+        """
+        entry = self[name]
+        return Item(entry, entry.parameters(**settings))
+
+    def from_spec(self, spec: Mapping[str, Any], id_: str = "") -> Item:
+        """The item whose :meth:`Item.spec` is ``spec``."""
+        entry = self[spec["use"]]
+        settings = {key: value for key, value in spec.items() if key != "use"}
+        return Item(entry, entry.parameters(**settings), id_)
+
+    def from_specs(self, specs: Mapping[str, Any]) -> dict[str, Item]:
+        """Id → item, from the specifications of a section's entries."""
+        return {id_: self.from_spec(spec, id_) for id_, spec in specs.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries

@@ -19,10 +19,10 @@ from vitfaith.errors import ConfigError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
-from vitfaith.registry import Parameters
 from vitfaith.rng import generator
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.smoothings.smooth import denoise_images
 
 from ..denoisers.conftest import tiny_unet
@@ -44,14 +44,14 @@ def settings(**more: Any) -> dict[str, Any]:
 
 def behind(denoiser: Denoiser, **more: Any) -> Defence:
     """The defence of the study: ``dds`` with a random network."""
-    return Defence("dds", DdsParameters.model_validate({"denoiser": "tiny", "sigma": SIGMA, **more}), denoiser)
+    return Defence(SMOOTHINGS.item("dds", **{"denoiser": "tiny", "sigma": SIGMA, **more}), denoiser)
 
 
 def run(
     vit: Classifier, pixels: Tensor, targets: Tensor, name: str, defence: Defence | None, **more: Any
 ) -> AttackResult:
     ids = [f"image-{i}" for i in range(len(pixels))]
-    return attack_images(vit, pixels, targets, ids, name, more, seed=3, defence=defence)
+    return attack_images(vit, pixels, targets, ids, ATTACKS.item(name, **more), seed=3, defence=defence)
 
 
 def fresh_samples(denoiser: Denoiser, images: Tensor | np.ndarray, samples: int) -> Tensor:
@@ -200,8 +200,7 @@ def test_a_batch_is_a_stack_of_singles(vit: Classifier, denoiser: Denoiser, pixe
             pixels[order],
             predicted[order],
             [f"image-{i}" for i in order],
-            name,
-            parameters,
+            ATTACKS.item(name, **parameters),
             seed=3,
             batch_size=1,
             defence=behind(denoiser),
@@ -217,7 +216,7 @@ def test_explanation_attack_through_the_smoothing(
 
     def smoothed_map(images: Tensor | np.ndarray) -> Tensor:
         samples = fresh_samples(denoiser, images, 8)
-        methods = {"m": ("raw_attention", EXPLAINERS["raw_attention"].parameters())}
+        methods = {"m": EXPLAINERS.item("raw_attention")}
         ids = ["x"] * 5
         maps = [explain(vit, samples[:, s], predicted, ids, methods, seed=0, batch_size=8)["m"] for s in range(8)]
         return aggregate_maps(torch.stack(maps), "mean")[0]
@@ -265,9 +264,9 @@ def test_defence_is_asked_for(vit: Classifier, denoiser: Denoiser, pixels: Tenso
     with pytest.raises(ConfigError, match="largest possible sigma"):
         run(vit, pixels, predicted, "adaptive_pgd", behind(denoiser, sigma=200), **settings())
     with pytest.raises(ConfigError, match=r"smoothing 'none' has no gradient in the image.*known: dds"):
-        Defence("none", Parameters(), None)
+        Defence(SMOOTHINGS.item("none"), None)
     with pytest.raises(ConfigError, match=r"unknown smoothing 'ddss' \(did you mean 'dds'"):
-        Defence("ddss", Parameters(), None)
+        Defence(SMOOTHINGS.item("ddss"), None)
 
 
 def test_draws_are_the_smoothings_own_without_eot(

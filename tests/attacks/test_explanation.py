@@ -28,13 +28,13 @@ EPS = 8 / 255
 
 def run(vit: Classifier, pixels: Tensor, targets: Tensor, name: str, **settings: Any) -> AttackResult:
     ids = [f"image-{i}" for i in range(len(pixels))]
-    return attack_images(vit, pixels, targets, ids, name, {"steps": 12, **settings}, seed=3)
+    return attack_images(vit, pixels, targets, ids, ATTACKS.item(name, **{"steps": 12, **settings}), seed=3)
 
 
 def maps_of(vit: Classifier, pixels: Tensor | np.ndarray, targets: Tensor, explainer: str) -> Tensor:
     if isinstance(pixels, np.ndarray):
         pixels = torch.from_numpy(pixels).float() / 255
-    methods = {"m": (explainer, EXPLAINERS[explainer].parameters())}
+    methods = {"m": EXPLAINERS.item(explainer)}
     ids = [str(i) for i in range(len(pixels))]
     return explain(vit, pixels, targets, ids, methods, seed=0, batch_size=8)["m"]
 
@@ -226,8 +226,7 @@ def test_a_batch_is_a_stack_of_singles(
             pixels[i : i + 1],
             predicted[i : i + 1],
             [f"image-{i}"],
-            name,
-            {"explainer": explainer, "steps": 4},
+            ATTACKS.item(name, explainer=explainer, steps=4),
             seed=3,
         )
         # a gradient around zero may take another sign in a matrix product of another shape

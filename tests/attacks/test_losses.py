@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from vitfaith.attacks.craft.losses import ConfidentCrossEntropy, wrong_log_odds
 from vitfaith.attacks.craft.smoothed_pgd import smoothed_log_probability
+from vitfaith.attacks.registry import ATTACKS as REGISTERED
 from vitfaith.attacks.run import AttackResult, attack_images
 from vitfaith.models.classifier import Classifier
 
@@ -51,7 +52,7 @@ def run(model: Classifier, images: Tensor, name: str, settings: dict[str, Any], 
     with torch.no_grad():
         targets = model(images).argmax(1)
     ids = [f"image-{i}" for i in range(len(images))]
-    return attack_images(model, images, targets, ids, name, settings, seed=3, batch_size=batch_size)
+    return attack_images(model, images, targets, ids, REGISTERED.item(name, **settings), seed=3, batch_size=batch_size)
 
 
 @pytest.mark.parametrize(("name", "settings"), ATTACKS, ids=lambda v: v if isinstance(v, str) else v.get("name", ""))

@@ -91,7 +91,9 @@ def test_a_plugin_with_a_bound_below_one_grey_level_is_refused() -> None:
         with pytest.raises(ConfigError, match=rf"attacks\.mine: .*{BELOW}"):
             instance("attacks", "mine", {"attack": "test_weak"})
         with pytest.raises(ConfigError, match=BELOW):
-            attack_images(tiny_vit(), torch.zeros(1, 3, 16, 16), torch.zeros(1).long(), ["a"], "test_weak", {}, seed=0)
+            attack_images(
+                tiny_vit(), torch.zeros(1, 3, 16, 16), torch.zeros(1).long(), ["a"], ATTACKS.item("test_weak"), seed=0
+            )
     finally:
         del ATTACKS._entries["test_weak"]
 

@@ -48,7 +48,7 @@ def run(
     vit: Classifier, pixels: Tensor, predicted: Tensor, name: str, parameters: dict[str, Any], **more: Any
 ) -> AttackResult:
     ids = [f"image-{i}" for i in range(len(pixels))]
-    return attack_images(vit, pixels, predicted, ids, name, parameters, **{"seed": 7, **more})
+    return attack_images(vit, pixels, predicted, ids, ATTACKS.item(name, **parameters), **{"seed": 7, **more})
 
 
 def cases() -> list[tuple[str, dict[str, Any]]]:
@@ -68,7 +68,9 @@ def test_every_attack_is_a_stack_of_singles_within_its_bound(
     whole = run(vit, pixels, predicted, name, parameters)
     order = [2, 0, 1]
     ids = [f"image-{i}" for i in order]
-    shuffled = attack_images(vit, pixels[order], predicted[order], ids, name, parameters, seed=7, batch_size=2)
+    shuffled = attack_images(
+        vit, pixels[order], predicted[order], ids, ATTACKS.item(name, **parameters), seed=7, batch_size=2
+    )
     # bitwise on the tiny model; matrix products of other shapes may differ in the last bit on other machines, and a
     # gradient that changes sign there moves a pixel
     assert (whole.images[order] != shuffled.images).mean() <= 0.01
@@ -251,7 +253,9 @@ def test_the_retry_does_not_depend_on_the_batch(vit: Classifier, pixels: Tensor,
     try:
         whole = run(model, pixels, targets, "test_nudge", {})
         alone = [
-            attack_images(model, pixels[i : i + 1], targets[i : i + 1], [f"image-{i}"], "test_nudge", {}, seed=7)
+            attack_images(
+                model, pixels[i : i + 1], targets[i : i + 1], [f"image-{i}"], ATTACKS.item("test_nudge"), seed=7
+            )
             for i in range(len(pixels))
         ]
     finally:
@@ -320,7 +324,7 @@ def test_cost_of_pgd(vit: Classifier, pixels: Tensor, predicted: Tensor) -> None
 
 
 def test_empty_batch(vit: Classifier) -> None:
-    result = attack_images(vit, torch.zeros(0, 3, 16, 16), torch.zeros(0).long(), [], "clean", {}, seed=0)
+    result = attack_images(vit, torch.zeros(0, 3, 16, 16), torch.zeros(0).long(), [], ATTACKS.item("clean"), seed=0)
     assert result.images.shape == (0, 3, 16, 16)
     assert len(result.success) == 0
 

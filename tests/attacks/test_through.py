@@ -114,9 +114,9 @@ def test_the_pipeline_that_is_differentiated_is_the_defences_own(
     stored = read_table(tmp_path / "m.parquet", pa.schema([pa.field("map", pa.list_(pa.float32()))]))
     maps = torch.tensor(stored.column("map").to_pylist())
 
-    defence = Defence(*SMOOTHINGS.entry(settings), network)
+    defence = Defence(SMOOTHINGS.from_spec(settings), network)
     attack = TopKParameters.model_validate({"through": "mine", "explainer": "raw_attention"})
-    own = denoise_images(network, pixels, IDS, defence.parameters, range(SAMPLES), seed=SEED, batch_size=64)  # type: ignore[arg-type]
+    own = denoise_images(network, pixels, IDS, defence.smoothing.parameters, range(SAMPLES), seed=SEED, batch_size=64)  # type: ignore[arg-type]
     with monkeypatch.context() as patched, torch.no_grad():
         patched.setattr(torch, "randn_like", StageNoise())
         copies = defence.copies(pixels, attack)
@@ -129,7 +129,7 @@ def test_the_pipeline_that_is_differentiated_is_the_defences_own(
     assert float((view.maps.detach() - mass).abs().max()) <= 2e-4
     assert view.log_probability.requires_grad
     if name != "noise_only":  # the settings matter: the plain smoothing gives other predictions
-        plain = Defence("dds", SMOOTHINGS.entry({"use": "dds", "denoiser": "tiny", "sigma": 0.2})[1], network)
+        plain = Defence(SMOOTHINGS.item("dds", denoiser="tiny", sigma=0.2), network)
         with monkeypatch.context() as patched, torch.no_grad():
             patched.setattr(torch, "randn_like", StageNoise())
             other = plain.copies(pixels, attack.model_copy(update={"eot": SAMPLES}))

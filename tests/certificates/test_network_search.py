@@ -26,7 +26,7 @@ from vitfaith.study.load import load_study, read_yaml
 ROOT = Path(__file__).resolve().parents[2]
 SIGMA, K, BETA, ALPHA = 0.25, 5, 0.4, 0.01
 SELECTION, ESTIMATION, FRESH = 30, 130, 60
-METHODS = {"raw_attention": ("raw_attention", EXPLAINERS["raw_attention"].parameters())}
+METHODS = {"raw_attention": EXPLAINERS.item("raw_attention")}
 IMAGES = 2
 
 

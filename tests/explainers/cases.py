@@ -18,7 +18,7 @@ from vitfaith.explainers.diffmask.network import new_diffmask
 from vitfaith.explainers.explain import Methods, explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
-from vitfaith.registry import Entry
+from vitfaith.registry import Entry, Item
 
 CHEAP = {"samples": 8, "steps": 3, "masks": 10, "iterations": 10}
 """Smaller budgets for explainers that have these parameters; the laws hold for any."""
@@ -60,7 +60,7 @@ class Case:
         cheap = {key: value for key, value in CHEAP.items() if key in self.entry.parameters.model_fields}
         if "weights" in self.entry.parameters.model_fields:
             cheap["weights"] = learned(self.entry.traits["class_specific"])
-        return {self.entry.name: (self.entry.name, self.entry.parameters(**(cheap | self.settings)))}
+        return {self.entry.name: Item(self.entry, self.entry.parameters(**(cheap | self.settings)))}
 
     @property
     def tolerance(self) -> float:

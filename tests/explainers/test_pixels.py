@@ -80,8 +80,8 @@ def test_external_pixels_are_kept(tmp_path: Path) -> None:
     images, targets, ids = batch(classifier)
     values = np.random.default_rng(0).random((4, 16, 16)).astype(np.float32)
     np.savez(tmp_path / "maps.npz", image_ids=np.array(ids), maps=values)
-    parameters = EXPLAINERS["external"].parameters(path=tmp_path / "maps.npz", resolution="pixel")
-    found = explain(classifier, images, targets, ids, {"it": ("external", parameters)}, seed=0, batch_size=3)["it"]
+    external = EXPLAINERS.item("external", path=tmp_path / "maps.npz", resolution="pixel")
+    found = explain(classifier, images, targets, ids, {"it": external}, seed=0, batch_size=3)["it"]
     assert np.array_equal(found.numpy(), values)
 
 
@@ -145,8 +145,7 @@ def test_scores_do_not_depend_on_maps_of_the_other_size() -> None:
     classifier = model("class_token")
     images, targets, ids = batch(classifier)
     maps = {name: torch.rand(4, size, size) for name, size in (("fine", 16), ("coarse", 4))}
-    entry = METRICS["saco"]
-    metrics = {level: ("saco", entry.parameters(level=level, groups=[4])) for level in ("pixel", "patch")}
+    metrics = {level: METRICS.item("saco", level=level, groups=[4]) for level in ("pixel", "patch")}
     both = evaluate(classifier, images, targets, ids, maps, metrics)
     assert both.forwards == sum(
         evaluate(classifier, images, targets, ids, {name: one}, metrics).forwards for name, one in maps.items()

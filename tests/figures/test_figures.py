@@ -121,7 +121,7 @@ def test_style_changes_the_file(name: str, small: FigureData) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_caption_counts(name: str, data: FigureData) -> None:
     entry = FIGURES[name]
-    text = caption(name, data, entry.parameters(), seed=2024)
+    text = caption(FIGURES.item(name), data, seed=2024)
     assert entry.traits["title"] in text
     assert "Seed 2024." in text
     assert "{" not in text

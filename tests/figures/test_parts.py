@@ -68,9 +68,9 @@ def test_the_caption_says_what_stands_in_for_removed_pixels(data: FigureData) ->
     assert fills_text({"a": "black", "b": "black"}) == "Removed pixels become ``black``."
     both = fills_text({"a": "black", "b": "blur(sigma=2.0)", "c": "black"})
     assert both == "Removed pixels become ``black`` (``a``, ``c``), ``blur(sigma=2.0)`` (``b``)."
-    parameters = FIGURES["saco_leaderboard"].parameters()
-    assert "become ``image_mean``." in caption("saco_leaderboard", data, parameters, 1, {"saco": "image_mean"})
-    assert "become" not in caption("saco_leaderboard", data, parameters, 1)
+    leaderboard = FIGURES.item("saco_leaderboard")
+    assert "become ``image_mean``." in caption(leaderboard, data, 1, {"saco": "image_mean"})
+    assert "become" not in caption(leaderboard, data, 1)
 
 
 def test_directions() -> None:
@@ -190,14 +190,12 @@ def test_width_follows_the_column(small: FigureData, tmp_path: Path) -> None:
 
 
 def test_caption_counts_flagged_values(data: FigureData) -> None:
-    text = caption("saco_leaderboard", data, FIGURES["saco_leaderboard"].parameters())
+    text = caption(FIGURES.item("saco_leaderboard"), data)
     assert "n = 61 images a mean, the same images for all methods of a panel, 95 % confidence intervals." in text
     assert "6 of 768 values (0.8 %) are flagged" in text
     assert "``attention_gradcam``" in text
     clean = data.summary.assign(flagged=0, n=64)
-    text = caption(
-        "saco_leaderboard", dataclasses.replace(data, summary=clean), FIGURES["saco_leaderboard"].parameters()
-    )
+    text = caption(FIGURES.item("saco_leaderboard"), dataclasses.replace(data, summary=clean))
     assert "n = 64 images a mean" in text
     assert "No value is missing." in text
     assert flagged_text(pd.DataFrame({"n": [0], "flagged": [5]})).startswith("5 of 5 values (100.0 %)")

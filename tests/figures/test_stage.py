@@ -27,7 +27,7 @@ def test_parquet_gives_the_same_bytes(name: str, small: FigureData, tmp_path: Pa
         pq.write_table(pa.Table.from_pandas(frame.astype({"dataset": "category"})), folder / f"{need}.parquet")
     run_figure({"figure": {"use": name}, "style": {"dpi": 60}, "seed": 3}, "", folder, tmp_path / "out" / name)
     expected = files(name, small, tmp_path / "memory", Style(dpi=60))
-    told = caption(name, small, FIGURES[name].parameters(), seed=3)
+    told = caption(FIGURES.item(name), small, seed=3)
     assert "Seed 3." in told
     expected[".rst"] = f"{told}\n".encode()
     record = tmp_path / "out" / f".{name}.json"

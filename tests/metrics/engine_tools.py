@@ -12,6 +12,7 @@ from tests.conftest import tiny_vit
 from vitfaith.metrics.evaluate import Evaluation
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Item
 
 OURS = ("saco", "curves", "eraser", "chefer", "diffmask", "region", "road", "irof")
 MODULES = {f"vitfaith.metrics.{name}" for name in OURS}
@@ -39,8 +40,8 @@ class Recorder(Classifier):
         return super().forward(images)
 
 
-def default(name: str) -> tuple[str, object]:
-    return name, METRICS[name].parameters()
+def default(name: str) -> Item:
+    return METRICS.item(name)
 
 
 def table(evaluation: Evaluation) -> dict[tuple[str, str, str, str], float]:

@@ -40,7 +40,7 @@ def scored(
     truth: Tensor,
     **chosen: Any,
 ) -> pd.DataFrame:
-    metrics = {name: (name, METRICS[name].parameters(**chosen)) for name in NAMES}
+    metrics = {name: METRICS.item(name, **chosen) for name in NAMES}
     return evaluate(vit, images, targets, ids, maps, metrics, truth=truth).scores.to_pandas()
 
 

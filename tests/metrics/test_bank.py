@@ -20,6 +20,7 @@ from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Item
 
 NAMES = [
     "faithfulness_correlation",
@@ -44,11 +45,11 @@ def maps() -> Tensor:
     return torch.randint(-512, 512, (5, 4, 4), generator=torch.Generator().manual_seed(2)) / 64
 
 
-def entry(name: str, **settings: Any) -> tuple[str, Any]:
-    return name, METRICS[name].parameters(**{**SETTINGS.get(name, {}), **settings})
+def entry(name: str, **settings: Any) -> Item:
+    return METRICS.item(name, **{**SETTINGS.get(name, {}), **settings})
 
 
-def everything() -> dict[str, tuple[str, Any]]:
+def everything() -> dict[str, Item]:
     return {name: entry(name) for name in NAMES}
 
 

@@ -14,6 +14,7 @@ from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.passes import PassCounter
+from vitfaith.registry import Item
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -38,7 +39,7 @@ def test_cost_of_every_metric_equals_counted_passes(name: str, vit: Classifier) 
         maps = {f"m{i}": torch.rand(1, 4, 4, generator=generator) for i in range(methods)}
         with PassCounter(vit) as passes:
             evaluate(
-                vit, cloudy_image((16, 16), 3), torch.tensor([1]), ["image"], maps, {"m": (name, parameters)},
+                vit, cloudy_image((16, 16), 3), torch.tensor([1]), ["image"], maps, {"m": Item(entry, parameters)},
                 labels=torch.tensor([2]), truth=truth,
             )  # fmt: skip
         assert passes.forwards == cost.an_image + methods * cost.a_map
@@ -74,7 +75,7 @@ def bounds(text: str) -> tuple[float, float]:
 
 
 def test_values_lie_in_the_range_that_the_page_states(vit: Classifier, images: torch.Tensor) -> None:
-    metrics = {name: (name, METRICS[name].parameters(**SMALL.get(name, {}))) for name in METRICS.names}
+    metrics = {name: METRICS.item(name, **SMALL.get(name, {})) for name in METRICS.names}
     maps = {"m": torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(2))}
     truth = torch.zeros(5, 16, 16)
     truth[:, 4:9, 2:7] = 1

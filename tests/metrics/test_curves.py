@@ -13,13 +13,10 @@ TARGETS = [0, 3, 1, 4, 3]
 
 def test_accuracy_can_refer_to_the_explained_class(vit, images, image_ids):
     maps = {"m": torch.randint(-512, 512, (5, 4, 4), generator=torch.Generator().manual_seed(11)) / 64}
-    entry = METRICS["accuracy_auc"]
     with torch.no_grad():
         predicted = vit(images).argmax(1)
     by_target, by_label = (
-        evaluate(
-            vit, images, targets, image_ids, maps, {"a": ("accuracy_auc", entry.parameters(reference=r))}, labels=labels
-        )
+        evaluate(vit, images, targets, image_ids, maps, {"a": METRICS.item("accuracy_auc", reference=r)}, labels=labels)
         for targets, labels, r in ((predicted, None, "target"), ((predicted + 1) % 5, predicted, "label"))
     )
     assert by_target.scores.column("value").equals(by_label.scores.column("value"))
@@ -33,7 +30,7 @@ def test_log_odds_stay_finite_where_probabilities_vanish(vit, images, image_ids)
 
     sharp = Sharp(vit.backbone, [0.5] * 3, [0.25] * 3).eval()
     maps = {"m": torch.randint(-512, 512, (5, 4, 4), generator=torch.Generator().manual_seed(11)) / 64}
-    metrics = {name: (name, METRICS[name].parameters()) for name in ("log_odds", "diffmask_positive_nll")}
+    metrics = {name: METRICS.item(name) for name in ("log_odds", "diffmask_positive_nll")}
     result = evaluate(sharp, images, torch.tensor(TARGETS), image_ids, maps, metrics).scores.to_pandas()
     assert np.isfinite(result.value).all()
     assert result[result.metric == "log_odds"].value.abs().max() <= 27.64

@@ -18,7 +18,8 @@ from vitfaith.metrics.engine.requests import Clean, Curve, EqualSteps, Features,
 from vitfaith.metrics.engine.segments import ImageSegment, MaskSegment
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import resolve_fill
-from vitfaith.metrics.saco import SacoParameters
+from vitfaith.metrics.registry import METRICS
+from vitfaith.registry import Item
 
 MEAN = resolve_fill("image_mean")
 
@@ -279,11 +280,11 @@ def test_errors_name_the_argument(vit, images, targets, image_ids, maps):
     with pytest.raises(InputError, match="batch_size=0"):
         evaluate(vit, images, targets, image_ids, maps, saco, batch_size=0)
     with pytest.raises(InputError, match=r"steps=17.*at most 16"):
-        evaluate(vit, images, targets, image_ids, maps, {"a": ("aopc", CurveParameters(steps=17))})
+        evaluate(vit, images, targets, image_ids, maps, {"a": METRICS.item("aopc", steps=17)})
     with pytest.raises(ConfigError, match=r"unknown metric 'sacco'.*did you mean 'saco'"):
-        evaluate(vit, images, targets, image_ids, maps, {"s": ("sacco", SacoParameters())})
+        evaluate(vit, images, targets, image_ids, maps, {"s": METRICS.item("sacco")})
     with pytest.raises(ConfigError, match="'s': parameters are CurveParameters, but 'saco' takes SacoParameters"):
-        evaluate(vit, images, targets, image_ids, maps, {"s": ("saco", CurveParameters())})
+        evaluate(vit, images, targets, image_ids, maps, {"s": Item(METRICS["saco"], CurveParameters(), "s")})
     with pytest.raises(ConfigError, match="needs labels"):
         evaluate(vit, images, targets, image_ids, maps, {"c": default("chefer_positive")})
 

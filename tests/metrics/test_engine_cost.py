@@ -12,7 +12,6 @@ from vitfaith.metrics.common import CurveMetric, CurveParameters
 from vitfaith.metrics.engine.cost import forward_cost
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
-from vitfaith.metrics.saco import SacoParameters
 from vitfaith.models.memory import is_out_of_memory
 
 STEPS = 8  # divides the 16 patches, so that grids of different metrics coincide
@@ -32,12 +31,12 @@ def forwards(vit, images, targets, image_ids, maps, metrics) -> int:
 
 
 def test_saco_costs_k_forwards_a_map_and_one_an_image(vit, images, targets, image_ids, maps):
-    metrics = {"saco": ("saco", SacoParameters(groups=(10,)))}
+    metrics = {"saco": METRICS.item("saco", groups=(10,))}
     assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 10 + 1)
 
 
 def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images, targets, image_ids, maps):
-    metrics = {name: (name, CurveParameters(steps=STEPS)) for name in CURVE_METRICS}
+    metrics = {name: METRICS.item(name, steps=STEPS) for name in CURVE_METRICS}
     assert len(metrics) >= 10
     one = {"a": maps["a"]}
     assert forwards(vit, images, targets, image_ids, one, metrics) == IMAGES * (2 * STEPS - 1 + 1)  # + the clean pass
@@ -45,7 +44,7 @@ def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images
 
 
 def test_saco_shares_its_first_and_last_group_with_the_curves(vit, images, targets, image_ids, maps):
-    metrics = {"saco": ("saco", SacoParameters(groups=(8,))), "abpc": ("abpc", CurveParameters(steps=8))}
+    metrics = {"saco": METRICS.item("saco", groups=(8,)), "abpc": METRICS.item("abpc", steps=8)}
     assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * (14 + 8 - 2) + 2)
 
 
@@ -60,7 +59,7 @@ def test_groups_of_unequal_size_cost_at_most_three_percent_more(vit, images, tar
     floors = {(0, e) for e in edges} | {(patches - e, patches) for e in edges} | set(itertools.pairwise(edges))
     distinct = {interval for interval in floors if interval[0] < interval[1]}
     assert found <= 1.03 * count * (len(distinct) + 1)
-    chosen = [METRICS[name].implementation(parameters) for name, parameters in metrics.values()]
+    chosen = [item.implementation(item.parameters) for item in metrics.values()]
     cost = forward_cost(chosen, (7, 7), (16, 16))
     assert abs(cost.an_image + cost.a_map - found / count) <= 2, "what is planned is counted for one draw"
 

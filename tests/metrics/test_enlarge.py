@@ -38,7 +38,7 @@ def scores(name: str, explainers: dict[str, str] | None = None, **settings: Any)
     """Method → scores of the images, all methods with the same maps."""
     b = batch()
     maps = dict.fromkeys(EXPLAINERS, b.maps)
-    chosen = {"m": (name, METRICS[name].parameters(**settings))}
+    chosen = {"m": METRICS.item(name, **settings)}
     extras = {} if explainers is None else {"explainers": explainers}
     frame = evaluate(
         b.classifier, b.images, b.targets, b.ids, maps, chosen, seed=SEED, labels=b.labels, extras=extras

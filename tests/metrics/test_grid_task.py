@@ -47,9 +47,9 @@ def test_the_networks_count_and_attention_finds_the_cells(task: str) -> None:
     assert source.masks is not None
     truth = torch.from_numpy(np.stack([np.asarray(m) for m in source.masks(indices[few])]))
     ids = source.image_ids[few]
-    methods = {name: EXPLAINERS.entry(study.explainers[name].spec()) for name in ("random", "raw_attention")}
+    methods = {name: study.explainers[name] for name in ("random", "raw_attention")}
     maps = explain(model, images[few], labels[few], ids, methods, seed=0, batch_size=60)
-    metrics = {name: METRICS.entry(study.metrics[name].spec()) for name in ("admissible_mask", "admissible_side")}
+    metrics = {name: study.metrics[name] for name in ("admissible_mask", "admissible_side")}
     scores = evaluate(model, images[few], labels[few], ids, maps, metrics, truth=truth).scores.to_pandas()
     sided = (source.labels[few] > 0) & (source.labels[few] < model.num_classes - 1)
     assert (scores.flag == "").sum() == 2 * 5 * sided.sum()
@@ -71,11 +71,11 @@ def test_the_shipped_diffmask_solves_the_task_in_its_own_scale() -> None:
     truth = torch.from_numpy(np.stack([np.asarray(m) for m in source.masks(indices)]))
     ids = source.image_ids[:100]
     file = str(ROOT / "resources" / "diffmasks" / "vit_grid_3x3.safetensors")
-    methods = {"diffmask": EXPLAINERS.entry({"use": "diffmask", "weights": file})}
+    methods = {"diffmask": EXPLAINERS.item("diffmask", weights=file)}
     maps = explain(model, images, labels, ids, methods, seed=0, batch_size=100)
     metrics = {
-        "sided": METRICS.entry(study.metrics["admissible_mask"].spec()),
-        "all": METRICS.entry({**study.metrics["admissible_mask"].spec(), "one_sided": "score"}),
+        "sided": study.metrics["admissible_mask"],
+        "all": METRICS.from_spec({**study.metrics["admissible_mask"].spec(), "one_sided": "score"}),
     }
     scores = evaluate(model, images, labels, ids, maps, metrics, truth=truth).scores.to_pandas()
     mean = scores.groupby(["metric", "variant"]).value.mean()

@@ -58,7 +58,7 @@ def scored(
     names: list[str] = NAMES,
     **parameters: Any,
 ) -> pd.DataFrame:
-    chosen = {name: (name, METRICS[name].parameters(**parameters)) for name in names}
+    chosen = {name: METRICS.item(name, **parameters) for name in names}
     return evaluate(vit, images, targets, ids, {"m": maps}, chosen, truth=truth).scores.to_pandas()
 
 

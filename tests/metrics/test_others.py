@@ -31,7 +31,7 @@ def maps() -> Tensor:
 def scored(
     vit: Classifier, images: Tensor, targets: Tensor, ids: list[str], maps: dict[str, Tensor], **chosen: dict[str, Any]
 ) -> Evaluation:
-    metrics = {name: (name, METRICS[name].parameters(**chosen.get(name, {}))) for name in chosen or NAMES}
+    metrics = {name: METRICS.item(name, **chosen.get(name, {})) for name in chosen or NAMES}
     return evaluate(vit, images, targets, ids, maps, metrics, batch_size=8)
 
 
@@ -111,7 +111,7 @@ def test_a_fill_that_needs_a_mask_is_refused(fill: object) -> None:
 def test_an_imputer_cannot_be_blended(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:
-    chosen = {"average_drop": ("average_drop", METRICS["average_drop"].parameters(fill="given"))}
+    chosen = {"average_drop": METRICS.item("average_drop", fill="given")}
     extras = {"infill": lambda images, *_: images}
     with pytest.raises(InputError, match="'given' cannot be blended"):
         evaluate(vit, images, targets, image_ids, {"m": maps}, chosen, extras=extras)

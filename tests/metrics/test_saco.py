@@ -19,6 +19,7 @@ from vitfaith.metrics.engine.requests import Features, Groups, group_edges
 from vitfaith.metrics.engine.saco import group_salience, map_salience, saco, saco_pairs, saco_rank
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.registry import METRICS
 from vitfaith.metrics.saco import SacoParameters
 
 
@@ -114,9 +115,9 @@ def test_group_salience_of_equal_groups_is_the_sum_and_moves_with_a_shift():
 
 def test_algorithm_1_to_the_letter_weighs_by_sums(vit, images, targets, image_ids, maps):
     """16 patches in 5 groups: the sum reorders groups, the mean does not; 16 in 4: they are one; no forward more."""
-    mean, total = (SacoParameters(groups=(4, 5), salience=salience) for salience in ("mean", "sum"))
-    one = evaluate(vit, images, targets, image_ids, maps, {"mean": ("saco", mean)})
-    both = evaluate(vit, images, targets, image_ids, maps, {"mean": ("saco", mean), "sum": ("saco", total)})
+    mean, total = (METRICS.item("saco", groups=(4, 5), salience=salience) for salience in ("mean", "sum"))
+    one = evaluate(vit, images, targets, image_ids, maps, {"mean": mean})
+    both = evaluate(vit, images, targets, image_ids, maps, {"mean": mean, "sum": total})
     assert one.forwards == both.forwards
     frame = both.scores.to_pandas().set_index(["metric", "variant"]).value
     assert frame["mean", "k=4"].to_numpy() == pytest.approx(frame["sum", "k=4"].to_numpy(), abs=1e-12)
@@ -151,10 +152,8 @@ def test_positive_affine_change_of_the_map_changes_nothing(seed, groups, scale, 
 def test_more_groups_than_patches_is_an_error_that_names_the_way_out(vit, images, targets, image_ids):
     maps = {"a": torch.rand(5, 4, 4)}
     with pytest.raises(InputError, match=r"groups=20.*16 features.*at most 16"):
-        evaluate(vit, images, targets, image_ids, maps, {"saco": ("saco", SacoParameters(groups=(20,)))})
-    pixel = evaluate(
-        vit, images, targets, image_ids, maps, {"saco": ("saco", SacoParameters(groups=(20,), level="pixel"))}
-    )
+        evaluate(vit, images, targets, image_ids, maps, {"saco": METRICS.item("saco", groups=(20,))})
+    pixel = evaluate(vit, images, targets, image_ids, maps, {"saco": METRICS.item("saco", groups=(20,), level="pixel")})
     assert np.isfinite(pixel.scores.column("value").to_numpy()).all()
 
 

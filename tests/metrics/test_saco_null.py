@@ -11,7 +11,7 @@ import torch
 
 from vitfaith.metrics.engine.requests import group_edges
 from vitfaith.metrics.evaluate import evaluate
-from vitfaith.metrics.saco import SacoParameters
+from vitfaith.metrics.registry import METRICS
 
 VALUES = torch.tensor([0.1, 0.2, 0.9, 1.4, 3.0])
 """Of one row of five features; skewed, so that the pairs weigh differently."""
@@ -31,7 +31,7 @@ def everything(vit, image: torch.Tensor, groups: int, metric: str, **settings: o
     """Scores (arrangements, 120) of an image under all maps that have the five values."""
     ids = one_of_each_arrangement(groups)
     maps = {f"order-{i}": row.reshape(1, 1, 5).repeat(len(ids), 1, 1) for i, row in enumerate(ORDERS)}
-    chosen = {metric: (metric, SacoParameters(groups=(groups,), fill="black", **settings))}
+    chosen = {metric: METRICS.item(metric, groups=(groups,), fill="black", **settings)}
     targets = torch.full((len(ids),), 2)
     frame = evaluate(vit, image.repeat(len(ids), 1, 1, 1), targets, ids, maps, chosen).scores.to_pandas()
     return frame.pivot(index="image_id", columns="method", values="value").loc[ids].to_numpy()

@@ -62,10 +62,10 @@ def scored(maps: Mapping[str, Tensor], metrics: Mapping[str, Any], **options: An
 
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=[f"{n}-{s}" for n, s in CASES])
 def test_metrics_are_invariant_or_say_that_they_are_not(name: str, settings: dict[str, Any]) -> None:
-    parameters = METRICS[name].parameters(**settings)
+    item = METRICS.item(name, **settings)
     maps = quantised()
-    frame = scored({"m": maps, "n": 4 * maps + 32}, {"x": (name, parameters)}).value.unstack("method")
-    dependent = METRICS[name].implementation(parameters).scale_dependent
+    frame = scored({"m": maps, "n": 4 * maps + 32}, {"x": item}).value.unstack("method")
+    dependent = item.implementation(item.parameters).scale_dependent
     same = np.allclose(frame.m, frame.n, rtol=1e-4, atol=1e-6, equal_nan=True)
     assert same is not dependent
 
@@ -73,7 +73,7 @@ def test_metrics_are_invariant_or_say_that_they_are_not(name: str, settings: dic
 @pytest.mark.parametrize("entry", STABILITY_MEASURES, ids=lambda entry: entry.name)
 def test_measures_are_invariant_or_say_that_they_are_not(entry: Any) -> None:
     a, b = quantised().numpy(), quantised(8)[4:].numpy()
-    plain, moved = (compare_maps(one, b, entry.name, entry.parameters()) for one in (a, 4 * a + 32))
+    plain, moved = (compare_maps(one, b, STABILITY_MEASURES.item(entry.name)) for one in (a, 4 * a + 32))
     same = all(np.allclose(plain[v][0], moved[v][0], rtol=1e-6, atol=1e-9) for v in plain)
     assert same is not entry.traits["scale_dependent"]
 
@@ -81,7 +81,7 @@ def test_measures_are_invariant_or_say_that_they_are_not(entry: Any) -> None:
 @pytest.mark.parametrize("samples", [1, 3, 10])
 def test_without_noise_every_metric_is_as_without_the_smoothing(samples: int) -> None:
     """A smoothing that returns the image: its samples' maps are the map itself."""
-    metrics = {f"{name}-{i}": (name, METRICS[name].parameters(**settings)) for i, (name, settings) in enumerate(CASES)}
+    metrics = {f"{name}-{i}": METRICS.item(name, **settings) for i, (name, settings) in enumerate(CASES)}
     maps = torch.randn(4, 7, 7, generator=torch.Generator().manual_seed(4)) + 3.5  # no two pixels tie by chance
     stacked = maps.expand(samples, -1, -1, -1)
     smoothed, _ = aggregate_maps(stacked, "mean")

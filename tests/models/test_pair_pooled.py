@@ -12,6 +12,7 @@ from vitfaith.explainers.explain import explain
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.pair_pooled import PairPooledViT
 from vitfaith.registries import REGISTRIES
+from vitfaith.registry import Item
 
 REFUSED = {"lrp", "partial_lrp", "transformer_attribution", "lrp_rollout", "legrad"}
 ARGUMENTS = {
@@ -46,7 +47,7 @@ def test_every_explainer(images: Tensor, targets: Tensor, image_ids: list[str]) 
     for entry in REGISTRIES["explainers"]:
         if entry.traits["family"] in ("external", "learned", "perturbation") or entry.traits.get("model_files"):
             continue
-        methods = {entry.name: (entry.name, entry.parameters())}
+        methods = {entry.name: Item(entry, entry.parameters())}
         arguments = (images[:2], targets[:2], image_ids[:2], methods)
         if entry.name in REFUSED:
             with pytest.raises(InputError, match="PairPooledViT"):

@@ -14,7 +14,7 @@ from tests.explainers.cases import ENTRIES, Case
 from tests.explainers.zoo import tiny
 from vitfaith.errors import InputError
 from vitfaith.explainers.explain import explain
-from vitfaith.explainers.vit_cx import VitCxParameters
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.placeholder import mark, marked_patches
 from vitfaith.metrics.registry import METRICS
@@ -168,7 +168,7 @@ def test_metrics_remove_whole_patches(name: str, metric: str) -> None:
     try:
         evaluate(
             classifier, images, torch.tensor([1]), ["a"], {"m": maps},
-            {metric: (metric, METRICS[metric].parameters(**settings))}, labels=torch.tensor([1]),
+            {metric: METRICS.item(metric, **settings)}, labels=torch.tensor([1]),
         )  # fmt: skip
     finally:
         handle.remove()
@@ -229,7 +229,7 @@ def test_explainers_give_maps_of_all_patches_of_a_padded_model(entry: Any) -> No
 def test_vit_cx_averages_its_pixel_map_over_the_patches() -> None:
     classifier = model("pixels behind the last patch")
     images = pictures(classifier, 1)
-    cx = {"vit_cx": ("vit_cx", VitCxParameters(noise=0, fill="black"))}
+    cx = {"vit_cx": EXPLAINERS.item("vit_cx", noise=0, fill="black")}
     other = torch.where(classifier.patches.to_pixels(torch.ones(1, 4, 4)) > 0, images, 1 - images)
     ours, theirs = (explain(classifier, x, torch.tensor([1]), ["a"], cx, seed=0, batch_size=8) for x in (images, other))
     torch.testing.assert_close(ours["vit_cx"], theirs["vit_cx"])
@@ -280,7 +280,7 @@ def test_patches_that_do_not_fit_are_refused_with_both_sizes(which: str) -> None
         classifier.grid  # noqa: B018
     with pytest.raises(InputError, match=message):
         explain(classifier, images, torch.tensor([1]), ["a"], Case(ENTRIES[0]).methods, seed=0, batch_size=1)
-    saco = {"saco": ("saco", METRICS["saco"].parameters(groups=(4,)))}
+    saco = {"saco": METRICS.item("saco", groups=(4,))}
     with pytest.raises(InputError, match=message):
         evaluate(classifier, images, torch.tensor([1]), ["a"], {"m": torch.rand(1, 4, 4)}, saco)
 

@@ -31,8 +31,8 @@ def maps(seed: int, count: int = 4, shape: tuple[int, int] = (4, 5), ties: bool 
 
 
 def values_of(name: str, a: Array, b: Array, **settings: object) -> dict[str, Array]:
-    parameters = STABILITY_MEASURES[name].parameters(**settings)
-    return {variant: values for variant, (values, _) in compare_maps(a, b, name, parameters).items()}
+    measure = STABILITY_MEASURES.item(name, **settings)
+    return {variant: values for variant, (values, _) in compare_maps(a, b, measure).items()}
 
 
 def only(name: str, a: Array, b: Array, **settings: object) -> Array:

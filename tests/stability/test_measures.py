@@ -18,7 +18,6 @@ from tests.oracle import Oracle
 from tests.stability.oracles import ORACLES, maps, only, rows_of_pairs, values_of
 from vitfaith.errors import InputError
 from vitfaith.map_values import CEILING
-from vitfaith.registry import Parameters
 from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.measures import TopK
 from vitfaith.stability.registry import STABILITY_MEASURES
@@ -163,7 +162,7 @@ def test_unusable_maps_are_flagged_and_leave_their_neighbours_alone(name: str) -
     expected = values_of(name, a, b)
     a[1], b[2], a[3, 0, 0], b[4, 1, 1] = 0.25, 0.0, np.nan, np.inf
     b[3] = 1.0
-    for variant, (values, flags) in compare_maps(a, b, name, STABILITY_MEASURES[name].parameters()).items():
+    for variant, (values, flags) in compare_maps(a, b, STABILITY_MEASURES.item(name)).items():
         assert flags == ["", "constant", "constant", "nan", "nan", ""]
         assert np.isnan(values[1:5]).all()
         np.testing.assert_allclose(values[[0, 5]], expected[variant][[0, 5]], rtol=1e-12)
@@ -171,7 +170,7 @@ def test_unusable_maps_are_flagged_and_leave_their_neighbours_alone(name: str) -
 
 def test_shapes_must_agree() -> None:
     with pytest.raises(InputError, match="one shape"):
-        compare_maps(maps(0), maps(0, shape=(5, 4)), "pearson", Parameters())
+        compare_maps(maps(0), maps(0, shape=(5, 4)), STABILITY_MEASURES.item("pearson"))
 
 
 def test_importing_the_stage_does_not_import_torch() -> None:

@@ -8,16 +8,18 @@ import pytest
 
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.registry import Parameters
 from vitfaith.stability.compare import stability_table
-from vitfaith.stability.measures import TopK
+from vitfaith.stability.registry import STABILITY_MEASURES
 
 
 def test_one_row_for_each_image_metric_and_variant() -> None:
     rng = np.random.default_rng(0)
     maps, reference = rng.random((3, 2, 2)), rng.random((3, 2, 2))
     maps[1] = 1.0
-    measures = {"overlap": ("top_k_overlap", TopK(k=(1, 0.5))), "rank": ("spearman", Parameters())}
+    measures = {
+        "overlap": STABILITY_MEASURES.item("top_k_overlap", k=(1, 0.5)),
+        "rank": STABILITY_MEASURES.item("spearman"),
+    }
     table = stability_table(["a", "b", "c"], "rollout", "clean", maps, reference, measures)
     assert table.schema == STABILITY
     frame = table.to_pandas()
@@ -41,7 +43,7 @@ def test_one_row_for_each_image_metric_and_variant() -> None:
 @pytest.mark.parametrize("count", [0, 2])
 def test_no_row_is_lost_when_no_map_is_sound(count: int) -> None:
     ids = ["a", "b"][:count]
-    measures = {"overlap": ("top_k_overlap", TopK(k=(1, 2, 3)))}
+    measures = {"overlap": STABILITY_MEASURES.item("top_k_overlap", k=(1, 2, 3))}
     table = stability_table(ids, "m", "clean", np.ones((count, 2, 2)), np.ones((count, 2, 2)), measures)
     assert table.num_rows == 6 * count  # three overlaps and their ceilings
     assert set(table["flag"].to_pylist()) <= {"constant"}
@@ -52,4 +54,6 @@ def test_errors_name_the_argument() -> None:
     with pytest.raises(InputError, match="image_ids has 1 names for 2 maps"):
         stability_table(["a"], "m", "clean", np.ones((2, 2, 2)), np.ones((2, 2, 2)), {})
     with pytest.raises(ConfigError, match="did you mean 'spearman'"):
-        stability_table(["a"], "m", "r", np.ones((1, 2, 2)), np.ones((1, 2, 2)), {"x": ("spaerman", Parameters())})
+        stability_table(
+            ["a"], "m", "r", np.ones((1, 2, 2)), np.ones((1, 2, 2)), {"x": STABILITY_MEASURES.item("spaerman")}
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ from torch import Tensor
 from vitfaith.attacks.craft.keyed import KeyedRandom, forked_random
 from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, to_lattice
 from vitfaith.attacks.craft.victim import Logits
-from vitfaith.attacks.registry import ATTACKS, Bound, check_bound, smoothing_seen
+from vitfaith.attacks.registry import Bound, check_bound, smoothing_seen
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.fast.linear import quick_linear_layers
-from vitfaith.registry import Entry, Parameters
+from vitfaith.registry import Item
 
 if TYPE_CHECKING:
     from vitfaith.attacks.smoothed import Defence
@@ -54,14 +54,13 @@ def attack_images(
     images: Tensor,
     targets: Tensor,
     image_ids: Sequence[str],
-    name: str,
-    parameters: Parameters | Mapping[str, Any],
+    attack: Item,
     *,
     seed: int,
     batch_size: int = 256,
     defence: Defence | None = None,
 ) -> AttackResult:
-    """Attack ``images`` with the registered attack ``name``.
+    """Attack ``images``.
 
     Works inside ``torch.inference_mode()``; the classifier's mode, weights and gradient flags are as before.
 
@@ -74,31 +73,27 @@ def attack_images(
         defence: the smoothing that the parameters name in ``through``; None where they name none.
 
     Raises:
-        ConfigError: unknown attack, wrong parameters, missing or idle defence, a radius below one grey level (1/255), or
+        ConfigError: missing or idle defence, a radius below one grey level (1/255), or
             an l2 radius larger than the image space.
         InputError: images or targets of a wrong shape or range, or an attack that broke its bound.
     """
-    entry = ATTACKS[name]
-    settings = parameters if isinstance(parameters, Parameters) else entry.parameters.model_validate(dict(parameters))
     device = next(classifier.parameters()).device
     clean = pixel_lattice(images).cpu()
     if len(clean):
         classifier.check_images(images)
     _check_targets(targets, image_ids, len(clean), classifier.num_classes)
-    bound = entry.traits["bound"](settings)
+    bound = attack.traits["bound"](attack.parameters)
     check_bound(bound)
     if bound is not None and bound.norm == "l2" and len(clean) and bound.eps > clean[0].numel() ** 0.5:
         raise ConfigError(f"eps = {bound.eps:g} reaches every image; the l2 radius is in [0,1] pixel units")
-    step = max(1, batch_size) if entry.traits["batched"](settings) else 1
+    step = max(1, batch_size) if attack.traits["batched"](attack.parameters) else 1
     stored, predictions = [torch.empty(0, *clean.shape[1:], dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
     with frozen(classifier), torch.inference_mode(False), quick_linear_layers(classifier):
         for start in range(0, len(clean), step):
             rows = slice(start, start + step)
             ids = list(image_ids[rows])
-            attacked = _craft(
-                entry, classifier, clean[rows], targets[rows].clone(), ids, settings, seed, device, defence
-            )
-            kept, prediction = _store(entry, classifier, clean[rows].clone(), attacked, targets[rows], bound, ids)
+            attacked = _craft(attack, classifier, clean[rows], targets[rows].clone(), ids, seed, device, defence)
+            kept, prediction = _store(attack, classifier, clean[rows].clone(), attacked, targets[rows], bound, ids)
             stored.append(kept)
             predictions.append(prediction)
     result, prediction = torch.cat(stored), torch.cat(predictions)
@@ -113,37 +108,36 @@ def attack_images(
 
 
 def _craft(
-    entry: Entry,
+    attack: Item,
     classifier: Classifier,
     clean: Tensor,
     targets: Tensor,
     image_ids: Sequence[str],
-    settings: Parameters,
     seed: int,
     device: torch.device,
     defence: Defence | None,
 ) -> Tensor:
     extra: dict[str, Any] = {}
-    through = smoothing_seen(settings)
+    through = smoothing_seen(attack.parameters)
     if through is not None:
         if defence is None:
             raise ConfigError(
-                f"attack '{entry.name}' sees through smoothing '{through}'; give attack_images its defence"
+                f"attack '{attack.name}' sees through smoothing '{through}'; give attack_images its defence"
             )
         extra["defence"] = defence
     elif defence is not None:
-        raise ConfigError(f"attack '{entry.name}' sees no smoothing; set its key 'through', or give no defence")
+        raise ConfigError(f"attack '{attack.name}' sees no smoothing; set its key 'through', or give no defence")
     pixels = (clean.clone().float() / 255).to(device)
     with (
         forked_random(seed, image_ids, "attack", device),
         KeyedRandom(seed, image_ids),
         torch.enable_grad(),
     ):
-        return entry.implementation(classifier, pixels, targets.to(device), settings, **extra)
+        return attack.implementation(classifier, pixels, targets.to(device), attack.parameters, **extra)
 
 
 def _store(
-    entry: Entry,
+    attack: Item,
     classifier: Classifier,
     clean: Tensor,
     attacked: Tensor,
@@ -171,9 +165,9 @@ def _store(
         others = logits.scatter(1, classes[:, None], float("-inf")).amax(1)
         return logits.gather(1, classes[:, None])[:, 0] - others <= _TIE * logits.abs().amax(1)
 
-    kept = to_lattice(clean, attacked.cpu(), bound, image_ids, entry.name)
+    kept = to_lattice(clean, attacked.cpu(), bound, image_ids, attack.name)
     prediction = predict(kept.float() / 255)
-    if entry.traits["aims_at"] != "prediction":
+    if attack.traits["aims_at"] != "prediction":
         return kept, prediction
     found = attacked.detach().cpu()
     rounded = (found * 255 - kept).abs().flatten(1).amax(1) > 1e-2
@@ -182,7 +176,7 @@ def _store(
     for direction in _OTHER_ROUNDINGS:
         if len(lost):
             names = [image_ids[i] for i in lost.tolist()]
-            again = to_lattice(clean[lost], found[lost], bound, names, entry.name, direction)
+            again = to_lattice(clean[lost], found[lost], bound, names, attack.name, direction)
             new = predict(again.float() / 255)
             fooled = new != targets[lost]
             kept[lost[fooled]], prediction[lost[fooled]] = again[fooled], new[fooled]

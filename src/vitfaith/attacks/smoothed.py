@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
-from vitfaith.registry import Ids, Parameters
+from vitfaith.registry import Ids, Item, Parameters
 from vitfaith.smoothings.dds import DdsParameters
-from vitfaith.smoothings.registry import SMOOTHINGS, smoothings_with_gradient
+from vitfaith.smoothings.registry import smoothings_with_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,27 +71,24 @@ class Defence:
     """The smoothing that an attack sees through: the pipeline of the stages denoise, predict and attribute, with gradients.
 
     Attributes:
-        name: registered name of the smoothing.
-        parameters: all its settings, as its own entry has them.
+        smoothing: with all settings of its own entry in the configuration.
         denoiser: its network; None where it has none.
     """
 
-    name: str
-    parameters: Parameters
+    smoothing: Item
     denoiser: Denoiser | None
 
     def __post_init__(self) -> None:
         known = smoothings_with_gradient()
-        if self.name not in known:
-            SMOOTHINGS[self.name]  # raises where there is none of that name
+        if self.smoothing.name not in known:
             raise ConfigError(
-                f"smoothing '{self.name}' has no gradient in the image, so no attack sees through it; "
+                f"smoothing '{self.smoothing.name}' has no gradient in the image, so no attack sees through it; "
                 f"known: {', '.join(known)}"
             )
 
     def draws(self, attack: SmoothedParameters) -> int:
         """Noise draws a step: the attack's ``eot``, else the smoothing's ``samples``."""
-        return attack.eot or int(getattr(self.parameters, "samples", 1))
+        return attack.eot or int(getattr(self.smoothing.parameters, "samples", 1))
 
     def copies(self, images: Tensor, attack: SmoothedParameters) -> Tensor:
         """Smoothed copies of ``images`` (B, C, H, W), (draws·B, C, H, W), draw by draw.
@@ -99,7 +96,7 @@ class Defence:
         Expectation over transformation (Athalye et al. 2018, arXiv 1802.00420): every call draws new noise, by
         ``torch.randn_like``, which attacks key per image. With ``gradient: bpda`` the backward pass is the identity.
         """
-        smooth = SMOOTHINGS[self.name].traits["gradient"]
+        smooth = self.smoothing.traits["gradient"]
         count = self.draws(attack)
 
         def draw(like: Tensor) -> Tensor:
@@ -107,14 +104,15 @@ class Defence:
 
         repeated = images.repeat(count, 1, 1, 1)
         if attack.gradient == "full":
-            smoothed: Tensor = smooth(self.denoiser, repeated, self.parameters, draw)
+            smoothed: Tensor = smooth(self.denoiser, repeated, self.smoothing.parameters, draw)
             return smoothed
         with torch.no_grad():
-            smoothed = smooth(self.denoiser, repeated, self.parameters, draw)
+            smoothed = smooth(self.denoiser, repeated, self.smoothing.parameters, draw)
         return repeated + (smoothed - repeated).detach()
 
     def aggregate(self, maps: Tensor, draws: int) -> Tensor:
         """The map (B, rows, columns) behind the smoothing, from ``maps`` (draws·B, rows, columns), draw by draw."""
         from vitfaith.smoothings.aggregate import aggregate_maps
 
-        return aggregate_maps(maps.unflatten(0, (draws, -1)), getattr(self.parameters, "map_aggregation", "mean"))[0]
+        parameters = self.smoothing.parameters
+        return aggregate_maps(maps.unflatten(0, (draws, -1)), getattr(parameters, "map_aggregation", "mean"))[0]

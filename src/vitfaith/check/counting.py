@@ -29,8 +29,7 @@ from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.fast.switch import fast_paths
 from vitfaith.models.passes import PassCounter
-from vitfaith.registries import REGISTRIES
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.study.jobs import Job
 from vitfaith.study.plan import Plan
@@ -91,7 +90,7 @@ def _image(classifier: Classifier) -> Tensor:
 
 
 def _samples(smoothing: Mapping[str, Any]) -> int:
-    return int(getattr(SMOOTHINGS.entry(smoothing)[1], "samples", 1))
+    return int(getattr(SMOOTHINGS.from_spec(smoothing).parameters, "samples", 1))
 
 
 def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
@@ -103,31 +102,29 @@ def _attack(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
     if "smoothing" in spec:
         channels, height, width = classifier.input_shape
         silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
-        defence = Defence(*SMOOTHINGS.entry(spec["smoothing"]), silent)
+        defence = Defence(SMOOTHINGS.from_spec(spec["smoothing"]), silent)
     with PassCounter(classifier) as passes:
         target = classifier(image).argmax(1)
-        attack_images(classifier, image, target, ["image"], *ATTACKS.entry(spec["attack"]), seed=0, defence=defence)
+        attack_images(classifier, image, target, ["image"], ATTACKS.from_spec(spec["attack"]), seed=0, defence=defence)
         classifier(image)
     return passes.forwards, passes.backwards
 
 
 def _denoise(spec: Mapping[str, Any]) -> Passes:
-    name, parameters = SMOOTHINGS.entry(spec["smoothing"])
+    smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
     denoiser = Denoiser(_Silent(1, (8, 8)), Schedule.from_config({}))
     with PassCounter(denoiser.network) as passes:
         image = torch.full((1, 1, 8, 8), 0.5)
-        REGISTRIES["smoothings"][name].implementation(
-            denoiser, image, ["image"], parameters, range(1), seed=0, batch_size=1
-        )
+        smoothing.implementation(denoiser, image, ["image"], smoothing.parameters, range(1), seed=0, batch_size=1)
     return float(passes.forwards * _samples(spec["smoothing"])), 0.0
 
 
 def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
     from vitfaith.explainers.explain import explain
 
-    methods = EXPLAINERS.entries(spec["methods"])
+    methods = EXPLAINERS.from_specs(spec["methods"])
     # what is trained for one model does not fit the stand-in; it reads the shared pass
-    fitting = {i: m for i, m in methods.items() if not REGISTRIES["explainers"][m[0]].traits.get("model_files")}
+    fitting = {i: m for i, m in methods.items() if not m.traits.get("model_files")}
     target = torch.zeros(1, dtype=torch.int64)
     with PassCounter(classifier.backbone) as passes:
         explain(classifier, _image(classifier), target, ["image"], fitting, seed=0, batch_size=64)
@@ -143,18 +140,18 @@ def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes
     silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
     extras = {diffusion.EXTRA: silent, placeholder.EXTRA: torch.zeros(1)}
 
-    def forwards(chosen: Iterable[tuple[str, Parameters]]) -> int:
-        metrics = [REGISTRIES["metrics"][name].implementation(parameters) for name, parameters in chosen]
+    def forwards(chosen: Iterable[Item]) -> int:
+        metrics = [item.implementation(item.parameters) for item in chosen]
         cost = forward_cost(metrics, classifier.grid, (height, width), channels, extras)
         return cost.an_image + maps * cost.a_map
 
-    chosen = list(METRICS.entries(spec["metrics"]).values())
+    chosen = list(METRICS.from_specs(spec["metrics"]).values())
     total = forwards(chosen)
-    drawn: dict[DiffusionParameters, list[tuple[str, Parameters]]] = {}
-    for name, parameters in chosen:
-        fill = settings_of_fill(parameters)
+    drawn: dict[DiffusionParameters, list[Item]] = {}
+    for item in chosen:
+        fill = settings_of_fill(item.parameters)
         if isinstance(fill, DiffusionParameters):
-            drawn.setdefault(fill, []).append((name, parameters))
+            drawn.setdefault(fill, []).append(item)
     for fill, users in drawn.items():  # each perturbed image, all but the clean one, is first drawn by the denoiser
         total += (forwards(users) - 1) * fill.calls
     return float(total), 0.0

@@ -49,7 +49,7 @@ def dataset_facts(study: Study, id_: str) -> DatasetFacts:
         VitfaithError: as the reader does; images of several sizes, or more images asked for than there are.
     """
     reader, section = study.datasets[id_]
-    source = open_dataset(reader.name, reader.parameters)
+    source = open_dataset(reader)
     chosen = stratified_subset(source.labels, section.images, study.seed)
     if not len(chosen):
         raise InputError("there are no images; look at the path and at the reader's settings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,9 @@ from vitfaith.explainers.explain import explain
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.huggingface import read_folder
 from vitfaith.models.patches import find_patches
-from vitfaith.registries import REGISTRIES
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item, Parameters
 
 if TYPE_CHECKING:
-    from vitfaith.study.load import Instance
     from vitfaith.study.sections import ModelSection
 
 REHEARSED = ("one_pass", "path", "relevance")
@@ -30,18 +29,17 @@ _HEAD_WIDTH = 8
 _FEWER = ("steps", "samples")
 
 
-def rehearse(model: str, twin: Classifier, explainers: dict[str, Instance], report: Report) -> None:
+def rehearse(model: str, twin: Classifier, explainers: dict[str, Item], report: Report) -> None:
     """Run each explainer once on the model's twin and report what it refuses."""
     chosen = {
-        id_: (item.name, _short(item.parameters))
+        id_: replace(item, parameters=_short(item.parameters))
         for id_, item in explainers.items()
-        if REGISTRIES["explainers"][item.name].traits["family"] in REHEARSED
-        and "model_files" not in REGISTRIES["explainers"][item.name].traits  # see vitfaith.check.learned
+        if item.traits["family"] in REHEARSED and "model_files" not in item.traits  # see vitfaith.check.learned
     }
     image = torch.rand(1, *twin.input_shape, generator=torch.Generator().manual_seed(0))
-    for id_, entry in chosen.items():
+    for id_, item in chosen.items():
         with report.about(f"explainers.{id_}, models.{model}"):
-            explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: entry}, seed=0, batch_size=8)
+            explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: item}, seed=0, batch_size=8)
 
 
 def _short(parameters: Parameters) -> Parameters:

@@ -12,9 +12,8 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.metrics.engine.cost import forward_cost
 from vitfaith.metrics.fills import diffusion, placeholder
 from vitfaith.models.classifier import Classifier
-from vitfaith.registries import REGISTRIES
+from vitfaith.registry import Item
 from vitfaith.stability.compare import compare_maps
-from vitfaith.study.load import Instance
 from vitfaith.study.plan import Plan
 
 
@@ -38,14 +37,14 @@ def check_fit(plan: Plan, models: Mapping[str, Classifier], denoisers: Mapping[s
                             _ask(study.metrics[id_], models[model], denoiser)
 
 
-def _ask(item: Instance, classifier: Classifier, denoiser: Denoiser | None) -> None:
+def _ask(item: Item, classifier: Classifier, denoiser: Denoiser | None) -> None:
     """Let a metric name the images that it wants to see."""
     extras = {placeholder.EXTRA: torch.zeros(1)} | ({} if denoiser is None else {diffusion.EXTRA: denoiser})
-    metric = REGISTRIES["metrics"][item.name].implementation(item.parameters)
+    metric = item.implementation(item.parameters)
     channels, height, width = classifier.input_shape
     forward_cost([metric], classifier.grid, (height, width), channels, extras)
 
 
-def _compare(item: Instance, classifier: Classifier) -> None:
+def _compare(item: Item, classifier: Classifier) -> None:
     maps = np.random.default_rng(0).random((2, 1, *classifier.grid), dtype=np.float32)
-    compare_maps(maps[0], maps[1], item.name, item.parameters)
+    compare_maps(maps[0], maps[1], item)

@@ -127,7 +127,7 @@ def _class_list(folders: list[str], model: _Model) -> list[str] | None:
 
 def _open(settings: dict[str, Any]) -> Source:
     entry = instance("datasets", "mine", {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()})
-    return open_dataset(entry.name, entry.parameters)
+    return open_dataset(entry)
 
 
 def _flow(value: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from vitfaith.check.report import Report
 from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.models.classifier import Classifier
-from vitfaith.registries import REGISTRIES
 from vitfaith.study.learned import model_files, trained_file
 from vitfaith.study.plan import Plan
 
@@ -23,6 +22,6 @@ def check_learned_files(plan: Plan, models: Mapping[str, Classifier], report: Re
             if file == trained_file(plan, explainer, model) and not Path(file).is_file():
                 report.notes.append(f"{key}: is trained first for models.{model}, '{file}' does not exist yet")
                 continue
-            classes = REGISTRIES["explainers"][item.name].traits["class_specific"] if name == "weights" else None
+            classes = item.traits["class_specific"] if name == "weights" else None
             with report.about(f"{key}, models.{model}"):
                 load_diffmask(Path(file), models[model], class_specific=classes)

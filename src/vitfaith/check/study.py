@@ -24,7 +24,6 @@ from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.switch import fast_paths
-from vitfaith.registries import REGISTRIES
 from vitfaith.study.load import Study, load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.sections import AXES
@@ -149,7 +148,7 @@ def _check_metrics(study: Study, datasets: dict[str, DatasetFacts], report: Repo
     """A metric that needs masks, or labels, of a dataset that has none ends its jobs."""
     for name, experiment in study.experiments.items():
         for metric in experiment.metrics:
-            needs = REGISTRIES["metrics"][study.metrics[metric].name].traits.get("needs", ())
+            needs = study.metrics[metric].traits.get("needs", ())
             for dataset in experiment.datasets:
                 facts = datasets.get(dataset)
                 if facts is None:

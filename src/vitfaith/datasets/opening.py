@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from vitfaith.datasets.files.class_lists import LARGEST_LABEL
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item
 
 
-def open_dataset(name: str, parameters: Parameters) -> Source:
-    """The images behind the reader ``name`` with these settings.
+def open_dataset(reader: Item) -> Source:
+    """The images behind a reader.
 
     Raises:
         ArtifactError: as the reader does; a path is a pipe or a device; an image's name is no UTF-8; a label is below
             −1 or beyond 32 bits.
     """
-    for field in type(parameters).model_fields:
-        value = getattr(parameters, field)
+    for field in type(reader.parameters).model_fields:
+        value = getattr(reader.parameters, field)
         if isinstance(value, Path) and value.exists() and not (value.is_file() or value.is_dir()):
             raise ArtifactError(f"{field}: '{value}' is a pipe or a device; copy its content to a file")
-    source: Source = DATASETS[name].implementation(parameters)
+    source: Source = reader.implementation(reader.parameters)
     strange = next((image_id for image_id in source.image_ids if not _is_text(image_id)), None)
     if strange is not None:
         shown = strange.encode("utf-8", "backslashreplace").decode()
@@ -46,8 +46,7 @@ def open_source(reader: Mapping[str, Any]) -> Source:
     Raises:
         ArtifactError: as :func:`open_dataset`.
     """
-    name, parameters = DATASETS.entry(reader)
-    return open_dataset(name, parameters)
+    return open_dataset(DATASETS.from_spec(reader))
 
 
 def read_all(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -12,10 +12,10 @@ from vitfaith.explainers.passes.context import Context
 from vitfaith.explainers.passes.readout import blocks_of
 from vitfaith.explainers.registry import EXPLAINERS, Family
 from vitfaith.models.classifier import Classifier
-from vitfaith.registry import Entry, Parameters
+from vitfaith.registry import Item
 
-Methods = Mapping[str, tuple[str, Parameters]]
-"""Id → (registered name, parameters); an explainer may appear several times with different parameters."""
+Methods = Mapping[str, Item]
+"""Id → explainer; an explainer may appear several times with different parameters."""
 
 
 def explain(
@@ -54,12 +54,11 @@ def explain(
         raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give at least 1")
-    entries = {id_: (EXPLAINERS[name], parameters) for id_, (name, parameters) in methods.items()}
-    _check_defined(classifier, {id_: entry for id_, (entry, _) in entries.items()})
+    _check_defined(classifier, methods)
     classifier.check_targets(targets, len(images))
     if len(images):
         classifier.check_images(images, margin=margin)
-    needs = frozenset(need for entry, _ in entries.values() for need in entry.traits["needs"])
+    needs = frozenset(need for method in methods.values() for need in method.traits["needs"])
     device = classifier.mean.device
     maps: dict[str, list[Tensor]] = {id_: [] for id_ in methods}
     for start in range(0, len(images), batch_size):
@@ -76,45 +75,43 @@ def explain(
                 batch_size=batch_size,
                 sample=sample,
             )
-            reading = {id_: entry for id_, entry in entries.items() if _only_reads(entry[0])}
+            reading = {id_: method for id_, method in methods.items() if _only_reads(method)}
             for some in context.parts() if reading else ():
                 _explain_batch(some, reading, maps)
-            _explain_batch(context, {id_: entry for id_, entry in entries.items() if id_ not in reading}, maps)
+            _explain_batch(context, {id_: method for id_, method in methods.items() if id_ not in reading}, maps)
     with torch.inference_mode(False):
         return {
-            id_: torch.cat(parts) if parts else torch.zeros(0, *_shape(classifier, entries[id_][1]))
+            id_: torch.cat(parts) if parts else torch.zeros(0, *_shape(classifier, methods[id_]))
             for id_, parts in maps.items()
         }
 
 
-def _shape(classifier: Classifier, parameters: Parameters) -> tuple[int, int]:
+def _shape(classifier: Classifier, method: Item) -> tuple[int, int]:
     """Size of a map: the patch grid, or the image where the parameters ask for pixels."""
-    return classifier.input_shape[1:] if getattr(parameters, "resolution", "patch") == "pixel" else classifier.grid
+    return classifier.input_shape[1:] if getattr(method.parameters, "resolution", "") == "pixel" else classifier.grid
 
 
-def _only_reads(entry: Entry) -> bool:
+def _only_reads(method: Item) -> bool:
     """Whether an explainer costs nothing beside the shared pass, which it then may read a few images at a time."""
-    return entry.traits["family"] == "one_pass" and bool(entry.traits["needs"])
+    return method.traits["family"] == "one_pass" and bool(method.traits["needs"])
 
 
-def _explain_batch(
-    context: Context, entries: Mapping[str, tuple[Entry, Parameters]], maps: Mapping[str, list[Tensor]]
-) -> None:
+def _explain_batch(context: Context, methods: Methods, maps: Mapping[str, list[Tensor]]) -> None:
     """Append the maps of ``context`` to ``maps``."""
-    for id_, (entry, parameters) in entries.items():
-        found = entry.implementation(context, parameters)
-        expected = (len(context.images), *_shape(context.classifier, parameters))
+    for id_, method in methods.items():
+        found = method.implementation(context, method.parameters)
+        expected = (len(context.images), *_shape(context.classifier, method))
         if tuple(found.shape) != expected:
-            raise InputError(f"explainer '{entry.name}' returned shape {tuple(found.shape)} instead of {expected}")
+            raise InputError(f"explainer '{method.name}' returned shape {tuple(found.shape)} instead of {expected}")
         maps[id_].append(found.detach().float().cpu())
 
 
-def _check_defined(classifier: Classifier, entries: Mapping[str, Entry]) -> None:
+def _check_defined(classifier: Classifier, methods: Methods) -> None:
     """Raise :class:`InputError` with the names of all explainers that the model's architecture has no meaning for."""
     classifier.grid  # noqa: B018  (models without patches say so)
     if blocks_of(classifier.backbone) is not None:
         return
-    undefined = [id_ for id_, entry in entries.items() if not entry.traits["hierarchical"]]
+    undefined = [id_ for id_, method in methods.items() if not method.traits["hierarchical"]]
     if undefined:
         defined = [entry.name for entry in EXPLAINERS if entry.traits["hierarchical"]]
         raise InputError(
@@ -127,8 +124,8 @@ def _check_defined(classifier: Classifier, entries: Mapping[str, Entry]) -> None
 def families(methods: Methods) -> dict[Family, list[str]]:
     """Family → ids of ``methods`` in it, both in order of appearance; a family is one job of the workflow."""
     found: dict[Family, list[str]] = {}
-    for id_, (name, _) in methods.items():
-        found.setdefault(EXPLAINERS[name].traits["family"], []).append(id_)
+    for id_, method in methods.items():
+        found.setdefault(method.traits["family"], []).append(id_)
     return found
 
 

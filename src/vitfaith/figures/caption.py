@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vitfaith.figures.drawing.names import order_conditions
-from vitfaith.figures.registry import FIGURES
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -90,9 +89,8 @@ def fills_text(fills: Mapping[str, str]) -> str:
 
 
 def caption(
-    name: str,
+    figure: Item,
     data: FigureData,
-    parameters: Parameters,
     seed: int | None = None,
     fills: Mapping[str, str] | None = None,
 ) -> str:
@@ -102,13 +100,11 @@ def caption(
         fills: metric → what stands in for removed pixels, of the metrics that the figure shows.
 
     Raises:
-        ConfigError: no figure has this name.
         ArtifactError: a table is missing.
     """
-    entry = FIGURES[name]
-    rows: DataFrame = entry.traits["rows"](data, parameters)
+    rows: DataFrame = figure.traits["rows"](data, figure.parameters)
     sentences = [
-        entry.traits["caption"].format(**parameters.model_dump()),
+        figure.traits["caption"].format(**figure.parameters.model_dump()),
         conditions_text(rows),
         fills_text(fills or {}),
     ]
@@ -119,4 +115,4 @@ def caption(
     sentences.append(left_out_text(rows))
     if seed is not None:
         sentences.append(f"Seed {seed}.")
-    return f"**{entry.traits['title']}.** " + " ".join(s for s in sentences if s)
+    return f"**{figure.traits['title']}.** " + " ".join(s for s in sentences if s)

@@ -20,9 +20,9 @@ from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.precision import Precision
 from vitfaith.metrics.engine.requests import Curve, Groups
 from vitfaith.metrics.engine.saco import map_salience
-from vitfaith.metrics.registry import METRICS, Metric
+from vitfaith.metrics.registry import Metric
 from vitfaith.models.classifier import Classifier
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def evaluate(
     targets: Tensor,
     image_ids: Sequence[str],
     maps: Mapping[str, Tensor],
-    metrics: Mapping[str, tuple[str, Parameters]],
+    metrics: Mapping[str, Item],
     *,
     seed: int = 0,
     batch_size: int = 256,
@@ -71,7 +71,7 @@ def evaluate(
         image_ids: B different names; with ``seed`` they key every random number.
         maps: method id → (B, rows, columns) float, the same grid for all; or (B, H, W), for each pixel, which metrics
             of patches sum over each patch of the classifier. Where both are given the clean images are asked twice.
-        metrics: metric id → (registered name, its parameters); the id becomes the column ``metric``.
+        metrics: id → metric; the id becomes the column ``metric``.
         batch_size: most images in a forward pass.
         labels: (B,) ground-truth classes, for metrics that need "labels".
         truth: (B, H, W) ground-truth segmentation, for metrics that need "truth".
@@ -83,15 +83,15 @@ def evaluate(
 
     Raises:
         InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
-        ConfigError: unknown metric, parameters of another class, or a metric needs an input that is missing.
+        ConfigError: a metric needs an input that is missing.
     """
-    parts: list[tuple[Mapping[str, Tensor], Mapping[str, tuple[str, Parameters]]]] = []
+    parts: list[tuple[Mapping[str, Tensor], Mapping[str, Item]]] = []
     pixelwise = {method for method, one in maps.items() if one.shape[1:] == images.shape[2:]}
     if raw_maps is not None:
         if set(raw_maps) != set(maps):
             raise InputError(f"raw_maps are of {sorted(raw_maps)}, maps of {sorted(maps)}; give both for each method")
-        raw = {id_: entry for id_, entry in metrics.items() if _create(id_, *entry).scale_dependent}
-        scaled = {id_: entry for id_, entry in metrics.items() if id_ not in raw}
+        raw = {id_: item for id_, item in metrics.items() if _create(item).scale_dependent}
+        scaled = {id_: item for id_, item in metrics.items() if id_ not in raw}
         parts = [(maps, scaled), ({method: raw_maps[method] for method in maps}, raw)]
     elif pixelwise and len(pixelwise) < len(maps):
         parts = [({m: one for m, one in maps.items() if (m in pixelwise) == fine}, metrics) for fine in (False, True)]
@@ -101,7 +101,7 @@ def evaluate(
             evaluate(classifier, images, targets, image_ids, some, asked, batch_size=batch_size, **options)  # type: ignore[arg-type]
             for some, asked in parts
         )
-    chosen = {name: _create(name, *entry) for name, entry in metrics.items()}
+    chosen = {id_: _create(item) for id_, item in metrics.items()}
     available = {"labels": labels is not None, "truth": truth is not None}
     for name, metric in chosen.items():
         for need in sorted(metric.needs):
@@ -142,14 +142,9 @@ def _joined(parts: Iterable[Evaluation]) -> Evaluation:
     )
 
 
-def _create(identity: str, name: str, parameters: Parameters) -> Metric[Any]:
-    entry = METRICS[name]
-    if not isinstance(parameters, entry.parameters):
-        raise ConfigError(
-            f"metric '{identity}': parameters are {type(parameters).__name__}, "
-            f"but '{name}' takes {entry.parameters.__name__}"
-        )
-    return entry.implementation(parameters)
+def _create(item: Item) -> Metric[Any]:
+    metric: Metric[Any] = item.implementation(item.parameters)
+    return metric
 
 
 def _context(

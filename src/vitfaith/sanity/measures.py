@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from vitfaith.artifacts.schemas import SANITY
 from vitfaith.errors import ConfigError
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item, Parameters
 from vitfaith.sanity.registry import Subject
 from vitfaith.stability.compare import stability_table
 from vitfaith.stability.registry import STABILITY_MEASURES
@@ -18,16 +18,16 @@ MeasureChoice = str | dict[str, Any]
 """How a parameter names a measure: "spearman", or {"measure": "top_k_overlap", "k": [0.1]}."""
 
 
-def resolve_measure(choice: MeasureChoice) -> tuple[str, Parameters]:
-    """(registered name, parameters); raises :class:`ConfigError` for unknown names and wrong parameters."""
+def resolve_measure(choice: MeasureChoice) -> Item:
+    """The measure; raises :class:`ConfigError` for unknown names and wrong parameters."""
     settings = {"measure": choice} if isinstance(choice, str) else dict(choice)
     if "measure" not in settings:
         raise ConfigError(f"measure {settings} has no key 'measure'; known: {', '.join(STABILITY_MEASURES.names)}")
-    entry = STABILITY_MEASURES[settings.pop("measure")]
+    name = settings.pop("measure")
     try:
-        return entry.name, entry.parameters(**settings)
+        return STABILITY_MEASURES.item(name, **settings)
     except ValidationError as error:
-        raise ConfigError(f"measure '{entry.name}': {error.errors()[0]['msg']}") from None
+        raise ConfigError(f"measure '{name}': {error.errors()[0]['msg']}") from None
 
 
 class MeasureParameters(Parameters):
@@ -41,7 +41,7 @@ class MeasureParameters(Parameters):
     @classmethod
     def _known(cls, choices: tuple[MeasureChoice, ...]) -> tuple[MeasureChoice, ...]:
         try:
-            names = [resolve_measure(choice)[0] for choice in choices]
+            names = [resolve_measure(choice).name for choice in choices]
         except ConfigError as error:
             raise ValueError(str(error)) from None
         if len(set(names)) != len(names):
@@ -50,7 +50,7 @@ class MeasureParameters(Parameters):
 
     def compare(self, subject: Subject, maps: dict[str, Any], reference: str, step: int) -> list[pa.Table]:
         """Rows that compare ``maps`` (method → (B, rows, columns)) with the subject's own, one table a method."""
-        chosen = {name: (name, parameters) for name, parameters in map(resolve_measure, self.measures)}
+        chosen = {measure.name: measure for measure in map(resolve_measure, self.measures)}
         return [
             with_step(
                 stability_table(

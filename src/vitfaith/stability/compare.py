@@ -10,17 +10,16 @@ import pyarrow as pa
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.errors import InputError
 from vitfaith.map_values import map_flags
-from vitfaith.registry import Parameters
-from vitfaith.stability.registry import STABILITY_MEASURES, Maps, Values
+from vitfaith.registry import Item
+from vitfaith.stability.registry import Maps, Values
 
 
-def compare_maps(a: Maps, b: Maps, name: str, parameters: Parameters) -> dict[str, tuple[Values, list[str]]]:
-    """Apply the measure ``name`` to each pair of maps.
+def compare_maps(a: Maps, b: Maps, measure: Item) -> dict[str, tuple[Values, list[str]]]:
+    """Apply a measure to each pair of maps.
 
     Args:
         a, b: (B, rows, columns), the same images in the same order.
-        name: a name in :data:`STABILITY_MEASURES`.
-        parameters: of the entry's parameter model.
+        measure: an item of :data:`~vitfaith.stability.registry.STABILITY_MEASURES`.
 
     Returns:
         variant → (values (B,) float64, B flags). A value is NaN where its flag is set: "nan" or "constant" when either
@@ -36,8 +35,8 @@ def compare_maps(a: Maps, b: Maps, name: str, parameters: Parameters) -> dict[st
     sound = np.array([not flag for flag in flags], dtype=bool)
     # without a sound pair the variants' names still are needed, so that no row is dropped
     probe = np.arange(np.prod(a.shape[1:]), dtype=np.float64).reshape(1, *a.shape[1:])
-    result = STABILITY_MEASURES[name].implementation(
-        a[sound] if sound.any() else probe, b[sound] if sound.any() else probe, parameters
+    result = measure.implementation(
+        a[sound] if sound.any() else probe, b[sound] if sound.any() else probe, measure.parameters
     )
     compared: dict[str, tuple[Values, list[str]]] = {}
     for variant, sound_values in result.items():
@@ -56,7 +55,7 @@ def stability_table(
     reference: str,
     maps: Maps,
     reference_maps: Maps,
-    measures: Mapping[str, tuple[str, Parameters]],
+    measures: Mapping[str, Item],
 ) -> pa.Table:
     """Rows of the schema STABILITY that compare ``maps`` with ``reference_maps``.
 
@@ -65,7 +64,7 @@ def stability_table(
         method: identifier of the explainer.
         reference: name of the reference condition ("clean" or "undefended").
         maps, reference_maps: (B, rows, columns).
-        measures: identifier (the column ``metric``) → (name in the registry, parameters).
+        measures: identifier (the column ``metric``) → measure.
 
     Raises:
         InputError: the number of ids or the maps' shapes do not agree.
@@ -73,8 +72,8 @@ def stability_table(
     if len(image_ids) != len(maps):
         raise InputError(f"image_ids has {len(image_ids)} names for {len(maps)} maps")
     columns: dict[str, list[object]] = {field: [] for field in STABILITY.names}
-    for identifier, (name, parameters) in measures.items():
-        for variant, (values, flags) in compare_maps(maps, reference_maps, name, parameters).items():
+    for identifier, measure in measures.items():
+        for variant, (values, flags) in compare_maps(maps, reference_maps, measure).items():
             count = len(image_ids)
             columns["image_id"] += list(image_ids)
             columns["method"] += [method] * count

@@ -31,7 +31,7 @@ def _defence(spec: Mapping[str, Any], denoiser: Path | str | None, device: str) 
     if "smoothing" not in spec:
         return None
     network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
-    return Defence(*SMOOTHINGS.entry(spec["smoothing"]), network)
+    return Defence(SMOOTHINGS.from_spec(spec["smoothing"]), network)
 
 
 def run_attack(
@@ -65,7 +65,6 @@ def run_attack(
         )
     clean = torch.from_numpy(pixels.copy()).to(device).float() / 255
     classifier.check_images(clean)
-    name, parameters = ATTACKS.entry(spec["attack"])
     with PassCounter(classifier) as passes:
         targets = forward_in_batches(classifier, clean, batch_size).argmax(1)
         result = attack_images(
@@ -73,8 +72,7 @@ def run_attack(
             clean,
             targets,
             ids,
-            name,
-            parameters,
+            ATTACKS.from_spec(spec["attack"]),
             defence=_defence(spec, denoiser, device),
             seed=spec["seed"],
             batch_size=batch_size,

@@ -82,9 +82,9 @@ def run_attribute(
     ids = table.column("image_id").to_pylist()
     targets = integer_tensor(table, "target", device)
     classifier = load_classifier(spec["model"], weights, device)
-    methods = EXPLAINERS.entries(spec["methods"])
-    for name, parameters in methods.values():
-        EXPLAINERS[name].traits.get("check", _nothing)(classifier, parameters)
+    methods = EXPLAINERS.from_specs(spec["methods"])
+    for method in methods.values():
+        method.traits.get("check", _nothing)(classifier, method.parameters)
 
     def explain_sample(batch: Tensor, sample: int) -> dict[str, Tensor]:
         return explain(
@@ -100,11 +100,11 @@ def run_attribute(
             cache = torch.from_numpy(read_denoised(denoised, ids))
             samples = cache.shape[1]
             per_sample = [explain_sample(cache[:, s].to(device), s) for s in range(samples)]
-            _, smoothing = SMOOTHINGS.entry(spec["smoothing"])
-            for method in methods:
-                stacked = torch.stack([maps[method] for maps in per_sample])
-                mean, spread = aggregate_maps(stacked, getattr(smoothing, "map_aggregation", "mean"))
-                parts.append(map_table(ids, method, targets, mean, spread, stacked))
+            smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
+            for id_ in methods:
+                stacked = torch.stack([maps[id_] for maps in per_sample])
+                mean, spread = aggregate_maps(stacked, getattr(smoothing.parameters, "map_aggregation", "mean"))
+                parts.append(map_table(ids, id_, targets, mean, spread, stacked))
     facts = provenance(
         "attribute",
         spec,

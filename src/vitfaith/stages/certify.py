@@ -44,12 +44,13 @@ def run_certify(
     dimensions = int(np.prod([first.column(c)[0].as_py() for c in ("channels", "height", "width")]))
     ids = first.column("image_id").to_pylist()
     votes = read_votes(predictions)
-    entries = REGISTERED.entries(spec["certificates"])
-    kinds = {id_: REGISTERED[name].traits["certifies"] for id_, (name, _) in entries.items()}
+    items = REGISTERED.from_specs(spec["certificates"])
+    kinds = {id_: item.traits["certifies"] for id_, item in items.items()}
     parts = []
     if votes.image_ids != ids:
         raise ArtifactError(f"'{predictions}' holds predictions of other images than '{images}'; run predict again")
-    for id_, (_, settings) in entries.items():
+    for id_, item in items.items():
+        settings = item.parameters
         if isinstance(settings, SplitSamples) and kinds[id_] == "prediction":
             parts.append(prediction_rows(id_, settings, votes, spec["sigma"], dimensions))
     for path in maps:
@@ -58,10 +59,11 @@ def run_certify(
                 raise ArtifactError(f"'{path}' holds maps of other images or samples than '{predictions}'")
             sampled = sampled.reshape(*sampled.shape[:2], -1)
             swaps: dict[Any, Any] = {}
-            for id_, (name, settings) in entries.items():
+            for id_, item in items.items():
+                settings = item.parameters
                 shared = {"votes": votes, "sigma": spec["sigma"], "dimensions": dimensions, "seed": spec["seed"]}
                 if isinstance(settings, MapSettings) and kinds[id_] == "map":
-                    parts += map_rows(id_, name, settings, method, sampled, swaps=swaps, **shared)
+                    parts += map_rows(id_, item.name, settings, method, sampled, swaps=swaps, **shared)
                 elif isinstance(settings, FaithfulnessSettings):
                     parts += joint_rows(id_, settings, method, sampled, swaps=swaps, **shared)
     facts = provenance("certify", spec, code, forwards=0)

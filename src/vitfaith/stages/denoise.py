@@ -44,7 +44,8 @@ def run_denoise(
     table = read_table(images, pa.schema([f for f in SHARDS if f.name != "label"]))
     pixels = decode_images(table, np.uint8, str(images)).copy()
     ids = table.column("image_id").to_pylist()
-    name, parameters = SMOOTHINGS.entry(spec["smoothing"])
+    smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
+    parameters = smoothing.parameters
     network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
     samples = int(getattr(parameters, "samples", 1))
     facts = provenance(
@@ -57,12 +58,12 @@ def run_denoise(
         return
     clean = torch.from_numpy(pixels).to(device).float() / 255
     with nullcontext() if network is None else PassCounter(network.network) as passes:
-        new = SMOOTHINGS[name].implementation(
+        new = smoothing.implementation(
             network, clean, ids, parameters, range(kept, samples), seed=spec["seed"], batch_size=batch_size
         )
     if new.shape != (len(ids), samples - kept, *clean.shape[1:]):
         raise InputError(
-            f"smoothing '{name}' returned shape {tuple(new.shape)} for {samples - kept} samples of images "
+            f"smoothing '{smoothing.name}' returned shape {tuple(new.shape)} for {samples - kept} samples of images "
             f"{tuple(clean.shape)}; it must be (images, samples, channels, height, width)"
         )
     stored = new.cpu().numpy().astype(STORED)

@@ -24,13 +24,13 @@ def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> N
     Raises:
         ArtifactError: a table that the figure needs is missing.
     """
-    name, parameters = FIGURES.entry(spec["figure"])
-    frames = read_tables(tables, FIGURES[name].traits["needs"], f"figure '{name}'")
+    figure = FIGURES.from_spec(spec["figure"])
+    frames = read_tables(tables, figure.traits["needs"], f"figure '{figure.name}'")
     data, style = FigureData(**frames), Style(**spec["style"])
     with style.context_of_drawing():
-        picture = FIGURES[name].implementation(data, parameters, style)
+        picture = figure.implementation(data, figure.parameters, style)
         paths = save_figure(picture, out)
-    text = caption(name, data, parameters, spec.get("seed"), spec.get("fills"))
+    text = caption(figure, data, spec.get("seed"), spec.get("fills"))
     described = out.with_name(f"{out.name}.rst")
     with atomic_path(described) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -40,7 +40,7 @@ def run_sanity(
     """
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
-    methods = EXPLAINERS.entries(spec["methods"])
+    methods = EXPLAINERS.from_specs(spec["methods"])
     forwards = backwards = 0
 
     def explain_with(
@@ -60,8 +60,8 @@ def run_sanity(
     maps = explain_with(classifier, pixels, targets, ids)
     subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"])
     parts = []
-    for id_, (name, parameters) in SANITY_CHECKS.entries(spec["checks"]).items():
-        rows = SANITY_CHECKS[name].implementation(subject, parameters)
+    for id_, check in SANITY_CHECKS.from_specs(spec["checks"]).items():
+        rows = check.implementation(subject, check.parameters)
         parts.append(rows.append_column("check", pa.repeat(id_, len(rows))).select(SANITY.names).cast(SANITY))
     facts = provenance(
         "sanity",

@@ -80,7 +80,7 @@ def run_score(
             targets,
             ids,
             stacked,
-            METRICS.entries(spec["metrics"]),
+            METRICS.from_specs(spec["metrics"]),
             labels=labels if bool((labels >= 0).all()) else None,  # -1: the dataset tells no class
             seed=spec["seed"],
             batch_size=batch_size,

@@ -15,7 +15,7 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.artifacts.store import write_table
 from vitfaith.errors import ArtifactError
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item
 from vitfaith.stability.compare import stability_table
 from vitfaith.stability.registry import STABILITY_MEASURES
 
@@ -26,20 +26,16 @@ def run_stability(spec: Mapping[str, Any], code: str, maps: Path, references: Ma
     Raises:
         ArtifactError: a reference lacks a method or holds other images.
     """
-    measures = STABILITY_MEASURES.entries(spec["measures"])
+    measures = STABILITY_MEASURES.from_specs(spec["measures"])
     parts = [STABILITY.empty_table()]
     for raw in (False, True):
-        asked = {
-            id_: item for id_, item in measures.items() if STABILITY_MEASURES[item[0]].traits["scale_dependent"] == raw
-        }
+        asked = {id_: measure for id_, measure in measures.items() if measure.traits["scale_dependent"] == raw}
         if asked:
             parts += _compared(maps, references, asked, raw=raw)
     write_table(pa.concat_tables(parts), out, STABILITY, provenance("stability", spec, code))
 
 
-def _compared(
-    path: Path, references: Mapping[str, Path], measures: Mapping[str, tuple[str, Parameters]], *, raw: bool
-) -> list[pa.Table]:
+def _compared(path: Path, references: Mapping[str, Path], measures: Mapping[str, Item], *, raw: bool) -> list[pa.Table]:
     """Rows of ``measures`` for each reference and method; ``raw``: of the means of the maps as the explainers gave them."""
     own, parts = _maps(path, raw), []
     for name, other in sorted(references.items()):

@@ -7,10 +7,9 @@ from math import log2
 from typing import TYPE_CHECKING
 
 from vitfaith.errors import ConfigError
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item, Parameters
 
 if TYPE_CHECKING:
-    from vitfaith.study.load import Instance
     from vitfaith.study.sections import Experiment
 
 
@@ -21,7 +20,7 @@ def certified_sigma(smoothing: Parameters) -> float | None:
 
 
 def check_certificates(
-    experiments: Mapping[str, Experiment], smoothings: Mapping[str, Instance], certificates: Mapping[str, Instance]
+    experiments: Mapping[str, Experiment], smoothings: Mapping[str, Item], certificates: Mapping[str, Item]
 ) -> None:
     """Raise :class:`ConfigError` for certificates that no result of their experiment can have.
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.artifacts.contents import contents_digest
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import VitfaithError
-from vitfaith.registries import REGISTRIES
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item, Parameters
 from vitfaith.study.learned import model_files, placeholder_file
-from vitfaith.study.load import Instance
 from vitfaith.study.metric_inputs import infilled
 
 if TYPE_CHECKING:
@@ -28,14 +26,12 @@ def named_paths(parameters: Parameters) -> list[Path]:
     return [value for name in type(parameters).model_fields if isinstance(value := getattr(parameters, name), Path)]
 
 
-def files_of_dataset(reader: Instance) -> list[Path]:
+def files_of_dataset(reader: Item) -> list[Path]:
     """The files and folders of a data set: those that its reader lists, else those that its settings name.
 
     A data set that cannot be opened has none; whoever reads it says what is wrong.
     """
-    listed: Callable[[Parameters], Iterable[Path]] = REGISTRIES["datasets"][reader.name].traits.get(
-        "files", named_paths
-    )
+    listed: Callable[[Parameters], Iterable[Path]] = reader.traits.get("files", named_paths)
     try:
         return list(listed(reader.parameters))
     except (VitfaithError, OSError):

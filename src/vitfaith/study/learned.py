@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.registry import PlaceholderParameters, settings_of_fill
-from vitfaith.registries import REGISTRIES
 
 if TYPE_CHECKING:
     from vitfaith.study.plan import Plan
@@ -27,7 +26,7 @@ def model_files(plan: Plan, explainer: str, model: str) -> dict[str, str]:
     """Parameter → file of ``model``, for those of the explainer's parameters that name such files."""
     item = plan.study.explainers[explainer]
     found = {}
-    for name in REGISTRIES["explainers"][item.name].traits.get("model_files", ()):
+    for name in item.traits.get("model_files", ()):
         value = getattr(item.parameters, name)
         if value == "trained":
             found[name] = trained_file(plan, explainer, model)
@@ -96,7 +95,7 @@ def diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
         "recipe": recipe.model_dump(mode="json"),
         **sources,
         "model": plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"}),
-        "class_specific": REGISTRIES["explainers"][item.name].traits["class_specific"],
+        "class_specific": item.traits["class_specific"],
     }
 
 

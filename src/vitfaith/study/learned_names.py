@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from vitfaith.errors import ConfigError
-from vitfaith.registries import REGISTRIES
+from vitfaith.registry import Item
 from vitfaith.study.learned import placeholder_of
 
-if TYPE_CHECKING:
-    from vitfaith.study.load import Instance
 
-
-def check_learned(explainers: Mapping[str, Instance], metrics: Mapping[str, Instance]) -> None:
+def check_learned(explainers: Mapping[str, Item], metrics: Mapping[str, Item]) -> None:
     """Raise :class:`ConfigError` for a recipe that is missing, or a placeholder of an explainer without weights."""
     for id_, item in explainers.items():
         untrained = getattr(item.parameters, "training", None) is None
@@ -27,7 +23,7 @@ def check_learned(explainers: Mapping[str, Instance], metrics: Mapping[str, Inst
             continue
         where = f"metrics.{id_}.fill.explainer"
         chosen = explainers[explainer]
-        files = REGISTRIES["explainers"][chosen.name].traits.get("model_files", ())
+        files = chosen.traits.get("model_files", ())
         if not any(getattr(chosen.parameters, name) is not None for name in files):
             raise ConfigError(
                 f"{where}: '{explainer}' has no trained DiffMask; name an explainer diffmask with weights"

@@ -16,7 +16,7 @@ from vitfaith.attacks.registry import check_bound
 from vitfaith.denoisers.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
-from vitfaith.registry import Parameters, load_plugin
+from vitfaith.registry import Item, load_plugin
 from vitfaith.study.axes import recipes, written_out
 from vitfaith.study.certificates import check_certificates
 from vitfaith.study.learned_names import check_learned
@@ -51,36 +51,23 @@ KEYS = ("seed", "code_tracking", "plugins", *REGISTRIES, *FIXED, *NAMED)
 
 
 @dataclass(frozen=True)
-class Instance:
-    """A registered item with its settings, under the id that the config gave it."""
-
-    id: str
-    name: str
-    parameters: Parameters
-
-    def spec(self) -> dict[str, Any]:
-        """The settings as plain JSON values, defaults filled in; ``use`` names the registered item."""
-        return {"use": self.name, **self.parameters.model_dump(mode="json")}
-
-
-@dataclass(frozen=True)
 class Study:
     """A checked configuration."""
 
     seed: int
     code_tracking: str
     plugins: tuple[Path, ...]
-    datasets: dict[str, tuple[Instance, DatasetSection]]
+    datasets: dict[str, tuple[Item, DatasetSection]]
     models: dict[str, ModelSection]
     denoisers: dict[str, DenoiserSection]
-    attacks: dict[str, Instance]
-    smoothings: dict[str, Instance]
-    explainers: dict[str, Instance]
-    metrics: dict[str, Instance]
-    stability: dict[str, Instance]
-    sanity: dict[str, Instance]
-    certificates: dict[str, Instance]
-    figures: dict[str, Instance]
+    attacks: dict[str, Item]
+    smoothings: dict[str, Item]
+    explainers: dict[str, Item]
+    metrics: dict[str, Item]
+    stability: dict[str, Item]
+    sanity: dict[str, Item]
+    certificates: dict[str, Item]
+    figures: dict[str, Item]
     style: FiguresSection
     statistics: StatisticsSection
     compute: ComputeSection
@@ -122,7 +109,7 @@ def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {str(k): ({} if v is None else v) for k, v in value.items()}
 
 
-def instance(section: str, id_: str, raw: Any, *, also: Iterable[str] = ()) -> Instance:
+def instance(section: str, id_: str, raw: Any, *, also: Iterable[str] = ()) -> Item:
     """The entry ``id_`` of a registered section, checked against its parameter model."""
     where = f"{section}.{id_}"
     if not isinstance(raw, Mapping):
@@ -140,13 +127,13 @@ def instance(section: str, id_: str, raw: Any, *, also: Iterable[str] = ()) -> I
         parameters = validate(entry.parameters, settings, where, also=(key, *also))
         if section == "attacks":
             check_bound(entry.traits["bound"](parameters))
-        return Instance(id_, name, parameters)
+        return Item(entry, parameters, id_)
     except ConfigError as error:
         text = str(error)
         raise (error if text.startswith(where) else ConfigError(f"{where}: {text}")) from error
 
 
-def _dataset(id_: str, raw: Mapping[str, Any]) -> tuple[Instance, DatasetSection]:
+def _dataset(id_: str, raw: Mapping[str, Any]) -> tuple[Item, DatasetSection]:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"datasets.{id_}: expected a mapping of settings, found {type(raw).__name__}")
     own = {k: v for k, v in raw.items() if k in DatasetSection.model_fields}

@@ -8,7 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.paths import Condition, artifact
-from vitfaith.registries import REGISTRIES
 from vitfaith.study.learned import agreed, placeholder_file
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def _masks(plan: Plan, metrics: Iterable[str]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for id_ in metrics:
         item = plan.study.metrics[id_]
-        for request in REGISTRIES["metrics"][item.name].implementation(item.parameters).banked():
+        for request in item.implementation(item.parameters).banked():
             found[json.dumps(request.spec(), sort_keys=True)] = request.spec()
     return [found[key] for key in sorted(found)]
 
@@ -56,7 +55,7 @@ def score_inputs(plan: Plan, condition: Condition, shard: str) -> dict[str, str]
     if _masks(plan, metrics):
         attacked = Condition(condition.dataset, condition.model, condition.attack, "")
         files["bank"] = artifact(plan.results, "bank", attacked, None, shard)
-    needs = [REGISTRIES["metrics"][plan.study.metrics[id_].name].traits["needs"] for id_ in metrics]
+    needs = [plan.study.metrics[id_].traits["needs"] for id_ in metrics]
     if any("truth" in need for need in needs):
         files["truth"] = artifact(plan.results, "shard", Condition(condition.dataset, "", "", ""), None, shard)
     placeholder = placeholder_file(plan, condition)

@@ -80,7 +80,7 @@ class Plan:
         reader, section = self.study.datasets[dataset]
         if section.images is not None:
             return section.images
-        return len(open_dataset(reader.name, reader.parameters).labels)
+        return len(open_dataset(reader).labels)
 
     @cache  # noqa: B019
     def shards(self, dataset: str) -> list[str]:
@@ -98,8 +98,7 @@ class Plan:
         """Family → ids of the explainers that some experiment asks for in this condition."""
         families: dict[str, list[str]] = {}
         for id_ in sorted(asked_in(self.study, condition, "explainers")):
-            entry = REGISTRIES["explainers"][self.study.explainers[id_].name]
-            families.setdefault(entry.traits["family"], []).append(id_)
+            families.setdefault(self.study.explainers[id_].traits["family"], []).append(id_)
         return families
 
     @cache  # noqa: B019
@@ -268,4 +267,4 @@ class Plan:
 
     def figure_needs(self, figure: str) -> frozenset[str]:
         """Which tables a figure reads."""
-        return frozenset(REGISTRIES["figures"][self.study.figures[figure].name].traits["needs"])
+        return frozenset(self.study.figures[figure].traits["needs"])

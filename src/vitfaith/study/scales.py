@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vitfaith.errors import ConfigError
-from vitfaith.registries import REGISTRIES
 
 if TYPE_CHECKING:
     from vitfaith.study.load import Study
@@ -35,8 +34,8 @@ def _scale_dependent(study: Study, experiment: Experiment) -> Iterator[tuple[str
     """(Section, id) of the metrics and measures of an experiment that a positive affine change of a map changes."""
     for id_ in experiment.metrics:
         item = study.metrics[id_]
-        if REGISTRIES["metrics"][item.name].implementation(item.parameters).scale_dependent:
+        if item.implementation(item.parameters).scale_dependent:
             yield "metrics", id_
     for id_ in experiment.stability:
-        if REGISTRIES["stability"][study.stability[id_].name].traits["scale_dependent"]:
+        if study.stability[id_].traits["scale_dependent"]:
             yield "stability", id_

@@ -10,7 +10,6 @@ from vitfaith.artifacts.paths import Condition
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.registry import fill_of
-from vitfaith.registries import REGISTRIES
 from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.learned import diffmask_spec, explainer_spec, trainings
 from vitfaith.study.metric_inputs import bank_masks, infilled
@@ -57,7 +56,7 @@ def _explainers_spec(plan: Plan, condition: Condition, family: str) -> dict[str,
 
 
 def _traits(plan: Plan, metric: str) -> Mapping[str, Any]:
-    return REGISTRIES["metrics"][plan.study.metrics[metric].name].traits
+    return plan.study.metrics[metric].traits
 
 
 def shard_spec(plan: Plan, dataset: str, shard: str) -> dict[str, Any]:
@@ -238,7 +237,7 @@ def _directions(plan: Plan, shown: Iterable[str]) -> dict[str, str]:
         items = getattr(plan.study, section)
         for id_ in shown:
             if id_ in items and id_ != items[id_].name:
-                found[id_] = REGISTRIES[section][items[id_].name].traits["direction"]
+                found[id_] = items[id_].traits["direction"]
     return found
 
 

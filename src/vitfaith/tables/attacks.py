@@ -22,10 +22,10 @@ def attack_kind(spec: Mapping[str, Any]) -> dict[str, Any]:
     The kind is the registered name (of torchattacks the class), with ``_through_smoothing`` where the attack sees the
     smoothing.
     """
-    name, parameters = ATTACKS.entry(spec)
-    traits = ATTACKS[name].traits
+    attack = ATTACKS.from_spec(spec)
+    traits, parameters = attack.traits, attack.parameters
     bound = traits["bound"](parameters)
-    kind = str(getattr(parameters, "name", name))
+    kind = str(getattr(parameters, "name", attack.name))
     through = smoothing_seen(parameters) is not None
     if through and traits["aims_at"] == "explanation":
         kind += "_through_smoothing"

@@ -17,12 +17,12 @@ def smoothing_table(specs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """
     rows = []
     for name, spec in specs.items():
-        kind, parameters = SMOOTHINGS.entry(spec)
-        none = kind == "none"
+        smoothing = SMOOTHINGS.from_spec(spec)
+        none, parameters = smoothing.name == "none", smoothing.parameters
         rows.append(
             {
                 "smoothing": name,
-                "kind": kind,
+                "kind": smoothing.name,
                 "mode": str(getattr(parameters, "mode", "")),
                 "sigma": 0.0 if none else float(getattr(parameters, "sigma", float("nan"))),
                 "samples": 1 if none else int(getattr(parameters, "samples", 0)),

@@ -91,7 +91,7 @@ def test_explainers_of_a_job_share_one_forward(vit: Classifier, images: Tensor, 
 
 @pytest.mark.parametrize("name", ["diffmask_per_image", "diffmask_per_image_class"])
 def test_what_an_optimisation_for_one_image_costs(vit: Classifier, images: Tensor, targets: Tensor, name: str) -> None:
-    methods = {name: (name, EXPLAINERS[name].parameters(steps=5))}
+    methods = {name: EXPLAINERS.item(name, steps=5)}
     with PassCounter(vit.backbone) as passes:
         explain(vit, images[:2], targets[:2], ["a", "b"], methods, seed=4, batch_size=2)
     assert (passes.forwards, passes.backwards) == (2 * 6, 2 * 5)

@@ -20,7 +20,7 @@ __all__ = ["Oracle", "Pair", "by_image", "maps"]
 def maps(classifier: Classifier, name: str, **parameters: Any) -> Tensor:
     """Maps (4, rows, columns) of one explainer on the model's batch."""
     images, targets, ids = batch(classifier)
-    methods = {"it": (name, EXPLAINERS[name].parameters(**parameters))}
+    methods = {"it": EXPLAINERS.item(name, **parameters)}
     return explain(classifier, images, targets, ids, methods, seed=0, batch_size=4)["it"]
 
 

@@ -187,7 +187,7 @@ def rise() -> Pair:
 def kernel_shap() -> Pair:
     classifier = tiny_vit(2, img_size=(8, 12))
     images, targets, ids = batch(classifier, 2)
-    methods = {"it": ("kernel_shap", EXPLAINERS["kernel_shap"].parameters(fill="image_mean"))}
+    methods = {"it": EXPLAINERS.item("kernel_shap", fill="image_mean")}
     found = explain(classifier, images, targets, ids, methods, seed=0, batch_size=64)["it"]
     expected = [perturbation.kernel_shap(classifier, images[i], int(targets[i])) for i in range(2)]
     return found, torch.stack(expected)

@@ -110,7 +110,7 @@ def captum_shapley() -> Pair:
     expected = ShapleyValues(classifier).attribute(
         images, target=targets, baselines=classifier.mean.expand_as(images), feature_mask=features
     )
-    methods = {"it": ("kernel_shap", EXPLAINERS["kernel_shap"].parameters(fill="model_mean", score="logit"))}
+    methods = {"it": EXPLAINERS.item("kernel_shap", fill="model_mean", score="logit")}
     found = explain(classifier, images, targets, ids, methods, seed=0, batch_size=8)["it"]
     return found, expected[:, 0, ::4, ::4]
 

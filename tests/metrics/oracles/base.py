@@ -34,7 +34,7 @@ class Batch:
 
     def scores(self, name: str, maps: Tensor | None = None, seed: int = 0, **settings: Any) -> dict[str, Tensor]:
         """Variant → scores (B,) float64 of one metric; flagged rows would have nothing to compare."""
-        chosen = {"m": (name, METRICS[name].parameters(**settings))}
+        chosen = {"m": METRICS.item(name, **settings)}
         frame = evaluate(
             self.classifier,
             self.images,
