@@ -12,9 +12,8 @@ from tests.conftest import tiny_vit
 from tests.explainers.autograd import close, reference, unfused
 from tests.explainers.zoo import BUILDERS, batch, model, swin
 from vitfaith.errors import InputError
-from vitfaith.explainers.passes.capture import Capture
+from vitfaith.explainers.passes.capture import Capture, Need
 from vitfaith.explainers.passes.shared_pass import run_capture
-from vitfaith.explainers.registry import Need
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
 

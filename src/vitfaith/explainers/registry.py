@@ -7,34 +7,19 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field
 
+from vitfaith.explainers.passes.masking import Resolution
 from vitfaith.registry import Parameters, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vitfaith.explainers.passes.capture import Need
     from vitfaith.explainers.passes.context import Context
 
 Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
 """Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
 noise or interpolation; ``relevance`` runs modified backward rules; ``perturbation`` needs forwards of masked images;
 ``learned`` optimises for each image (a trained explainer reads the shared pass); ``external`` reads maps from files."""
-
-Need = Literal[
-    "attention",
-    "attention_gradient",
-    "attention_scores",
-    "value",
-    "hidden",
-    "hidden_gradient",
-    "input_gradient",
-    "layer_scores",
-    "logits",
-]
-"""What the shared pass keeps on request: per layer the attention matrix, its gradient, its scores before the softmax,
-its values, and the gradient of the layer's own class score at it; the tokens and their gradients; the gradient at the
-pixels; the logits."""
-
-Resolution = Literal["patch", "pixel"]
 
 
 class PixelLevel(Parameters):

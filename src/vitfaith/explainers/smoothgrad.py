@@ -15,8 +15,8 @@ from vitfaith.rng import normal
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vitfaith.explainers.passes.capture import Need
     from vitfaith.explainers.passes.context import Context
-    from vitfaith.explainers.registry import Need
 
 
 class SmoothgradParameters(PixelLevel):

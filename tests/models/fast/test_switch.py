@@ -19,8 +19,8 @@ from tests.conftest import tiny_vit
 from tests.explainers.zoo import batch, model
 from vitfaith.cli.main import app as cli
 from vitfaith.cli.options import Fast, OnOff
+from vitfaith.explainers.passes.capture import Need
 from vitfaith.explainers.passes.shared_pass import run_capture
-from vitfaith.explainers.registry import Need
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.fast.linear import CAPABILITIES, has_onednn, kernels, linear, quick_linear_layers

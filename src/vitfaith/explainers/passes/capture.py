@@ -11,12 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.recorder import AttentionCall
+
+Need = Literal[
+    "attention",
+    "attention_gradient",
+    "attention_scores",
+    "value",
+    "hidden",
+    "hidden_gradient",
+    "input_gradient",
+    "layer_scores",
+    "logits",
+]
+"""What the shared pass keeps on request: per layer the attention matrix, its gradient, its scores before the softmax,
+its values, and the gradient of the layer's own class score at it; the tokens and their gradients; the gradient at the
+pixels; the logits."""
 
 ALL_ROWS = slice(None)
 

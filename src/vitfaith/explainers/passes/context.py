@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitfaith.explainers.passes.capture import Capture
-    from vitfaith.explainers.registry import Need
+    from vitfaith.explainers.passes.capture import Capture, Need
     from vitfaith.models.classifier import Classifier
 
 Result = TypeVar("Result")

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.explainers.passes.context import Context
-    from vitfaith.explainers.registry import Resolution
     from vitfaith.models.classifier import Classifier
     from vitfaith.models.patches import Patches
 
@@ -24,6 +23,9 @@ Score = Literal["probability", "logit"]
 """Which answer for the target class is explained: softmax probability or logit."""
 
 Pool = Literal["sum", "mean"]
+
+Resolution = Literal["patch", "pixel"]
+"""Size of a map: the patch grid, or the image."""
 
 Build = Callable[[int, int, int], "Tensor"]
 """``build(image, start, stop)``: the perturbed copies ``start … stop - 1`` of one image, (stop - start, C, H, W)."""

@@ -17,9 +17,8 @@ from vitfaith.registry import Parameters
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitfaith.explainers.passes.capture import Capture
+    from vitfaith.explainers.passes.capture import Capture, Need
     from vitfaith.explainers.passes.context import Context
-    from vitfaith.explainers.registry import Need
 
 Baseline = masking.Fill | Literal["value"]
 Rule = Literal["gauss_legendre", "uniform"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor, autograd, nn
 
+from vitfaith.explainers.passes.graph import ordinary, target_logits, with_graph
 from vitfaith.explainers.passes.readout import class_logits_of_features
-from vitfaith.explainers.relevance.graph import ordinary, target_logits, with_graph
 
 
 def latent_pooler(backbone: nn.Module) -> AttentionPoolLatent | None:

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitfaith.errors import InputError
-from vitfaith.explainers.passes.capture import MEMORY, Capture
+from vitfaith.explainers.passes.capture import MEMORY, Capture, Need
 from vitfaith.explainers.passes.layer_scores import layer_score_gradients
 from vitfaith.explainers.passes.readout import blocks_of, readout_rows
 from vitfaith.explainers.passes.recorder import Recorder
-from vitfaith.explainers.registry import Need
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.linear import quick_linear_layers
 

@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from vitfaith.explainers.relevance import graph
+from vitfaith.explainers.passes import graph
 from vitfaith.explainers.relevance.modified import Rules, modified_backward
 from vitfaith.explainers.relevance.support import NORMS, check_gradient_rules
 from vitfaith.models.classifier import Classifier

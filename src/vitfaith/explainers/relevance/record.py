@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from vitfaith.explainers.relevance import graph
+from vitfaith.explainers.passes import graph
 from vitfaith.models.classifier import Classifier
 
 
