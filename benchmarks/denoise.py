@@ -2,7 +2,7 @@
 
     python benchmarks/denoise.py [--denoiser FOLDER] [--device cuda] [--images 64] [--samples 8] [--batch-size 256]
 
-Prints one row per mode: seconds of ``denoise_images``, seconds of the same number of network calls on a resident
+Prints one row per mode: seconds of ``dds``, seconds of the same number of network calls on a resident
 batch, and their ratio (1 is the bar's top, 0.9 the bar). Best of several alternating runs, so that another process on
 the machine slows both. Then what is counted, which no machine changes: network calls an image for M explainers, shared
 here, against the published procedure, which denoises anew for each; and calls of a cache that is extended by the stage.
@@ -26,8 +26,7 @@ from vitfaith.artifacts.store import read_provenance, write_table
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.passes import PassCounter
 from vitfaith.registries import REGISTRIES
-from vitfaith.smoothings.dds import DdsParameters
-from vitfaith.smoothings.smooth import denoise_images, noise_level
+from vitfaith.smoothings.dds import DdsParameters, dds, noise_level
 from vitfaith.stages.denoise import run_denoise
 
 MODES: dict[str, dict[str, object]] = {
@@ -63,7 +62,7 @@ def counted(denoiser: Denoiser, settings: dict[str, object], samples: int) -> in
     parameters = DdsParameters.model_validate({"denoiser": "benchmark", **settings})
     image = torch.rand(1, denoiser.channels, *(denoiser.size or (32, 32)))
     with PassCounter(denoiser.network) as passes:
-        denoise_images(denoiser, image, ["a"], parameters, range(samples), seed=0, batch_size=256)
+        dds(denoiser, image, ["a"], parameters, range(samples), seed=0, batch_size=256)
     return passes.forwards
 
 
@@ -132,7 +131,7 @@ def print_throughput(denoiser: Denoiser, arguments: argparse.Namespace) -> None:
 
         def smooth(parameters: DdsParameters = parameters) -> None:
             samples = range(arguments.samples)
-            denoise_images(denoiser, images, ids, parameters, samples, seed=0, batch_size=arguments.batch_size)
+            dds(denoiser, images, ids, parameters, samples, seed=0, batch_size=arguments.batch_size)
 
         def bare(calls: int = calls) -> None:
             bare_calls(denoiser, shape, rows, arguments.batch_size, calls)

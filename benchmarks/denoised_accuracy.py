@@ -14,8 +14,7 @@ from vitfaith.datasets.files.idx import read_fashion_mnist
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
-from vitfaith.smoothings.dds import DdsParameters
-from vitfaith.smoothings.smooth import denoise_images
+from vitfaith.smoothings.dds import DdsParameters, dds
 from vitfaith.study.load import load_study, read_yaml
 
 
@@ -28,7 +27,7 @@ def main(count: int = 10000, samples: int = 1) -> None:
     denoiser = Denoiser.load(Path("resources/denoisers/fashion_mnist"))
     parameters = DdsParameters(sigma=0.25, samples=samples, denoiser="fashion_mnist")
     ids = [f"test-{i:05d}" for i in range(len(images))]
-    denoised = denoise_images(denoiser, images, ids, parameters, range(samples), seed=study.seed, batch_size=250)
+    denoised = dds(denoiser, images, ids, parameters, range(samples), seed=study.seed, batch_size=250)
     print(f"{len(images)} images, {samples} samples\n{'model':12} {'clean':>8} {'denoised':>9} {'one draw':>9}")
     for name in ("vit_patch4", "vit_patch2"):
         model = study.models[name]

@@ -25,7 +25,7 @@ from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
 from vitfaith.smoothings.aggregate import aggregate_maps
-from vitfaith.smoothings.smooth import denoise_images
+from vitfaith.smoothings.dds import dds
 from vitfaith.stability.measures import TopK, top_k_overlap
 from vitfaith.study.learned import model_files
 from vitfaith.study.load import Study, load_study, read_yaml
@@ -67,7 +67,7 @@ def main() -> None:
     smoothing = next(s for s in study.smoothings.values() if s.name == "dds")
     denoiser = Denoiser.load(study.denoisers[smoothing.parameters.denoiser].path)
     samples = range(2 * arguments.samples)
-    denoised = denoise_images(
+    denoised = dds(
         denoiser,
         images,
         ids,

@@ -21,9 +21,8 @@ from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 from vitfaith.rng import generator
 from vitfaith.smoothings.aggregate import aggregate_maps
-from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.dds import DdsParameters, dds
 from vitfaith.smoothings.registry import SMOOTHINGS
-from vitfaith.smoothings.smooth import denoise_images
 
 from ..denoisers.conftest import tiny_unet
 
@@ -60,7 +59,7 @@ def fresh_samples(denoiser: Denoiser, images: Tensor | np.ndarray, samples: int)
         images = torch.from_numpy(images).float() / 255
     parameters = DdsParameters.model_validate({"denoiser": "tiny", "sigma": SIGMA})
     ids = [str(i) for i in range(len(images))]
-    return denoise_images(denoiser, images, ids, parameters, range(samples), seed=99, batch_size=64)
+    return dds(denoiser, images, ids, parameters, range(samples), seed=99, batch_size=64)
 
 
 def smoothed_probability(vit: Classifier, denoiser: Denoiser, images: Tensor | np.ndarray) -> Tensor:

@@ -28,8 +28,8 @@ from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import save_classifier
 from vitfaith.rng import generator
+from vitfaith.smoothings.dds import PURPOSE, dds
 from vitfaith.smoothings.registry import SMOOTHINGS
-from vitfaith.smoothings.smooth import PURPOSE, denoise_images
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise
 from vitfaith.stages.predict import run_predict
@@ -116,7 +116,7 @@ def test_the_pipeline_that_is_differentiated_is_the_defences_own(
 
     defence = Defence(SMOOTHINGS.from_spec(settings), network)
     attack = TopKParameters.model_validate({"through": "mine", "explainer": "raw_attention"})
-    own = denoise_images(network, pixels, IDS, defence.smoothing.parameters, range(SAMPLES), seed=SEED, batch_size=64)  # type: ignore[arg-type]
+    own = dds(network, pixels, IDS, defence.smoothing.parameters, range(SAMPLES), seed=SEED, batch_size=64)  # type: ignore[arg-type]
     with monkeypatch.context() as patched, torch.no_grad():
         patched.setattr(torch, "randn_like", StageNoise())
         copies = defence.copies(pixels, attack)

@@ -19,8 +19,8 @@ from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
-from vitfaith.smoothings.dds import DdsParameters
-from vitfaith.smoothings.smooth import denoise_images, smooth_batch
+from vitfaith.smoothings.dds import DdsParameters, smooth_batch
+from vitfaith.smoothings.dds import dds as run_dds
 from vitfaith.study.load import load_study, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def test_no_perturbation_inside_a_certified_radius_breaks_the_overlap_or_the_cla
 
     def sampled(image: Tensor, target: Tensor, name: str, samples: range) -> tuple[np.ndarray, np.ndarray]:
         """Maps (S, n) and class votes (C,) of noisy, denoised copies."""
-        copies = denoise_images(denoiser, image[None], [name], dds, samples, seed=9, batch_size=256)[0]
+        copies = run_dds(denoiser, image[None], [name], dds, samples, seed=9, batch_size=256)[0]
         count = len(copies)
         maps = explain(vit, copies, target.expand(count), [name] * count, METHODS, seed=0, batch_size=256)
         with torch.no_grad():
@@ -57,7 +57,7 @@ def test_no_perturbation_inside_a_certified_radius_breaks_the_overlap_or_the_cla
         """Direction that takes relevance from the certified set, averaged over noise."""
         moving = image[None].repeat(8, 1, 1, 1).requires_grad_()
         copies = smooth_batch(denoiser, moving, dds, lambda like: torch.randn(like.shape, generator=draw))
-        found, _ = DifferentiableExplainer(vit, EXPLAINERS["raw_attention"], METHODS["raw_attention"][1])(
+        found, _ = DifferentiableExplainer(vit, EXPLAINERS["raw_attention"], METHODS["raw_attention"].parameters)(
             copies, target.expand(8)
         )
         flat = found.flatten(1)

@@ -20,7 +20,7 @@ from vitfaith.artifacts.store import read_table
 from vitfaith.check.study import check_study
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.load import load_classifier
-from vitfaith.smoothings.smooth import denoise_images
+from vitfaith.smoothings.dds import dds
 from vitfaith.stages.attack import run_attack
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise
@@ -95,7 +95,7 @@ def test_from_configuration_to_maps(study: Path, tmp_path: Path) -> None:
     assert denoiser.schedule.length == 4000
     assert denoiser.timestep_scale == 0.25
     parameters: Any = plan.study.smoothings["dds"].parameters
-    expected = denoise_images(denoiser, images, ids, parameters, range(2), seed=5, batch_size=8)
+    expected = dds(denoiser, images, ids, parameters, range(2), seed=5, batch_size=8)
     stored = torch.from_numpy(decode_images(read_table(denoised, DENOISED), np.float16, "").copy()).float()
     assert torch.allclose(stored.view(4, 2, 3, 16, 16), expected, atol=1e-3)
     classifier = load_classifier({"timm": None, "arguments": {}, "mean": None, "std": None}, weights)

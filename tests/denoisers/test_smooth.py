@@ -14,9 +14,9 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.rng import generator
-from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.dds import DdsParameters, noise_level
+from vitfaith.smoothings.dds import dds as run_dds
 from vitfaith.smoothings.registry import SMOOTHINGS
-from vitfaith.smoothings.smooth import denoise_images, noise_level
 
 from .conftest import tiny_unet
 
@@ -41,7 +41,7 @@ def smooth(
     denoiser: Denoiser, images: Tensor, parameters: DdsParameters, samples: range = range(2), *, batch_size: int = 64
 ) -> Tensor:
     ids = [f"image-{i}" for i in range(len(images))]
-    return denoise_images(denoiser, images, ids, parameters, samples, seed=11, batch_size=batch_size)
+    return run_dds(denoiser, images, ids, parameters, samples, seed=11, batch_size=batch_size)
 
 
 def test_import_is_free_of_torch() -> None:
@@ -60,9 +60,7 @@ def test_a_batch_is_a_stack_of_singles(
     assert float(whole.min()) >= 0
     assert float(whole.max()) <= 1
     order = [3, 0, 4]
-    again = denoise_images(
-        denoiser, images[order], [f"image-{i}" for i in order], parameters, range(3), seed=11, batch_size=2
-    )
+    again = run_dds(denoiser, images[order], [f"image-{i}" for i in order], parameters, range(3), seed=11, batch_size=2)
     assert float((again - whole[order]).abs().max()) <= 1e-5
 
 
@@ -77,7 +75,7 @@ def test_samples_are_nested(denoiser: Denoiser, images: Tensor, dds: Build, sett
     assert float((torch.cat([first, rest], 1) - whole).abs().max()) <= 1e-5
     random = parameters.mode != "denoise_only"
     assert bool((whole[:, 0] != whole[:, 1]).any()) == random
-    other = denoise_images(denoiser, images[:2], ["image-0", "image-1"], parameters, range(4), seed=12, batch_size=9)
+    other = run_dds(denoiser, images[:2], ["image-0", "image-1"], parameters, range(4), seed=12, batch_size=9)
     assert bool((other != whole).any()) == random
 
 
@@ -255,7 +253,7 @@ def test_bad_settings_are_named(denoiser: Denoiser, images: Tensor, dds: Build) 
     with pytest.raises(InputError, match=r"takes 3 channel"):
         smooth(denoiser, images[:, :1], dds())
     with pytest.raises(InputError, match="image_ids"):
-        denoise_images(denoiser, images, ["a"], dds(), range(1), seed=0, batch_size=1)
+        run_dds(denoiser, images, ["a"], dds(), range(1), seed=0, batch_size=1)
     unsized = Denoiser(tiny_unet(size=None), Schedule.from_config({}))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="set size: image"):
         smooth(unsized, images, dds(size="network"))

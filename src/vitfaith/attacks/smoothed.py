@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
 from vitfaith.registry import Ids, Item, Parameters
+from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.dds import DdsParameters
 from vitfaith.smoothings.registry import smoothings_with_gradient
 
@@ -112,7 +113,5 @@ class Defence:
 
     def aggregate(self, maps: Tensor, draws: int) -> Tensor:
         """The map (B, rows, columns) behind the smoothing, from ``maps`` (draws·B, rows, columns), draw by draw."""
-        from vitfaith.smoothings.aggregate import aggregate_maps
-
         parameters = self.smoothing.parameters
         return aggregate_maps(maps.unflatten(0, (draws, -1)), getattr(parameters, "map_aggregation", "mean"))[0]

@@ -13,8 +13,7 @@ from vitfaith.errors import ArtifactError
 from vitfaith.metrics.fills.diffusion import working_size
 from vitfaith.metrics.fills.registry import DiffusionParameters, settings_of_fill
 from vitfaith.registry import Parameters
-from vitfaith.smoothings.dds import DdsParameters
-from vitfaith.smoothings.smooth import check_passes, noise_level
+from vitfaith.smoothings.dds import DdsParameters, check_passes, noise_level
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,18 +1,48 @@
-"""From a timestep back to the clean image, one step or many: posterior and DDIM steps in float32."""
+"""From a timestep back to the clean image: posterior and DDIM steps in float32, the noise of each step, and the size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import log, sqrt
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from vitfaith.lazy import torch
 
-from vitfaith.denoisers.denoiser import Denoiser
-from vitfaith.denoisers.schedule import Schedule
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
-Noise = Callable[[], Tensor]
+    from vitfaith.denoisers.denoiser import Denoiser
+    from vitfaith.denoisers.schedule import Schedule
+
+Noise = Callable[[], "Tensor"]
 """Draws the next standard normal noise of the shape of the images."""
+
+Draw = Callable[["Tensor"], "Tensor"]
+"""Standard normal noise of the shape of its argument."""
+
+
+def keyed_noise(sources: Sequence[Generator]) -> Draw:
+    """Noise whose row i comes from ``sources[i]``, drawn on the CPU."""
+
+    def draw(like: Tensor) -> Tensor:
+        shape = like.shape[1:]
+        return upload(torch.stack([torch.randn(shape, generator=source) for source in sources]), like.device)
+
+    return draw
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``; from pinned memory to a GPU, so that the copy does not wait for the work before it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def resize(images: Tensor, size: tuple[int, int] | None, *, antialias: bool = True) -> Tensor:
+    """Bilinear, (B, C, H, W) to (B, C, *size); the images themselves where they have that size, or without one."""
+    if size is None or tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return torch.nn.functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def step_variance(schedule: Schedule, raw: Tensor | None, timestep: int, previous: int) -> Tensor | float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.lazy import torch
 from vitfaith.map_values import within_rounding
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _CUT = 0.1
 """Percentile below which the notebook sets a map to zero."""

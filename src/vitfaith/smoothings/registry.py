@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitfaith.registry import Registry
+from vitfaith.registry import Parameters, Registry
 
 SMOOTHINGS: Registry = Registry("smoothing")
 """Entries are ``function(denoiser, images, image_ids, parameters, samples, *, seed, batch_size) -> Tensor`` (images, samples,
@@ -13,3 +13,9 @@ one smoothed copy of each of ``images`` (B, C, H, W) with its graph, whose noise
 def smoothings_with_gradient() -> list[str]:
     """Names of the registered smoothings that an attack can see through."""
     return [entry.name for entry in SMOOTHINGS if entry.traits.get("gradient") is not None]
+
+
+def certified_sigma(parameters: Parameters) -> float | None:
+    """Noise that certificates behind a smoothing stand on; None where its parameters name no ``certified_sigma``."""
+    sigma: float | None = getattr(parameters, "certified_sigma", None)
+    return sigma

@@ -22,9 +22,8 @@ from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.passes import PassCounter
-from vitfaith.smoothings.dds import DdsParameters
+from vitfaith.smoothings.dds import DdsParameters, noise_level
 from vitfaith.smoothings.registry import SMOOTHINGS
-from vitfaith.smoothings.smooth import noise_level
 
 STORED = np.float16
 """Of a denoised pixel: a mean change of maps of 1e-4 where other noise makes 6e-2, and no changed label; 8 bits change

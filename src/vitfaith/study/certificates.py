@@ -7,16 +7,11 @@ from math import log2
 from typing import TYPE_CHECKING
 
 from vitfaith.errors import ConfigError
-from vitfaith.registry import Item, Parameters
+from vitfaith.registry import Item
+from vitfaith.smoothings.registry import certified_sigma
 
 if TYPE_CHECKING:
     from vitfaith.study.sections import Experiment
-
-
-def certified_sigma(smoothing: Parameters) -> float | None:
-    """Noise that certificates behind a smoothing stand on; None where its parameters name no ``certified_sigma``."""
-    sigma: float | None = getattr(smoothing, "certified_sigma", None)
-    return sigma
 
 
 def check_certificates(

@@ -19,7 +19,7 @@ from vitfaith.fingerprint import fingerprint
 from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
-from vitfaith.study.certificates import certified_sigma
+from vitfaith.smoothings.registry import certified_sigma
 from vitfaith.study.conditions import asked_in, conditions, experiment_conditions
 from vitfaith.study.contents import contents
 from vitfaith.study.load import Study

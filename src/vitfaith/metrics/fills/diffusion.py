@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitfaith.denoisers.denoiser import Denoiser
-from vitfaith.denoisers.sampling import Noise, spread_timesteps, step_back
+from vitfaith.denoisers.sampling import Noise, resize, spread_timesteps, step_back
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.registry import DiffusionParameters
-from vitfaith.smoothings.smooth import resize
 
 EXTRA = "denoiser"
 """Key of the :class:`~vitfaith.denoisers.denoiser.Denoiser` among a context's extra inputs."""

@@ -204,8 +204,8 @@ def noisy_linear(context: ScoreContext, parameters: ImputationParameters) -> Imp
 )
 def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer:
     """What a denoiser of the study draws there, given the pixels that stay; the same noise for every mask of an image."""
+    from vitfaith.denoisers.sampling import keyed_noise
     from vitfaith.metrics.fills.diffusion import EXTRA, infill, working_size
-    from vitfaith.smoothings.smooth import keyed_noise
 
     denoiser = context.extras.get(EXTRA)
     if denoiser is None:
