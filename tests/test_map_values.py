@@ -27,8 +27,7 @@ from vitfaith.errors import ArtifactError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.figures.drawing.pictures import decode_map
-from vitfaith.map_values import map_flags, membership, membership_of, tied_share, within_rounding
-from vitfaith.metrics.localisation import unit_range
+from vitfaith.map_values import map_flags, membership, membership_of, tied_share, unit_range, within_rounding
 from vitfaith.models.classifier import Classifier
 from vitfaith.sanity.sensitivity import sensitivity
 from vitfaith.smoothings.aggregate import aggregate_maps
@@ -121,9 +120,33 @@ def test_maps_that_differ_by_rounding_are_constant_everywhere(
         assert rows.column("flag").to_pylist() == constant
         assert rows.column("radius").to_pylist() == [0.0] * 5
 
-    assert unit_range(rounded.double()).isnan().all()
+    assert unit_range(rounded.double(), constant=torch.nan).isnan().all()
     row = pd.Series({"map": flat[0].tolist(), "rows": 4, "columns": 4, "method": "rollout", "image_id": "a"})
     assert decode_map(row) is None
+
+
+@pytest.mark.parametrize("constant", [0.0, float("nan"), None])
+def test_arrays_and_tensors_are_scaled_onto_the_unit_range_alike(constant: float | None) -> None:
+    maps = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    maps[0, 1] = 2.5
+    maps[1, 2, 0, 0] = np.nan
+    with np.errstate(invalid="ignore"):
+        found = unit_range(maps, constant=constant)
+    tensor = unit_range(torch.from_numpy(maps), constant=constant)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, tensor.numpy(), equal_nan=True)
+    expected = np.nan if constant is None else constant
+    assert np.array_equal(found[0, 1], np.full((4, 4), expected), equal_nan=True)
+    assert np.isnan(found[1, 2]).all()
+    sound = found[[0, 0, 1, 1], [0, 2, 0, 1]]
+    assert (sound.min((1, 2)) == 0).all()
+    assert (sound.max((1, 2)) == 1).all()
+
+
+def test_scaling_onto_the_unit_range_passes_gradients() -> None:
+    maps = torch.tensor([[0.0, 1.0, 4.0]], requires_grad=True)
+    unit_range(maps, axes=(-1,))[0, 1].backward()
+    assert torch.allclose(maps.grad, torch.tensor([[-3 / 16, 1 / 4, -1 / 16]]))  # type: ignore[arg-type]
 
 
 def test_the_share_of_tied_features_counts_values_that_are_there_already() -> None:

@@ -1,9 +1,10 @@
-"""What the values of a map allow to be said: whether they rank anything, how many of them tie, which of them lead."""
+"""What the values of a map allow to be said: whether they rank anything, how many of them tie, which of them lead; and the
+scaling of maps onto [0, 1]."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,8 @@ ROUNDING = 1e-6
 """Values of a map that differ by no more than this share of its largest magnitude are one value: maps are computed in
 float32 (unit roundoff 6e-8), through several layers."""
 
+A = TypeVar("A")
+
 CEILING = " ceiling"
 """Ends the name of a variant that is the largest value which the ties of the maps allow."""
 
@@ -29,6 +32,26 @@ def within_rounding(low: Any, high: Any) -> Any:
     """
     span = high - low
     return ((span <= ROUNDING * abs(low)) | (span <= ROUNDING * abs(high))) & (span < math.inf)
+
+
+def unit_range(maps: A, axes: tuple[int, ...] = (-2, -1), constant: float | None = 0.0) -> A:
+    """Each map scaled linearly onto [0, 1]: (a − min a) / (max a − min a), over ``axes``; NaN anywhere makes the map NaN.
+
+    Args:
+        maps: floating array or tensor of any shape; gradients pass through.
+        axes: those of one map (default the last two: rows and columns).
+        constant: what a constant map becomes (:func:`within_rounding`), because scaling would blow rounding up to a map
+            that fills [0, 1]. None: no map counts as constant; one of equal values becomes NaN.
+
+    Returns:
+        The same kind, shape and dtype.
+    """
+    of: Any = np if isinstance(maps, np.ndarray) else torch
+    low, high = of.amin(maps, axis=axes, keepdims=True), of.amax(maps, axis=axes, keepdims=True)
+    if constant is None:
+        return (maps - low) / (high - low)
+    flat = within_rounding(*(of.asarray(end, dtype=of.float64) for end in (low, high)))
+    return of.where(flat, constant, (maps - low) / of.where(flat, 1.0, high - low))
 
 
 def map_flags(maps: ArrayLike) -> list[str]:

@@ -14,10 +14,16 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.settings import Settings
+
+Better = Literal["higher", "lower"]
+"""Which values of a number are better."""
+
+Direction = Literal[Better, "none"]
+"""The same for a number that may be a diagnostic, of which no value is better."""
 
 
 class Parameters(Settings):

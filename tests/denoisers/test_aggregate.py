@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.map_values import map_flags
-from vitfaith.smoothings.aggregate import aggregate_maps, normalise_maps
+from vitfaith.map_values import map_flags, unit_range
+from vitfaith.smoothings.aggregate import aggregate_maps
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_scale_and_order_of_samples_do_not_count(maps: torch.Tensor) -> None:
         base = aggregate_maps(maps, how)[0]  # type: ignore[arg-type]
         moved = aggregate_maps((maps * scale + shift)[[2, 0, 3, 1]], how)[0]  # type: ignore[arg-type]
         assert torch.allclose(base, moved, atol=1e-5)
-    assert torch.equal(normalise_maps(maps).amax((-2, -1)), torch.ones(4, 3))
+    assert torch.equal(unit_range(maps).amax((-2, -1)), torch.ones(4, 3))
 
 
 def test_bad_arguments(maps: torch.Tensor) -> None:

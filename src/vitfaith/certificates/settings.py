@@ -21,7 +21,7 @@ frequency with which an entry is among the top k (after Levine, Singla and Feizi
 Bound = Literal["clopper_pearson", "chernoff", "empirical_bernstein", "hoeffding"]
 """``clopper_pearson`` is exact for 0/1 samples and rounds others at random; the rest take any samples in [0, 1]."""
 
-Direction = Literal["to_broken", "from_broken", "both"]
+DivergenceDirection = Literal["to_broken", "from_broken", "both"]
 """``to_broken`` bounds D_α(w‖Q), ``from_broken`` bounds D_α(Q‖w), with Q the nearest map whose overlap is broken."""
 
 ORDERS: tuple[float, ...] = tuple(1 + 1e-3 * 199e3 ** (i / 47) for i in range(48))
@@ -50,7 +50,7 @@ class RenyiParameters(CertificateParameters):
     """Settings of the Rényi certificates: the ``orders`` α > 1 to try and the ``direction`` of the divergence."""
 
     orders: tuple[Order, ...] = Field(default=ORDERS, min_length=1)
-    direction: Direction = "both"
+    direction: DivergenceDirection = "both"
 
 
 class SplitSamples(Parameters):
@@ -116,7 +116,9 @@ class RenyiSettings(MapSettings):
     orders: tuple[Order, ...] | None = Field(
         None, min_length=1, description="orders α > 1 of the divergence to try; without it a grid from 1.001 to 200"
     )
-    direction: Direction = Field("both", description="of the divergence: to or from the map with a broken overlap")
+    direction: DivergenceDirection = Field(
+        "both", description="of the divergence: to or from the map with a broken overlap"
+    )
 
 
 class FaithfulnessSettings(MapSettings):

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
-from vitfaith.figures.drawing.directions import ARROWS, Direction, direction_of
+from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.order import natural
-from vitfaith.registry import Ids
+from vitfaith.registry import Direction, Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

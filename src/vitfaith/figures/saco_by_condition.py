@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.figures.drawing.data import FigureData, Selection, metric_rows
-from vitfaith.figures.drawing.directions import ARROWS, Direction, direction_of
+from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.draw import ZERO_LINE, metric_text
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.registry import Ids
+from vitfaith.registry import Direction, Ids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

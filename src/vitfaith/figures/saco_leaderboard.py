@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.figures.drawing.data import FigureData, MethodsOfOneCondition, metric_rows
-from vitfaith.figures.drawing.directions import ARROWS, Direction, direction_of
+from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     blank,
@@ -23,7 +23,7 @@ from vitfaith.figures.drawing.draw import (
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
 from vitfaith.figures.registry import figure
-from vitfaith.registry import Ids
+from vitfaith.registry import Direction, Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 from pydantic import Field
 
 from vitfaith.lazy import torch
+from vitfaith.map_values import unit_range
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.registry import Metric, metric
 from vitfaith.registry import Ids, Parameters
@@ -42,7 +43,6 @@ class _Admissible(Metric[P], Generic[P]):
         """See :class:`Metric`."""
         from vitfaith.metrics.engine.admissible import patch_truth
         from vitfaith.metrics.ground_truth import truth_flag
-        from vitfaith.metrics.localisation import unit_range
 
         assert context.truth is not None
         as_they_are = torch.tensor([m in self.parameters.masks for m in context.methods], device=context.maps.device)
@@ -54,7 +54,7 @@ class _Admissible(Metric[P], Generic[P]):
             if flag != "unlabelled" and self.parameters.one_sided == "score":
                 flag = ""
             flags.append([flag] * len(context.methods))
-            scaled = torch.where(as_they_are[:, None, None], maps, unit_range(maps)).flatten(1)
+            scaled = torch.where(as_they_are[:, None, None], maps, unit_range(maps, constant=torch.nan)).flatten(1)
             counted = (truth >= 0) | (flag == "unlabelled")  # values under a flag are not used, but must be there
             for variant, column in self.score(scaled[:, counted], truth[counted] == 1).items():
                 values.setdefault(variant, []).append(column)

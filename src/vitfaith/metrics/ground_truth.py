@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pydantic import Field
 
 from vitfaith.lazy import torch
+from vitfaith.map_values import unit_range
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.registry import Metric, metric
 from vitfaith.registry import Parameters
@@ -85,7 +86,7 @@ class Segmentation(Metric[Parameters]):
         assert context.truth is not None
         rows: list[dict[str, Tensor]] = []
         for maps, truth in zip(context.fine_maps, context.truth, strict=True):
-            pixels = localisation.unit_range(context.patches.upsample(maps.double()))
+            pixels = unit_range(context.patches.upsample(maps.double()), constant=torch.nan)
             row = localisation.segmentation_counts(pixels, truth)
             row["average_precision"] = localisation.two_channel_average_precision(pixels, truth)
             row["f1"] = localisation.f1(pixels, truth)

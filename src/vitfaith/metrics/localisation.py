@@ -10,13 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vitfaith.map_values import membership_of, within_rounding
-
-
-def unit_range(maps: Tensor) -> Tensor:
-    """Each map (M, H, W) scaled linearly onto [0, 1]; NaN where it is constant but for rounding."""
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return ((maps - low) / (high - low)).masked_fill(within_rounding(low, high), torch.nan)
+from vitfaith.map_values import membership_of
 
 
 def segmentation_counts(maps: Tensor, truth: Tensor) -> dict[str, Tensor]:

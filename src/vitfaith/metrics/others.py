@@ -10,6 +10,7 @@ from pydantic import field_validator
 
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
+from vitfaith.map_values import unit_range
 from vitfaith.metrics.common import FillParameters
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.engine.requests import Clean, Full, Prepared
@@ -47,8 +48,7 @@ class SoftMask(Prepared):
         def make(start: int, stop: int) -> Tensor:
             index = image[start:stop]
             masks = context.patches.upsample(context.fine_maps[index, method[start:stop]])
-            low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
-            weight = ((masks - low) / (high - low))[:, None]
+            weight = unit_range(masks, constant=None)[:, None]
             return weight * context.images[index] + (1 - weight) * background[index]
 
         return ImageSegment(image, make)

@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from vitfaith.metrics.context import Answers, ScoreContext
-from vitfaith.registry import Parameters, Registry
+from vitfaith.registry import Direction, Parameters, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 METRICS: Registry = Registry("metric")
 """Entries carry the trait ``direction``: "higher" or "lower" is better."""
 
-Direction = Literal["higher", "lower", "none"]
 Need = Literal["labels", "truth"]
 
 

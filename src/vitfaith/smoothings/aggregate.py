@@ -6,24 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import torch
-from vitfaith.map_values import within_rounding
+from vitfaith.map_values import unit_range
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _CUT = 0.1
 """Percentile below which the notebook sets a map to zero."""
-
-
-def normalise_maps(maps: Tensor) -> Tensor:
-    """Each map (…, rows, columns) min–max scaled to [0, 1]; a constant map becomes zeros, NaN stays NaN.
-
-    A map is constant where its values differ by no more than rounding (:func:`vitfaith.map_values.within_rounding`):
-    scaling would blow rounding up to a map that fills [0, 1].
-    """
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    constant = within_rounding(low.detach().double(), high.detach().double())
-    return torch.where(constant, torch.zeros_like(maps), (maps - low) / torch.where(constant, 1.0, high - low))
 
 
 def aggregate_maps(maps: Tensor, how: Literal["mean", "percentile_max"]) -> tuple[Tensor, Tensor]:
@@ -45,7 +34,7 @@ def aggregate_maps(maps: Tensor, how: Literal["mean", "percentile_max"]) -> tupl
         raise InputError(
             f"maps of shape {tuple(maps.shape)} must be (samples, B, rows, columns) with a sample at least"
         )
-    scaled = normalise_maps(maps.float())
+    scaled = unit_range(maps.float())
     spread = scaled.std(0, correction=1) if len(scaled) > 1 else torch.zeros_like(scaled[0])
     if how == "mean":
         return scaled.mean(0), spread

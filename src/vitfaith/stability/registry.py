@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vitfaith.registry import Parameters, Registry
+from vitfaith.registry import Better, Parameters, Registry
 
 Maps: TypeAlias = NDArray[np.floating[Any]]
 """(B, rows, columns), one map an image."""
@@ -27,7 +27,7 @@ larger value means that the maps are more alike. They see finite, non-constant m
 def measure(
     name: str,
     *,
-    direction: Literal["higher", "lower"],
+    direction: Better,
     citation: str,
     parameters: type[Parameters] = Parameters,
     scale_dependent: bool = False,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
+from vitfaith.map_values import unit_range
 from vitfaith.registry import Parameters
 from vitfaith.stability.measures import unit_mass
 from vitfaith.stability.registry import Maps, Values, measure
@@ -57,7 +58,7 @@ def ssim(a: Maps, b: Maps, parameters: Ssim) -> dict[str, Values]:
             maps = correlate1d(maps, weights, axis=axis)
         return maps[:, radius : maps.shape[1] - radius, radius : maps.shape[2] - radius]
 
-    x, y = _unit_range(a), _unit_range(b)
+    x, y = (unit_range(np.asarray(maps, dtype=np.float64), constant=np.nan) for maps in (a, b))
     mean_x, mean_y = local_mean(x), local_mean(y)
     variance_x = local_mean(x * x) - mean_x * mean_x
     variance_y = local_mean(y * y) - mean_y * mean_y
@@ -118,10 +119,3 @@ def _divergence(rows: int, columns: int) -> csr_array:
         (np.concatenate([ones, -ones]), (np.concatenate([start, end]), np.concatenate([edge, edge]))),
         shape=(rows * columns, len(start)),
     )
-
-
-def _unit_range(maps: Maps) -> NDArray[np.float64]:
-    """Each map scaled linearly onto [0, 1]."""
-    maps = np.asarray(maps, dtype=np.float64)
-    low = maps.min(axis=(1, 2), keepdims=True)
-    return (maps - low) / (maps.max(axis=(1, 2), keepdims=True) - low)

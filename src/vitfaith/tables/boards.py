@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
+from vitfaith.registry import Better
 from vitfaith.statistics import COVERAGE
 from vitfaith.tables.cells import leaderboard
 from vitfaith.tables.collect import CONDITION
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def boards_text(
     summary: DataFrame,
     comparisons: DataFrame,
-    directions: Mapping[str, Literal["higher", "lower"]],
+    directions: Mapping[str, Better],
     form: Literal["markdown", "latex"],
     baseline: str = "random",
     coverage: float = COVERAGE,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.order import natural
+from vitfaith.registry import Better
 from vitfaith.statistics import COVERAGE, against, small_sample_note
 from vitfaith.statistics.precision import snapped
 
@@ -90,7 +91,7 @@ def mark_of(p: float) -> str:
 
 def leaderboard(
     summary: DataFrame,
-    directions: Mapping[str, Literal["higher", "lower"]],
+    directions: Mapping[str, Better],
     *,
     statistics: DataFrame | None = None,
     baseline: str = "random",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from vitfaith.certificates.radii.top_k import Floats, Swap
 from vitfaith.certificates.settings import Base
 from vitfaith.errors import InputError
-from vitfaith.map_values import membership, within_rounding
+from vitfaith.map_values import membership, unit_range, within_rounding
 
 
 def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
@@ -33,9 +33,7 @@ def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
     if base == "share":
         result = _share(values)
     elif base == "unit":
-        low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
-        spread = np.where(high > low, high - low, 1.0)
-        result = np.clip((values - low) / spread, 0.0, 1.0)
+        result = np.clip(unit_range(values, axes=(-1,)), 0.0, 1.0)
     elif base == "vote":
         if not 1 <= k <= values.shape[-1]:
             raise InputError(f"k must lie in 1…{values.shape[-1]}, the number of entries of the map, not {k}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitfaith.certificates.radii.top_k import Floats, Swap
-from vitfaith.certificates.settings import ORDERS, Direction
+from vitfaith.certificates.settings import ORDERS, DivergenceDirection
 from vitfaith.errors import InputError
 
 _ROUNDING = 64 * np.finfo(np.float64).eps
@@ -89,7 +89,7 @@ def _excess(swap: Swap, exponents: Floats) -> Floats:
     return scale * np.maximum(np.sign(exponents) * change - allowance, 0.0)
 
 
-def broken_divergence(swap: Swap, orders: ArrayLike = ORDERS, direction: Direction = "both") -> Floats:
+def broken_divergence(swap: Swap, orders: ArrayLike = ORDERS, direction: DivergenceDirection = "both") -> Floats:
     """Γ_α (..., A): smallest Rényi divergence, in nats, between a probability vector and one with a broken overlap.
 
     ``to_broken``: ``α/(α-1) ln(1 + Σ_pool (τ - p))`` with τ^α the mean of p^α over the pool.
@@ -100,13 +100,13 @@ def broken_divergence(swap: Swap, orders: ArrayLike = ORDERS, direction: Directi
     Args:
         swap: entries of probability vectors (the remaining entries of the vectors do not matter).
         orders: α > 1, (A,).
-        direction: see :data:`vitfaith.certificates.settings.Direction`.
+        direction: see :data:`vitfaith.certificates.settings.DivergenceDirection`.
     """
     alpha = check_orders(orders)
     return _divergence(lambda exponents: _excess(swap, exponents), alpha, direction)
 
 
-def _divergence(change: Callable[[Floats], Floats], alpha: Floats, direction: Direction) -> Floats:
+def _divergence(change: Callable[[Floats], Floats], alpha: Floats, direction: DivergenceDirection) -> Floats:
     """Γ_α (..., A) from the change of mass that pooling with exponents s (A,) makes."""
     parts = []
     if direction in ("to_broken", "both"):
@@ -124,13 +124,15 @@ def divergence_radius(divergence: ArrayLike, orders: ArrayLike, sigma: float) ->
     return sigma * np.sqrt(2 * np.asarray(divergence, dtype=np.float64) / check_orders(orders)).max(axis=-1)
 
 
-def renyi_radius(swap: Swap, sigma: float, orders: ArrayLike = ORDERS, direction: Direction = "both") -> Floats:
+def renyi_radius(
+    swap: Swap, sigma: float, orders: ArrayLike = ORDERS, direction: DivergenceDirection = "both"
+) -> Floats:
     """l2 radius (...,) inside which fewer than k0 entries of a probability vector leave the top-k set."""
     return divergence_radius(broken_divergence(swap, orders, direction), orders, sigma)
 
 
 def label_divergence(
-    first: ArrayLike, second: ArrayLike, orders: ArrayLike = ORDERS, direction: Direction = "both"
+    first: ArrayLike, second: ArrayLike, orders: ArrayLike = ORDERS, direction: DivergenceDirection = "both"
 ) -> Floats:
     """γ_α (..., A): prediction divergence below which the arg-max cannot change.
 
@@ -142,7 +144,7 @@ def label_divergence(
         first: (...,) largest class probability of the smoothed prediction.
         second: (...,) second largest.
         orders: α > 1, (A,).
-        direction: see :data:`vitfaith.certificates.settings.Direction`.
+        direction: see :data:`vitfaith.certificates.settings.DivergenceDirection`.
     """
     p1, p2 = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     return broken_divergence(Swap(p1[..., None], p2[..., None]), orders, direction)
@@ -162,7 +164,9 @@ class ClosedForm(NamedTuple):
     sound: bool
 
 
-def paper_closed_form(swap: Swap, orders: ArrayLike = ORDERS, direction: Direction = "to_broken") -> ClosedForm:
+def paper_closed_form(
+    swap: Swap, orders: ArrayLike = ORDERS, direction: DivergenceDirection = "to_broken"
+) -> ClosedForm:
     """Divergence to the nearest vector whose 2·k0 swapped entries are all equal: NOT a lower bound for k0 ≥ 2.
 
     ``α/(α-1) ln(2 k0 (mean_S p^α)^(1/α) + Σ_{i∉S} p)`` for ``to_broken`` and
@@ -175,7 +179,7 @@ def paper_closed_form(swap: Swap, orders: ArrayLike = ORDERS, direction: Directi
     Args:
         swap: entries of probability vectors, known exactly.
         orders: α > 1, (A,).
-        direction: see :data:`vitfaith.certificates.settings.Direction`.
+        direction: see :data:`vitfaith.certificates.settings.DivergenceDirection`.
     """
     alpha = check_orders(orders)
     entries = np.concatenate(swap, axis=-1)

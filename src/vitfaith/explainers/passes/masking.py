@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
+from vitfaith.models.colours import black, channel_mean, image_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 Fill = Literal["black", "image_mean", "channel_mean", "model_mean"]
 """What replaces hidden pixels: 0; the image's mean over pixels and channels; its mean in each channel; the mean that
 the classifier's normalisation subtracts, so that the network itself sees 0."""
+
+COLOURS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "black": black,
+    "image_mean": image_mean,
+    "channel_mean": channel_mean,
+}
 
 Score = Literal["probability", "logit"]
 """Which answer for the target class is explained: softmax probability or logit."""
@@ -35,15 +42,11 @@ Piece = tuple[int, int, int]
 
 def fill_values(classifier: Classifier, images: Tensor, fill: Fill) -> Tensor:
     """Replacement values (B, C, 1, 1) in [0, 1] for ``images`` (B, C, H, W); each row depends on its image alone."""
-    if fill == "black":
-        return torch.zeros_like(images[:, :, :1, :1])
-    if fill == "image_mean":
-        return images.mean((1, 2, 3), keepdim=True).expand(-1, images.shape[1], -1, -1)
-    if fill == "channel_mean":
-        return images.mean((2, 3), keepdim=True)
     if fill == "model_mean":
         return classifier.mean.to(images).expand(len(images), -1, -1, -1)
-    raise InputError(f"fill is '{fill}'; use black, image_mean, channel_mean or model_mean")
+    if fill not in COLOURS:
+        raise InputError(f"fill is '{fill}'; use black, image_mean, channel_mean or model_mean")
+    return COLOURS[fill](images).expand(-1, images.shape[1], -1, -1)
 
 
 def blend(image: Tensor, keep: Tensor, fill: Tensor) -> Tensor:

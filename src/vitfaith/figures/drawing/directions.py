@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.registry import METRICS
+from vitfaith.registry import Direction
 from vitfaith.stability.registry import STABILITY_MEASURES
-
-Direction = Literal["higher", "lower", "none"]
 
 ARROWS: dict[str, str] = {"higher": " ↑", "lower": " ↓", "none": ""}
 

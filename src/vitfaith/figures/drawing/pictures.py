@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitfaith.errors import ArtifactError
-from vitfaith.map_values import map_flags
+from vitfaith.map_values import map_flags, unit_range
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -64,4 +64,4 @@ def decode_map(row: Series) -> NDArray[np.float64] | None:
         )
     if map_flags(flat[None]) != [""]:
         return None
-    return ((flat - flat.min()) / (flat.max() - flat.min())).reshape(shape)
+    return unit_range(flat.reshape(shape))

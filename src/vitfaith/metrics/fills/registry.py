@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from vitfaith.errors import ConfigError, InputError, did_you_mean
 from vitfaith.lazy import torch
+from vitfaith.models import colours
 from vitfaith.registry import Ids, Parameters, Registry
 from vitfaith.rng import generator, normal, uniform
 
@@ -147,19 +148,19 @@ class GivenParameters(Parameters):
 @fill("image_mean", citation="Wu et al., 2024 (SaCo)")
 def image_mean(context: ScoreContext, parameters: Parameters) -> Tensor:
     """One grey value an image: the mean over all its pixels and channels."""
-    return context.images.mean((1, 2, 3), keepdim=True)
+    return colours.image_mean(context.images)
 
 
 @fill("channel_mean")
 def channel_mean(context: ScoreContext, parameters: Parameters) -> Tensor:
     """The image's mean colour."""
-    return context.images.mean((2, 3), keepdim=True)
+    return colours.channel_mean(context.images)
 
 
 @fill("black", citation="Chefer et al., 2021")
 def black(context: ScoreContext, parameters: Parameters) -> Tensor:
     """Zero in pixel units, before normalisation."""
-    return torch.zeros_like(context.images[:, :1, :1, :1])
+    return colours.black(context.images)
 
 
 @fill("blur", citation="Petsiuk et al., 2018 (RISE)", parameters=BlurParameters)
