@@ -50,7 +50,7 @@ def unit_range(maps: A, axes: tuple[int, ...] = (-2, -1), constant: float | None
     low, high = of.amin(maps, axis=axes, keepdims=True), of.amax(maps, axis=axes, keepdims=True)
     if constant is None:
         return (maps - low) / (high - low)
-    flat = within_rounding(*(of.asarray(end, dtype=of.float64) for end in (low, high)))
+    flat = within_rounding(*(end.astype(of.float64) if of is np else end.detach().double() for end in (low, high)))
     return of.where(flat, constant, (maps - low) / of.where(flat, 1.0, high - low))
 
 
