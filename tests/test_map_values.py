@@ -20,8 +20,8 @@ from tests.sanity.subjects import subject_of
 from vitfaith.artifacts.maps import read_maps
 from vitfaith.artifacts.schemas import MAPS
 from vitfaith.artifacts.store import write_table
+from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.base import base_map
-from vitfaith.certificates.radii.maps import certify_maps
 from vitfaith.certificates.settings import CertificateParameters
 from vitfaith.errors import ArtifactError
 from vitfaith.explainers.explain import explain

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.certificates.textbook import breaking_margin
+from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.base import Base
 from vitfaith.certificates.radii.bounds import Bound, clopper_pearson
 from vitfaith.certificates.radii.lipschitz import grouped_radius, lipschitz_radius
-from vitfaith.certificates.radii.maps import certify_maps
 from vitfaith.certificates.radii.renyi import divergence_radius, paper_closed_form, renyi_radius
 from vitfaith.certificates.radii.top_k import exact_swap, swaps_to_break
 from vitfaith.certificates.registry import CERTIFICATES

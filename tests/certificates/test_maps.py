@@ -10,8 +10,8 @@ from scipy.stats import binomtest
 
 from tests.certificates.test_lipschitz import step_map
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
+from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.base import base_map
-from vitfaith.certificates.radii.maps import certify_maps
 from vitfaith.certificates.radii.top_k import overlap, swaps_to_break
 from vitfaith.certificates.registry import CERTIFICATES
 from vitfaith.certificates.settings import CertificateParameters, RenyiParameters
@@ -179,5 +179,13 @@ def test_imports_without_torch():
     code = (
         "import sys, vitfaith.certificates.radii.maps, vitfaith.certificates.radii.faithfulness, vitfaith.certificates.radii.cohen;"
         "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_registry_fills_without_torch_numpy_and_scipy():
+    code = (
+        "import sys; from vitfaith.certificates.registry import CERTIFICATES; assert 'grouped' in CERTIFICATES.names;"
+        "assert not {'torch', 'numpy', 'scipy', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

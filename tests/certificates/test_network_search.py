@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vitfaith.attacks.craft.differentiable import DifferentiableExplainer
+from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.base import base_map
 from vitfaith.certificates.radii.cohen import certify
-from vitfaith.certificates.radii.maps import certify_maps
 from vitfaith.certificates.radii.top_k import ranking
 from vitfaith.certificates.settings import CertificateParameters
 from vitfaith.denoisers.denoiser import Denoiser

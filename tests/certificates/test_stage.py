@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import CERTIFICATES, IMAGES, SMOOTHED_MAPS, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
+from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.cohen import certify
 from vitfaith.certificates.radii.faithfulness import faithfulness
-from vitfaith.certificates.radii.maps import certify_maps
 from vitfaith.certificates.settings import CertificateParameters
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.stages.certify import run_certify
@@ -62,11 +63,11 @@ def files(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def write_maps(path: Path, maps: np.ndarray, ids: list[str] = IDS) -> None:
+def write_maps(path: Path, maps: np.ndarray, ids: list[str] = IDS, method: str = "rollout") -> None:
     count = len(ids)
     columns = {
         "image_id": pa.array(ids),
-        "method": pa.array(["rollout"] * count),
+        "method": pa.array([method] * count),
         "target": pa.array([0] * count),
         "rows": pa.array([3] * count),
         "columns": pa.array([3] * count),
@@ -155,6 +156,18 @@ def test_plugged_in_joint_radius_is_the_published_one(files: dict[str, Any]) -> 
 def test_what_cannot_be_certified_is_named(files: dict[str, Any], certificates: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run_certify(spec(**certificates), "", **files)
+
+
+def test_rows_are_ordered_by_method_certificate_k_and_beta(files: dict[str, Any]) -> None:
+    write_maps(files["out"].with_name("more.parquet"), draws()[0], method="gradient")
+    files["maps"].append(files["out"].with_name("more.parquet"))
+    settings = {"k": [2, 3], "beta": [0.5, 1.0]}
+    run_certify(spec(grouped=settings, cohen={}, faithfulness=settings), "", **files)
+    found = read_table(files["out"], CERTIFICATES).to_pandas()
+    crossed = itertools.product(["rollout", "gradient"], ["grouped", "faithfulness"], [2, 3], [0.5, 1.0])
+    expected = [("", "cohen", 0, -1.0), *crossed]
+    rows = found[["method", "certificate", "k", "beta"]].fillna({"beta": -1.0})
+    assert list(rows.itertuples(index=False, name=None)) == [row for row in expected for _ in IDS]
 
 
 def test_files_of_other_images_are_named(files: dict[str, Any]) -> None:

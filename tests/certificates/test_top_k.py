@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.lipschitz import grouped_radius
-from vitfaith.certificates.radii.maps import certify_maps
 from vitfaith.certificates.radii.top_k import (
     check_top_k,
     exact_swap,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
 from vitfaith.artifacts.schemas import IMAGES, VOTES
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.certificates.radii.rows import Votes, joint_rows, map_rows, prediction_rows
+from vitfaith.certificates.radii.votes import Samples, Votes
 from vitfaith.certificates.registry import CERTIFICATES as REGISTERED
-from vitfaith.certificates.settings import FaithfulnessSettings, MapSettings, SplitSamples
 from vitfaith.errors import ArtifactError
 
 
@@ -31,6 +30,27 @@ def read_votes(path: Path) -> Votes:
     )
 
 
+def read_samples(spec: Mapping[str, Any], images: Path, predictions: Path, maps: Sequence[Path]) -> Iterator[Samples]:
+    """The votes of a shard alone, then with the maps of each method.
+
+    Raises:
+        ArtifactError: files of other images or of other numbers of samples.
+    """
+    first = read_table(images, pa.schema([IMAGES.field(c) for c in ("image_id", "channels", "height", "width")]))
+    dimensions = int(np.prod([first.column(c)[0].as_py() for c in ("channels", "height", "width")]))
+    ids = first.column("image_id").to_pylist()
+    votes = read_votes(predictions)
+    if votes.image_ids != ids:
+        raise ArtifactError(f"'{predictions}' holds predictions of other images than '{images}'; run predict again")
+    yield Samples(votes, spec["sigma"], dimensions, spec["seed"])
+    for path in maps:
+        for method, (owners, sampled) in read_sample_maps(path).items():
+            if owners != ids or sampled.shape[1] != votes.classes.shape[1]:
+                raise ArtifactError(f"'{path}' holds maps of other images or samples than '{predictions}'")
+            flat = sampled.reshape(*sampled.shape[:2], -1)
+            yield Samples(votes, spec["sigma"], dimensions, spec["seed"], method, flat)
+
+
 def run_certify(
     spec: Mapping[str, Any], code: str, images: Path, predictions: Path, maps: Sequence[Path], out: Path
 ) -> None:
@@ -40,31 +60,10 @@ def run_certify(
         ConfigError: a k that does not fit the maps, or too few samples for any certificate.
         ArtifactError: files of other images or of other numbers of samples.
     """
-    first = read_table(images, pa.schema([IMAGES.field(c) for c in ("image_id", "channels", "height", "width")]))
-    dimensions = int(np.prod([first.column(c)[0].as_py() for c in ("channels", "height", "width")]))
-    ids = first.column("image_id").to_pylist()
-    votes = read_votes(predictions)
-    items = REGISTERED.from_specs(spec["certificates"])
-    kinds = {id_: item.traits["certifies"] for id_, item in items.items()}
-    parts = []
-    if votes.image_ids != ids:
-        raise ArtifactError(f"'{predictions}' holds predictions of other images than '{images}'; run predict again")
-    for id_, item in items.items():
-        settings = item.parameters
-        if isinstance(settings, SplitSamples) and kinds[id_] == "prediction":
-            parts.append(prediction_rows(id_, settings, votes, spec["sigma"], dimensions))
-    for path in maps:
-        for method, (owners, sampled) in read_sample_maps(path).items():
-            if owners != ids or sampled.shape[1] != votes.classes.shape[1]:
-                raise ArtifactError(f"'{path}' holds maps of other images or samples than '{predictions}'")
-            sampled = sampled.reshape(*sampled.shape[:2], -1)
-            swaps: dict[Any, Any] = {}
-            for id_, item in items.items():
-                settings = item.parameters
-                shared = {"votes": votes, "sigma": spec["sigma"], "dimensions": dimensions, "seed": spec["seed"]}
-                if isinstance(settings, MapSettings) and kinds[id_] == "map":
-                    parts += map_rows(id_, item.name, settings, method, sampled, swaps=swaps, **shared)
-                elif isinstance(settings, FaithfulnessSettings):
-                    parts += joint_rows(id_, settings, method, sampled, swaps=swaps, **shared)
+    asked = REGISTERED.from_specs(spec["certificates"])
+    parts: list[pa.Table] = []
+    for samples in read_samples(spec, images, predictions, maps):
+        for item in asked.values():
+            parts += item.implementation(item.id, item.parameters, samples)
     facts = provenance("certify", spec, code, forwards=0)
     write_table(pa.concat_tables(parts), out, ROWS, facts)

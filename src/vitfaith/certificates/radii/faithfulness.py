@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vitfaith.certificates.radii.base import as_probabilities, mass
+from vitfaith.certificates.radii.base import as_probabilities, mass, mean_base_map
 from vitfaith.certificates.radii.cohen import certify
 from vitfaith.certificates.radii.lipschitz import grouped_radius
 from vitfaith.certificates.radii.renyi import broken_divergence, divergence_radius, label_divergence, renyi_radius
@@ -139,6 +139,29 @@ def sampled_parts(
         reach = np.full(len(map_radius), single.sigma * np.sqrt(2 * gamma / order))
     radius, limit = limiting_part(map_radius, reach)
     return Parts(radius, map_radius, reach, limit, certified.prediction)
+
+
+def plugged_in_parts(
+    maps: ArrayLike,
+    probabilities: Floats,
+    single: CertificateParameters,
+    *,
+    gamma: float | None = None,
+    order: float = 2.0,
+) -> Parts:
+    """:func:`faithfulness` with sample means in place of expectations, which guarantees nothing.
+
+    Args:
+        maps: (B, S, n) raw maps of S noisy copies.
+        probabilities: (B, C) mean over the noisy copies.
+        single: noise, k, beta, and a base with a fixed sum.
+        gamma: as for :func:`faithfulness`.
+        order: as for :func:`faithfulness`.
+    """
+    total = mass(single.base, single.k)
+    means = np.stack([mean_base_map(one, single.base, single.k) for one in np.asarray(maps)]) / total
+    found = faithfulness(means, probabilities, single.k, single.beta, single.sigma, gamma=gamma, order=order)
+    return Parts(found.radius, found.map_radius, found.prediction_radius, found.limit, probabilities.argmax(1))
 
 
 def _probability_rows(rows: ArrayLike, name: str) -> Floats:

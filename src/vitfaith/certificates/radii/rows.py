@@ -1,48 +1,23 @@
-"""From one entry of a study's certificates and stored samples to rows of the table."""
+"""Rows of the table of certificates: one per image, certificate and its k and beta."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from vitfaith.certificates.radii.base import mass, mean_base_map
+from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
+from vitfaith.certificates.radii.base import mass
 from vitfaith.certificates.radii.bounds import fewest_samples
-from vitfaith.certificates.radii.cohen import ABSTAIN
-from vitfaith.certificates.radii.faithfulness import faithfulness, sampled_parts
-from vitfaith.certificates.radii.maps import SampledSwap, certificate_rows, certify_swap, described, sampled_swap
-from vitfaith.certificates.radii.top_k import Integers, check_top_k, swaps_to_break
-from vitfaith.certificates.registry import CERTIFICATES
-from vitfaith.certificates.settings import Bound, CertificateParameters, FaithfulnessSettings, MapSettings, SplitSamples
-from vitfaith.errors import ConfigError, InputError
-
-Swaps = dict[tuple[Any, ...], SampledSwap]
-"""Bounds of one method's maps that several certificates share."""
-
-
-@dataclass(frozen=True)
-class Votes:
-    """Class predictions of the noise samples of a shard.
-
-    Attributes:
-        image_ids: B names.
-        labels: (B,) of the dataset.
-        classes: (B, S) predicted class of each sample.
-        probabilities: (B, K) mean over the samples.
-    """
-
-    image_ids: list[str]
-    labels: NDArray[np.integer[Any]]
-    classes: Integers
-    probabilities: NDArray[np.float64]
-
-    def counts(self, selection: int) -> tuple[Integers, Integers]:
-        """Votes (B, K) of the first ``selection`` samples, and of the others."""
-        hot = self.classes[:, :, None] == np.arange(self.probabilities.shape[1])
-        return hot[:, :selection].sum(1), hot[:, selection:].sum(1)
+from vitfaith.certificates.radii.maps import SampledSwap
+from vitfaith.certificates.radii.renyi import linf_radius
+from vitfaith.certificates.radii.top_k import Floats
+from vitfaith.certificates.settings import Bound, CertificateParameters, SplitSamples
+from vitfaith.errors import ConfigError
+from vitfaith.registry import Entry
 
 
 def check_samples(
@@ -59,138 +34,87 @@ def check_samples(
         )
 
 
-def prediction_rows(id_: str, settings: SplitSamples, votes: Votes, sigma: float, dimensions: int) -> pa.Table:
-    """Rows of a certificate of the prediction, one an image."""
-    samples = votes.classes.shape[1]
-    check_samples(id_, settings, samples, 1, settings.alpha, "clopper_pearson")
-    found = CERTIFICATES["cohen"].implementation(*votes.counts(settings.selection), sigma, settings)
-    return certificate_rows(
-        votes.image_ids,
-        found.radius,
-        dimensions,
-        certificate=id_,
-        bound="clopper_pearson",
-        sigma=sigma,
-        alpha=settings.alpha,
-        selection=settings.selection,
-        samples=samples - settings.selection,
-        inside=found.lower,
-        prediction=found.prediction,
-        label=votes.labels,
-        prediction_radius=found.radius,
-        sound=True,
-        flag=["abstain" if p == ABSTAIN else "" for p in found.prediction],
-    )
+def certificate_rows(image_ids: Sequence[str], radius: ArrayLike, dimensions: int, **columns: Any) -> pa.Table:
+    """Rows of schema ``CERTIFICATES``; ``columns`` hold a value for all images, or one an image.
 
-
-def _swap(
-    id_: str,
-    single: CertificateParameters,
-    selection: int,
-    maps: NDArray[np.float32],
-    votes: Votes,
-    seed: int,
-    swaps: Swaps,
-) -> SampledSwap:
-    try:
-        check_top_k(single.k, swaps_to_break(single.k, single.beta), maps.shape[2])
-    except InputError as error:
-        raise ConfigError(f"certificates.{id_}: {error}") from error
-    key = (single.k, single.beta, single.alpha, single.bound, single.base, selection)
-    if key not in swaps:
-        swaps[key] = sampled_swap(maps[:, :selection], maps[:, selection:], single, votes.image_ids, seed)
-    return swaps[key]
-
-
-def map_rows(
-    id_: str,
-    name: str,
-    settings: MapSettings,
-    method: str,
-    maps: NDArray[np.float32],
-    *,
-    votes: Votes,
-    sigma: float,
-    dimensions: int,
-    seed: int,
-    swaps: Swaps,
-) -> list[pa.Table]:
-    """Rows of a certificate of the maps (B, S, n) of one method, one table for each k and beta."""
-    samples, n = maps.shape[1:]
-    check_samples(id_, settings, samples, n, settings.alpha, settings.bound)
-    tables = []
-    for single in settings.singles(sigma):
-        swap, flags = _swap(id_, single, settings.selection, maps, votes, seed, swaps)
-        table = certify_swap(
-            swap,
-            flags,
-            name,
-            single,
-            image_ids=votes.image_ids,
-            method=method,
-            dimensions=dimensions,
-            selection=settings.selection,
-            samples=samples - settings.selection,
-            name=id_,
-        )
-        tables.append(table)
-    return tables
-
-
-def joint_rows(
-    id_: str,
-    settings: FaithfulnessSettings,
-    method: str,
-    maps: NDArray[np.float32],
-    *,
-    votes: Votes,
-    sigma: float,
-    dimensions: int,
-    seed: int,
-    swaps: Swaps,
-) -> list[pa.Table]:
-    """Rows of the (R, D_α, γ, β, k)-faithfulness of one method, one table for each k and beta.
-
-    With a confidence bound each part may fail with half of alpha. With ``bound: none`` the sample means are taken for
-    the expectations and the published formulas applied to them.
+    Columns that are not given are empty: NaN, 0, "" or null.
     """
-    samples, n = maps.shape[1:]
-    half = settings.alpha / 2
-    check_samples(id_, settings, samples, n, half, settings.bound)
-    tables = []
-    for single in settings.singles(sigma, alpha=half):
-        swap, flags = _swap(id_, single, settings.selection, maps, votes, seed, swaps)
-        if single.bound == "none":
-            if not np.isfinite(mass(single.base, single.k)):
-                raise ConfigError(f"certificates.{id_}: without a bound, base must be share or vote, not {single.base}")
-            means = np.stack([mean_base_map(one, single.base, single.k) for one in maps]) / mass(single.base, single.k)
-            found = faithfulness(
-                means, votes.probabilities, single.k, single.beta, sigma, gamma=settings.gamma, order=settings.order
-            )
-            radius, parts, prediction = found.radius, found[1:3], votes.probabilities.argmax(1)
-            limit = found.limit
-        else:
-            counts = votes.counts(settings.selection)
-            sampled = sampled_parts(swap, *counts, single, gamma=settings.gamma, order=settings.order)
-            radius, parts, prediction = sampled.radius, sampled[1:3], sampled.prediction
-            limit = sampled.limit
-        columns = described(single, settings.selection, samples - settings.selection)
-        table = certificate_rows(
-            votes.image_ids,
-            radius,
-            dimensions,
-            method=method,
-            certificate=id_,
-            **columns | {"alpha": 2 * columns["alpha"]},
-            inside=swap.inside[:, 0],
-            outside=swap.outside[:, -1],
-            map_radius=parts[0],
-            prediction_radius=parts[1],
-            limit=limit.tolist(),
-            prediction=prediction,
-            label=votes.labels,
-            sound=single.bound != "none",
-            flag=[flag or ("" if size > 0 else "abstain") for flag, size in zip(flags, radius, strict=True)],
+    count = len(image_ids)
+    sizes = np.asarray(radius, dtype=np.float64)
+    given: Mapping[str, Any] = {"radius": sizes, "linf": linf_radius(sizes, dimensions), **columns}
+    found: dict[str, Any] = {"image_id": list(image_ids)}
+    for field in ROWS:
+        if field.name == "image_id":
+            continue
+        empty: Any = float("nan") if pa.types.is_floating(field.type) else "" if field.type == pa.string() else 0
+        value = given.get(field.name, None if field.nullable else empty)
+        found[field.name] = pa.array(
+            value if isinstance(value, np.ndarray | list) else [value] * count, None if count else field.type
         )
-        tables.append(table)
-    return tables
+    return pa.table(found).select(ROWS.names).cast(ROWS)
+
+
+def described(parameters: CertificateParameters, selection: int, samples: int) -> dict[str, Any]:
+    """The columns that say what was certified, and from how many samples."""
+    plugged_in = parameters.bound == "none"
+    return {
+        "base": parameters.base,
+        "bound": parameters.bound,
+        "k": parameters.k,
+        "beta": parameters.beta,
+        "sigma": parameters.sigma,
+        "alpha": float("nan") if plugged_in else parameters.alpha,
+        "selection": selection,
+        "samples": samples,
+    }
+
+
+def flags_of(flags: Sequence[str], radius: Floats) -> list[str]:
+    """Why each of the (B,) radii certifies nothing: the flag of its map, "abstain" at 0, else ""."""
+    return [flag or ("" if size > 0 else "abstain") for flag, size in zip(flags, radius, strict=True)]
+
+
+def certify_swap(
+    sampled: SampledSwap,
+    certificate: Entry,
+    parameters: CertificateParameters,
+    *,
+    image_ids: Sequence[str],
+    method: str,
+    dimensions: int,
+    selection: int,
+    samples: int,
+    name: str,
+) -> pa.Table:
+    """Rows of a certificate of maps, from bounds on the cheapest swap.
+
+    Args:
+        sampled: from :func:`vitfaith.certificates.radii.maps.sampled_swap`.
+        certificate: an entry of the registry with the traits of :mod:`vitfaith.certificates.of_maps`.
+        parameters: of the type in its trait ``single``.
+        image_ids: (B,).
+        method: explainer, copied to the rows.
+        dimensions: channels · height · width of the input, for l_inf.
+        selection: samples that chose the top-k set.
+        samples: samples that bounded the entries.
+        name: of the certificate in the rows.
+
+    Raises:
+        ConfigError: the certificate needs base maps with a fixed sum.
+    """
+    swap, traits = sampled.swap, certificate.traits
+    if traits["probability"] and not np.isfinite(mass(parameters.base, parameters.k)):
+        raise ConfigError(f"certificate '{certificate.name}' needs base 'share' or 'vote', not '{parameters.base}'")
+    radius = np.asarray(traits["radius"](swap, parameters), dtype=np.float64)
+    return certificate_rows(
+        image_ids,
+        radius,
+        dimensions,
+        method=method,
+        certificate=name,
+        **described(parameters, selection, samples),
+        inside=swap.inside[:, 0],
+        outside=swap.outside[:, -1],
+        sound=(traits["sound"] or swap.inside.shape[1] == 1) and parameters.bound != "none",
+        flag=flags_of(sampled.flag, radius),
+    )
