@@ -18,13 +18,14 @@ import vitfaith.stability.measures  # noqa: F401
 from tests.figures.conftest import ATTACKS, MODELS, SMOOTHINGS
 from tests.figures.test_figures import draw
 from vitfaith.errors import ArtifactError, ConfigError
-from vitfaith.figures.accuracy_by_condition import share_correct, wilson
+from vitfaith.figures.accuracy_by_condition import share_correct
 from vitfaith.figures.beats_random import stars
 from vitfaith.figures.drawing.data import FigureData
 from vitfaith.figures.drawing.pictures import decode_map, decode_pixels
 from vitfaith.figures.drawing.style import BASELINE_COLOUR
 from vitfaith.figures.gallery import heading
 from vitfaith.figures.top_k_overlap import chance
+from vitfaith.statistics.intervals import wilson
 
 CLEAN = {"attack": "clean", "smoothing": "none"}
 

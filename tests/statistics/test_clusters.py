@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vitfaith.figures.accuracy_by_condition import wilson
 from vitfaith.statistics import confidence_interval, friedman_nemenyi, paired_comparisons, paired_tests, summarise
 from vitfaith.statistics.clusters import (
     cluster_codes,
@@ -17,7 +16,7 @@ from vitfaith.statistics.clusters import (
     effective_size,
     small_sample_level,
 )
-from vitfaith.statistics.intervals import mean_intervals, resampled_means
+from vitfaith.statistics.intervals import mean_intervals, resampled_means, wilson
 
 OBJECTS, IMAGES, ICC = 15, 4, 0.6
 CODES = np.repeat(np.arange(OBJECTS), IMAGES)

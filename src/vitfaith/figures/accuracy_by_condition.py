@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -31,21 +30,6 @@ class Accuracy(Selection):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
 
-def wilson(successes: int, n: int, confidence: float, effective: float | None = None) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); stays inside [0, 1] and is not empty at 0 or n successes.
-
-    ``effective`` is the number of independent images where that is less than n (Kish 1965).
-    """
-    from scipy.stats import norm
-
-    z = float(norm.ppf(0.5 + confidence / 2))
-    share = successes / n
-    size = n if effective is None else effective
-    centre = (share + z * z / (2 * size)) / (1 + z * z / size)
-    half = z / (1 + z * z / size) * sqrt(share * (1 - share) / size + z * z / (4 * size * size))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def share_correct(part: DataFrame, reference: str, confidence: float) -> dict[str, float]:
     """n, flagged, mean, low, high and confidence of the share of predictions that equal the column ``reference``.
 
@@ -55,6 +39,7 @@ def share_correct(part: DataFrame, reference: str, confidence: float) -> dict[st
         ConfigError: no image has a label.
     """
     from vitfaith.statistics.clusters import cluster_codes, effective_size
+    from vitfaith.statistics.intervals import wilson
 
     known = part[part[reference] >= 0]
     if known.empty:

@@ -10,6 +10,7 @@ and because it knows no clusters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -132,6 +133,21 @@ def bootstrap_bounds(means: Floats, centred: Floats, confidence: float, *, corre
         levels = np.where(np.isfinite(bias) & np.isfinite(adjusted), adjusted, levels)
     low, high = _quantiles(np.sort(means, axis=0), levels)
     return low, high
+
+
+def wilson(successes: int, n: int, confidence: float, effective: float | None = None) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927); stays inside [0, 1] and is not empty at 0 or n successes.
+
+    ``effective`` is the number of independent images where that is less than n (Kish 1965).
+    """
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + confidence / 2))
+    share = successes / n
+    size = n if effective is None else effective
+    centre = (share + z * z / (2 * size)) / (1 + z * z / size)
+    half = z / (1 + z * z / size) * sqrt(share * (1 - share) / size + z * z / (4 * size * size))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _quantiles(ordered: Floats, levels: Floats) -> Floats:

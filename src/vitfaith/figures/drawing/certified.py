@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from vitfaith.figures.accuracy_by_condition import wilson
 from vitfaith.figures.drawing.data import CONDITION, Selection
 from vitfaith.figures.drawing.style import LINES, Style
 
@@ -48,6 +47,7 @@ def reaching(part: DataFrame, holds: np.ndarray, radii: np.ndarray, confidence: 
     """
     sizes = part["radius"].to_numpy(float)
     from vitfaith.statistics.clusters import cluster_codes, effective_size
+    from vitfaith.statistics.intervals import wilson
 
     codes = cluster_codes(part["cluster"]) if "cluster" in part else None
     reached = [holds & (sizes > r) for r in radii]
