@@ -27,7 +27,8 @@ from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
-from vitfaith.study.load import Study, load_study, read_yaml
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.study import Study
 
 METHODS = ("random", "raw_attention", "attention_rollout", "transformer_mm", "attention_gradcam", "input_x_gradient")
 ROOT = Path(__file__).resolve().parent.parent

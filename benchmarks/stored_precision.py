@@ -28,8 +28,9 @@ from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.dds import dds
 from vitfaith.stability.measures import TopK, top_k_overlap
 from vitfaith.study.learned import model_files
-from vitfaith.study.load import Study, load_study, read_yaml
+from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
+from vitfaith.study.study import Study
 
 STORED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "float32": (lambda x: x, 4),

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
 from vitfaith.artifacts.paths import SHARED, Condition
+from vitfaith.study import identity
 from vitfaith.study.contents import is_outside
 from vitfaith.study.learned import learned_files, trained, trained_file, trainings
 from vitfaith.study.metric_inputs import infilled, score_inputs
@@ -57,7 +58,7 @@ def spec_of(stage):
     """An input function for ``params``: all settings the job depends on, as canonical JSON."""
 
     def get(wildcards):
-        return PLAN.spec(stage, dict(wildcards))
+        return identity.spec_of(PLAN, stage, dict(wildcards))
 
     return get
 
@@ -78,25 +79,7 @@ def code_of(stage):
     """An input function for ``params``: fingerprint of the code behind the job."""
 
     def get(wildcards):
-        return PLAN.code(stage, dict(wildcards))
-
-    return get
-
-
-def train_spec_of(kind):
-    """As ``spec_of``, for the network ``name`` of a kind (classifier or denoiser)."""
-
-    def get(wildcards):
-        return PLAN.spec("train", {"kind": kind, "name": wildcards.name})
-
-    return get
-
-
-def train_code_of(kind):
-    """As ``code_of``, for the network ``name`` of a kind."""
-
-    def get(wildcards):
-        return PLAN.code("train", {"kind": kind, "name": wildcards.name})
+        return identity.code_of(PLAN, stage, dict(wildcards))
 
     return get
 

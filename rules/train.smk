@@ -20,8 +20,8 @@ rule train_classifier:
         mem_mb=memory,
         runtime=minutes_of_training,
     params:
-        spec=train_spec_of("classifier"),
-        code=train_code_of("classifier"),
+        spec=spec_of("train_classifier"),
+        code=code_of("train_classifier"),
     message:
         "Train classifier {wildcards.name}"
     shell:
@@ -51,8 +51,8 @@ rule train_denoiser:
         mem_mb=memory,
         runtime=minutes_of_training,
     params:
-        spec=train_spec_of("denoiser"),
-        code=train_code_of("denoiser"),
+        spec=spec_of("train_denoiser"),
+        code=code_of("train_denoiser"),
         folder=subpath(output.log, parent=True),
     message:
         "Train denoiser {wildcards.name}"
@@ -83,8 +83,8 @@ rule train_diffmask:
         mem_mb=memory,
         runtime=minutes_of_training,
     params:
-        spec=spec_of("diffmask"),
-        code=code_of("diffmask"),
+        spec=spec_of("train_diffmask"),
+        code=code_of("train_diffmask"),
         weights=weights_option,
     message:
         "Train DiffMask {wildcards.explainer} for {wildcards.model}"

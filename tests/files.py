@@ -20,6 +20,7 @@ from vitfaith.artifacts.store import write_table
 from vitfaith.models.classifier import save_classifier
 from vitfaith.stages.bank import run_bank
 from vitfaith.stages.score import run_score
+from vitfaith.study.identity import spec_of
 from vitfaith.study.load import load_study
 from vitfaith.study.plan import Plan
 
@@ -95,7 +96,7 @@ class ShardOnDisk:
     def bank(self, **options: Any) -> Path:
         """The response bank of ``metrics``."""
         spec = json.loads(
-            self.plan.spec("bank", {"dataset": "d", "model": "m", "attack": "clean", "shard": "shard-000"})
+            spec_of(self.plan, "bank", {"dataset": "d", "model": "m", "attack": "clean", "shard": "shard-000"})
         )
         out = self.folder / "bank.parquet"
         run_bank(
@@ -107,7 +108,7 @@ class ShardOnDisk:
     def score(self, **options: Any) -> pd.DataFrame:
         """Rows that the score stage writes."""
         names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "r"}
-        spec = json.loads(self.plan.spec("score", {**names, "shard": "shard-000"}))
+        spec = json.loads(spec_of(self.plan, "score", {**names, "shard": "shard-000"}))
         run_score(
             spec, "", self.folder / "images.parquet", self.folder / "maps.parquet", self.folder / "weights.safetensors",
             self.folder / "scores.parquet", self.folder / "curves.parquet", device="cpu", batch_size=64, **options,

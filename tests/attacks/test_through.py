@@ -33,6 +33,7 @@ from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise
 from vitfaith.stages.predict import run_predict
+from vitfaith.study import identity
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
@@ -148,7 +149,7 @@ def raw_study() -> dict[str, Any]:
 def spec_of(raw: dict[str, Any]) -> dict[str, Any]:
     plan = Plan(load_study(raw))
     place = {"dataset": next(iter(plan.study.datasets)), "model": next(iter(plan.study.models)), "shard": "shard-000"}
-    return dict(json.loads(plan.spec("attack", place | {"attack": "seeing"})))
+    return dict(json.loads(identity.spec_of(plan, "attack", place | {"attack": "seeing"})))
 
 
 def test_a_jobs_specification_holds_the_smoothing_resolved() -> None:

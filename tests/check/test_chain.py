@@ -26,6 +26,7 @@ from vitfaith.stages.attribute import run_attribute
 from vitfaith.stages.denoise import run_denoise
 from vitfaith.stages.predict import run_predict
 from vitfaith.stages.shard import run_shard
+from vitfaith.study.identity import spec_of
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
@@ -74,7 +75,7 @@ def test_from_configuration_to_maps(study: Path, tmp_path: Path) -> None:
     plan = Plan(load_study(read_yaml(study)))
 
     def spec(stage: str, *names: str, **more: str) -> dict[str, Any]:
-        return dict(json.loads(plan.spec(stage, {**{n: CELL[n] for n in names}, **more})))
+        return dict(json.loads(spec_of(plan, stage, {**{n: CELL[n] for n in names}, **more})))
 
     shard, attacked, denoised, predicted, maps = (tmp_path / f"{n}.parquet" for n in "sadpm")
     weights, path = Path(str(plan.weights_path("dino"))), plan.denoiser("smoothings", "dds")

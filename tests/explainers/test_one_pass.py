@@ -156,8 +156,7 @@ def test_random_levels() -> None:
     ids = [f"image-{i}" for i in range(300)]
     classifier = model("class_token")
     images, targets = torch.rand(300, 3, 16, 16), torch.zeros(300, dtype=torch.int64)
-    parameters = EXPLAINERS["random"].parameters
-    methods = {level: ("random", parameters(level=level)) for level in ("patch", "pixel")}
+    methods = {level: EXPLAINERS.item("random", level=level) for level in ("patch", "pixel")}
     found = explain(classifier, images, targets, ids, methods, seed=1, batch_size=128)
     assert found["patch"].min() >= 0
     assert found["patch"].max() < 1

@@ -14,8 +14,10 @@ from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.load import load_classifier
-from vitfaith.study.load import Study, load_study, read_yaml
+from vitfaith.study.identity import spec_of
+from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
+from vitfaith.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +30,7 @@ def study_of(name: str) -> Study:
 def test_the_studies_hold_and_their_jobs_read_the_masks(name: str) -> None:
     plan = Plan(study_of(name))
     for experiment in plan.study.experiments:
-        spec = plan.spec("tables", {"experiment": experiment})
+        spec = spec_of(plan, "tables", {"experiment": experiment})
         assert '"pooled":{"admissible_side":"side"}' in spec.replace(" ", "")
 
 

@@ -21,6 +21,7 @@ from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.models.patches import Patches
 from vitfaith.statistics import segmentation_scores
+from vitfaith.study.identity import spec_of
 from vitfaith.study.metric_inputs import score_inputs
 
 CONDITION = Condition("d", "m", "clean", "none")
@@ -60,7 +61,7 @@ def test_the_bank_does_not_depend_on_settings_that_only_read_it(shard: ShardOnDi
     specs = []
     for settings in ({"scaled": True}, {"scaled": False, "output": "logit"}, {"count": 50}):
         shard.metrics = {"infidelity": settings}
-        specs.append(shard.plan.spec("bank", names))
+        specs.append(spec_of(shard.plan, "bank", names))
     assert specs[0] == specs[1] != specs[2]
 
 

@@ -17,6 +17,7 @@ from vitfaith.artifacts.images import decode_images, encode_images
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.errors import ConfigError
 from vitfaith.stages.sanity import run_sanity
+from vitfaith.study.identity import spec_of
 from vitfaith.study.plan import Plan
 
 CHECKS: dict[str, Any] = {
@@ -47,7 +48,7 @@ def plan_of(shard: ShardOnDisk, **changes: Any) -> Plan:
 
 def run(shard: ShardOnDisk, images: str = "images.parquet") -> pd.DataFrame:
     names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "one_pass"}
-    spec = json.loads(plan_of(shard).spec("sanity", {**names, "shard": "shard-000"}))
+    spec = json.loads(spec_of(plan_of(shard), "sanity", {**names, "shard": "shard-000"}))
     out = shard.folder / "sanity.parquet"
     run_sanity(spec, "", shard.folder / images, shard.folder / "weights.safetensors", out, device="cpu", batch_size=3)
     return pd.read_parquet(out)
@@ -81,7 +82,7 @@ def test_noise_may_leave_the_range_of_pixels_by_its_radius(shard: ShardOnDisk) -
     names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "one_pass"}
     distances = {}
     for clip in (False, True):
-        spec = json.loads(plan_of(shard).spec("sanity", {**names, "shard": "shard-000"}))
+        spec = json.loads(spec_of(plan_of(shard), "sanity", {**names, "shard": "shard-000"}))
         spec["checks"] = {"s": {"use": "sensitivity", "samples": 2, "radius": 0.05, "clip": clip}}
         out = shard.folder / "sanity.parquet"
         run_sanity(

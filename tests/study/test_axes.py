@@ -12,6 +12,7 @@ import pytest
 
 from vitfaith.artifacts.store import partition_values
 from vitfaith.errors import ConfigError
+from vitfaith.study.identity import spec_of
 from vitfaith.study.jobs import jobs
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
@@ -33,7 +34,7 @@ def specs(plan: Plan) -> dict[tuple[str, str], str]:
         values = partition_values(job.outputs[0]) | {"shard": job.outputs[0].stem}
         values |= {"experiment": job.place.split("/")[0], "figure": job.outputs[0].stem}
         taken = list(inspect.signature(SPECS[job.stage]).parameters)[1:]
-        found[job.stage, job.place] = plan.spec(job.stage, {key: values[key] for key in taken})
+        found[job.stage, job.place] = spec_of(plan, job.stage, {key: values[key] for key in taken})
     return found
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
+from vitfaith.study.identity import code_of, spec_of
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
@@ -25,7 +26,7 @@ def raw() -> dict[str, Any]:
 def test_what_a_job_is_told(raw: dict[str, Any]) -> None:
     plan = Plan(load_study(raw))
     where = {"dataset": "fashion_mnist_32", "model": "vit_patch4", "attack": "clean", "smoothing": "dds_0.25"}
-    spec = json.loads(plan.spec("certify", where | {"shard": "shard-000"}))
+    spec = json.loads(spec_of(plan, "certify", where | {"shard": "shard-000"}))
     assert spec["sigma"] == 0.25
     assert spec["certificates"]["grouped"]["use"] == "grouped"
     assert spec["certificates"]["grouped"]["k"] == [5, 10]
@@ -124,12 +125,12 @@ def test_a_smoothing_of_a_plugin_is_planned_and_its_file_is_named_to_the_job(
     try:
         plan = Plan(load_study(raw))
         where = {"dataset": "fashion_mnist_32", "attack": "clean", "smoothing": "mine", "shard": "shard-000"}
-        spec = json.loads(plan.spec("denoise", where | {"model": "shared"}))
+        spec = json.loads(spec_of(plan, "denoise", where | {"model": "shared"}))
         assert spec["plugins"] == [str(path)]
         assert plan.smooths("mine")
         assert plan.denoiser_files("smoothings", "mine") == []
-        before = plan.code("denoise", where | {"model": "shared"})
-        assert json.loads(plan.spec("certify", where | {"model": "vit_patch4"}))["sigma"] == 0.1
-        assert before != plan.code("denoise", where | {"model": "shared", "smoothing": "dds_0.25"})
+        before = code_of(plan, "denoise", where | {"model": "shared"})
+        assert json.loads(spec_of(plan, "certify", where | {"model": "vit_patch4"}))["sigma"] == 0.1
+        assert before != code_of(plan, "denoise", where | {"model": "shared", "smoothing": "dds_0.25"})
     finally:
         SMOOTHINGS._entries.pop("planned_gaussian", None)

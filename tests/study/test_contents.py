@@ -14,7 +14,7 @@ from PIL import Image
 
 from vitfaith.artifacts import contents as memory
 from vitfaith.registries import REGISTRIES
-from vitfaith.study import contents
+from vitfaith.study import contents, identity
 from vitfaith.study.load import load_study
 from vitfaith.study.plan import Plan
 
@@ -62,7 +62,7 @@ def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     def get(stage: str) -> dict[str, Any]:
         contents._digest.cache_clear()
         names = {"shard": ("dataset", "shard"), "attack": ("dataset", "model", "attack", "shard")}.get(stage, PLACE)
-        return dict(json.loads(Plan(load_study(raw)).spec(stage, {name: PLACE[name] for name in names})))
+        return dict(json.loads(identity.spec_of(Plan(load_study(raw)), stage, {name: PLACE[name] for name in names})))
 
     return get
 

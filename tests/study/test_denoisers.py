@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from vitfaith.errors import ConfigError
+from vitfaith.study.identity import spec_of
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
@@ -53,7 +54,7 @@ def test_settings_reach_the_job() -> None:
         "shard": "shard-000",
     }
     entry = {"path": "x.pt", "format": "adm", "arguments": {"image_size": 32, "noise_schedule": "cosine"}}
-    spec = json.loads(study_with({**entry, "class_label": 3}).spec("denoise", wildcards))
+    spec = json.loads(spec_of(study_with({**entry, "class_label": 3}), "denoise", wildcards))
     assert spec["denoiser"] == {**{k: entry[k] for k in ("format", "arguments")}, "preset": None, "class_label": 3}
 
 

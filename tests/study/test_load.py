@@ -17,10 +17,12 @@ from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.settings import Settings
-from vitfaith.study.load import load_study, read_yaml, validate
+from vitfaith.study.identity import spec_of
+from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.reference import reference_text
 from vitfaith.study.schema import schema_text
+from vitfaith.study.values import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -265,7 +267,7 @@ def test_a_figure_knows_direction_and_fill_of_a_metric_under_an_id_of_your_own(r
     raw["figures"]["saco_leaderboard"] = {"metric": "mine"}
 
     def spec(figure: str) -> Any:
-        return json.loads(Plan(load_study(raw)).spec("figures", {"experiment": "fashion_mnist", "figure": figure}))
+        return json.loads(spec_of(Plan(load_study(raw)), "figures", {"experiment": "fashion_mnist", "figure": figure}))
 
     def directions(figure: str) -> Any:
         return spec(figure)["figure"]["directions"]

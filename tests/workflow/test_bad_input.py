@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.workflow.conftest import ROOT, Workflow
+from vitfaith.study import identity
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
@@ -30,7 +31,7 @@ def spec_of(stage: str, **changes: Any) -> str:
         "attack": ("dataset", "model", "attack", "shard"),
         "denoise": ("dataset", "model", "attack", "smoothing", "shard"),
     }.get(stage, ("dataset", "model", "attack", "smoothing", "family", "shard"))
-    spec = json.loads(plan.spec(stage, {n: {**CELL, "family": "one_pass"}[n] for n in names}))
+    spec = json.loads(identity.spec_of(plan, stage, {n: {**CELL, "family": "one_pass"}[n] for n in names}))
     return json.dumps({**spec, **changes})
 
 
@@ -151,7 +152,7 @@ def test_stability_with_a_reference_that_lacks_a_method(study: Workflow, results
 def test_figure_without_its_table(study: Workflow) -> None:
     shutil.rmtree(study.folder / "results" / "tables")
     plan = Plan(load_study(read_yaml(ROOT / "config" / "tiny.yaml")))
-    spec = plan.spec("figures", {"experiment": "tiny", "figure": "saco_leaderboard"})
+    spec = identity.spec_of(plan, "figures", {"experiment": "tiny", "figure": "saco_leaderboard"})
     message = fail(study.folder, "figures", "--spec", spec, "--tables", "results/tables/experiment=tiny", "--out", "f")
     assert "summary.parquet', which does not exist; run the tables stage" in message
 

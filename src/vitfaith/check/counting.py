@@ -31,6 +31,7 @@ from vitfaith.models.fast.switch import fast_paths
 from vitfaith.models.passes import PassCounter
 from vitfaith.registry import Item
 from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.study.identity import spec_of
 from vitfaith.study.jobs import Job
 from vitfaith.study.plan import Plan
 
@@ -165,12 +166,12 @@ def passes_of(plan: Plan, job: Job) -> Passes | None:
         k: v for k, v in partition_values(job.outputs[0]).items() if not (job.stage == "attack" and k == "smoothing")
     }
     try:
-        spec = json.loads(plan.spec(job.stage, wildcards | {"shard": job.outputs[0].stem}))
+        spec = json.loads(spec_of(plan, job.stage, wildcards | {"shard": job.outputs[0].stem}))
         if job.stage == "predict":
             return float(_samples(plan.study.smoothings[wildcards["smoothing"]].spec())), 0.0
         maps = len(spec.get("methods", ()))
         if job.stage == "score":
-            attributed = json.loads(plan.spec("attribute", wildcards | {"shard": job.outputs[0].stem}))
+            attributed = json.loads(spec_of(plan, "attribute", wildcards | {"shard": job.outputs[0].stem}))
             maps = len(attributed["methods"])
         for key in ("seed", "plugins"):
             spec.pop(key, None)

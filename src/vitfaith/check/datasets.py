@@ -12,7 +12,7 @@ from vitfaith.datasets.opening import open_dataset
 from vitfaith.datasets.registry import Source
 from vitfaith.datasets.subset import stratified_subset
 from vitfaith.errors import InputError
-from vitfaith.study.load import Study
+from vitfaith.study.study import Study
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from vitfaith.check.report import Report
 from vitfaith.errors import ArtifactError
 from vitfaith.explainers.external import ExternalParameters, lacking, read_maps
 from vitfaith.models.classifier import Classifier
-from vitfaith.study.load import Study
+from vitfaith.study.study import Study
 
 READ = 1024
 """Images whose maps are read, spread over the dataset; of the others the names are looked for."""

@@ -24,9 +24,10 @@ from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.switch import fast_paths
-from vitfaith.study.load import Study, load_study, read_yaml
+from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.sections import AXES
+from vitfaith.study.study import Study
 
 _LINE = 100
 """Characters of the ids that an axis shows."""

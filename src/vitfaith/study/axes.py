@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vitfaith.errors import ConfigError
 from vitfaith.study.sections import AXES, Experiment
-
-if TYPE_CHECKING:
-    from vitfaith.study.load import Study
+from vitfaith.study.study import Study
 
 
 def recipes(study: Study) -> Iterator[tuple[str, Any]]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import product
 
 from vitfaith.artifacts.paths import Condition
-from vitfaith.study.load import Study
 from vitfaith.study.sections import Experiment
+from vitfaith.study.study import Study
 
 
 def experiment_conditions(experiment: Experiment) -> Iterator[Condition]:

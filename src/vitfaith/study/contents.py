@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vitfaith.artifacts.contents import contents_digest
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import VitfaithError
 from vitfaith.registry import Item, Parameters
-from vitfaith.study.learned import model_files, placeholder_file
+from vitfaith.study.learned import TRAINING, model_files, placeholder_file
 from vitfaith.study.metric_inputs import infilled
-
-if TYPE_CHECKING:
-    from vitfaith.study.plan import Plan
+from vitfaith.study.plan import Plan
 
 Files = dict[str, list[str]]
 """What the files are for → the files and folders."""
@@ -46,7 +44,12 @@ def contents(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> dict[str, 
 
 @cache
 def _contents(plan: Plan, stage: str, wildcards: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    makers: dict[str, Callable[..., Files]] = {"train": _training, "diffmask": _diffmask, "shard": _shard}
+    makers: dict[str, Callable[..., Files]] = {
+        "shard": _shard,
+        "train_classifier": _classifier,
+        "train_denoiser": _denoiser,
+        "train_diffmask": _diffmask,
+    }
     files = makers.get(stage, _of_condition)
     return {
         role: _digest(tuple(outside))
@@ -78,13 +81,16 @@ def _sets(plan: Plan, recipe: Any) -> Files:
     return {} if recipe is None else {part: _dataset(plan, getattr(recipe, part)) for part in ("train_on", "test_on")}
 
 
-def _training(plan: Plan, stage: str, kind: str, name: str) -> Files:
-    recipe = getattr(plan.study, f"{kind}s" if kind == "denoiser" else "models")[name].training
-    return _sets(plan, recipe) | ({"start_from": plan.start_weights(name)} if kind == "classifier" else {})
+def _classifier(plan: Plan, stage: str, name: str) -> Files:
+    return _sets(plan, plan.study.models[name].training) | {"start_from": plan.start_weights(name)}
+
+
+def _denoiser(plan: Plan, stage: str, name: str) -> Files:
+    return _sets(plan, plan.study.denoisers[name].training)
 
 
 def _diffmask(plan: Plan, stage: str, explainer: str, model: str) -> Files:
-    recipe = getattr(plan.study.explainers[explainer].parameters, "training", None)
+    recipe = getattr(plan.study.explainers[explainer].parameters, TRAINING, None)
     return _sets(plan, recipe) | {"weights": plan.weights(model)}
 
 

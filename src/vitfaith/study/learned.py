@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
-from vitfaith.metrics.fills.registry import PlaceholderParameters, settings_of_fill
-
-if TYPE_CHECKING:
-    from vitfaith.study.plan import Plan
+from vitfaith.metrics.fills.registry import placeholder_of
+from vitfaith.study.plan import Plan
 
 TRAINING = "training"
 """Parameter of an explainer with the recipe that trains it."""
@@ -68,12 +66,6 @@ def agreed(asked: Mapping[str, str], several: str) -> str | None:
     return next(iter(asked.values()), None)
 
 
-def placeholder_of(parameters: Any) -> str | None:
-    """Id of the explainer whose placeholder a metric with these parameters fills with."""
-    settings = settings_of_fill(parameters)
-    return settings.explainer if isinstance(settings, PlaceholderParameters) else None
-
-
 def trained(plan: Plan) -> list[tuple[str, str]]:
     """(explainer, model) for all that have a recipe, with the models that some experiment explains by them."""
     return [
@@ -82,21 +74,6 @@ def trained(plan: Plan) -> list[tuple[str, str]]:
         if getattr(item.parameters, TRAINING, None) is not None
         for model in sorted({m for e in plan.study.experiments.values() if id_ in e.explainers for m in e.models})
     ]
-
-
-def diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
-    """What training a DiffMask depends on beside the model's weights."""
-    item = plan.study.explainers[explainer]
-    recipe = getattr(item.parameters, TRAINING, None)
-    if recipe is None:
-        raise ConfigError(f"explainers.{explainer}: there is no key 'training' with a recipe")
-    sources = {part: plan.study.datasets[getattr(recipe, part)][0].spec() for part in ("train_on", "test_on")}
-    return {
-        "recipe": recipe.model_dump(mode="json"),
-        **sources,
-        "model": plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"}),
-        "class_specific": item.traits["class_specific"],
-    }
 
 
 def trainings(plan: Plan, experiment: str) -> list[dict[str, Any]]:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from vitfaith.artifacts.paths import SHARED
 from vitfaith.attacks.registry import check_bound
-from vitfaith.denoisers.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Item, load_plugin
-from vitfaith.study.axes import recipes, written_out
-from vitfaith.study.certificates import check_certificates
-from vitfaith.study.learned_names import check_learned
-from vitfaith.study.named import check_figures, check_named, check_through
-from vitfaith.study.scales import check_scales
+from vitfaith.study.axes import written_out
+from vitfaith.study.references import check_references
 from vitfaith.study.sections import (
     ComputeSection,
     DatasetSection,
@@ -31,9 +26,10 @@ from vitfaith.study.sections import (
     ModelSection,
     StatisticsSection,
 )
+from vitfaith.study.study import Study
+from vitfaith.study.values import validate
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
-M = TypeVar("M", bound=BaseModel)
 
 FIXED: dict[str, type[BaseModel]] = {"statistics": StatisticsSection, "compute": ComputeSection}
 NAMED: dict[str, type[BaseModel]] = {"models": ModelSection, "denoisers": DenoiserSection, "experiments": Experiment}
@@ -48,53 +44,6 @@ _LONGEST_ID = 100
 """Characters; ids become parts of file names, which end at 255 bytes."""
 
 KEYS = ("seed", "code_tracking", "plugins", *REGISTRIES, *FIXED, *NAMED)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A checked configuration."""
-
-    seed: int
-    code_tracking: str
-    plugins: tuple[Path, ...]
-    datasets: dict[str, tuple[Item, DatasetSection]]
-    models: dict[str, ModelSection]
-    denoisers: dict[str, DenoiserSection]
-    attacks: dict[str, Item]
-    smoothings: dict[str, Item]
-    explainers: dict[str, Item]
-    metrics: dict[str, Item]
-    stability: dict[str, Item]
-    sanity: dict[str, Item]
-    certificates: dict[str, Item]
-    figures: dict[str, Item]
-    style: FiguresSection
-    statistics: StatisticsSection
-    compute: ComputeSection
-    experiments: dict[str, Experiment]
-
-
-def validate(model: type[M], raw: Any, where: str, *, also: Iterable[str] = ()) -> M:
-    """``raw`` as ``model``; errors become a :class:`ConfigError` whose lines name the key below ``where``.
-
-    Args:
-        also: keys that may stand beside those of ``model``: an unknown key may be meant for one of them.
-    """
-    if not isinstance(raw, Mapping):
-        raise ConfigError(f"{where}: expected a mapping of keys to values, found {type(raw).__name__}")
-    try:
-        return model.model_validate(dict(raw))
-    except ValidationError as error:
-        lines = []
-        for item in error.errors(include_url=False):
-            key = ".".join([where, *map(str, item["loc"])])
-            if item["type"] == "extra_forbidden":
-                lines.append(f"{key}: unknown key{did_you_mean(str(item['loc'][-1]), (*model.model_fields, *also))}")
-            elif item["type"] == "missing":
-                lines.append(f"{key}: missing; {model.model_fields[str(item['loc'][0])].description or 'required'}")
-            else:
-                lines.append(f"{key}: {item['msg']} (found {item['input']!r})")
-        raise ConfigError("\n".join(lines)) from error
 
 
 def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -142,74 +91,6 @@ def _dataset(id_: str, raw: Mapping[str, Any]) -> tuple[Item, DatasetSection]:
     return reader, validate(DatasetSection, own, f"datasets.{id_}")
 
 
-def _check_references(study: Study) -> None:
-    def known(names: Iterable[str], section: str, where: str) -> None:
-        for name in names:
-            ids = getattr(study, section)
-            if name not in ids:
-                raise ConfigError(f"{where}: '{name}' is not in section {section}{did_you_mean(name, ids)}")
-
-    for id_, experiment in study.experiments.items():
-        for section in Experiment.model_fields:
-            known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
-    check_through(study)
-    check_named(study)
-    check_certificates(study.experiments, study.smoothings, study.certificates)
-    check_scales(study)
-    check_learned(study.explainers, study.metrics)
-    check_figures(study)
-    for section in ("models", "denoisers"):
-        for id_, item in getattr(study, section).items():
-            source = getattr(item, "weights", None) or getattr(item, "path", None)
-            if source == "trained" and item.training is None:
-                raise ConfigError(
-                    f"{section}.{id_}: weights are 'trained' but there is no key 'training' with a recipe"
-                )
-    for where, recipe in recipes(study):
-        known([recipe.train_on, recipe.test_on], "datasets", where)
-    for id_, denoiser in study.denoisers.items():
-        _check_denoiser(f"denoisers.{id_}", denoiser)
-    for id_, model in study.models.items():
-        if model.timm is None and (isinstance(model.weights, str) or model.weights.suffix):
-            raise ConfigError(
-                f"models.{id_}.timm: missing; name the timm architecture, only a folder tells it by itself"
-            )
-        if len(model.mean or ()) != len(model.std or ()):
-            raise ConfigError(f"models.{id_}: give mean and std together, with one value a channel")
-        if any(s <= 0 for s in model.std or ()):
-            raise ConfigError(f"models.{id_}.std: values must be above 0")
-    if SHARED in study.models:
-        raise ConfigError(
-            f"models.{SHARED}: the id is reserved: it stands for all models where clean images are denoised once; choose another"
-        )
-    if not study.experiments:
-        raise ConfigError(
-            "experiments: missing; add one, such as 'all: {}', which crosses everything that the other sections name"
-        )
-    if "clean" not in study.attacks:
-        raise ConfigError("attacks: add 'clean: {}'; the explained class is predicted on the clean image")
-
-
-def _check_denoiser(where: str, section: DenoiserSection) -> None:
-    if section.format == "diffusers":
-        if section.preset is not None or section.arguments:
-            raise ConfigError(f"{where}: preset and arguments belong to format adm; add it or remove them")
-        return
-    if section.path == "trained":
-        raise ConfigError(f"{where}.format: what is trained here has the diffusers layout; remove format: adm")
-    if section.preset is None and not section.arguments:
-        raise ConfigError(f"{where}: format adm needs the flags of its training; add a preset ({', '.join(PRESETS)})")
-    if section.preset is not None and section.preset not in PRESETS:
-        raise ConfigError(
-            f"{where}.preset: unknown '{section.preset}'{did_you_mean(section.preset, PRESETS)}; known: {', '.join(PRESETS)}"
-        )
-    try:
-        validate(AdmSettings, {**PRESETS.get(section.preset or "", {}), **section.arguments}, f"{where}.arguments")
-    except ConfigError as error:
-        text = str(error)
-        raise (error if text.startswith(where) else ConfigError(f"{where}.arguments: {text}")) from error
-
-
 def load_study(raw: Mapping[str, Any]) -> Study:
     """Check a whole configuration (the parsed YAML).
 
@@ -247,7 +128,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
         **cast("dict[str, Any]", {**registered, **named, **fixed}),
     )
     study = replace(study, experiments=written_out(study))
-    _check_references(study)
+    check_references(study)
     return study
 
 

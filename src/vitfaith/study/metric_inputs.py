@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.study.learned import agreed, placeholder_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from vitfaith.study.plan import Plan
+from vitfaith.study.plan import Plan
 
 
 def _masks(plan: Plan, metrics: Iterable[str]) -> list[dict[str, Any]]:

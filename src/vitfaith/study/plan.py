@@ -1,13 +1,10 @@
-"""Answers what a study needs: methods by family, shards, paths, specifications and code fingerprints of jobs."""
+"""What a study asks for and where its files lie: methods by family, shards, weights, denoisers."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.attacks.registry import smoothing_seen
@@ -15,55 +12,16 @@ from vitfaith.datasets.opening import open_dataset
 from vitfaith.datasets.subset import shard_count, shard_name
 from vitfaith.denoisers.layout import folder_files, is_hub_id
 from vitfaith.errors import ConfigError
-from vitfaith.fingerprint import fingerprint
 from vitfaith.metrics.fills.registry import settings_of_fill
-from vitfaith.registries import REGISTRIES
-from vitfaith.registry import plugin_module
 from vitfaith.smoothings.registry import certified_sigma
 from vitfaith.study.conditions import asked_in, conditions, experiment_conditions
-from vitfaith.study.contents import contents
-from vitfaith.study.load import Study
-from vitfaith.study.specs import SPECS
-
-USED: dict[str, dict[str, str]] = {
-    "shard": {"datasets": "reader"},
-    "train": {"datasets": "train_on"},
-    "diffmask": {"datasets": "train_on"},
-    "attack": {"attacks": "attack", "smoothings": "smoothing"},
-    "denoise": {"smoothings": "smoothing"},
-    "attribute": {"explainers": "methods", "smoothings": "smoothing"},
-    "score": {"metrics": "metrics"},
-    "stability": {"stability": "measures"},
-    "sanity": {"explainers": "methods", "sanity": "checks"},
-    "certify": {"certificates": "certificates"},
-    "figures": {"figures": "figure"},
-}
-"""Stage → the registries it draws on and the key of its specification that names the items in use."""
-
-ENTRIES = {
-    "train": ["vitfaith.stages.train_classifier", "vitfaith.stages.train_denoiser"],
-    "diffmask": ["vitfaith.stages.train_diffmask"],
-}
-"""Stage → the modules whose imports are its code, where the stage's name is not the module's."""
+from vitfaith.study.study import Study
 
 MOST_SHARDS = 100_000
 """Shards that a dataset may have: planning takes seconds for ten thousand."""
 
 FOLDER_FILES = ("config.json", "model.safetensors", "pytorch_model.bin", "preprocessor_config.json")
 """What is read of a model folder of the Hugging Face hub."""
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys: equal settings give equal text, whatever their order in the YAML."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def texts_in(value: Any) -> set[str]:
-    """All strings of a specification, at any depth; keys of mappings are none of them."""
-    if isinstance(value, str):
-        return {value}
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return set().union(*map(texts_in, inner))
 
 
 class Plan:
@@ -217,53 +175,6 @@ class Plan:
         if self.study.denoisers[name].format == "adm":
             return [path]
         return [] if is_hub_id(path) else [str(file) for file in folder_files(Path(path))]
-
-    def spec(self, stage: str, wildcards: Mapping[str, str]) -> str:
-        """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON.
-
-        Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads. The key
-        ``contents`` holds digests of the files outside the results that decide the job's result.
-        """
-        spec = SPECS[stage](self, **wildcards)
-        plugins, files = self._plugins(spec), contents(self, stage, wildcards)
-        return canonical(
-            spec | ({"plugins": list(map(str, plugins))} if plugins else {}) | ({"contents": files} if files else {})
-        )
-
-    def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
-        """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
-        if self.study.code_tracking == "off":
-            return "off"
-        spec = SPECS[stage](self, **wildcards) if stage in USED or self.study.plugins else {}
-        return self._fingerprint(stage, frozenset(self._modules(stage, spec)), tuple(self._plugins(spec)))
-
-    @cache  # noqa: B019  (thousands of jobs share a few sets of modules)
-    def _fingerprint(self, stage: str, modules: frozenset[str], plugins: tuple[Path, ...]) -> str:
-        own = sorted(m for m in modules if m.startswith("vitfaith."))
-        return fingerprint(
-            [*ENTRIES.get(stage, [f"vitfaith.stages.{stage}"]), *own], stop=["vitfaith.registries"], files=plugins
-        )
-
-    def _modules(self, stage: str, spec: Mapping[str, Any]) -> set[str]:
-        """Modules of the registered items that a specification names."""
-        used: list[tuple[str, str]] = []
-        for section, key in USED.get(stage, {}).items():
-            found = spec.get(key, {})
-            items = [found] if "use" in found else list(found.values())
-            used += [(section, item["use"]) for item in items]
-        return {REGISTRIES[section][name].module for section, name in used}
-
-    def _plugins(self, spec: Mapping[str, Any]) -> list[Path]:
-        """The plugins that registered something which a specification names, at any depth (an item inside an item too)."""
-        if not self.study.plugins:
-            return []
-        named = texts_in(spec)
-        return [path for path in self.study.plugins if self._registered_by(path) & named]
-
-    @cache  # noqa: B019
-    def _registered_by(self, plugin: Path) -> set[str]:
-        module = plugin_module(plugin)
-        return {entry.name for registry in REGISTRIES.values() for entry in registry if entry.module == module}
 
     def figure_needs(self, figure: str) -> frozenset[str]:
         """Which tables a figure reads."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import BaseModel
 
 from vitfaith.artifacts.paths import Condition
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.registry import fill_of
 from vitfaith.study.conditions import experiment_conditions
-from vitfaith.study.learned import diffmask_spec, explainer_spec, trainings
+from vitfaith.study.learned import TRAINING, explainer_spec, trainings
 from vitfaith.study.metric_inputs import bank_masks, infilled
-
-if TYPE_CHECKING:
-    from vitfaith.study.plan import Plan
+from vitfaith.study.plan import Plan
 
 
 def _instances(plan: Plan, section: str, ids: Iterable[str]) -> dict[str, Any]:
@@ -65,15 +65,31 @@ def shard_spec(plan: Plan, dataset: str, shard: str) -> dict[str, Any]:
     return {"seed": plan.study.seed, "reader": reader.spec(), **section.model_dump(mode="json"), "shard": shard}
 
 
-def train_spec(plan: Plan, kind: str, name: str) -> dict[str, Any]:
-    """A network, its recipe and the sets it is trained and tested on."""
-    section = plan.study.models[name] if kind == "classifier" else plan.study.denoisers[name]
-    if section.training is None:
-        raise ConfigError(f"{kind} '{name}' has no training recipe")
-    recipe = section.training
+def _training_spec(plan: Plan, recipe: BaseModel | None, lacking: str) -> dict[str, Any]:
+    """A recipe and the sets it trains and tests on; raises :class:`ConfigError` with ``lacking`` where there is none."""
+    if recipe is None:
+        raise ConfigError(lacking)
     sources = {part: plan.study.datasets[getattr(recipe, part)][0].spec() for part in ("train_on", "test_on")}
-    spec = {"recipe": recipe.model_dump(mode="json"), **sources}
-    return spec | ({"model": _model_spec(plan, name)} if kind == "classifier" else {})
+    return {"recipe": recipe.model_dump(mode="json"), **sources}
+
+
+def train_classifier_spec(plan: Plan, name: str) -> dict[str, Any]:
+    """A classifier, its recipe and the sets it is trained and tested on."""
+    recipe = _training_spec(plan, plan.study.models[name].training, f"classifier '{name}' has no training recipe")
+    return recipe | {"model": _model_spec(plan, name)}
+
+
+def train_denoiser_spec(plan: Plan, name: str) -> dict[str, Any]:
+    """The recipe of a denoiser and the sets it is trained and tested on."""
+    return _training_spec(plan, plan.study.denoisers[name].training, f"denoiser '{name}' has no training recipe")
+
+
+def train_diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
+    """What training a DiffMask depends on beside the model's weights."""
+    item = plan.study.explainers[explainer]
+    lacking = f"explainers.{explainer}: there is no key 'training' with a recipe"
+    recipe = _training_spec(plan, getattr(item.parameters, TRAINING, None), lacking)
+    return recipe | {"model": _model_spec(plan, model), "class_specific": item.traits["class_specific"]}
 
 
 def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
@@ -250,8 +266,9 @@ def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:
 
 SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "shard": shard_spec,
-    "train": train_spec,
-    "diffmask": diffmask_spec,
+    "train_classifier": train_classifier_spec,
+    "train_denoiser": train_denoiser_spec,
+    "train_diffmask": train_diffmask_spec,
     "attack": attack_spec,
     "denoise": denoise_spec,
     "predict": predict_spec,

@@ -11,6 +11,7 @@ from typing import Any
 
 from vitfaith.artifacts.record import OF_FOLDER, record_beside
 from vitfaith.artifacts.store import partition_values
+from vitfaith.study.identity import code_of, spec_of
 from vitfaith.study.jobs import STAGE_OF, jobs
 from vitfaith.study.learned import trained, trained_file
 from vitfaith.study.metric_inputs import score_inputs
@@ -78,7 +79,7 @@ def _trained_files(plan: Plan) -> Iterator[Expected]:
     for model in sorted({condition.model for condition in plan.conditions}):
         if plan.study.models[model].weights == "trained":
             path = Path(str(plan.weights_path(model)))
-            yield _expected(plan, "train", {"kind": "classifier", "name": model}, record_beside(path), path)
+            yield _expected(plan, "train_classifier", {"name": model}, record_beside(path), path)
     used = {plan.denoiser_id("smoothings", c.smoothing) for c in plan.conditions}
     used |= {plan.denoiser_id("attacks", c.attack) for c in plan.conditions}
     used |= {plan.denoiser_id("metrics", metric) for c in plan.conditions for metric in plan.metrics(c)}
@@ -86,16 +87,16 @@ def _trained_files(plan: Plan) -> Iterator[Expected]:
         if plan.study.denoisers[name].path == "trained":
             folder = Path(plan.results, "train", "denoiser", name)
             target = folder / "unet" / "config.json"
-            yield _expected(plan, "train", {"kind": "denoiser", "name": name}, folder / OF_FOLDER, target)
+            yield _expected(plan, "train_denoiser", {"name": name}, folder / OF_FOLDER, target)
     for explainer, model in trained(plan):
         if getattr(plan.study.explainers[explainer].parameters, "weights", None) == "trained":
             path = Path(trained_file(plan, explainer, model))
-            yield _expected(plan, "diffmask", {"explainer": explainer, "model": model}, record_beside(path), path)
+            yield _expected(plan, "train_diffmask", {"explainer": explainer, "model": model}, record_beside(path), path)
 
 
 def _expected(plan: Plan, stage: str, names: Mapping[str, str], path: Path, target: Path) -> Expected:
     wanted = [name for name in inspect.signature(SPECS[stage]).parameters if name != "plan"]
     wildcards = {name: names[name] for name in wanted}
-    code = plan.code(stage, wildcards)
-    spec = json.loads(plan.spec(stage, wildcards))
+    code = code_of(plan, stage, wildcards)
+    spec = json.loads(spec_of(plan, stage, wildcards))
     return Expected(path, target, spec, None if code == "off" else code, is_cache=stage in ("denoise", "bank"))

@@ -30,6 +30,7 @@ from vitfaith.models.classifier import Classifier, save_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.stages import train_diffmask as stage
 from vitfaith.stages.train_diffmask import run_train_diffmask
+from vitfaith.study.identity import code_of, spec_of
 from vitfaith.study.learned import explainer_spec, learned_files, placeholder_file, trained
 from vitfaith.study.load import load_study
 from vitfaith.study.plan import Plan
@@ -81,8 +82,7 @@ def test_files_that_do_not_fit(vit: Classifier, path: Path, tmp_path: Path) -> N
 
 
 def test_explainers_of_a_job_share_one_forward(vit: Classifier, images: Tensor, targets: Tensor, path: Path) -> None:
-    parameters = EXPLAINERS["diffmask"].parameters
-    methods = {kind: ("diffmask", parameters(weights=path, mask=kind)) for kind in ("expected", "official")}
+    methods = {kind: EXPLAINERS.item("diffmask", weights=path, mask=kind) for kind in ("expected", "official")}
     with PassCounter(vit.backbone) as passes:
         maps = explain(vit, images, targets, [f"i{i}" for i in range(5)], methods, seed=0, batch_size=5)
     assert (passes.forwards, passes.backwards) == (5, 0)
@@ -173,11 +173,11 @@ def test_the_plan_finds_the_files_of_each_model() -> None:
     }  # fmt: skip
     assert trained(plan) == [("diffmask", "vit"), ("own", "vit")]
     place = {"dataset": "some", "model": "vit", "attack": "clean", "smoothing": "none", "shard": "shard-000"}
-    assert "training" not in plan.spec("attribute", {**place, "family": FAMILY})
-    spec = json.loads(plan.spec("diffmask", {"explainer": "own", "model": "vit"}))
+    assert "training" not in spec_of(plan, "attribute", {**place, "family": FAMILY})
+    spec = json.loads(spec_of(plan, "train_diffmask", {"explainer": "own", "model": "vit"}))
     assert spec["class_specific"] is False
     assert spec["recipe"]["margin"] == 0.1
-    assert len(plan.code("diffmask", {"explainer": "own", "model": "vit"})) == 12
+    assert len(code_of(plan, "train_diffmask", {"explainer": "own", "model": "vit"})) == 12
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""What a job is told by: its specification, and the fingerprint of its code. A change of either runs it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vitfaith.fingerprint import fingerprint
+from vitfaith.registries import REGISTRIES
+from vitfaith.registry import plugin_module
+from vitfaith.study.contents import contents
+from vitfaith.study.plan import Plan
+from vitfaith.study.specs import SPECS
+
+USED: dict[str, dict[str, str]] = {
+    "shard": {"datasets": "reader"},
+    "train_classifier": {"datasets": "train_on"},
+    "train_denoiser": {"datasets": "train_on"},
+    "train_diffmask": {"datasets": "train_on"},
+    "attack": {"attacks": "attack", "smoothings": "smoothing"},
+    "denoise": {"smoothings": "smoothing"},
+    "attribute": {"explainers": "methods", "smoothings": "smoothing"},
+    "score": {"metrics": "metrics"},
+    "stability": {"stability": "measures"},
+    "sanity": {"explainers": "methods", "sanity": "checks"},
+    "certify": {"certificates": "certificates"},
+    "figures": {"figures": "figure"},
+}
+"""Stage → the registries it draws on and the key of its specification that names the items in use."""
+
+
+def spec_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
+    """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON.
+
+    Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads. The key
+    ``contents`` holds digests of the files outside the results that decide the job's result.
+    """
+    spec = SPECS[stage](plan, **wildcards)
+    plugins, files = _plugins(plan, spec), contents(plan, stage, wildcards)
+    return canonical(
+        spec | ({"plugins": list(map(str, plugins))} if plugins else {}) | ({"contents": files} if files else {})
+    )
+
+
+def code_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
+    """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
+    if plan.study.code_tracking == "off":
+        return "off"
+    spec = SPECS[stage](plan, **wildcards) if stage in USED or plan.study.plugins else {}
+    return _fingerprint(stage, frozenset(_modules(stage, spec)), tuple(_plugins(plan, spec)))
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys: equal settings give equal text, whatever their order in the YAML."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def texts_in(value: Any) -> set[str]:
+    """All strings of a specification, at any depth; keys of mappings are none of them."""
+    if isinstance(value, str):
+        return {value}
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return set().union(*map(texts_in, inner))
+
+
+@cache  # thousands of jobs share a few sets of modules
+def _fingerprint(stage: str, modules: frozenset[str], plugins: tuple[Path, ...]) -> str:
+    own = sorted(m for m in modules if m.startswith("vitfaith."))
+    return fingerprint([f"vitfaith.stages.{stage}", *own], stop=["vitfaith.registries"], files=plugins)
+
+
+def _modules(stage: str, spec: Mapping[str, Any]) -> set[str]:
+    """Modules of the registered items that a specification names."""
+    used: list[tuple[str, str]] = []
+    for section, key in USED.get(stage, {}).items():
+        found = spec.get(key, {})
+        items = [found] if "use" in found else list(found.values())
+        used += [(section, item["use"]) for item in items]
+    return {REGISTRIES[section][name].module for section, name in used}
+
+
+def _plugins(plan: Plan, spec: Mapping[str, Any]) -> list[Path]:
+    """The plugins that registered something which a specification names, at any depth (an item inside an item too)."""
+    if not plan.study.plugins:
+        return []
+    named = texts_in(spec)
+    return [path for path in plan.study.plugins if _registered_by(plan, path) & named]
+
+
+@cache
+def _registered_by(plan: Plan, plugin: Path) -> set[str]:
+    """Names that a plugin entered when ``plan``'s study was read."""
+    module = plugin_module(plugin)
+    return {entry.name for registry in REGISTRIES.values() for entry in registry if entry.module == module}
