@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import vitfaith.stages.denoise as stage
 from tests.denoisers.conftest import tiny_unet
 from vitfaith.artifacts.images import encode_images
+from vitfaith.artifacts.samples import read_denoised
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import read_provenance, write_table
 from vitfaith.cli.main import app
@@ -26,7 +27,7 @@ from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import InputError
 from vitfaith.registry import load_plugin
 from vitfaith.smoothings.registry import SMOOTHINGS
-from vitfaith.stages.denoise import read_denoised, run_denoise
+from vitfaith.stages.denoise import run_denoise
 
 IDS = ["a", "b", "c"]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.samples import read_denoised
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
@@ -23,7 +24,6 @@ from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.registry import SMOOTHINGS
-from vitfaith.stages.denoise import read_denoised
 
 
 def map_table(

@@ -11,12 +11,12 @@ import torch
 
 from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
+from vitfaith.artifacts.samples import read_denoised
 from vitfaith.artifacts.schemas import IMAGES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.models.fast.linear import kernels
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
-from vitfaith.stages.denoise import read_denoised
 
 
 def run_predict(
