@@ -9,10 +9,10 @@ from torch import Tensor
 
 from vitfaith.attacks.adaptive import AdaptivePgdParameters
 from vitfaith.attacks.craft.keyed import KeyedRandom
-from vitfaith.attacks.craft.smoothed_pgd import SmoothedPGD, smoothed_log_probability
+from vitfaith.attacks.craft.smoothed_pgd import SmoothedPGD
 from vitfaith.attacks.registry import ATTACKS
 from vitfaith.attacks.run import AttackResult, attack_images
-from vitfaith.attacks.smoothed import Defence
+from vitfaith.attacks.smoothed import Defence, smoothed_log_probability
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError

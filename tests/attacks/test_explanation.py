@@ -78,9 +78,8 @@ def test_differentiable_maps_are_the_registered_ones(variant: str, pixels: Tenso
     targets = vit(pixels).argmax(1)
     assert set(ATTENTION) <= set(attackable())
     for name in attackable():
-        entry = EXPLAINERS[name]
         image = pixels.clone().requires_grad_()
-        maps, logits = DifferentiableExplainer(vit, entry, entry.parameters())(image, targets)
+        maps, logits = DifferentiableExplainer(vit, EXPLAINERS.item(name))(image, targets)
         expected = maps_of(vit, pixels, targets, name)
         assert float((maps.detach() - expected).abs().max() / expected.abs().max()) <= 1e-5, name
         assert torch.allclose(logits, vit(pixels), atol=1e-5)
@@ -94,8 +93,7 @@ def test_differentiable_maps_are_the_registered_ones(variant: str, pixels: Tenso
 def test_gradient_of_a_map_against_finite_differences(
     vit: Classifier, pixels: Tensor, predicted: Tensor, name: str
 ) -> None:
-    entry = EXPLAINERS[name]
-    explainer = DifferentiableExplainer(vit, entry, entry.parameters())
+    explainer = DifferentiableExplainer(vit, EXPLAINERS.item(name))
     source = torch.Generator().manual_seed(4)
     weights, direction = torch.randn(5, 4, 4, generator=source), torch.randn(pixels.shape, generator=source)
 
@@ -331,7 +329,8 @@ def test_a_top_k_attack_on_all_patches_is_refused(vit: Classifier, pixels: Tenso
 
 def test_the_top_k_attack_takes_relevance_from_tied_patches_in_equal_parts(vit: Classifier) -> None:
     """The dissimilarity is the mean over all orders of the clean map's ties; without ties it is the sum over the k patches."""
-    attack = TopKAttack(vit, ATTACKS["top_k_attack"].parameters.model_validate({"k": 3}))
+    parameters: Any = ATTACKS["top_k_attack"].parameters.model_validate({"k": 3})
+    attack = TopKAttack(vit, parameters.resolve(), parameters, margin=parameters.margin, k=parameters.k)
     clean = torch.tensor([[0.4, 0.2, 0.2, 0.2, 0.0], [0.3, 0.1, 0.25, 0.15, 0.2]])
     later = torch.rand(2, 5, generator=torch.Generator().manual_seed(0))
     attack.prepare(View(clean, torch.zeros(2, 5)))

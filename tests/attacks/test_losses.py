@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitfaith.attacks.craft.losses import ConfidentCrossEntropy, wrong_log_odds
-from vitfaith.attacks.craft.smoothed_pgd import smoothed_log_probability
 from vitfaith.attacks.registry import ATTACKS as REGISTERED
 from vitfaith.attacks.run import AttackResult, attack_images
+from vitfaith.attacks.smoothed import smoothed_log_probability
 from vitfaith.models.classifier import Classifier
 
 from ..conftest import tiny_vit

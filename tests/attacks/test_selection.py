@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -24,8 +26,9 @@ IDS = [f"image-{i}" for i in range(5)]
 
 def attack_with(vit: Classifier, network: Denoiser, **settings: object) -> TopKAttack:
     smoothed = {"through": "dds", "eot": 2, "explainer": "raw_attention", "k": 3, "steps": 15}
-    parameters = ATTACKS["top_k_attack"].parameters.model_validate(smoothed | settings)
-    return TopKAttack(vit, parameters, behind(network, sigma=0.25))
+    parameters: Any = ATTACKS["top_k_attack"].parameters.model_validate(smoothed | settings)
+    defence = behind(network, sigma=0.25)
+    return TopKAttack(vit, parameters.resolve(), parameters, margin=parameters.margin, k=parameters.k, defence=defence)
 
 
 @pytest.mark.parametrize("seed", [3, 4])

@@ -57,9 +57,7 @@ def test_no_perturbation_inside_a_certified_radius_breaks_the_overlap_or_the_cla
         """Direction that takes relevance from the certified set, averaged over noise."""
         moving = image[None].repeat(8, 1, 1, 1).requires_grad_()
         copies = smooth_batch(denoiser, moving, dds, lambda like: torch.randn(like.shape, generator=draw))
-        found, _ = DifferentiableExplainer(vit, EXPLAINERS["raw_attention"], METHODS["raw_attention"].parameters)(
-            copies, target.expand(8)
-        )
+        found, _ = DifferentiableExplainer(vit, METHODS["raw_attention"])(copies, target.expand(8))
         flat = found.flatten(1)
         (slope,) = torch.autograd.grad((flat[:, outside.copy()].sum() - flat[:, inside.copy()].sum()), moving)
         return slope.sum(0)

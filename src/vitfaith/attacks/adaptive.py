@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from vitfaith.attacks.registry import Epsilon, Step, Steps, attack, linf_bound
-from vitfaith.attacks.smoothed import Defence, SmoothedParameters
+from vitfaith.attacks.registry import attack, linf_bound
+from vitfaith.attacks.smoothed import Defence, SmoothedSteps
 from vitfaith.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from vitfaith.models.classifier import Classifier
 
 
-class AdaptivePgdParameters(SmoothedParameters):
+class AdaptivePgdParameters(SmoothedSteps):
     """Projected gradient ascent through the smoothing, in an l∞ ball."""
-
-    eps: Epsilon = 8 / 255
-    alpha: Step | None = Field(None, description="step size, in [0, 1] pixel units; without it eps / 5")
-    steps: Steps = 10
-    random_start: bool = Field(True, description="start at a uniformly random point of the ball")
 
     @model_validator(mode="after")
     def _check_through(self) -> AdaptivePgdParameters:

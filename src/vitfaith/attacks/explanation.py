@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.attacks.registry import Epsilon, Step, Steps, attack, linf_bound
-from vitfaith.attacks.smoothed import Defence, SmoothedParameters
+from vitfaith.attacks.registry import Steps, attack, linf_bound
+from vitfaith.attacks.smoothed import Defence, SmoothedSteps
 from vitfaith.errors import ConfigError
-from vitfaith.registry import Entry, Parameters
+from vitfaith.registry import Item
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 UNSUPPORTED_NEEDS = frozenset({"layer_scores"})
 
 
-class ExplanationParameters(SmoothedParameters):
+class ExplanationParameters(SmoothedSteps):
     """Which explanation is attacked, and how far the image may move."""
 
     explainer: str = Field("attention_rollout", description="registered explainer of the family one_pass")
     arguments: dict[str, Any] = Field(default_factory=dict, description="the explainer's parameters")
-    eps: Epsilon = 8 / 255
-    alpha: Step | None = Field(None, description="step size, in [0, 1] pixel units; without it eps / 5")
     steps: Steps = 30
-    random_start: bool = Field(True, description="start at a uniformly random point of the ball")
     margin: float = Field(
         0.1, ge=0, description="lead in logits below which steps also defend the predicted class; 0 only checks it"
     )
@@ -37,8 +34,8 @@ class ExplanationParameters(SmoothedParameters):
         self.resolve()
         return self
 
-    def resolve(self) -> tuple[Entry, Parameters]:
-        """The explainer's registration and typed parameters; raises :class:`ConfigError` if it cannot be attacked."""
+    def resolve(self) -> Item:
+        """The explainer with its settings; raises :class:`ConfigError` if it cannot be attacked."""
         from vitfaith.explainers.registry import EXPLAINERS
 
         entry = EXPLAINERS[self.explainer]
@@ -53,7 +50,7 @@ class ExplanationParameters(SmoothedParameters):
         parameters = entry.parameters.model_validate(self.arguments)
         if getattr(parameters, "resolution", "patch") == "pixel":
             raise ConfigError("attacks on explanations move patches; set the explainer's resolution to patch")
-        return entry, parameters
+        return Item(entry, parameters)
 
 
 class TopKParameters(ExplanationParameters):
@@ -89,7 +86,9 @@ def top_k_attack(
     """Takes relevance away from the k leading patches, keeping the prediction."""
     from vitfaith.attacks.craft.explanation_attacks import TopKAttack
 
-    return TopKAttack(classifier, parameters, defence)(images, targets)
+    return TopKAttack(
+        classifier, parameters.resolve(), parameters, margin=parameters.margin, k=parameters.k, defence=defence
+    )(images, targets)
 
 
 @attack(
@@ -110,7 +109,9 @@ def mass_centre_attack(
     """Moves the map's centre of mass as far as possible, keeping the prediction."""
     from vitfaith.attacks.craft.explanation_attacks import MassCentreAttack
 
-    return MassCentreAttack(classifier, parameters, defence)(images, targets)
+    return MassCentreAttack(classifier, parameters.resolve(), parameters, margin=parameters.margin, defence=defence)(
+        images, targets
+    )
 
 
 @attack(
@@ -131,4 +132,12 @@ def manipulation(
     """Moves the map towards a target pattern, keeping the prediction and the class probabilities."""
     from vitfaith.attacks.craft.explanation_attacks import ManipulationAttack
 
-    return ManipulationAttack(classifier, parameters, defence)(images, targets)
+    return ManipulationAttack(
+        classifier,
+        parameters.resolve(),
+        parameters,
+        margin=parameters.margin,
+        pattern=parameters.pattern,
+        output_weight=parameters.output_weight,
+        defence=defence,
+    )(images, targets)

@@ -19,6 +19,7 @@ from vitfaith.attacks.registry import (
     Bound,
     Epsilon,
     L2Epsilon,
+    LinfSteps,
     Norm,
     Step,
     Steps,
@@ -104,20 +105,15 @@ def fgsm(classifier: Classifier, images: Tensor, targets: Tensor, parameters: Fg
     return run_torchattacks(classifier, images, targets, "FGSM", {"eps": parameters.eps})
 
 
-class PgdParameters(Parameters):
+class PgdParameters(LinfSteps):
     """Projected gradient ascent in an l∞ ball."""
-
-    eps: Epsilon = 8 / 255
-    alpha: Step | None = Field(None, description="step size, in [0, 1] pixel units; without it eps / 5")
-    steps: Steps = 10
-    random_start: bool = Field(True, description="start at a uniformly random point of the ball")
 
 
 @attack("pgd", parameters=PgdParameters, bound=linf_bound, citation="Madry et al. 2018, arXiv 1706.06083")
 def pgd(classifier: Classifier, images: Tensor, targets: Tensor, parameters: PgdParameters) -> Tensor:
     """Projected gradient descent on the cross-entropy, l∞."""
-    alpha = parameters.eps / 5 if parameters.alpha is None else parameters.alpha
-    return run_torchattacks(classifier, images, targets, "PGD", {**parameters.model_dump(), "alpha": alpha})
+    settings = {**parameters.model_dump(), "alpha": parameters.step}
+    return run_torchattacks(classifier, images, targets, "PGD", settings)
 
 
 class PgdL2Parameters(Parameters):

@@ -65,6 +65,21 @@ L2Epsilon = Annotated[
 Step = Annotated[float, Field(gt=0, le=1, description="step size, in [0, 1] pixel units")]
 Steps = Annotated[int, Field(ge=1, description="gradient steps")]
 
+
+class LinfSteps(Parameters):
+    """Steps along the sign of the gradient, in an l∞ ball."""
+
+    eps: Epsilon = 8 / 255
+    alpha: Step | None = Field(None, description="step size, in [0, 1] pixel units; without it eps / 5")
+    steps: Steps = 10
+    random_start: bool = Field(True, description="start at a uniformly random point of the ball")
+
+    @property
+    def step(self) -> float:
+        """The step size in force, in [0, 1] pixel units."""
+        return self.eps / 5 if self.alpha is None else self.alpha
+
+
 Craft = TypeVar("Craft", bound="Callable[..., Tensor]")
 
 ATTACKS: Registry = Registry("attack")

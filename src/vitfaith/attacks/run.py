@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vitfaith.attacks.craft.keyed import KeyedRandom, forked_random
 from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, to_lattice
-from vitfaith.attacks.craft.victim import Logits
 from vitfaith.attacks.registry import Bound, check_bound, smoothing_seen
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.models.classifier import Classifier, frozen
-from vitfaith.models.fast.linear import quick_linear_layers
+from vitfaith.lazy import torch
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vitfaith.attacks.smoothed import Defence
+    from vitfaith.models.classifier import Classifier
 
 _OTHER_ROUNDINGS: tuple[Rounding, ...] = ("nearest", "away")
 """What is tried, in turn, for an image that loses its success by rounding towards the clean one."""
@@ -77,6 +75,9 @@ def attack_images(
             an l2 radius larger than the image space.
         InputError: images or targets of a wrong shape or range, or an attack that broke its bound.
     """
+    from vitfaith.models.classifier import frozen
+    from vitfaith.models.fast.linear import quick_linear_layers
+
     device = next(classifier.parameters()).device
     clean = pixel_lattice(images).cpu()
     if len(clean):
@@ -117,6 +118,8 @@ def _craft(
     device: torch.device,
     defence: Defence | None,
 ) -> Tensor:
+    from vitfaith.attacks.craft.keyed import KeyedRandom, forked_random
+
     extra: dict[str, Any] = {}
     through = smoothing_seen(attack.parameters)
     if through is not None:
@@ -152,6 +155,8 @@ def _store(
     logits, is then rounded to the nearest level, and if that does not fool the model away from the clean image, within the
     bound. It is kept so where that fools the model.
     """
+    from vitfaith.attacks.craft.victim import Logits
+
     device = attacked.device
     targets = targets.cpu()
 

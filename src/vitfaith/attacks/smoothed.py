@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from vitfaith.attacks.registry import LinfSteps
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
 from vitfaith.registry import Ids, Item, Parameters
@@ -62,9 +63,19 @@ class SmoothedParameters(Parameters):
         return raw
 
 
+class SmoothedSteps(LinfSteps, SmoothedParameters):
+    """Steps in an l∞ ball on the model behind the smoothing, where one is named."""
+
+
 def _flow(settings: Mapping[str, Any]) -> str:
     """Settings as YAML on one line."""
     return "{" + ", ".join(f"{key}: {value}" for key, value in settings.items()) + "}"
+
+
+def smoothed_log_probability(logits: Tensor, draws: int) -> Tensor:
+    """log of the mean softmax over draws: logits (draws·B, K), draw by draw, to (B, K)."""
+    per_draw = logits.log_softmax(1).unflatten(0, (draws, -1))
+    return per_draw.logsumexp(0) - torch.log(torch.tensor(float(draws)))
 
 
 @dataclass(frozen=True)

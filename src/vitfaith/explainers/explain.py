@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.context import Context
-from vitfaith.explainers.passes.readout import blocks_of
 from vitfaith.explainers.registry import EXPLAINERS, Family
-from vitfaith.models.classifier import Classifier
+from vitfaith.lazy import torch
 from vitfaith.registry import Item
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.models.classifier import Classifier
 
 Methods = Mapping[str, Item]
 """Id → explainer; an explainer may appear several times with different parameters."""
@@ -108,6 +110,9 @@ def _explain_batch(context: Context, methods: Methods, maps: Mapping[str, list[T
 
 def _check_defined(classifier: Classifier, methods: Methods) -> None:
     """Raise :class:`InputError` with the names of all explainers that the model's architecture has no meaning for."""
+    # here and not above: it imports torch
+    from vitfaith.explainers.passes.readout import blocks_of
+
     classifier.grid  # noqa: B018  (models without patches say so)
     if blocks_of(classifier.backbone) is not None:
         return

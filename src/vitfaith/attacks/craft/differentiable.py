@@ -11,7 +11,7 @@ from vitfaith.explainers.passes.capture import Capture
 from vitfaith.explainers.passes.context import Context
 from vitfaith.explainers.passes.shared_pass import differentiable_capture
 from vitfaith.models.classifier import Classifier
-from vitfaith.registry import Entry, Parameters
+from vitfaith.registry import Item
 
 
 @dataclass
@@ -32,17 +32,16 @@ class DifferentiableExplainer:
 
     Args:
         classifier: frozen, in evaluation mode.
-        entry: the explainer's registration.
-        parameters: its settings.
+        explainer: with its settings.
     """
 
-    def __init__(self, classifier: Classifier, entry: Entry, parameters: Parameters) -> None:
-        self.classifier, self.entry, self.parameters = classifier, entry, parameters
+    def __init__(self, classifier: Classifier, explainer: Item) -> None:
+        self.classifier, self.explainer = classifier, explainer
 
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (B, rows, columns) of ``targets`` (B,) and logits (B, K), both with their graph to ``images``."""
         context = _DifferentiableContext(
-            self.classifier, images, targets, [""] * len(images), needs=self.entry.traits["needs"]
+            self.classifier, images, targets, [""] * len(images), needs=self.explainer.traits["needs"]
         )
-        maps: Tensor = self.entry.implementation(context, self.parameters)
+        maps: Tensor = self.explainer.implementation(context, self.explainer.parameters)
         return maps.float(), context.passed[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,13 +12,12 @@ from torchattacks.attack import Attack
 
 from vitfaith.attacks.craft.differentiable import DifferentiableExplainer
 from vitfaith.attacks.craft.keyed import common_draws
-from vitfaith.attacks.craft.smoothed_pgd import smoothed_log_probability
 from vitfaith.attacks.craft.victim import Logits
-from vitfaith.attacks.explanation import ExplanationParameters, ManipulationParameters, TopKParameters
-from vitfaith.attacks.smoothed import Defence
+from vitfaith.attacks.smoothed import Defence, SmoothedSteps, smoothed_log_probability
 from vitfaith.errors import InputError
 from vitfaith.map_values import membership_of
 from vitfaith.models.classifier import Classifier
+from vitfaith.registry import Item
 
 _FINAL_REPEATS = 4
 """How often the winner of a smoothed attack meets the last iterate, on ``eot`` new draws each time."""
@@ -49,13 +49,27 @@ class ExplanationAttack(Attack):
     their mean probability; an iterate must keep that one and the one without smoothing. Gradients take fresh
     draws at each step. All iterates are judged on one other set of draws, since the largest of values with noise of
     their own is the luckiest and not the best. The winner then meets the last iterate on draws that judged neither.
+
+    Args:
+        model: frozen, in evaluation mode.
+        explainer: whose maps are attacked.
+        settings: the ball and the steps, and how gradients are taken through the defence.
+        margin: lead in logits below which steps also defend the predicted class; 0 only checks it.
+        defence: the smoothing that the attack sees through; None where it sees the model alone.
     """
 
-    def __init__(self, model: Classifier, parameters: ExplanationParameters, defence: Defence | None = None) -> None:
-        """Take the classifier, the settings, and the defence that a smoothed attack sees through."""
+    def __init__(
+        self,
+        model: Classifier,
+        explainer: Item,
+        settings: SmoothedSteps,
+        *,
+        margin: float,
+        defence: Defence | None = None,
+    ) -> None:
         super().__init__(type(self).__name__, model)
-        self.parameters, self.defence = parameters, defence
-        self.explain = DifferentiableExplainer(model, *parameters.resolve())
+        self.settings, self.margin, self.defence = settings, margin, defence
+        self.explain = DifferentiableExplainer(model, explainer)
 
     @abstractmethod
     def prepare(self, clean: View) -> None:
@@ -70,14 +84,14 @@ class ExplanationAttack(Attack):
         if self.defence is None:
             maps, logits = self.explain(images, labels)
             return View(_unit_mass(maps.flatten(1)), logits.log_softmax(1))
-        draws = self.defence.draws(self.parameters)
-        maps, logits = self.explain(self.defence.copies(images, self.parameters), labels.repeat(draws))
+        draws = self.defence.draws(self.settings)
+        maps, logits = self.explain(self.defence.copies(images, self.settings), labels.repeat(draws))
         return View(_unit_mass(self.defence.aggregate(maps, draws).flatten(1)), smoothed_log_probability(logits, draws))
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Attacked images for ``inputs`` (B, C, H, W), pixels k/255, and the classes (B,) to explain and to keep."""
-        settings = self.parameters
-        eps, alpha = settings.eps, settings.eps / 5 if settings.alpha is None else settings.alpha
+        settings = self.settings
+        eps, alpha = settings.eps, settings.step
         clean = inputs.detach()
         view = _detached(self._judged(clean.clone().requires_grad_(), labels))
         self.prepare(view)
@@ -124,7 +138,7 @@ class ExplanationAttack(Attack):
 
     def _direction(self, images: Tensor, view: View, value: Tensor, kept_class: Tensor) -> Tensor:
         lead = _lead(view.log_probability, kept_class)
-        threatened = (lead < self.parameters.margin).detach()
+        threatened = (lead < self.margin).detach()
         (gradient,) = torch.autograd.grad(value.sum(), images, retain_graph=bool(threatened.any()))
         direction = _unit_l1(gradient)
         if bool(threatened.any()):
@@ -145,12 +159,15 @@ class TopKAttack(ExplanationAttack):
     with its chance of being among the k.
     """
 
-    parameters: TopKParameters
+    def __init__(self, *common: Any, k: float, **named: Any) -> None:
+        """See :class:`ExplanationAttack`; ``k`` leading patches, or their share when below 1."""
+        super().__init__(*common, **named)
+        self.k = k
 
     def prepare(self, clean: View) -> None:
         """Remember which patches lead; raises :class:`InputError` where the model has not more than k."""
         patches = clean.maps.shape[1]
-        k = self.parameters.k
+        k = self.k
         count = int(k) if k >= 1 else max(1, int(k * patches + 0.5))
         if count >= patches:
             raise InputError(
@@ -186,13 +203,16 @@ class ManipulationAttack(ExplanationAttack):
     which makes γ comparable between images.
     """
 
-    parameters: ManipulationParameters
+    def __init__(self, *common: Any, pattern: str, output_weight: float, **named: Any) -> None:
+        """See :class:`ExplanationAttack`; ``pattern`` as :func:`target_pattern` has it, ``output_weight`` is γ."""
+        super().__init__(*common, **named)
+        self.pattern, self.output_weight = pattern, output_weight
 
     def prepare(self, clean: View) -> None:
         """Build the target and remember the clean output."""
         rows, columns = self.explain.classifier.grid
         grid = clean.maps.unflatten(1, (rows, columns))
-        self.target = _unit_mass(target_pattern(grid, self.parameters.pattern).flatten(1))
+        self.target = _unit_mass(target_pattern(grid, self.pattern).flatten(1))
         self.probability = clean.log_probability.exp()
         self.start = (clean.maps - self.target).square().sum(1).clamp_min(1e-20)
 
@@ -200,7 +220,7 @@ class ManipulationAttack(ExplanationAttack):
         """Closeness to the target, less what the class probabilities moved."""
         distance = (view.maps - self.target).square().sum(1) / self.start
         moved = (view.log_probability.exp() - self.probability).square().sum(1)
-        return -(distance + self.parameters.output_weight * moved)
+        return -(distance + self.output_weight * moved)
 
 
 def target_pattern(maps: Tensor, pattern: str) -> Tensor:

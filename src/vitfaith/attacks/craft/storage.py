@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from vitfaith.attacks.registry import Bound
 from vitfaith.errors import InputError
+from vitfaith.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Rounding = Literal["towards", "nearest", "away"]
 """Where a coordinate between two grey levels goes, seen from the clean pixel; in order of the distance that it costs."""
