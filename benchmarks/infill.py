@@ -21,8 +21,7 @@ from torch import Tensor
 from vitfaith.datasets.opening import open_source
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.sampling import keyed_noise
-from vitfaith.metrics.fills.diffusion import infill
-from vitfaith.metrics.fills.registry import DiffusionParameters
+from vitfaith.metrics.fills.diffusion import DiffusionParameters, infill
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator

@@ -29,8 +29,9 @@ from torch import Tensor
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Clean, Features, Groups
-from vitfaith.metrics.engine.saco import map_salience, saco
+from vitfaith.metrics.engine.salience import map_salience
 from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.saco import saco
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import normal

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.metrics import textbook
 from tests.metrics.oracles.ground_truth import CELLS, blocks
 from vitfaith.errors import InputError
-from vitfaith.metrics.engine import admissible
+from vitfaith.metrics import admissible
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier

@@ -15,7 +15,7 @@ from torch import Tensor
 from vitfaith.errors import InputError
 from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest, Singles
-from vitfaith.metrics.engine import bank_metrics
+from vitfaith.metrics.correlation import pearson, spearman
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.metrics.registry import METRICS
@@ -101,7 +101,7 @@ def test_a_map_that_states_the_drops_scores_best(
 def test_correlations_equal_scipy_with_ties(rows: list[list[int]], seed: int) -> None:
     x = torch.tensor(rows, dtype=torch.float64)
     y = torch.from_numpy(np.random.default_rng(seed).integers(0, 4, size=(len(rows), 6)).astype(float))
-    for ours, theirs in [(bank_metrics.pearson, stats.pearsonr), (bank_metrics.spearman, stats.spearmanr)]:
+    for ours, theirs in [(pearson, stats.pearsonr), (spearman, stats.spearmanr)]:
         for a, b, value in zip(x.numpy(), y.numpy(), ours(x, y).tolist(), strict=True):
             constant = len(set(a)) == 1 or len(set(b)) == 1
             assert value == pytest.approx(np.nan if constant else theirs(a, b).statistic, abs=1e-9, nan_ok=True)

@@ -25,8 +25,8 @@ from vitfaith.errors import ConfigError, InputError
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Full
-from vitfaith.metrics.fills.diffusion import infill
-from vitfaith.metrics.fills.registry import DiffusionParameters, resolve_fill
+from vitfaith.metrics.fills.diffusion import DiffusionParameters, infill
+from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.models.passes import PassCounter
 from vitfaith.rng import generator
 from vitfaith.study.jobs import jobs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pkgutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +12,17 @@ import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from tests.denoisers.conftest import tiny_unet
+from vitfaith import fingerprint
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.metrics import fills
 from vitfaith.metrics.common import CurveParameters
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Full
-from vitfaith.metrics.fills.impute import impute_linear
 from vitfaith.metrics.fills.registry import FILLS, resolve_fill
+from vitfaith.metrics.fills.road import impute_linear
 
 
 def context_of(images: torch.Tensor, image_ids: list[str], vit=None, **extras: object) -> ScoreContext:
@@ -183,3 +187,15 @@ def test_road_noise_is_added_to_imputed_pixels_only_and_keyed_by_image(images, i
     again = impute(images[[3, 3]], removed, torch.tensor([3, 3]))
     assert torch.equal(again[0], again[1])
     assert torch.allclose(again[0], noisy[0])
+
+
+@pytest.mark.parametrize("stage", ["score", "bank"])
+@pytest.mark.parametrize("fill", sorted(module.name for module in pkgutil.iter_modules(fills.__path__)))
+def test_a_change_of_any_fill_changes_the_code_of_the_stages_that_use_fills(monkeypatch, stage: str, fill: str):
+    def code() -> str:
+        return fingerprint.fingerprint([f"vitfaith.stages.{stage}"], stop=["vitfaith.registries"])
+
+    before, digest = code(), fingerprint._digest_of_file
+    changed = Path(fills.__path__[0], f"{fill}.py")
+    monkeypatch.setattr(fingerprint, "_digest_of_file", lambda path: digest(path) + "*" * (path == changed))
+    assert code() != before

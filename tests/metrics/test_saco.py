@@ -16,11 +16,11 @@ from tests.metrics import textbook
 from vitfaith.errors import InputError
 from vitfaith.metrics.engine.ranking import ranking_of
 from vitfaith.metrics.engine.requests import Features, Groups, group_edges
-from vitfaith.metrics.engine.saco import group_salience, map_salience, saco, saco_pairs, saco_rank
+from vitfaith.metrics.engine.salience import group_salience, map_salience
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import resolve_fill
 from vitfaith.metrics.registry import METRICS
-from vitfaith.metrics.saco import SacoParameters
+from vitfaith.metrics.saco import SacoParameters, saco, saco_pairs, saco_rank
 
 
 def test_two_groups_by_hand():

@@ -11,7 +11,8 @@ import torch
 from tests.files import IDS, ShardOnDisk, shard_on_disk
 from vitfaith.artifacts.maps import read_maps
 from vitfaith.metrics.engine.requests import group_edges
-from vitfaith.metrics.engine.saco import group_salience, saco_pairs
+from vitfaith.metrics.engine.salience import group_salience
+from vitfaith.metrics.saco import saco_pairs
 from vitfaith.tables.collect import CONDITION
 from vitfaith.tables.pairs import COLUMNS, pair_table
 

@@ -24,7 +24,9 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.metrics.fills.registry import DiffusionParameters, settings_of_fill
+from vitfaith.metrics.fills.diffusion import DENOISER_EXTRA, DiffusionParameters
+from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA
+from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.fast.switch import fast_paths
@@ -135,11 +137,10 @@ def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
 
 def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes:
     from vitfaith.metrics.engine.cost import forward_cost
-    from vitfaith.metrics.fills import diffusion, placeholder
 
     channels, height, width = classifier.input_shape
     silent = Denoiser(_Silent(channels, (height, width)), Schedule.from_config({}))
-    extras = {diffusion.EXTRA: silent, placeholder.EXTRA: torch.zeros(1)}
+    extras = {DENOISER_EXTRA: silent, PLACEHOLDER_EXTRA: torch.zeros(1)}
 
     def forwards(chosen: Iterable[Item]) -> int:
         metrics = [item.implementation(item.parameters) for item in chosen]

@@ -10,8 +10,8 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.folder import local_folder
 from vitfaith.denoisers.layout import is_hub_id
 from vitfaith.errors import ArtifactError
-from vitfaith.metrics.fills.diffusion import working_size
-from vitfaith.metrics.fills.registry import DiffusionParameters, settings_of_fill
+from vitfaith.metrics.fills.diffusion import DiffusionParameters, working_size
+from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.registry import Parameters
 from vitfaith.smoothings.dds import DdsParameters, check_passes, noise_level
 

@@ -10,7 +10,8 @@ import torch
 from vitfaith.check.report import Report
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.metrics.engine.cost import forward_cost
-from vitfaith.metrics.fills import diffusion, placeholder
+from vitfaith.metrics.fills.diffusion import DENOISER_EXTRA
+from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Item
 from vitfaith.stability.compare import compare_maps
@@ -39,7 +40,7 @@ def check_fit(plan: Plan, models: Mapping[str, Classifier], denoisers: Mapping[s
 
 def _ask(item: Item, classifier: Classifier, denoiser: Denoiser | None) -> None:
     """Let a metric name the images that it wants to see."""
-    extras = {placeholder.EXTRA: torch.zeros(1)} | ({} if denoiser is None else {diffusion.EXTRA: denoiser})
+    extras = {PLACEHOLDER_EXTRA: torch.zeros(1)} | ({} if denoiser is None else {DENOISER_EXTRA: denoiser})
     metric = item.implementation(item.parameters)
     channels, height, width = classifier.input_shape
     forward_cost([metric], classifier.grid, (height, width), channels, extras)

@@ -2,4 +2,4 @@
 
 from vitfaith.registry import import_beside
 
-import_beside(__name__, __path__, skip=("evaluate", "localisation"))
+import_beside(__name__, __path__)

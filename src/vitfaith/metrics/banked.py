@@ -3,6 +3,8 @@
 They ask the engine for the masks of :mod:`vitfaith.metrics.bank.masks`, once a batch for all methods, or take the answers from
 ``extras["bank"]`` (a :class:`~vitfaith.metrics.bank.store.Bank`) when it holds them. Metrics with equal ``size``, ``count``,
 ``side`` and ``fill`` share their masks.
+
+Shapes: maps (B, M, P), masks (B, S, P) bool, drops (B, S) = f(x) − f(x without S); everything is computed in float64.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from vitfaith.metrics.bank.masks import BankRequest, Cells, MaskSet, Singles, Su
 from vitfaith.metrics.bank.store import Bank
 from vitfaith.metrics.common import FillParameters
 from vitfaith.metrics.context import Answers, Response, ScoreContext
-from vitfaith.metrics.engine.bank_metrics import infidelity, pearson, spearman, subset_sums
+from vitfaith.metrics.correlation import pearson, spearman
 from vitfaith.metrics.engine.requests import Clean
 from vitfaith.metrics.fills.registry import FillChoice, resolve_fill
 from vitfaith.metrics.registry import Metric, metric
@@ -133,6 +135,24 @@ def _stored(request: BankRequest | Clean, context: ScoreContext) -> Response | N
     return bank.find(request, context)
 
 
+def subset_sums(maps: Tensor, masks: Tensor) -> Tensor:
+    """Attribution Σ_{i∈S} a_i of each set, (B, M, S) float64."""
+    return maps.double() @ masks.double().transpose(1, 2)
+
+
+def infidelity(sums: Tensor, drops: Tensor, *, scaled: bool) -> Tensor:
+    """E[(β Σ_{i∈S} a_i − drop)²] (B, M) over sets (Yeh et al. 2019, definition 2.1, with I the indicator of S).
+
+    ``scaled``: β = E[Σa · drop] / E[(Σa)²], the factor that minimises it, so that the unit of the map does not count;
+    otherwise β = 1. ``sums`` (B, M, S), ``drops`` (B, 1, S).
+    """
+    drops = drops.double()
+    if not scaled:
+        return ((sums - drops) ** 2).mean(-1)
+    factor = (sums * drops).mean(-1, keepdim=True) / (sums * sums).mean(-1, keepdim=True)
+    return ((factor * sums - drops) ** 2).mean(-1)
+
+
 class _Subsets(BankMetric[SubsetParameters]):
     @property
     def scale_dependent(self) -> bool:
@@ -190,7 +210,7 @@ class Infidelity(_Subsets):
         return True
 
     def score(self, sums: Tensor, drops: Tensor, /) -> Tensor:
-        """See :func:`vitfaith.metrics.engine.bank_metrics.infidelity`."""
+        """See :func:`infidelity`."""
         assert isinstance(self.parameters, InfidelityParameters)
         return infidelity(sums, drops, scaled=self.parameters.scaled)
 

@@ -1,18 +1,23 @@
-"""Parameters and base classes that metrics along the ranking share."""
+"""What metrics along the ranking share: parameters, base classes, and the numbers that are read off removal curves.
+
+Functions of a curve are pure, work on the last axis, and skip NaN padding at its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
 from vitfaith.errors import ConfigError
+from vitfaith.lazy import torch
 from vitfaith.metrics.context import Answers, Response, ScoreContext
 from vitfaith.metrics.engine.requests import Curve, EqualSteps, Features, Grid, Level, Order, Upsampling
 from vitfaith.metrics.fills.registry import Fill, FillChoice, resolve_fill
-from vitfaith.metrics.registry import Metric
-from vitfaith.registry import Parameters
+from vitfaith.metrics.registry import Metric, metric
+from vitfaith.registry import Direction, Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,18 +110,64 @@ class HasCurve(Protocol):
         """How much of it."""
 
 
-P = TypeVar("P", bound=Parameters)
+Values: TypeAlias = Callable[[ScoreContext, Any, Response], "Tensor"]
+"""(context, the metric's parameters, response to a curve) → what is drawn along that curve, (B, M, S)."""
+
+Number: TypeAlias = Callable[["Tensor", "Tensor"], "Tensor"]
+"""(values (B, M, S), removed shares (B, 1, S)) → one number of each curve, (B, M)."""
 
 
-class CurveMetric(Metric[P]):
-    """A metric that reads one number off the curves that it names in ``orders``."""
+def probability(context: ScoreContext, parameters: Parameters, curve: Response) -> Tensor:
+    """The target's probability."""
+    return curve.probability
 
-    orders: ClassVar[tuple[Order, ...]]
+
+def hits(context: ScoreContext, parameters: LabelledParameters, curve: Response) -> Tensor:
+    """1 where the prediction is right, else 0; NaN where there is no prediction."""
+    found = (curve.prediction == reference_classes(context, parameters.reference)[:, None, None]).double()
+    return found.masked_fill(curve.prediction < 0, float("nan"))
+
+
+def only(number: Tensor) -> Tensor:
+    """The number of the one curve."""
+    return number
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """A metric that is read off removal curves: one row of a table that :func:`read_outs` registers.
+
+    Attributes:
+        name: registered name.
+        doc: what it measures; the listings show the first line.
+        orders: its curves, most relevant features first ("morf") or least relevant first ("lerf").
+        number: one number of each curve.
+        direction, value_range, formula, citation: see :func:`vitfaith.metrics.registry.metric`.
+        values: what is drawn along the curves.
+        join: the score from the numbers, in the order of ``orders``.
+    """
+
+    name: str
+    doc: str
+    orders: tuple[Order, ...]
+    number: Number
+    direction: Direction
+    value_range: str
+    formula: str
+    citation: str
+    values: Values = probability
+    join: Callable[..., Tensor] = only
+
+
+class CurveMetric(Metric[Any]):
+    """The metric of one row."""
+
+    read_out: ClassVar[ReadOut]
 
     def curves(self) -> list[Curve]:
-        """The curves, in the order of ``orders``."""
-        p = cast("HasCurve", self.parameters)
-        return [Curve(order, p.features, p.filling, p.grid) for order in self.orders]
+        """The curves, in the order of the row."""
+        p: HasCurve = self.parameters
+        return [Curve(order, p.features, p.filling, p.grid) for order in self.read_out.orders]
 
     def requests(self, context: ScoreContext) -> Sequence[Curve]:
         """See :class:`Metric`."""
@@ -124,23 +175,26 @@ class CurveMetric(Metric[P]):
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
-        return {"": self.score(context, *(responses[curve] for curve in self.curves()))}
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """One value (B, M) from the responses (B, M, S) to the curves."""
-        raise NotImplementedError
-
-
-def shares_of(response: Response) -> Tensor:
-    """Share of the features removed, (B, 1, S), to go with the response's (B, M, S)."""
-    assert response.fraction is not None
-    return response.fraction[:, None]
+        row, numbers = self.read_out, []
+        for curve in self.curves():
+            response = responses[curve]
+            assert response.fraction is not None
+            numbers.append(row.number(row.values(context, self.parameters, response), response.fraction[:, None]))
+        return {"": row.join(*numbers)}
 
 
-def correct(response: Response, classes: Tensor) -> Tensor:
-    """1 where the prediction (B, M, S) equals ``classes`` (B,), else 0; NaN where there is no prediction."""
-    hit = (response.prediction == classes[:, None, None]).double()
-    return hit.masked_fill(response.prediction < 0, float("nan"))
+def read_outs(module: str, parameters: type[Parameters], *rows: ReadOut) -> None:
+    """Register a metric for each row; ``module`` is the name of the caller's module, ``parameters`` have a curve's."""
+    for row in rows:
+        kind = type(row.name, (CurveMetric,), {"__module__": module, "__doc__": row.doc, "read_out": row})
+        metric(
+            row.name,
+            direction=row.direction,
+            citation=row.citation,
+            formula=row.formula,
+            value_range=row.value_range,
+            parameters=parameters,
+        )(kind)
 
 
 def reference_classes(context: ScoreContext, reference: Literal["label", "target"]) -> Tensor:
@@ -152,3 +206,32 @@ def reference_classes(context: ScoreContext, reference: Literal["label", "target
             "accuracy against the ground truth needs labels; pass evaluate(labels=…) or reference 'target'"
         )
     return context.labels
+
+
+def area(values: Tensor, fraction: Tensor) -> Tensor:
+    """∫ values d fraction by trapezoids over the actual fractions; shapes (..., S) and broadcastable → (...)."""
+    width = fraction.diff(dim=-1)
+    height = (values[..., 1:] + values[..., :-1]) / 2
+    return torch.where(width.isnan(), 0.0, width * height).sum(-1)
+
+
+def unit_area(values: Tensor, fraction: Tensor) -> Tensor:
+    """Trapezoids of width 1 between the steps, whatever the fractions; (..., S) → (...)."""
+    return ((values[..., 1:] + values[..., :-1]) / 2).sum(-1)
+
+
+def mean_after_start(values: Tensor, fraction: Tensor) -> Tensor:
+    """Mean over the steps that remove something, that is all but the first; (..., S) → (...)."""
+    known = ~fraction[..., 1:].isnan()
+    return torch.where(known, values[..., 1:], 0.0).sum(-1) / known.sum(-1)
+
+
+def aopc(values: Tensor, fraction: Tensor) -> Tensor:
+    """Mean over the steps of values[0] − values[k], k ≥ 1 (AttCAT's and SaCo's form, with its sign)."""
+    return mean_after_start(values[..., :1] - values, fraction)
+
+
+def log_odds(log_probability: Tensor, fraction: Tensor) -> Tensor:
+    """Mean over the steps of log p_k − log p_0, k ≥ 1, with probabilities clamped at 1e-12."""
+    clamped = log_probability.clamp(min=-27.631021115928547)  # log(1e-12)
+    return mean_after_start(clamped - clamped[..., :1], fraction)

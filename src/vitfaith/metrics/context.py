@@ -49,7 +49,7 @@ class ScoreContext:
 
     @cached_property
     def saliences(self) -> dict[object, Tensor]:
-        """What :func:`vitfaith.metrics.engine.saco.map_salience` found so far, for all that read it."""
+        """What :func:`vitfaith.metrics.engine.salience.map_salience` found so far, for all that read it."""
         return {}
 
     @cached_property

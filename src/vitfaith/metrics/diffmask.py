@@ -8,16 +8,16 @@ rollout's and DiffMask's maps by repeating cells and the others bilinearly, whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from vitfaith.metrics.common import CurveMetric, CurveParameters
-from vitfaith.metrics.context import Response, ScoreContext
-from vitfaith.metrics.engine.requests import Level, Order
+from vitfaith.metrics.common import CurveParameters, ReadOut, read_outs, unit_area
+from vitfaith.metrics.engine.requests import Level
 from vitfaith.metrics.fills.registry import FillChoice
-from vitfaith.metrics.registry import metric
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from vitfaith.metrics.context import Response, ScoreContext
 
 DIFFMASK = "Nalmpantis et al., Vision DiffMask, CVPR-W 2023, Table 1"
 
@@ -30,69 +30,54 @@ class DiffMaskParameters(CurveParameters):
     steps: int = 28
 
 
-@metric(
-    "diffmask_positive_nll",
-    formula="Σ of 28 trapezoids of −log p, MoRF",
-    value_range="[0, ∞)",
-    direction="higher",
-    citation=DIFFMASK,
-    parameters=DiffMaskParameters,
+def nll(context: ScoreContext, parameters: DiffMaskParameters, curve: Response) -> Tensor:
+    """−log of the target's probability."""
+    return -curve.log_probability
+
+
+read_outs(
+    __name__,
+    DiffMaskParameters,
+    ReadOut(
+        "diffmask_positive_nll",
+        'Area under −log p(target), most relevant first, trapezoids of unit width (the paper\'s "pos. KL").',
+        ("morf",),
+        unit_area,
+        direction="higher",
+        value_range="[0, ∞)",
+        formula="Σ of 28 trapezoids of −log p, MoRF",
+        citation=DIFFMASK,
+        values=nll,
+    ),
+    ReadOut(
+        "diffmask_negative_nll",
+        'Area under −log p(target), least relevant first, trapezoids of unit width (the paper\'s "neg. KL").',
+        ("lerf",),
+        unit_area,
+        direction="lower",
+        value_range="[0, ∞)",
+        formula="Σ of 28 trapezoids of −log p, LeRF",
+        citation=DIFFMASK,
+        values=nll,
+    ),
+    ReadOut(
+        "diffmask_positive_probability",
+        'Area under p(target), most relevant first, trapezoids of unit width, at most 28 (the paper\'s "pos. acc").',
+        ("morf",),
+        unit_area,
+        direction="lower",
+        value_range="[0, 28]",
+        formula="Σ of 28 trapezoids of p, MoRF",
+        citation=DIFFMASK,
+    ),
+    ReadOut(
+        "diffmask_negative_probability",
+        'Area under p(target), least relevant first, trapezoids of unit width, at most 28 (the paper\'s "neg. acc").',
+        ("lerf",),
+        unit_area,
+        direction="higher",
+        value_range="[0, 28]",
+        formula="Σ of 28 trapezoids of p, LeRF",
+        citation=DIFFMASK,
+    ),
 )
-class PositiveNll(CurveMetric[DiffMaskParameters]):
-    """Area under −log p(target), most relevant first, trapezoids of unit width (the paper's "pos. KL")."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("morf",)
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """Sum over 28 trapezoids."""
-        from vitfaith.metrics.engine.curves import unit_area
-
-        return unit_area(-curves[0].log_probability)
-
-
-@metric(
-    "diffmask_negative_nll",
-    formula="Σ of 28 trapezoids of −log p, LeRF",
-    value_range="[0, ∞)",
-    direction="lower",
-    citation=DIFFMASK,
-    parameters=DiffMaskParameters,
-)
-class NegativeNll(PositiveNll):
-    """Area under −log p(target), least relevant first, trapezoids of unit width (the paper's "neg. KL")."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("lerf",)
-
-
-@metric(
-    "diffmask_positive_probability",
-    formula="Σ of 28 trapezoids of p, MoRF",
-    value_range="[0, 28]",
-    direction="lower",
-    citation=DIFFMASK,
-    parameters=DiffMaskParameters,
-)
-class PositiveProbability(CurveMetric[DiffMaskParameters]):
-    """Area under p(target), most relevant first, trapezoids of unit width, at most 28 (the paper's "pos. acc")."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("morf",)
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """Sum over 28 trapezoids."""
-        from vitfaith.metrics.engine.curves import unit_area
-
-        return unit_area(curves[0].probability)
-
-
-@metric(
-    "diffmask_negative_probability",
-    formula="Σ of 28 trapezoids of p, LeRF",
-    value_range="[0, 28]",
-    direction="higher",
-    citation=DIFFMASK,
-    parameters=DiffMaskParameters,
-)
-class NegativeProbability(PositiveProbability):
-    """Area under p(target), least relevant first, trapezoids of unit width, at most 28 (the paper's "neg. acc")."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("lerf",)

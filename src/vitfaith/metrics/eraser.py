@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
-from vitfaith.metrics.common import CurveMetric, LevelParameters, shares_of
-from vitfaith.metrics.context import Response, ScoreContext
-from vitfaith.metrics.engine.requests import Grid, KeptShares, Order, Shares
-from vitfaith.metrics.registry import metric
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from vitfaith.metrics.common import LevelParameters, ReadOut, aopc, read_outs
+from vitfaith.metrics.engine.requests import Grid, KeptShares, Shares
 
 ERASER = "DeYoung et al., ERASER, ACL 2020"
 
@@ -37,44 +32,33 @@ class KeptShareParameters(ShareParameters):
         return KeptShares(self.shares)
 
 
-@metric(
-    "comprehensiveness",
-    formula="mean over shares q of p(0) − p(top q removed)",
-    value_range="[−1, 1]",
-    direction="higher",
-    citation=ERASER,
-    parameters=ShareParameters,
+read_outs(
+    __name__,
+    ShareParameters,
+    ReadOut(
+        "comprehensiveness",
+        "Mean fall of the target's probability when the most relevant share of the features is removed.\n\n"
+        "The mean is over the shares, as in ERASER's code; its paper's formula divides by one more.",
+        ("morf",),
+        aopc,
+        direction="higher",
+        value_range="[−1, 1]",
+        formula="mean over shares q of p(0) − p(top q removed)",
+        citation=ERASER,
+    ),
 )
-class Comprehensiveness(CurveMetric[ShareParameters]):
-    """Mean fall of the target's probability when the most relevant share of the features is removed.
 
-    The mean is over the shares, as in ERASER's code; its paper's formula divides by one more.
-    """
-
-    orders: ClassVar[tuple[Order, ...]] = ("morf",)
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """mean_q p(x) − p(x without the top q)."""
-        from vitfaith.metrics.engine.curves import aopc
-
-        return aopc(curves[0].probability, shares_of(curves[0]))
-
-
-@metric(
-    "sufficiency",
-    formula="mean over shares q of p(0) − p(all but top q removed)",
-    value_range="[−1, 1]",
-    direction="lower",
-    citation=ERASER,
-    parameters=KeptShareParameters,
+read_outs(
+    __name__,
+    KeptShareParameters,
+    ReadOut(
+        "sufficiency",
+        "Mean fall of the target's probability when only the most relevant share of the features is kept.",
+        ("lerf",),
+        aopc,
+        direction="lower",
+        value_range="[−1, 1]",
+        formula="mean over shares q of p(0) − p(all but top q removed)",
+        citation=ERASER,
+    ),
 )
-class Sufficiency(CurveMetric[KeptShareParameters]):
-    """Mean fall of the target's probability when only the most relevant share of the features is kept."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("lerf",)
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """mean_q p(x) − p(only the top q)."""
-        from vitfaith.metrics.engine.curves import aopc
-
-        return aopc(curves[0].probability, shares_of(curves[0]))

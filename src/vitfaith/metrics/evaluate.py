@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from vitfaith.artifacts.schemas import CURVES, SCORES
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.lazy import torch
 from vitfaith.map_values import map_flags
-from vitfaith.metrics.context import Response, ScoreContext
-from vitfaith.metrics.engine.engine import Engine
-from vitfaith.metrics.engine.precision import Precision
+from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.requests import Curve, Groups
-from vitfaith.metrics.engine.saco import map_salience
-from vitfaith.metrics.registry import Metric
-from vitfaith.models.classifier import Classifier
-from vitfaith.registry import Item
+from vitfaith.metrics.engine.salience import map_salience
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from vitfaith.metrics.context import Response
+    from vitfaith.metrics.engine.precision import Precision
+    from vitfaith.metrics.registry import Metric
+    from vitfaith.models.classifier import Classifier
+    from vitfaith.registry import Item
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def evaluate(
         InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
         ConfigError: a metric needs an input that is missing.
     """
+    from vitfaith.metrics.engine.engine import Engine
+
     parts: list[tuple[Mapping[str, Tensor], Mapping[str, Item]]] = []
     pixelwise = {method for method, one in maps.items() if one.shape[1:] == images.shape[2:]}
     if raw_maps is not None:

@@ -10,6 +10,18 @@ from pydantic import Field
 from vitfaith.lazy import torch
 from vitfaith.map_values import unit_range
 from vitfaith.metrics.context import Answers, ScoreContext
+from vitfaith.metrics.localisation import (
+    auroc,
+    average_precision,
+    best_iou,
+    f1,
+    mass_accuracy,
+    pointing_hit,
+    rank_accuracy,
+    segmentation_counts,
+    truth_flag,
+    two_channel_average_precision,
+)
 from vitfaith.metrics.registry import Metric, metric
 from vitfaith.registry import Parameters
 
@@ -17,13 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 P = TypeVar("P", bound=Parameters)
-
-
-def truth_flag(truth: Tensor) -> str:
-    """Why a segmentation (H, W) allows no score: nothing is labelled, or only one of the two classes; else ""."""
-    if not (truth >= 0).any():
-        return "unlabelled"
-    return "no object" if not (truth == 1).any() else "" if (truth == 0).any() else "no background"
 
 
 class TruthMetric(Metric[P], Generic[P]):
@@ -81,15 +86,13 @@ class Segmentation(Metric[Parameters]):
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, tuple[Tensor, list[list[str]]]]:
         """See :class:`Metric`."""
-        from vitfaith.metrics import localisation
-
         assert context.truth is not None
         rows: list[dict[str, Tensor]] = []
         for maps, truth in zip(context.fine_maps, context.truth, strict=True):
             pixels = unit_range(context.patches.upsample(maps.double()), constant=torch.nan)
-            row = localisation.segmentation_counts(pixels, truth)
-            row["average_precision"] = localisation.two_channel_average_precision(pixels, truth)
-            row["f1"] = localisation.f1(pixels, truth)
+            row = segmentation_counts(pixels, truth)
+            row["average_precision"] = two_channel_average_precision(pixels, truth)
+            row["f1"] = f1(pixels, truth)
             rows.append(row)
         empty = (context.truth < 0).flatten(1).all(1).tolist()
         flags = [["unlabelled" if flag else ""] * len(context.methods) for flag in empty]
@@ -109,8 +112,6 @@ class LocalisationAp(_OneValue[Parameters]):
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.average_precision`."""
-        from vitfaith.metrics.localisation import average_precision
-
         return average_precision(maps[:, truth >= 0], truth[truth >= 0] == 1)
 
 
@@ -127,8 +128,6 @@ class LocalisationAuroc(_OneValue[Parameters]):
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.auroc`."""
-        from vitfaith.metrics.localisation import auroc
-
         return auroc(maps[:, truth >= 0], truth[truth >= 0] == 1)
 
 
@@ -145,8 +144,6 @@ class LocalisationBestIou(_OneValue[Parameters]):
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.best_iou`."""
-        from vitfaith.metrics.localisation import best_iou
-
         return best_iou(maps[:, truth >= 0], truth[truth >= 0] == 1)
 
 
@@ -170,8 +167,6 @@ class PointingGame(_OneValue[PointingParameters]):
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.pointing_hit`."""
-        from vitfaith.metrics.localisation import pointing_hit
-
         return pointing_hit(maps, truth, self.parameters.tolerance * max(truth.shape))
 
 
@@ -193,8 +188,6 @@ class EnergyPointingGame(_OneValue[Parameters]):
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.mass_accuracy`."""
-        from vitfaith.metrics.localisation import mass_accuracy
-
         return mass_accuracy(maps, truth)
 
 
@@ -211,6 +204,4 @@ class RelevanceRankAccuracy(_OneValue[Parameters]):
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.rank_accuracy`."""
-        from vitfaith.metrics.localisation import rank_accuracy
-
         return rank_accuracy(maps[:, truth >= 0], truth[truth >= 0] == 1)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from vitfaith.metrics.common import CurveMetric, FillParameters, shares_of
-from vitfaith.metrics.context import Response, ScoreContext
-from vitfaith.metrics.engine.requests import Features, Grid, Order, Stride
+from vitfaith.metrics.common import FillParameters, ReadOut, area, read_outs
+from vitfaith.metrics.engine.requests import Features, Grid, Stride
 from vitfaith.metrics.fills.registry import FillChoice
-from vitfaith.metrics.registry import metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,22 +31,22 @@ class IrofParameters(FillParameters):
         return Stride(1)
 
 
-@metric(
-    "irof",
-    formula="1 − ∫ p(k) / p(0) d(k/L) over L superpixels, MoRF",
-    value_range="(−∞, 1]",
-    direction="higher",
-    citation="Rieger & Hansen, IROF, 2020",
-    parameters=IrofParameters,
+def area_over(values: Tensor, fraction: Tensor) -> Tensor:
+    """1 − area under the values, as shares of the first one."""
+    return 1 - area(values / values[..., :1], fraction)
+
+
+read_outs(
+    __name__,
+    IrofParameters,
+    ReadOut(
+        "irof",
+        "Area over p(x_k)/p(x) while superpixels are removed, most relevant first; fractions of their number, 0 to 1.",
+        ("morf",),
+        area_over,
+        direction="higher",
+        value_range="(−∞, 1]",
+        formula="1 − ∫ p(k) / p(0) d(k/L) over L superpixels, MoRF",
+        citation="Rieger & Hansen, IROF, 2020",
+    ),
 )
-class Irof(CurveMetric[IrofParameters]):
-    """Area over p(x_k)/p(x) while superpixels are removed, most relevant first; fractions of their number, 0 to 1."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("morf",)
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """1 − ∫ p(x_k)/p(x) d(k/L)."""
-        from vitfaith.metrics.engine.curves import area
-
-        probability = curves[0].probability
-        return 1 - area(probability / probability[..., :1], shares_of(curves[0]))

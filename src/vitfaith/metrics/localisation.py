@@ -7,10 +7,20 @@ classes that a function needs.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from vitfaith.lazy import torch
 from vitfaith.map_values import membership_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def truth_flag(truth: Tensor) -> str:
+    """Why a segmentation (H, W) allows no score: nothing is labelled, or only one of the two classes; else ""."""
+    if not (truth >= 0).any():
+        return "unlabelled"
+    return "no object" if not (truth == 1).any() else "" if (truth == 0).any() else "no background"
 
 
 def segmentation_counts(maps: Tensor, truth: Tensor) -> dict[str, Tensor]:

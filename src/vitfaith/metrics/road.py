@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from vitfaith.metrics.common import (
-    CurveMetric,
     LabelledParameters,
     LevelParameters,
-    correct,
-    reference_classes,
-    shares_of,
+    ReadOut,
+    hits,
+    mean_after_start,
+    probability,
+    read_outs,
 )
-from vitfaith.metrics.context import Response, ScoreContext
-from vitfaith.metrics.engine.requests import Grid, Level, Order, Shares
+from vitfaith.metrics.engine.requests import Grid, Level, Shares
 from vitfaith.metrics.fills.registry import FillChoice
-from vitfaith.metrics.registry import metric
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from vitfaith.metrics.context import Response, ScoreContext
 
 ROAD = "Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022"
 
@@ -42,63 +43,46 @@ class RoadParameters(LevelParameters, LabelledParameters):
         return Shares(self.shares)
 
 
-class _Road(CurveMetric[RoadParameters]):
-    def level_of(self, context: ScoreContext, curve: Response) -> Tensor:
-        """Mean over the shares (B, M)."""
-        from vitfaith.metrics.engine.curves import mean_after_start
-
-        values = curve.probability
-        if self.parameters.read == "accuracy":
-            values = correct(curve, reference_classes(context, self.parameters.reference))
-        return mean_after_start(values, shares_of(curve))
+def level(context: ScoreContext, parameters: RoadParameters, curve: Response) -> Tensor:
+    """The target's probability, or 0/1 correctness."""
+    return (hits if parameters.read == "accuracy" else probability)(context, parameters, curve)
 
 
-@metric(
-    "road_morf",
-    formula="mean over shares of p, MoRF, pixels imputed",
-    value_range="[0, 1]",
-    direction="lower",
-    citation=ROAD,
-    parameters=RoadParameters,
+read_outs(
+    __name__,
+    RoadParameters,
+    ReadOut(
+        "road_morf",
+        "Mean target probability (or accuracy) after imputing the most relevant pixels from the others.",
+        ("morf",),
+        mean_after_start,
+        direction="lower",
+        value_range="[0, 1]",
+        formula="mean over shares of p, MoRF, pixels imputed",
+        citation=ROAD,
+        values=level,
+    ),
+    ReadOut(
+        "road_lerf",
+        "Mean target probability (or accuracy) after imputing the least relevant pixels from the others.",
+        ("lerf",),
+        mean_after_start,
+        direction="higher",
+        value_range="[0, 1]",
+        formula="mean over shares of p, LeRF, pixels imputed",
+        citation=ROAD,
+        values=level,
+    ),
+    ReadOut(
+        "road_combined",
+        "Half the difference between ``road_lerf`` and ``road_morf``.",
+        ("morf", "lerf"),
+        mean_after_start,
+        direction="higher",
+        value_range="[−½, ½]",
+        formula="(road_lerf − road_morf) / 2",
+        citation=ROAD,
+        values=level,
+        join=lambda morf, lerf: (lerf - morf) / 2,
+    ),
 )
-class RoadMorf(_Road):
-    """Mean target probability (or accuracy) after imputing the most relevant pixels from the others."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("morf",)
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """Mean over the shares."""
-        return self.level_of(context, curves[0])
-
-
-@metric(
-    "road_lerf",
-    formula="mean over shares of p, LeRF, pixels imputed",
-    value_range="[0, 1]",
-    direction="higher",
-    citation=ROAD,
-    parameters=RoadParameters,
-)
-class RoadLerf(RoadMorf):
-    """Mean target probability (or accuracy) after imputing the least relevant pixels from the others."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("lerf",)
-
-
-@metric(
-    "road_combined",
-    formula="(road_lerf − road_morf) / 2",
-    value_range="[−½, ½]",
-    direction="higher",
-    citation=ROAD,
-    parameters=RoadParameters,
-)
-class RoadCombined(_Road):
-    """Half the difference between ``road_lerf`` and ``road_morf``."""
-
-    orders: ClassVar[tuple[Order, ...]] = ("morf", "lerf")
-
-    def score(self, context: ScoreContext, *curves: Response) -> Tensor:
-        """(LeRF − MoRF) / 2."""
-        morf, lerf = curves
-        return (self.level_of(context, lerf) - self.level_of(context, morf)) / 2

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 
+from vitfaith.lazy import torch
 from vitfaith.metrics.common import LevelParameters
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.engine.requests import Clean, Groups, Salience
+from vitfaith.metrics.engine.salience import map_salience
 from vitfaith.metrics.registry import Metric, metric
 
 if TYPE_CHECKING:
@@ -58,14 +60,44 @@ class _Saco(Metric[SacoParameters]):
     def _read(
         self, context: ScoreContext, responses: Answers, formula: Callable[[Tensor, Tensor], Tensor]
     ) -> dict[str, Tensor]:
-        from vitfaith.metrics.engine.saco import map_salience
-
         clean = responses[Clean()].probability[:, None, None]
         values = {}
         for request in self.groups():
             drops = clean - responses[request].probability
             values[f"k={request.count}"] = formula(map_salience(context, request), drops)
         return values
+
+
+def saco_pairs(salience: Tensor, drops: Tensor) -> Tensor:
+    """Weights (..., K, K) of all pairs: entry (i, j) for i < j, zero elsewhere.
+
+    ``salience`` (..., K) s(G_i), most salient group first; ``drops`` (..., K) the falls in probability
+    ∇pred_i = p(ŷ|x) − p(ŷ|x without G_i), signed. The weight is s_i − s_j where ∇pred_i ≥ ∇pred_j (a tie is
+    satisfied), and −(s_i − s_j) where the group ranked higher mattered less.
+    """
+    salience, drops = salience.double(), drops.double()
+    gap = salience[..., :, None] - salience[..., None, :]
+    satisfied = drops[..., :, None] >= drops[..., None, :]
+    known = ~(drops[..., :, None].isnan() | drops[..., None, :].isnan())
+    return torch.where(known, torch.where(satisfied, gap, -gap), torch.nan).triu(diagonal=1)
+
+
+def saco(salience: Tensor, drops: Tensor) -> Tensor:
+    """SaCo (...,) in [−1, 1]: sum of the pair weights over the sum of their sizes; NaN when all saliences are equal."""
+    return _ratio(saco_pairs(salience, drops))
+
+
+def saco_rank(salience: Tensor, drops: Tensor) -> Tensor:
+    """SaCo that counts pairs instead of weighing them, (...,) in [−1, 1].
+
+    This is Kendall's coefficient between the order of the groups and their drops, with ties in the drop counted as
+    satisfied and pairs of equal salience left out.
+    """
+    return _ratio(saco_pairs(salience, drops).sign())
+
+
+def _ratio(pairs: Tensor) -> Tensor:
+    return pairs.sum((-2, -1)) / pairs.abs().sum((-2, -1))
 
 
 @metric(
@@ -82,8 +114,6 @@ class Saco(_Saco):
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
-        from vitfaith.metrics.engine.saco import saco
-
         return self._read(context, responses, saco)
 
 
@@ -100,6 +130,4 @@ class SacoRank(_Saco):
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
-        from vitfaith.metrics.engine.saco import saco_rank
-
         return self._read(context, responses, saco_rank)

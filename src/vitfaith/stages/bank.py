@@ -10,10 +10,8 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import BANK, IMAGES
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
-from vitfaith.errors import ArtifactError
 from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest
-from vitfaith.metrics.bank.store import Bank
 from vitfaith.metrics.fills.diffusion import infill_extras
 from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
@@ -67,17 +65,3 @@ def run_bank(
         forwards=passes.forwards,
     )
     write_table(bank.to_table(), out, BANK, facts)
-
-
-def read_bank(path: Path, image_ids: list[str], grid: tuple[int, int], seed: int) -> Bank:
-    """The bank in ``path``, made for these images, this grid and seed.
-
-    Raises:
-        ArtifactError: it is incomplete, or was made for others.
-    """
-    bank = Bank.from_table(read_table(path, BANK), f"'{path}'")
-    if (bank.seed, bank.grid) != (seed, grid) or not set(image_ids) <= set(bank.image_ids):
-        raise ArtifactError(
-            f"'{path}' holds answers for other images, another seed or another grid than the maps; delete it and run again"
-        )
-    return bank

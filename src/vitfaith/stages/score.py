@@ -18,16 +18,16 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.artifacts.truth import read_truth
 from vitfaith.errors import ArtifactError
 from vitfaith.explainers.diffmask.files import load_diffmask
-from vitfaith.metrics.engine.enlarge import EXTRA as EXPLAINERS_EXTRA
+from vitfaith.metrics.bank.store import read_bank
+from vitfaith.metrics.engine.enlarge import EXPLAINERS_EXTRA
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.diffusion import infill_extras
-from vitfaith.metrics.fills.placeholder import EXTRA
+from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
-from vitfaith.stages.bank import read_bank
 
 
 def run_score(
@@ -69,7 +69,7 @@ def run_score(
     masks = None if truth is None else torch.from_numpy(read_truth(truth, ids)).to(device)
     extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
     if placeholder is not None:
-        extras[EXTRA] = load_diffmask(placeholder, classifier).placeholder
+        extras[PLACEHOLDER_EXTRA] = load_diffmask(placeholder, classifier).placeholder
     if "explainers" in spec:
         extras[EXPLAINERS_EXTRA] = spec["explainers"]
     infill = infill_extras(spec, denoiser, device)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
-from vitfaith.metrics.fills.registry import placeholder_of
+from vitfaith.metrics.fills.placeholder import placeholder_of
 from vitfaith.study.plan import Plan
 
 TRAINING = "training"

@@ -8,7 +8,8 @@ from vitfaith.artifacts.paths import SHARED
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.denoisers.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
-from vitfaith.metrics.fills.registry import placeholder_of, settings_of_fill
+from vitfaith.metrics.fills.placeholder import placeholder_of
+from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.registry import Parameters, named_ids
 from vitfaith.smoothings.registry import smoothings_with_gradient
 from vitfaith.study.axes import recipes

@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.metrics import textbook
 from tests.metrics.oracles.base import Oracle, Pair, batch, doubles
 from vitfaith.metrics.bank.masks import Subsets
-from vitfaith.metrics.engine.saco import saco, saco_rank
+from vitfaith.metrics.saco import saco, saco_rank
 from vitfaith.rng import uniform
 
 Sets = list[list[int]]

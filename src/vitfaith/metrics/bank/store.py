@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from vitfaith.artifacts.schemas import BANK
+from vitfaith.artifacts.store import read_table
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.lazy import torch
 from vitfaith.metrics.bank.masks import FIELDS, BankRequest, each
@@ -130,3 +132,17 @@ class Bank:
             clean=each(first, lambda column: column[:, 0]),
             responses=responses,
         )
+
+
+def read_bank(path: Path, image_ids: list[str], grid: tuple[int, int], seed: int) -> Bank:
+    """The bank in ``path``, made for these images, this grid and seed.
+
+    Raises:
+        ArtifactError: it is incomplete, or was made for others.
+    """
+    bank = Bank.from_table(read_table(path, BANK), f"'{path}'")
+    if (bank.seed, bank.grid) != (seed, grid) or not set(image_ids) <= set(bank.image_ids):
+        raise ArtifactError(
+            f"'{path}' holds answers for other images, another seed or another grid than the maps; delete it and run again"
+        )
+    return bank

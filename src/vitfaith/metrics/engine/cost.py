@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from vitfaith.metrics.context import Response, ScoreContext, Segment
 from vitfaith.metrics.engine.engine import RESPONSE_FIELDS, Engine
-from vitfaith.metrics.registry import Metric
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,13 @@ class Cost:
 
     an_image: int
     a_map: int
+
+
+class Asks(Protocol):
+    """Whatever asks the engine about perturbed images: a metric."""
+
+    def requests(self, context: ScoreContext) -> Sequence[Any]:
+        """The images that the model must see."""
 
 
 class _Counter(Engine):
@@ -50,7 +56,7 @@ def cloudy_image(size: tuple[int, int], channels: int) -> torch.Tensor:
 
 
 def forward_cost(
-    metrics: Iterable[Metric],
+    metrics: Iterable[Asks],
     grid: tuple[int, int],
     size: tuple[int, int],
     channels: int = 3,

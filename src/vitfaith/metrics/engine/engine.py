@@ -21,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import vitfaith.metrics.fills  # noqa: F401  (fills are found by name: this makes all of them part of the code's fingerprint)
 from vitfaith.errors import InputError
 from vitfaith.metrics.context import Request, Response, ScoreContext, Segment
 from vitfaith.metrics.engine.precision import Precision, forward_precision
 from vitfaith.metrics.engine.ranking import Ranking, ranking_of
 from vitfaith.metrics.engine.requests import Clean, Curve, Features, Full, Groups, Interval
 from vitfaith.metrics.engine.segments import CleanSegment, FullSegment, IntervalSegment
-from vitfaith.metrics.fills.placeholder import EXTRA, marked_patches
+from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA, marked_patches
 from vitfaith.metrics.fills.registry import Fill
 from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.fast.linear import quick_linear_layers
@@ -132,7 +133,7 @@ class Engine:
         wanted = list(dict.fromkeys(requests))
         if not wanted:
             return {}
-        placeholder = self.context.extras.get(EXTRA)
+        placeholder = self.context.extras.get(PLACEHOLDER_EXTRA)
         with (
             torch.inference_mode(),
             class_token_alone(self.context.classifier),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from vitfaith.errors import InputError
+from vitfaith.lazy import torch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vitfaith.metrics.context import ScoreContext
     from vitfaith.metrics.engine.ranking import Ranking
     from vitfaith.metrics.engine.requests import Upsampling
     from vitfaith.models.patches import Patches
 
-EXTRA = "explainers"
+EXPLAINERS_EXTRA = "explainers"
 """Key of evaluate(extras=…): method id → registered name of its explainer, which ``official`` upsampling goes by."""
 REPEATED = frozenset(
     {"attention_rollout", "diffmask", "diffmask_class", "diffmask_per_image", "diffmask_per_image_class"}
@@ -35,12 +35,12 @@ def repeated_methods(context: ScoreContext, upsampling: Upsampling) -> Tensor | 
     if upsampling == "nearest":
         flags = [True] * len(context.methods)
     else:
-        names = context.extras.get(EXTRA, {})
+        names = context.extras.get(EXPLAINERS_EXTRA, {})
         for method in context.methods:
             if method not in names:
                 raise InputError(
                     f"upsampling 'official' goes by the explainer of a map, and that of '{method}' is not told; pass "
-                    f"evaluate(extras={{'{EXTRA}': {{'{method}': NAME}}}}), or take bilinear or nearest"
+                    f"evaluate(extras={{'{EXPLAINERS_EXTRA}': {{'{method}': NAME}}}}), or take bilinear or nearest"
                 )
         flags = [names[method] in REPEATED for method in context.methods]
     return torch.tensor(flags, device=context.maps.device) if any(flags) else None

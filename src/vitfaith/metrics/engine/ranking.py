@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from vitfaith.metrics.engine.requests import Features
+from vitfaith.lazy import torch
 from vitfaith.models.patches import Patches
 from vitfaith.ties import tie_permutation
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.engine.requests import Features
 
 
 class Ranking:

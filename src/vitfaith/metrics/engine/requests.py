@@ -170,7 +170,7 @@ class Curve:
 class Groups:
     """Removal of one of ``count`` groups at a time, most relevant group first; axis S has ``count`` entries.
 
-    ``salience`` says what the groups are weighed by (see :func:`vitfaith.metrics.engine.saco.group_salience`); requests that
+    ``salience`` says what the groups are weighed by (see :func:`vitfaith.metrics.engine.salience.group_salience`); requests that
     differ in it alone share all their images.
     """
 

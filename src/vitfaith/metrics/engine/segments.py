@@ -1,4 +1,4 @@
-"""Perturbed images, built when their batch is due; see :class:`vitfaith.metrics.registry.Segment`."""
+"""Perturbed images, built when their batch is due; see :class:`vitfaith.metrics.context.Segment`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
+from vitfaith.lazy import torch
 from vitfaith.metrics.engine.enlarge import maps_to_rank
-from vitfaith.metrics.engine.ranking import Ranking
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.engine.ranking import Ranking
     from vitfaith.metrics.fills.registry import Imputer
 
 
 def remove(images: Tensor, removed: Tensor, index: Tensor, filling: Tensor | Imputer) -> Tensor:
     """Perturbed copies (N, C, H, W) of ``images[index]`` whose pixels ``removed`` (N, H, W) bool are filled."""
     chosen = images[index]
-    if not isinstance(filling, Tensor):
+    if not isinstance(filling, torch.Tensor):
         return filling(chosen, removed, index)
     return torch.where(removed[:, None], filling[index] if len(filling) > 1 else filling, chosen)
 

@@ -8,24 +8,80 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from pydantic import Field
 
-from vitfaith.denoisers.denoiser import Denoiser
-from vitfaith.denoisers.sampling import Noise, resize, spread_timesteps, step_back
-from vitfaith.errors import ConfigError
-from vitfaith.metrics.fills.registry import DiffusionParameters
+from vitfaith.denoisers.sampling import Noise, keyed_noise, resize, spread_timesteps, step_back
+from vitfaith.errors import ConfigError, InputError
+from vitfaith.lazy import torch
+from vitfaith.metrics.fills.registry import fill
+from vitfaith.registry import Ids, Parameters
+from vitfaith.rng import generator
 
-EXTRA = "denoiser"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.denoisers.denoiser import Denoiser
+    from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.fills.registry import Imputer
+
+DENOISER_EXTRA = "denoiser"
 """Key of the :class:`~vitfaith.denoisers.denoiser.Denoiser` among a context's extra inputs."""
+
+
+class DiffusionParameters(Parameters):
+    """Which denoiser draws the removed pixels, and how often it is called: steps × resamples times a perturbed image."""
+
+    denoiser: Annotated[str, Ids("denoisers")] = Field(description="id of an entry of the section denoisers")
+    steps: int = Field(10, ge=1, description="noise levels, evenly spread over the schedule (RePaint: 250)")
+    resamples: int = Field(
+        4, ge=1, description="times that each step is taken (RePaint: 10); with 1, removed pixels do not fit the others"
+    )
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="ancestral, as RePaint's, or ddim")
+    size: Literal["image", "network"] = Field(
+        "image", description="image: the U-Net runs at the image's size; network: resized to its own, and back"
+    )
+    draw: int = Field(0, ge=0, description="which of several independent in-fills")
+
+    @property
+    def calls(self) -> int:
+        """Network calls for each perturbed image."""
+        return self.steps * self.resamples
+
+
+@fill(
+    "diffusion",
+    citation="Lugmayr et al., 2022 (RePaint); Chang et al., 2019 (generative in-fill)",
+    parameters=DiffusionParameters,
+    imputes=True,
+)
+def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer:
+    """What a denoiser of the study draws there, given the pixels that stay; the same noise for every mask of an image."""
+    denoiser = context.extras.get(DENOISER_EXTRA)
+    if denoiser is None:
+        raise InputError(
+            f"fill 'diffusion': there is no denoiser; pass one to evaluate(extras={{'{DENOISER_EXTRA}': …}})"
+        )
+    channels, height, width = context.images.shape[1:]
+    shape = (channels, *working_size(denoiser, (channels, height, width), parameters))
+
+    def impute(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
+        shown, row = index.unique(return_inverse=True)
+        sources = [
+            generator(context.seed, context.image_ids[i], "fill-diffusion", parameters.draw) for i in shown.tolist()
+        ]
+        draw, like = keyed_noise(sources), images.new_empty((len(shown), *shape))
+        return infill(denoiser, images.float(), removed, lambda: draw(like)[row], parameters).to(images)
+
+    return impute
 
 
 def infill_extras(spec: Mapping[str, Any], denoiser: str | None, device: str) -> dict[str, Denoiser]:
     """The denoiser of a job as an extra input, nothing where its fills name none."""
-    return {} if denoiser is None else {EXTRA: Denoiser.load(denoiser, spec.get("denoiser"), device=device)}
+    from vitfaith.denoisers.denoiser import Denoiser
+
+    return {} if denoiser is None else {DENOISER_EXTRA: Denoiser.load(denoiser, spec.get("denoiser"), device=device)}
 
 
 def working_size(denoiser: Denoiser, shape: tuple[int, int, int], parameters: DiffusionParameters) -> tuple[int, int]:
@@ -60,7 +116,7 @@ def infill(
     signed = resize(2 * images - 1, size)
     share = removed[:, None].float()
     if size != tuple(images.shape[2:]):  # a pixel that a removed one has any part in does not stay: it would tell of it
-        share = functional.interpolate(share, size, mode="bilinear", align_corners=False, antialias=True)
+        share = torch.nn.functional.interpolate(share, size, mode="bilinear", align_corners=False, antialias=True)
     gone = share > 0
 
     def keep(unknown: Tensor, drawn: Tensor, timestep: int) -> Tensor:

@@ -8,16 +8,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
 from vitfaith.errors import InputError
-from vitfaith.models.classifier import Classifier
+from vitfaith.lazy import torch
+from vitfaith.metrics.fills.registry import fill, settings_of_fill
+from vitfaith.registry import Ids, Parameters
 
-EXTRA = "diffmask_placeholder"
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.fills.registry import Imputer
+    from vitfaith.models.classifier import Classifier
+
+PLACEHOLDER_EXTRA = "diffmask_placeholder"
 """Key of the placeholder (D,) among a context's extra inputs."""
+
+
+class PlaceholderParameters(Parameters):
+    """Whose placeholder: the id of an explainer that names a trained DiffMask."""
+
+    explainer: Annotated[str, Ids("explainers")] = Field("diffmask", description="id of an explainer with a DiffMask")
+
+
+def placeholder_of(parameters: object) -> str | None:
+    """Id of the explainer whose placeholder a metric with these parameters fills with."""
+    settings = settings_of_fill(parameters)
+    return settings.explainer if isinstance(settings, PlaceholderParameters) else None
+
+
+@fill(
+    "diffmask_placeholder",
+    citation="Nalmpantis et al., 2023 (Vision DiffMask), notebook",
+    parameters=PlaceholderParameters,
+    imputes=True,
+)
+def diffmask_placeholder(context: ScoreContext, parameters: PlaceholderParameters) -> Imputer:
+    """Whole patches, at the patch embedding: the vector that a trained DiffMask has learned to put there."""
+    if context.extras.get(PLACEHOLDER_EXTRA) is None:
+        raise InputError(
+            "fill 'diffmask_placeholder': the model has no trained DiffMask here; name one in the section explainers "
+            f"(extras['{PLACEHOLDER_EXTRA}'] from Python), and use no metric that shares masks between explainers"
+        )
+    return mark
 
 
 def mark(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Linear imputation of removed pixels from their neighbours (Rong et al., 2022), for a batch of masks at once.
+"""ROAD's fill: linear imputation of removed pixels from their neighbours (Rong et al., 2022), for a batch of masks at once.
 
 Every removed pixel equals the mean of its eight neighbours, weighted 1/6 (direct) and 1/12 (diagonal) and renormalised
 at the image border; known pixels are the boundary condition. The system is symmetric and diagonally dominant, so that
@@ -7,12 +7,47 @@ conjugate gradients on the pixel grid solve it without building a matrix.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vitfaith.lazy import torch
+from vitfaith.metrics.fills.registry import fill
+from vitfaith.registry import Parameters
+from vitfaith.rng import normal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.fills.registry import Imputer
 
 _DIRECT, _DIAGONAL = 1 / 6, 1 / 12
 CHECK_EVERY = 8
 """Iterations between two looks at which systems still run: asking the device stalls it."""
+
+
+class ImputationParameters(Parameters):
+    """Noise added to imputed values (ROAD: 0.01), and the residual at which the solver stops.
+
+    At the default the error on 224-pixel images with 10 to 90 % removed is below the noise (3e-4 root mean square,
+    7e-3 at most).
+    """
+
+    noise: float = Field(0.01, ge=0, description="standard deviation of the noise, in [0, 1] pixel units")
+    tolerance: float = Field(1e-4, gt=0, description="relative residual at which the solver stops")
+
+
+@fill("noisy_linear", citation="Rong et al., 2022 (ROAD)", parameters=ImputationParameters, imputes=True)
+def noisy_linear(context: ScoreContext, parameters: ImputationParameters) -> Imputer:
+    """Each removed pixel is the weighted mean of its neighbours, known or removed, plus Gaussian noise."""
+    field = normal(context.seed, context.image_ids, "fill-road", context.images.shape[1:]).to(context.images)
+
+    def impute(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
+        filled = impute_linear(images, removed, parameters.tolerance)
+        return torch.where(removed[:, None], filled + parameters.noise * field[index], images)
+
+    return impute
 
 
 def impute_linear(images: Tensor, removed: Tensor, tolerance: float = 1e-5, max_steps: int = 5000) -> Tensor:

@@ -1,7 +1,4 @@
-"""Correlations between what a map says about sets of patches and what the model says about them.
-
-Shapes: maps (B, M, P), masks (B, S, P) bool, drops (B, S) = f(x) − f(x without S); everything is computed in float64.
-"""
+"""Correlations along the last axis of tensors, for many images and maps at once, in float64."""
 
 from __future__ import annotations
 
@@ -11,11 +8,6 @@ from vitfaith.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def subset_sums(maps: Tensor, masks: Tensor) -> Tensor:
-    """Attribution Σ_{i∈S} a_i of each set, (B, M, S) float64."""
-    return maps.double() @ masks.double().transpose(1, 2)
 
 
 def pearson(x: Tensor, y: Tensor) -> Tensor:
@@ -43,16 +35,3 @@ def average_ranks(values: Tensor) -> Tensor:
 def spearman(x: Tensor, y: Tensor) -> Tensor:
     """Spearman correlation along the last axis, broadcasting the others; NaN where one side is constant."""
     return pearson(average_ranks(x), average_ranks(y))
-
-
-def infidelity(sums: Tensor, drops: Tensor, *, scaled: bool) -> Tensor:
-    """E[(β Σ_{i∈S} a_i − drop)²] (B, M) over sets (Yeh et al. 2019, definition 2.1, with I the indicator of S).
-
-    ``scaled``: β = E[Σa · drop] / E[(Σa)²], the factor that minimises it, so that the unit of the map does not count;
-    otherwise β = 1. ``sums`` (B, M, S), ``drops`` (B, 1, S).
-    """
-    drops = drops.double()
-    if not scaled:
-        return ((sums - drops) ** 2).mean(-1)
-    factor = (sums * drops).mean(-1, keepdim=True) / (sums * sums).mean(-1, keepdim=True)
-    return ((factor * sums - drops) ** 2).mean(-1)

@@ -1,14 +1,18 @@
-"""Salience-guided faithfulness coefficient (Wu et al., CVPR 2024, Algorithm 1) from group saliences and drops."""
+"""How much of a map lies in each group of features (Wu et al., CVPR 2024: the salience s(G))."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from vitfaith.metrics.context import ScoreContext
+from vitfaith.lazy import torch
 from vitfaith.metrics.engine.enlarge import maps_to_rank
 from vitfaith.metrics.engine.ranking import ranking_of
-from vitfaith.metrics.engine.requests import Groups, Salience
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.metrics.context import ScoreContext
+    from vitfaith.metrics.engine.requests import Groups, Salience
 
 MAPS_AT_ONCE = 64
 
@@ -55,35 +59,3 @@ def _map_salience(context: ScoreContext, groups: Groups) -> Tensor:
         scores = ranking.scores(maps_to_rank(context, ranking, image, part % methods), image)
         parts.append(group_salience(scores, edges[image], groups.salience))
     return torch.cat(parts).unflatten(0, (len(edges), methods))
-
-
-def saco_pairs(salience: Tensor, drops: Tensor) -> Tensor:
-    """Weights (..., K, K) of all pairs: entry (i, j) for i < j, zero elsewhere.
-
-    ``salience`` (..., K) s(G_i), most salient group first; ``drops`` (..., K) the falls in probability
-    ∇pred_i = p(ŷ|x) − p(ŷ|x without G_i), signed. The weight is s_i − s_j where ∇pred_i ≥ ∇pred_j (a tie is
-    satisfied), and −(s_i − s_j) where the group ranked higher mattered less.
-    """
-    salience, drops = salience.double(), drops.double()
-    gap = salience[..., :, None] - salience[..., None, :]
-    satisfied = drops[..., :, None] >= drops[..., None, :]
-    known = ~(drops[..., :, None].isnan() | drops[..., None, :].isnan())
-    return torch.where(known, torch.where(satisfied, gap, -gap), torch.nan).triu(diagonal=1)
-
-
-def saco(salience: Tensor, drops: Tensor) -> Tensor:
-    """SaCo (...,) in [−1, 1]: sum of the pair weights over the sum of their sizes; NaN when all saliences are equal."""
-    return _ratio(saco_pairs(salience, drops))
-
-
-def saco_rank(salience: Tensor, drops: Tensor) -> Tensor:
-    """SaCo that counts pairs instead of weighing them, (...,) in [−1, 1].
-
-    This is Kendall's coefficient between the order of the groups and their drops, with ties in the drop counted as
-    satisfied and pairs of equal salience left out.
-    """
-    return _ratio(saco_pairs(salience, drops).sign())
-
-
-def _ratio(pairs: Tensor) -> Tensor:
-    return pairs.sum((-2, -1)) / pairs.abs().sum((-2, -1))
