@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vitfaith.errors import ConfigError
+from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Registry, load_plugin
 
 
@@ -48,3 +49,14 @@ def test_plugin_file_registers_and_missing_one_is_named(tmp_path: Path) -> None:
     del EXPLAINERS._entries["mine_for_test"]
     with pytest.raises(ConfigError, match=r"absent\.py' does not exist"):
         load_plugin(tmp_path / "absent.py")
+
+
+def test_every_setting_says_what_it_means() -> None:
+    silent = [
+        f"{section}.{entry.name}.{key}"
+        for section, registry in REGISTRIES.items()
+        for entry in registry
+        for key, field in entry.parameters.model_fields.items()
+        if not field.description
+    ]
+    assert not silent

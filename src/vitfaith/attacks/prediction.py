@@ -201,7 +201,11 @@ Part = Literal["apgd_ce", "apgd_t", "fab_t", "square"]
 class AutoattackParameters(BallParameters):
     """The standard ensemble, with the original's budget (torchattacks' own AutoAttack stops APGD at 10 steps)."""
 
-    attacks: tuple[Part, ...] = Field(("apgd_ce", "apgd_t", "fab_t", "square"), min_length=1)
+    attacks: tuple[Part, ...] = Field(
+        ("apgd_ce", "apgd_t", "fab_t", "square"),
+        min_length=1,
+        description="attacks, in their order; each sees the images left by those before",
+    )
     steps: int = Field(100, ge=1, description="gradient steps of apgd and fab")
     queries: int = Field(5000, ge=1, description="queries of square")
 

@@ -10,14 +10,14 @@ Shapes: maps (B, M, P), masks (B, S, P) bool, drops (B, S) = f(x) − f(x withou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
 from vitfaith.metrics.bank.masks import BankRequest, Cells, MaskSet, Singles, Subsets, by_image
 from vitfaith.metrics.bank.store import Bank
-from vitfaith.metrics.common import FillParameters
+from vitfaith.metrics.common import FillParameters, Output
 from vitfaith.metrics.context import Answers, Response, ScoreContext
 from vitfaith.metrics.correlation import pearson, spearman
 from vitfaith.metrics.engine.requests import Clean
@@ -34,22 +34,26 @@ Size = Annotated[int, Field(strict=True, ge=1)] | Annotated[float, Field(gt=0, l
 class BankParameters(FillParameters):
     """Replacement of removed patches, and the output of the target class whose drop counts."""
 
-    output: Literal["probability", "log_probability", "logit"] = "probability"
+    output: Output = "probability"
 
 
 class SubsetParameters(BankParameters):
     """Random sets of ``size`` patches, ``count`` of them an image; with ``side``, of cells of a side × side grid."""
 
-    size: Size = 0.2
-    count: int = Field(100, ge=3)
-    side: int | None = Field(None, ge=2)
+    size: Size = Field(0.2, description="patches in a set: their number, or their share of all patches")
+    count: int = Field(100, ge=3, description="random sets per image")
+    side: int | None = Field(
+        None, ge=2, description="sets hold cells of a side × side grid; without it patches of the map"
+    )
 
 
 class SensitivityParameters(BankParameters):
     """Sizes n of the sets, each a variant "n=…", and the number of sets of each size."""
 
-    sizes: tuple[Size, ...] = Field((0.1, 0.2, 0.4), min_length=1)
-    count: int = Field(100, ge=3)
+    sizes: tuple[Size, ...] = Field(
+        (0.1, 0.2, 0.4), min_length=1, description="patches in a set, numbers or shares; each size is a variant"
+    )
+    count: int = Field(100, ge=3, description="random sets per image and size")
 
     @field_validator("sizes")
     @classmethod
@@ -62,19 +66,19 @@ class SensitivityParameters(BankParameters):
 class InfidelityParameters(SubsetParameters):
     """As for the other random sets; ``scaled`` fits one factor to each map before the error is taken."""
 
-    scaled: bool = True
+    scaled: bool = Field(True, description="whether a factor is fitted to each map before the error is taken")
 
 
 class CellParameters(BankParameters):
     """Cells on each side of the coarse grid."""
 
-    cells: int = Field(4, ge=2)
+    cells: int = Field(4, ge=2, description="cells on each side of the coarse grid")
 
 
 class MonotonicityParameters(BankParameters):
     """``draws``: with fill "noise", how many independent draws the squared response is averaged over."""
 
-    draws: int = Field(1, ge=1)
+    draws: int = Field(1, ge=1, description="with fill noise: draws that the squared response is averaged over")
 
     @property
     def fills(self) -> list[FillChoice]:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.metrics.common import LabelledParameters, LevelParameters, ReadOut, hits, read_outs, unit_area
-from vitfaith.metrics.engine.requests import EqualSteps, Grid, Level
+from vitfaith.metrics.common import (
+    LabelledParameters,
+    LevelChoice,
+    LevelParameters,
+    ReadOut,
+    hits,
+    read_outs,
+    unit_area,
+)
+from vitfaith.metrics.engine.requests import EqualSteps, Grid
 from vitfaith.metrics.fills.registry import FillChoice
 
 if TYPE_CHECKING:
@@ -17,7 +25,7 @@ CHEFER = "Chefer et al., Transformer Interpretability Beyond Attention Visualiza
 class CheferParameters(LevelParameters, LabelledParameters):
     """The authors' protocol: pixels, black in [0, 1] units, top-1 against the ground truth; 0 %, 10 %, … 90 %."""
 
-    level: Level = "pixel"
+    level: LevelChoice = "pixel"
     fill: FillChoice = "black"
 
     @property

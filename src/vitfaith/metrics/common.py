@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,16 @@ from vitfaith.registry import Direction, Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LevelChoice = Annotated[
+    Level,
+    Field(description="patch: the cells of the map are ranked and removed; pixel: the pixels of the upsampled map"),
+]
+Output = Annotated[
+    Literal["probability", "log_probability", "logit"],
+    Field(description="output of the explained class whose drop counts"),
+]
 
 
 class FillParameters(Parameters):
@@ -53,7 +63,7 @@ class LevelParameters(FillParameters):
     bilinearly upsampled map, as most papers do.
     """
 
-    level: Level = "patch"
+    level: LevelChoice = "patch"
 
     @property
     def features(self) -> Features:
@@ -64,7 +74,7 @@ class LevelParameters(FillParameters):
 class CurveParameters(LevelParameters):
     """A removal curve with ``steps`` equal steps; the default equals the paper of SaCo, and shares its images."""
 
-    steps: int = Field(10, ge=2)
+    steps: int = Field(10, ge=2, description="equal steps from the whole image to nothing")
     upsampling: Upsampling = Field(
         "bilinear",
         description="of maps at level pixel; nearest repeats each cell; official: as the released code of Vision DiffMask does, "
@@ -91,7 +101,9 @@ class CurveParameters(LevelParameters):
 class LabelledParameters(Parameters):
     """Which class counts as correct: the ground-truth "label", or the explained "target"."""
 
-    reference: Literal["label", "target"] = "label"
+    reference: Literal["label", "target"] = Field(
+        "label", description="class that counts as correct: label (ground truth) or target (the explained class)"
+    )
 
 
 class HasCurve(Protocol):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.metrics.common import CurveParameters, ReadOut, read_outs, unit_area
-from vitfaith.metrics.engine.requests import Level
+from pydantic import Field
+
+from vitfaith.metrics.common import CurveParameters, LevelChoice, ReadOut, read_outs, unit_area
 from vitfaith.metrics.fills.registry import FillChoice
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ DIFFMASK = "Nalmpantis et al., Vision DiffMask, CVPR-W 2023, Table 1"
 class DiffMaskParameters(CurveParameters):
     """The notebook's protocol: 29 points, 0 to 100 % of the pixels, uniform noise that is the same at every step."""
 
-    level: Level = "pixel"
+    level: LevelChoice = "pixel"
     fill: FillChoice = "noise"
-    steps: int = 28
+    steps: int = Field(28, description="equal steps from the whole image to nothing")
 
 
 def nll(context: ScoreContext, parameters: DiffMaskParameters, curve: Response) -> Tensor:

@@ -15,7 +15,9 @@ ERASER = "DeYoung et al., ERASER, ACL 2020"
 class ShareParameters(LevelParameters):
     """Shares of the features that count as the rationale; at least one feature (⌈share·P⌉)."""
 
-    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.01, 0.05, 0.1, 0.2, 0.5), min_length=1)
+    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.01, 0.05, 0.1, 0.2, 0.5), min_length=1, description="shares of the features that count as the rationale"
+    )
 
     @property
     def grid(self) -> Grid:

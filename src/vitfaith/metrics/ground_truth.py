@@ -150,7 +150,9 @@ class LocalisationBestIou(_OneValue[Parameters]):
 class PointingParameters(Parameters):
     """Distance that still counts as a hit, as a share of the image's longer side (the paper: 15 of 224 pixels)."""
 
-    tolerance: float = Field(15 / 224, ge=0, lt=1)
+    tolerance: float = Field(
+        15 / 224, ge=0, lt=1, description="distance that still counts as a hit, as a share of the image's longer side"
+    )
 
 
 @metric(

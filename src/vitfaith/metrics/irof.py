@@ -18,7 +18,7 @@ class IrofParameters(FillParameters):
     """Number of superpixels asked of SLIC, which returns about as many."""
 
     fill: FillChoice = "channel_mean"
-    segments: int = Field(100, ge=2)
+    segments: int = Field(100, ge=2, description="superpixels asked of SLIC, which returns about as many")
 
     @property
     def features(self) -> Features:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
 from vitfaith.map_values import unit_range
-from vitfaith.metrics.common import FillParameters
+from vitfaith.metrics.common import FillParameters, Output
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.engine.requests import Clean, Full, Prepared
 from vitfaith.metrics.fills.registry import FILLS, Fill, FillChoice, resolve_fill
@@ -146,7 +146,7 @@ class CompletenessParameters(FillParameters):
     """The baseline that the explainer attributes against, and the output whose change it should add up to."""
 
     fill: FillChoice = "black"
-    output: Literal["probability", "log_probability", "logit"] = "logit"
+    output: Output = "logit"
 
 
 @metric(

@@ -18,7 +18,7 @@ class FlippingParameters(LevelParameters):
     """Features removed at each step, down to the last one; the curve has ⌈P / features_in_step⌉ steps."""
 
     fill: FillChoice = "black"
-    features_in_step: int = Field(1, ge=1)
+    features_in_step: int = Field(1, ge=1, description="features removed at each step")
 
     @property
     def grid(self) -> Grid:
@@ -30,8 +30,8 @@ class RegionParameters(FillParameters):
     """Side of the square regions in pixels, and at most how many are removed (the paper: 9, 100, uniform noise)."""
 
     fill: FillChoice = "noise"
-    region: int = Field(9, ge=1)
-    regions: int = Field(100, ge=1)
+    region: int = Field(9, ge=1, description="side of the square regions, pixels")
+    regions: int = Field(100, ge=1, description="most regions that are removed")
 
     @property
     def features(self) -> Features:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vitfaith.metrics.common import (
     LabelledParameters,
+    LevelChoice,
     LevelParameters,
     ReadOut,
     hits,
@@ -15,7 +16,7 @@ from vitfaith.metrics.common import (
     probability,
     read_outs,
 )
-from vitfaith.metrics.engine.requests import Grid, Level, Shares
+from vitfaith.metrics.engine.requests import Grid, Shares
 from vitfaith.metrics.fills.registry import FillChoice
 
 if TYPE_CHECKING:
@@ -32,10 +33,15 @@ class RoadParameters(LevelParameters, LabelledParameters):
     ``reference`` says what counts as correct for accuracy; for the probability it has no effect.
     """
 
-    level: Level = "pixel"
+    level: LevelChoice = "pixel"
     fill: FillChoice = "noisy_linear"
-    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), min_length=1)
-    read: Literal["probability", "accuracy"] = "probability"
+    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), min_length=1, description="shares of the pixels that are removed"
+    )
+    read: Literal["probability", "accuracy"] = Field(
+        "probability",
+        description="what is averaged: probability of the explained class, or 0/1 accuracy as in the paper",
+    )
 
     @property
     def grid(self) -> Grid:

@@ -31,8 +31,14 @@ class SacoParameters(LevelParameters):
     changes with a shift of the map, and a random map's SaCo is not 0 on average.
     """
 
-    groups: tuple[Annotated[int, Field(ge=2)], ...] = Field((10,), min_length=1)
-    salience: Salience = "mean"
+    groups: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (10,),
+        min_length=1,
+        description="numbers K of groups that the ranked features are split into; each is a variant",
+    )
+    salience: Salience = Field(
+        "mean", description="weight of a group: mean (times P/K), or sum as in the paper's Algorithm 1"
+    )
 
     @field_validator("groups")
     @classmethod

@@ -54,8 +54,10 @@ def row_ranks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 class TopK(Parameters):
     """Sizes of the sets of leading patches."""
 
-    k: tuple[Annotated[int, Field(strict=True)] | float, ...] = (0.05, 0.1, 0.2, 0.5)
-    """Numbers of patches (integers) or shares of all patches (between 0 and 1, rounded to the nearest count ≥ 1)."""
+    k: tuple[Annotated[int, Field(strict=True)] | float, ...] = Field(
+        (0.05, 0.1, 0.2, 0.5),
+        description="numbers of patches (integers), or shares of all patches (rounded to the nearest count ≥ 1)",
+    )
 
     @field_validator("k")
     @classmethod

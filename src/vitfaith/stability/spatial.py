@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 class Ssim(Parameters):
     """The Gaussian window of the local statistics."""
 
-    window: int = Field(default=7, ge=3)
-    """Side of the window in patches, odd; shrunk to the largest odd number the grid holds; 11 suits pixel maps."""
-    sigma: float = Field(default=1.5, gt=0)
-    """Standard deviation of the window's weights, in patches."""
+    window: int = Field(
+        default=7,
+        ge=3,
+        description="side of the window in patches, odd; shrunk to the largest odd number the grid holds; 11 suits pixel maps",
+    )
+    sigma: float = Field(default=1.5, gt=0, description="standard deviation of the window's weights, patches")
 
     @field_validator("window")
     @classmethod
