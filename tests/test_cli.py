@@ -24,9 +24,6 @@ def test_list_shows_every_registered_item_and_is_valid_json(section: str) -> Non
     rows = json.loads(vitfaith("list", section, "--json").stdout)
     assert [row[DISCRIMINATORS[section]] for row in rows] == REGISTRIES[section].names
     assert all(row["summary"] for row in rows)
-    text = vitfaith("list", section)
-    assert text.returncode == 0
-    assert section in text.stdout
 
 
 def test_check_accepts_the_shipped_configs() -> None:

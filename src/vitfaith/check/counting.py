@@ -66,26 +66,30 @@ class _Silent(nn.Module):
 
 @cache
 def _stand_in(plan: Plan, model: str) -> Classifier:
-    """A ViT of width 8 with the grid, channels and classes of a model.
+    """A small ViT with the grid, channels and classes of a model.
 
     Raises:
         ConfigError: the model cannot be read.
     """
-    from timm.models.vision_transformer import VisionTransformer
-
     report = Report()
     real = model_of(plan, model, report)
     if real is None:
         raise ConfigError("; ".join(report.problems))
-    channels, height, width = real.input_shape
     patches = real.patches
+    return small_vit(real.input_shape, patches.pixels_a_side, max(real.num_classes, 2), cut=patches.are_cut)
+
+
+def small_vit(shape: tuple[int, int, int], patch: tuple[int, int], classes: int, *, cut: bool = False) -> Classifier:
+    """A ViT of width 8 with two blocks for images of ``shape`` (channels, height, width)."""
+    from timm.models.vision_transformer import VisionTransformer
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         small = VisionTransformer(
-            img_size=(height, width), patch_size=patches.pixels_a_side, in_chans=channels, num_classes=max(real.num_classes, 2),
-            embed_dim=8, depth=2, num_heads=2, dynamic_img_size=patches.are_cut, dynamic_img_pad=patches.are_cut,
+            img_size=shape[1:], patch_size=patch, in_chans=shape[0], num_classes=classes,
+            embed_dim=8, depth=2, num_heads=2, dynamic_img_size=cut, dynamic_img_pad=cut,
         )  # fmt: skip
-    return freeze(Classifier(small, mean=[0.5] * channels, std=[0.5] * channels))
+    return freeze(Classifier(small, mean=[0.5] * shape[0], std=[0.5] * shape[0]))
 
 
 def _image(classifier: Classifier) -> Tensor:
@@ -122,7 +126,8 @@ def _denoise(spec: Mapping[str, Any]) -> Passes:
     return float(passes.forwards * _samples(spec["smoothing"])), 0.0
 
 
-def _attribute(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
+def attribute_passes(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
+    """Passes of one image for the explainers ``methods`` behind the ``smoothing`` of a specification."""
     from vitfaith.explainers.explain import explain
 
     methods = EXPLAINERS.from_specs(spec["methods"])
@@ -189,5 +194,5 @@ def _counted(plan: Plan, model: str, stage: str, spec: str, maps: int) -> Passes
         return _denoise(settings)
     if stage == "score":
         return _score(settings, _stand_in(plan, model), maps)
-    counters = {"attack": _attack, "attribute": _attribute}
+    counters = {"attack": _attack, "attribute": attribute_passes}
     return counters[stage](settings, _stand_in(plan, model)) if stage in counters else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,30 +12,46 @@ import typer
 app = typer.Typer()
 
 
-class Section(StrEnum):
-    """What can be listed."""
-
-    explainers = "explainers"
-    metrics = "metrics"
-    attacks = "attacks"
-    smoothings = "smoothings"
-    datasets = "datasets"
-    stability = "stability"
-    sanity = "sanity"
-    certificates = "certificates"
-    figures = "figures"
-
-
 @app.command("list")
-def list_(section: Section, as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False) -> None:
-    """Show what exists, from the registries."""
-    from vitfaith.study.listing import listing, print_listing
+def list_(
+    section: Annotated[
+        str | None, typer.Argument(help="explainers, metrics, attacks …; without it all sections")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable, with all settings")] = False,
+) -> None:
+    """Show what there is to choose from, grouped by kind."""
+    from vitfaith.study.listing import LISTED, listing, listing_text, sections_text
 
-    rows = listing(section.value)
     if as_json:
+        rows = {name: len(registry) for name, registry in LISTED.items()} if section is None else listing(section)
         typer.echo(json.dumps(rows, indent=2))
     else:
-        print_listing(section.value, rows)
+        typer.echo(sections_text(_width()) if section is None else listing_text(section, _width()), nl=False)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="name of an item, or its section before the name")],
+    item: Annotated[str | None, typer.Argument(metavar="[NAME]", help="the name, where a section is given")] = None,
+) -> None:
+    """Show one item: what it does, formula, source, cost in network passes, settings, an example."""
+    from vitfaith.study.describe import describe, find
+
+    section, entry = find(name) if item is None else find(item, name)
+    typer.echo(describe(section, entry.name, cost=_cost(section, entry.name), width=_width()), nl=False)
+
+
+def _cost(section: str, name: str) -> str:
+    if section not in ("metrics", "explainers"):
+        return ""
+    from vitfaith.check.cost import cost_text  # imports torch
+
+    return cost_text(section, name)
+
+
+def _width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
 
 
 @app.command()

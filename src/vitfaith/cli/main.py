@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -12,10 +14,25 @@ from vitfaith.cli import compare, inform, stages, study
 from vitfaith.errors import FULL, VitfaithError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=vitfaith.cli.__doc__)
-app.add_typer(stages.app)
-app.add_typer(study.app)
-app.add_typer(compare.app)
-app.add_typer(inform.app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vitfaith {version('vitfaith')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    _: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+for part in (study, inform, compare, stages):  # the order of --help: the stages are called by the rules
+    app.add_typer(part.app)
 
 
 def main() -> None:
