@@ -13,6 +13,8 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "attacks": HEAVY,
     "smoothings": HEAVY,
     "explainers": HEAVY,
+    "metrics": HEAVY,
+    "metrics.fills": HEAVY,
     "stability": HEAVY,
     "sanity": HEAVY,
     "certificates": (*HEAVY, "numpy", "scipy"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 
+from vitfaith.metrics.common import CurveMetric, CurveParameters, ReadOut, area, read_outs
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 
@@ -34,3 +38,33 @@ def test_log_odds_stay_finite_where_probabilities_vanish(vit, images, image_ids)
     result = evaluate(sharp, images, torch.tensor(TARGETS), image_ids, maps, metrics).scores.to_pandas()
     assert np.isfinite(result.value).all()
     assert result[result.metric == "log_odds"].value.abs().max() <= 27.64
+
+
+def test_a_row_is_a_metric_of_the_module_that_it_stands_in():
+    rows = [entry for entry in METRICS if issubclass(entry.implementation, CurveMetric)]
+    assert len(rows) >= 22
+    for entry in rows:
+        assert f'        "{entry.name}",\n' in Path(str(sys.modules[entry.module].__file__)).read_text(), entry.name
+        assert entry.implementation.read_out.name == entry.name
+        assert entry.summary
+
+
+def test_a_row_joins_the_numbers_of_its_curves_in_order(vit, images, targets, image_ids, maps, monkeypatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    row = ReadOut(
+        "twice",
+        "Twice the LeRF area.",
+        ("lerf", "morf"),
+        area,
+        direction="higher",
+        value_range="[0, 2]",
+        formula="2 ∫ p(φ) dφ, LeRF",
+        citation="",
+        join=lambda lerf, morf: 2 * lerf,
+    )
+    read_outs(__name__, CurveParameters, row)
+    assert METRICS["twice"].module == __name__
+    metrics = {name: METRICS.item(name) for name in ("twice", "insertion_auc")}
+    scores = evaluate(vit, images, targets, image_ids, maps, metrics).scores.to_pandas()
+    values = {name: part.value.to_numpy() for name, part in scores.groupby("metric")}
+    assert np.array_equal(values["twice"], 2 * values["insertion_auc"])

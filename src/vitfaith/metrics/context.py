@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from vitfaith.models.patches import Patches, find_patches
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.models.classifier import Classifier
-    from vitfaith.models.patches import Patches
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,6 @@ class ScoreContext:
     @cached_property
     def patches(self) -> Patches:
         """Where the maps' cells lie: the model's patches, or cells that share the image where maps have another grid."""
-        from vitfaith.models.patches import Patches, find_patches
-
         height, width, rows, columns = *self.images.shape[2:], *self.maps.shape[2:]
         found = find_patches(getattr(self.classifier, "backbone", self.classifier), (height, width))
         return found if found and found.grid == (rows, columns) else Patches.even((rows, columns), (height, width))

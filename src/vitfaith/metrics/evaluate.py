@@ -78,7 +78,7 @@ def evaluate(
         batch_size: most images in a forward pass.
         labels: (B,) ground-truth classes, for metrics that need "labels".
         truth: (B, H, W) ground-truth segmentation, for metrics that need "truth".
-        extras: further inputs by name, see :class:`~vitfaith.metrics.registry.ScoreContext`.
+        extras: further inputs by name, see :class:`~vitfaith.metrics.context.ScoreContext`.
         precision: of the forward passes.
         raw_maps: where ``maps`` were scaled (means of maps scaled to [0, 1], behind a smoothing), the same methods' maps as
             the explainer gave them, for metrics that depend on the scale or sign (``Metric.scale_dependent``). Those

@@ -14,14 +14,13 @@ from vitfaith.map_values import unit_range
 from vitfaith.metrics.common import FillParameters, Output
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.engine.requests import Clean, Full, Prepared
+from vitfaith.metrics.engine.segments import ImageSegment
 from vitfaith.metrics.fills.registry import FILLS, Fill, FillChoice, resolve_fill
 from vitfaith.metrics.registry import Metric, metric
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from vitfaith.metrics.engine.segments import ImageSegment
 
 GRAD_CAM_PP = "Chattopadhay et al., Grad-CAM++, WACV 2018"
 
@@ -36,9 +35,7 @@ class SoftMask(Prepared):
     fill: Fill
 
     def segment(self, context: ScoreContext) -> ImageSegment:
-        """See :class:`~vitfaith.metrics.registry.Request`."""
-        from vitfaith.metrics.engine.segments import ImageSegment
-
+        """See :class:`~vitfaith.metrics.context.Request`."""
         image, method = context.usable.to(context.images.device).nonzero(as_tuple=True)
         filling = self.fill.prepare(context)
         if not isinstance(filling, torch.Tensor):

@@ -13,6 +13,8 @@ A metric is a class in any module of this package (modules are imported automati
             curve = responses[self.requests(context)[0]]  # Response with fields (B, M, S)
             return {"": curve.probability.mean(-1)}
 
+A metric that reads one number off removal curves is a row of a table instead, see :class:`vitfaith.metrics.common.ReadOut`.
+
 ``vitfaith.metrics.engine.requests`` has the requests along a ranking (``Curve``, ``Groups``) and the shared ends (``Clean``,
 ``Full``). Requests are hashable: equal ones of different metrics are answered once, and requests along a ranking share
 every single image that they have in common. Any other set of images (random subsets, soft masks, noise) is a request

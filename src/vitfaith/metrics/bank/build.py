@@ -43,7 +43,7 @@ def build_bank(
         seed: the study's seed.
         batch_size: most images in a forward pass; halved when memory runs out.
         precision: of the forward passes.
-        extras: further inputs of fills, see :class:`~vitfaith.metrics.registry.ScoreContext`.
+        extras: further inputs of fills, see :class:`~vitfaith.metrics.context.ScoreContext`.
 
     Raises:
         InputError: an argument has a wrong shape or range, or a mask set does not fit the grid.

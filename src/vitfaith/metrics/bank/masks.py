@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
+from vitfaith.metrics.engine.ranking import ranking_of
 from vitfaith.metrics.engine.requests import Features, Prepared
+from vitfaith.metrics.engine.segments import MaskSegment
 from vitfaith.metrics.fills.registry import Fill, resolve_fill
 from vitfaith.rng import uniform
 
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.metrics.context import Response, ScoreContext
-    from vitfaith.metrics.engine.segments import MaskSegment
 
 FIELDS = ("logit", "probability", "log_probability", "kl", "prediction")
-"""What a bank keeps of each answer, see :class:`~vitfaith.metrics.registry.Response`."""
+"""What a bank keeps of each answer, see :class:`~vitfaith.metrics.context.Response`."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,7 @@ class BankRequest(Prepared):
         return _masks(self.masks, (rows, columns), tuple(context.image_ids), context.seed).to(context.images.device)
 
     def segment(self, context: ScoreContext) -> MaskSegment:
-        """See :class:`~vitfaith.metrics.registry.Request`."""
-        from vitfaith.metrics.engine.ranking import ranking_of
-        from vitfaith.metrics.engine.segments import MaskSegment
-
+        """See :class:`~vitfaith.metrics.context.Request`."""
         masks = self.chosen(context)
         ranking = ranking_of(context, Features("patch"))
         image = torch.arange(len(masks)).repeat_interleave(masks.shape[1])

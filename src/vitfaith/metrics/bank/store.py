@@ -15,12 +15,13 @@ from vitfaith.artifacts.store import read_table
 from vitfaith.errors import ArtifactError, InputError
 from vitfaith.lazy import torch
 from vitfaith.metrics.bank.masks import FIELDS, BankRequest, each
+from vitfaith.metrics.context import Response
 from vitfaith.metrics.engine.requests import Clean
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vitfaith.metrics.context import Response, ScoreContext
+    from vitfaith.metrics.context import ScoreContext
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,6 @@ class Bank:
             ArtifactError: a column is missing, rows of several seeds or grids are mixed, or the masks of an image are
                 incomplete; the text begins with ``source``.
         """
-        from vitfaith.metrics.context import Response
-
         missing = [name for name in BANK.names if name not in table.column_names]
         if missing:
             raise ArtifactError(f"{source} lacks '{missing[0]}'; build it again")
