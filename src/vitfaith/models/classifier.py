@@ -15,6 +15,7 @@ from vitfaith.artifacts.weights import write_weights
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
 from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.patches import Patches, find_patches
+from vitfaith.models.pixels import check_pixels
 
 with without_compiler():
     import timm
@@ -130,14 +131,7 @@ class Classifier(nn.Module):
             )
         if not len(images):
             raise InputError("the batch holds no image; give at least one")
-        if not bool(torch.isfinite(images).all()):
-            raise InputError("images contain NaN or infinite values; repair or drop those files")
-        low, high = float(images.min()), float(images.max())
-        if low < -margin - 1e-6 or high > 1 + margin + 1e-6:
-            allowed = f"[{-margin:.3g}, {1 + margin:.3g}]" if margin else "[0, 1]"
-            raise InputError(
-                f"images lie in [{low:.3g}, {high:.3g}], not in {allowed}; normalisation belongs to the model"
-            )
+        check_pixels(images, margin=margin)
 
     def check_targets(self, targets: Tensor, count: int) -> None:
         """Raise :class:`InputError` unless ``targets`` is (``count``,) int64 classes of this model."""

@@ -12,6 +12,7 @@ from vitfaith.denoisers.sampling import Draw, keyed_noise, resize, spread_timest
 from vitfaith.denoisers.schedule import OFFICIAL_RESPACING, Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import torch
+from vitfaith.models.pixels import check_pixels
 from vitfaith.registry import Ids, Parameters
 from vitfaith.rng import generator
 from vitfaith.smoothings.registry import SMOOTHINGS
@@ -261,7 +262,4 @@ def _check(images: Tensor, image_ids: Sequence[str]) -> None:
         raise InputError(
             f"images of shape {tuple(images.shape)} must be (B, C, H, W) with B = {len(image_ids)} image_ids"
         )
-    if not bool(torch.isfinite(images).all()):
-        raise InputError("images contain NaN or infinite values")
-    if images.numel() and (float(images.min()) < -1e-6 or float(images.max()) > 1 + 1e-6):
-        raise InputError(f"images lie in [{float(images.min()):.3g}, {float(images.max()):.3g}], not in [0, 1]")
+    check_pixels(images)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from vitfaith.attacks.registry import Bound
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
+from vitfaith.models.pixels import check_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,13 +28,7 @@ def pixel_lattice(images: Tensor) -> Tensor:
     """The integers k (B, C, H, W) int64 of ``images`` = k/255; raises :class:`InputError` for other images."""
     if images.ndim != 4:
         raise InputError(f"images must be (B, C, H, W), not {tuple(images.shape)}")
-    if not bool(torch.isfinite(images).all()):
-        raise InputError("images contain NaN or infinite values")
-    if images.numel() and (float(images.min()) < -1e-6 or float(images.max()) > 1 + 1e-6):
-        raise InputError(
-            f"images lie in [{float(images.min()):.3g}, {float(images.max()):.3g}], not in [0, 1]; "
-            "normalisation belongs to the model"
-        )
+    check_pixels(images)
     levels = images.double() * 255
     integers = levels.round()
     if images.numel() and float((levels - integers).abs().max()) > _SNAP:

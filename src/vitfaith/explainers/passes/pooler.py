@@ -7,6 +7,7 @@ from torch import Tensor, autograd, nn
 
 from vitfaith.explainers.passes.graph import ordinary, target_logits, with_graph
 from vitfaith.explainers.passes.readout import class_logits_of_features
+from vitfaith.explainers.passes.watch import Watch
 
 
 def latent_pooler(backbone: nn.Module) -> AttentionPoolLatent | None:
@@ -31,25 +32,16 @@ def pooler_gradient(
     Returns:
         (B, heads, queries, patches) float32; (B, heads, queries, N) where the pooler reads prefix tokens too.
     """
-    kept: dict[str, Tensor] = {}
-
-    def keep_values(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        kept["values"] = output.unflatten(-1, (2, pool.num_heads, pool.head_dim))[:, :, 1]
-
-    def keep_mixed(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        kept["mixed"] = inputs[0]
-
-    handles = [pool.kv.register_forward_hook(keep_values), pool.proj.register_forward_pre_hook(keep_mixed)]
-    try:
-        with with_graph():
-            seen = ordinary(tokens).to(pool.proj.weight.dtype).requires_grad_()
-            ready = backbone.norm(seen) if norm else seen  # type: ignore[operator]
-            if not getattr(backbone, "pool_include_prefix", False):
-                ready = ready[:, int(getattr(backbone, "num_prefix_tokens", 0)) :]
-            logits = class_logits_of_features(backbone, pool(ready)).float()
-            (gradient,) = autograd.grad(target_logits(logits, ordinary(targets)).sum(), kept["mixed"])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with with_graph(), Watch[str]() as watch:
+        watch.leaving(pool.kv, "keys and values")
+        watch.entering(pool.proj, "mixed")
+        leaves = ordinary(tokens).to(pool.proj.weight.dtype).requires_grad_()
+        ready = backbone.norm(leaves) if norm else leaves  # type: ignore[operator]
+        if not getattr(backbone, "pool_include_prefix", False):
+            ready = ready[:, int(getattr(backbone, "num_prefix_tokens", 0)) :]
+        logits = class_logits_of_features(backbone, pool(ready)).float()
+        seen = dict(watch.seen)
+        (gradient,) = autograd.grad(target_logits(logits, ordinary(targets)).sum(), seen["mixed"])
     by_head = gradient.unflatten(-1, (pool.num_heads, pool.head_dim)).transpose(1, 2).float()
-    return by_head @ kept["values"].detach().float().permute(0, 2, 3, 1)
+    values = seen["keys and values"].unflatten(-1, (2, pool.num_heads, pool.head_dim))[:, :, 1]
+    return by_head @ values.detach().float().permute(0, 2, 3, 1)

@@ -16,6 +16,7 @@ from vitfaith.explainers.passes.readout import blocks_of, readout_rows
 from vitfaith.explainers.passes.recorder import Recorder
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.linear import quick_linear_layers
+from vitfaith.models.pixels import check_finite
 
 ATTENTION_NEEDS = frozenset({"attention", "attention_gradient", "attention_scores", "value", "layer_scores"})
 BLOCK_NEEDS = ATTENTION_NEEDS | {"hidden", "hidden_gradient"}
@@ -160,6 +161,5 @@ def _check(classifier: Classifier, images: Tensor, targets: Tensor) -> None:
             f"images of shape {tuple(images.shape)} do not fit the model, which takes (B, C, H, W) with "
             f"(C, H, W) = {classifier.input_shape}"
         )
-    if not bool(torch.isfinite(images).all()):
-        raise InputError("images contain NaN or infinite values; repair or drop those files")
+    check_finite(images)
     classifier.check_targets(targets, len(images))

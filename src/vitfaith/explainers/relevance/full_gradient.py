@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from vitfaith.explainers.passes import graph
+from vitfaith.explainers.passes.watch import Watch
 from vitfaith.explainers.relevance.modified import Rules, modified_backward
 from vitfaith.explainers.relevance.support import NORMS, check_gradient_rules
 from vitfaith.models.classifier import Classifier
@@ -54,23 +54,21 @@ def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, rules
     backbone = check_gradient_rules(classifier.backbone)
     with graph.with_graph(), modified_backward(backbone, rules):
         leaves, targets = graph.ordinary(images).requires_grad_(), graph.ordinary(targets)
-        tokens, biased = _Caught(), _Caught()
-        handles = [block.register_forward_pre_hook(tokens.entering) for block in backbone.blocks]
-        handles += [module.register_forward_hook(biased.leaving) for module in _with_bias(backbone)]
-        try:
+        with Watch[nn.Module]() as tokens, Watch[nn.Module]() as biased:
+            for block in backbone.blocks:
+                tokens.entering(block, block)
+            for module in _with_bias(backbone):
+                biased.leaving(module, module)
             logits = classifier(leaves)
-        finally:
-            for handle in handles:
-                handle.remove()
         score = graph.target_logits(logits, targets)
-        outputs = [output for _, output in biased.pairs if output.requires_grad]
-        inputs = [leaves, *(x for _, x in tokens.pairs), *outputs]
+        outputs = [output for _, output in biased.seen if output.requires_grad]
+        inputs = [leaves, *(x for _, x in tokens.seen), *outputs]
         gradients = iter(torch.autograd.grad(score.sum(), inputs, allow_unused=True, materialize_grads=True))
     with torch.no_grad():
         pixels = ((leaves - classifier.mean) * next(gradients)).sum(1)
-        by_block = [_dot(x, next(gradients)) for _, x in tokens.pairs]
+        by_block = [_dot(x, next(gradients)) for _, x in tokens.seen]
         biases, pooled = torch.zeros_like(by_block[0]), torch.zeros_like(by_block[0][:, 0])
-        for module, output in biased.pairs:
+        for module, output in biased.seen:
             if output.requires_grad:
                 term = _dot(module.bias, next(gradients))
                 if term.ndim == 2:
@@ -84,19 +82,6 @@ def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, rules
         biases=biases,
         pooled_biases=pooled,
     )
-
-
-class _Caught:
-    """(module, value) in the order in which hooks saw them."""
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[nn.Module, Tensor]] = []
-
-    def entering(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.pairs.append((module, inputs[0]))
-
-    def leaving(self, module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.pairs.append((module, output))
 
 
 def _with_bias(backbone: VisionTransformer) -> list[nn.Module]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from vitfaith.explainers.passes import graph
+from vitfaith.explainers.passes.watch import Watch
 from vitfaith.models.classifier import Classifier
 
 
@@ -57,46 +57,21 @@ class Record:
     heads: list[tuple[nn.Linear, Tensor, Tensor]]
 
 
-@dataclass
-class _Hooks:
-    """Values by name, caught by hooks that :meth:`remove` takes away."""
-
-    caught: dict[str, Tensor] = field(default_factory=dict)
-    handles: list[RemovableHandle] = field(default_factory=list)
-
-    def entering(self, module: nn.Module, name: str) -> None:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            self.caught[name] = inputs[0]
-
-        self.handles.append(module.register_forward_pre_hook(hook))
-
-    def leaving(self, module: nn.Module, name: str) -> None:
-        def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-            self.caught[name] = output
-
-        self.handles.append(module.register_forward_hook(hook))
-
-    def remove(self) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-
 def record(
     classifier: Classifier, backbone: VisionTransformer, images: Tensor, targets: Tensor, dtype: torch.dtype
 ) -> Record:
     """Run ``images`` (B, C, H, W) in [0, 1] forward and the logits of ``targets`` (B,) backward, once, in ``dtype``."""
-    hooks = _Hooks()
     with graph.with_graph():
         leaves, targets = graph.ordinary(images).requires_grad_(), graph.ordinary(targets)
-        try:
-            _install(hooks, backbone)
+        with Watch[str]() as watch:
+            _install(watch, backbone)
             logits = graph.logits_in(dtype, classifier, leaves)
-        finally:
-            hooks.remove()
-        contexts = [hooks.caught[f"{i}.mixed"] for i in range(len(backbone.blocks))]
+        seen = dict(watch.seen)
+        watch.seen.clear()
+        contexts = [seen[f"{i}.mixed"] for i in range(len(backbone.blocks))]
         gradients = torch.autograd.grad(graph.target_logits(logits, targets).sum(), contexts)
-    caught = {name: value.detach() for name, value in hooks.caught.items()}
-    hooks.caught.clear()
+    caught = {name: value.detach() for name, value in seen.items()}
+    seen.clear()
     blocks = [
         _block_record(block, i, caught, gradient.detach())
         for i, (block, gradient) in enumerate(zip(backbone.blocks, gradients, strict=True))
@@ -117,10 +92,10 @@ def record(
     )
 
 
-def _install(hooks: _Hooks, backbone: VisionTransformer) -> None:
-    hooks.entering(backbone.patch_embed.proj, "pixels")
-    hooks.leaving(backbone.patch_embed, "patches")
-    hooks.entering(backbone.norm_pre, "tokens")
+def _install(watch: Watch[str], backbone: VisionTransformer) -> None:
+    watch.entering(backbone.patch_embed.proj, "pixels")
+    watch.leaving(backbone.patch_embed, "patches")
+    watch.entering(backbone.norm_pre, "tokens")
     block: Any
     for i, block in enumerate(backbone.blocks):
         entering: dict[str, nn.Module] = {
@@ -139,13 +114,13 @@ def _install(hooks: _Hooks, backbone: VisionTransformer) -> None:
             "attention_branch": block.drop_path1,
             "mlp_branch": block.drop_path2,
         }
-        _each(hooks.entering, entering, i)
-        _each(hooks.leaving, leaving, i)
-    hooks.leaving(backbone.norm, "final")
+        _each(watch.entering, entering, i)
+        _each(watch.leaving, leaving, i)
+    watch.leaving(backbone.norm, "final")
     for name in ("head", "head_dist"):
         if hasattr(backbone, name):
-            hooks.entering(getattr(backbone, name), f"{name}.in")
-            hooks.leaving(getattr(backbone, name), f"{name}.out")
+            watch.entering(getattr(backbone, name), f"{name}.in")
+            watch.leaving(getattr(backbone, name), f"{name}.out")
 
 
 def _each(install: Callable[[nn.Module, str], None], modules: dict[str, nn.Module], index: int) -> None:
