@@ -1,1 +1,46 @@
-"""Faithfulness of Vision Transformer explanations."""
+"""Faithfulness of Vision Transformer explanations.
+
+The public names below are looked up when they are first used, so that ``import vitfaith`` takes milliseconds and imports
+neither torch nor pandas. Inside the package nobody imports from here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vitfaith.api.catalogue import available, describe
+    from vitfaith.api.wrap import wrap
+    from vitfaith.errors import ArtifactError, ConfigError, InputError, VitfaithError
+
+_WHERE = {
+    "available": "vitfaith.api.catalogue",
+    "describe": "vitfaith.api.catalogue",
+    "wrap": "vitfaith.api.wrap",
+    "ArtifactError": "vitfaith.errors",
+    "ConfigError": "vitfaith.errors",
+    "InputError": "vitfaith.errors",
+    "VitfaithError": "vitfaith.errors",
+}
+"""Public name → the module that has it."""
+
+__all__ = [
+    "ArtifactError",
+    "ConfigError",
+    "InputError",
+    "VitfaithError",
+    "available",
+    "describe",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'vitfaith' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -120,7 +120,7 @@ def _check_defined(classifier: Classifier, methods: Methods) -> None:
     if undefined:
         defined = [entry.name for entry in EXPLAINERS if entry.traits["hierarchical"]]
         raise InputError(
-            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks over one patch grid, so "
+            f"model {getattr(classifier.backbone, 'name', type(classifier.backbone).__name__)} has no sequence of transformer blocks over one patch grid, so "
             f"these explainers are not defined for it: {', '.join(undefined)}; leave them out and take of: "
             f"{', '.join(defined)}"
         )

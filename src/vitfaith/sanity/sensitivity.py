@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from vitfaith import rng
 from vitfaith.artifacts.schemas import SANITY
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
 from vitfaith.map_values import map_flags
+from vitfaith.rng import uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ def sensitivity(
     changes: dict[str, list[Tensor]] = {method: [] for method in clean}
     distances, margin = [], 0.0 if clip else radius
     for sample in range(samples):
-        noise = rng.uniform(subject.seed, ids, "sensitivity", images.shape[1:], sample).to(images)
+        noise = uniform(subject.seed, ids, "sensitivity", images.shape[1:], sample).to(images)
         noisy = images + (2 * noise - 1) * radius
         if clip:
             noisy = noisy.clamp(0, 1)

@@ -1,0 +1,240 @@
+"""From a user's network to a classifier of images in [0, 1]."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitfaith.api.plain import PlainBackbone, grid_of, logits_of, pair
+from vitfaith.errors import InputError
+from vitfaith.models.checkpoint import fit_weights
+from vitfaith.models.class_names import class_names as names_of
+from vitfaith.models.classifier import Classifier, frozen
+from vitfaith.models.huggingface import ARCHITECTURES, constructor_arguments, convert
+from vitfaith.models.load import load_classifier
+
+
+def wrap(
+    model: nn.Module | str | Path,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    input_size: int | Sequence[int] | None = None,
+    num_classes: int | None = None,
+    patch_size: int | Sequence[int] | None = None,
+    class_names: Sequence[str] = (),
+    device: str | torch.device | None = None,
+) -> Classifier:
+    """A classifier of images in [0, 1], which normalises inside, for every other function of ``vitfaith``.
+
+    - A timm ViT: every explainer that its architecture has a meaning for.
+    - A transformers classifier (the object or its folder): ViT, DeiT and DINOv2 become timm models with the same logits,
+      hence every explainer; the tensors are copied.
+    - Any other module that maps (B, C, H, W) to logits (B, K), or to an object with ``logits``: explainers of gradients
+      and perturbations. Maps then are on cells of ``patch_size`` pixels.
+    - A text that is no folder: the name of a timm model with pretrained weights.
+
+    The module itself is used, not a copy, unless ``device`` is another one. Every function leaves its mode,
+    ``requires_grad``, gradients, hooks, device and dtype as they were.
+
+    Args:
+        model: see above; a classifier that :func:`wrap` returned is given back.
+        mean, std: statistics of the channels that the module expects its input normalised with, in [0, 1] pixel units.
+            Without them those that timm or the folder stores; required for every other module (``mean=(0, 0, 0),
+            std=(1, 1, 1)`` where it takes images in [0, 1]).
+        input_size: height and width of the images in pixels, one number for squares. Without it what the module says of
+            itself (``input_size`` in timm's configuration, ``image_size`` in transformers').
+        num_classes: K. Without it what the module says, or one forward pass of a black image.
+        patch_size: side of the cells of maps, in pixels, for modules without patches of their own. Without it the
+            module's own, or the divisor of both sides that gives a grid nearest to 14 × 14.
+        class_names: in the order of the logits.
+        device: copy the module there; without it the module stays where it is.
+
+    Raises:
+        InputError: an argument is missing and the module does not say it, or does not fit the module.
+        ConfigError: the folder holds a model that cannot be converted, or timm has no model of that name.
+        ArtifactError: the folder or the pretrained weights cannot be read.
+
+    Example:
+        >>> import timm, vitfaith as vf
+        >>> network = timm.create_model("vit_tiny_patch16_224", num_classes=10)
+        >>> vf.wrap(network).grid
+        (14, 14)
+    """
+    if isinstance(model, Classifier):
+        return model if device is None else _moved(model, device)
+    if isinstance(model, str | Path):
+        return _named(model, mean, std, input_size, class_names, device)
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model is a {type(model).__name__}; give a torch.nn.Module, a folder or the name of a timm model"
+        )
+    told = _read(model)
+    normalisation = _checked(model, mean or told.mean, std or told.std)
+    module = model if device is None else _moved(model, device)
+    backbone = _converted(module)
+    if backbone is None:
+        backbone = module if told.patches else _plain(module, told, len(normalisation[0]), input_size, patch_size)
+    classifier = _Wrapped(backbone, *normalisation, class_names, "the caller" if mean else "the module")
+    anchor = next(module.parameters(), None)
+    if anchor is not None:
+        classifier.mean, classifier.std = classifier.mean.to(anchor.device), classifier.std.to(anchor.device)
+    _check_size(classifier, input_size, patch_size)
+    classifier.classes = _count(classifier) if num_classes is None else num_classes
+    classifier.class_names = classifier.class_names or told.names(classifier.classes)
+    return classifier
+
+
+class _Wrapped(Classifier):
+    """A classifier of a user's module, which may say another number of classes than its head has."""
+
+    classes = 0
+
+    @property
+    def num_classes(self) -> int:
+        return self.classes
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a module says of itself.
+
+    Attributes:
+        mean, std: of its normalisation; None where it does not say.
+        size: height and width of its images; None where it does not say.
+        patch: side of its patches, for modules of other libraries than timm.
+        patches: whether it is a timm model with a patch embedding.
+        stored: timm's configuration, or transformers'.
+    """
+
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    size: tuple[int, int] | None = None
+    patch: int | Sequence[int] | None = None
+    patches: bool = False
+    stored: dict[str, Any] | None = None
+
+    def names(self, classes: int) -> tuple[str, ...]:
+        """Names of the classes where there are as many of them."""
+        labels = (self.stored or {}).get("id2label")
+        if labels:
+            named = tuple(str(name) for _, name in sorted((int(k), v) for k, v in labels.items()))
+            return named if len(named) == classes else ()
+        return names_of(self.stored, classes) if self.stored and "num_classes" in self.stored else ()
+
+
+def _read(module: nn.Module) -> _Told:
+    if any(kind.__module__.startswith("timm.") for kind in type(module).__mro__):
+        stored: dict[str, Any] = dict(getattr(module, "pretrained_cfg", None) or {})
+        size = stored.get("input_size")
+        embedding = getattr(module, "patch_embed", None)
+        has_patches = getattr(embedding, "grid_size", None) is not None
+        return _Told(stored.get("mean"), stored.get("std"), size and (size[1], size[2]), None, has_patches, stored)
+    config: Any = getattr(module, "config", None)
+    if hasattr(config, "to_dict"):
+        stored = config.to_dict()
+        vision = stored.get("vision_config") or stored
+        size, patch = vision.get("image_size"), vision.get("patch_size")
+        return _Told(size=pair(size) if size else None, patch=patch, stored=stored)
+    size, patch = getattr(module, "image_size", None), getattr(module, "patch_size", None)  # torchvision's ViT
+    return _Told(size=pair(size) if isinstance(size, int) else None, patch=patch if isinstance(patch, int) else None)
+
+
+def _checked(
+    module: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[Sequence[float], Sequence[float]]:
+    """The normalisation, once it is one."""
+    if mean is None or std is None:
+        raise InputError(
+            f"{type(module).__name__} does not say how its images are normalised; give mean= and std= of the channels in "
+            "[0, 1] pixel units (image_mean and image_std of its image processor, or 0 and 1 where it takes [0, 1])"
+        )
+    if len(mean) != len(std) or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise InputError(f"mean {tuple(mean)} and std {tuple(std)} must be one finite number for each channel, std > 0")
+    channels = getattr(module, "in_chans", None)
+    if isinstance(channels, int) and channels != len(mean):
+        raise InputError(f"mean= and std= have {len(mean)} channels, the module takes {channels}")
+    return mean, std
+
+
+def _converted(module: nn.Module) -> nn.Module | None:
+    """A timm model with the tensors of a transformers classifier; None where there is no conversion."""
+    kind = next((c.__name__ for c in type(module).__mro__ if c.__name__ in ARCHITECTURES), None)
+    config: Any = getattr(module, "config", None)
+    if kind is None or not hasattr(config, "to_dict"):
+        return None
+    settings = config.to_dict()
+    with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced, cost the caller no random number
+        backbone: nn.Module = ARCHITECTURES[kind](**constructor_arguments(kind, settings))
+    state = convert({name: tensor.detach() for name, tensor in module.state_dict().items()}, backbone, settings)
+    fit_weights(backbone, state, Path(kind), "only unchanged classifiers of transformers are converted")
+    anchor = next(module.parameters())
+    return backbone.to(anchor.device, anchor.dtype)
+
+
+def _plain(
+    module: nn.Module,
+    told: _Told,
+    channels: int,
+    input_size: int | Sequence[int] | None,
+    patch_size: int | Sequence[int] | None,
+) -> PlainBackbone:
+    size = told.size if input_size is None else pair(input_size)
+    if size is None:
+        raise InputError(f"{type(module).__name__} does not say the size of its images; give input_size= in pixels")
+    return PlainBackbone(module, size, grid_of(size, told.patch if patch_size is None else patch_size))
+
+
+def _check_size(
+    classifier: Classifier, input_size: int | Sequence[int] | None, patch_size: int | Sequence[int] | None
+) -> None:
+    """Raise :class:`InputError` where the caller contradicts the model."""
+    size, side = classifier.input_shape[1:], tuple(map(int, classifier.patches.side))
+    if input_size is not None and pair(input_size) != size:
+        raise InputError(
+            f"input_size is {input_size}, the model takes {size[0]}×{size[1]} pixels; build it with img_size="
+        )
+    if patch_size is not None and pair(patch_size) != side:
+        raise InputError(f"patch_size is {patch_size}, the model's patches are {side[0]}×{side[1]}; leave it out")
+
+
+@torch.no_grad()
+def _count(classifier: Classifier) -> int:
+    """Number of classes, from the logits of a black image."""
+    with frozen(classifier):
+        return int(
+            logits_of(classifier(torch.zeros(1, *classifier.input_shape, device=classifier.mean.device))).shape[1]
+        )
+
+
+def _named(
+    model: str | Path,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    input_size: int | Sequence[int] | None,
+    class_names: Sequence[str],
+    device: str | torch.device | None,
+) -> Classifier:
+    """A folder of the Hugging Face hub, or timm's pretrained weights."""
+    path = Path(model)
+    if path.is_file():
+        raise InputError(f"'{model}' is a file; load its weights into a module and wrap that")
+    arguments = {} if input_size is None else {"img_size": pair(input_size)}
+    spec = {"timm": None if path.is_dir() else str(model), "arguments": arguments, "mean": mean, "std": std}
+    classifier = load_classifier(spec, path if path.is_dir() else None, "cpu" if device is None else str(device))
+    classifier.class_names = tuple(class_names) or classifier.class_names
+    return classifier
+
+
+def _moved(module: nn.Module, device: str | torch.device) -> Any:
+    """``module`` where it is there already, else a copy of it there."""
+    wanted, anchor = torch.device(device), next(module.parameters(), None)
+    there = anchor is None or (anchor.device.type == wanted.type and wanted.index in (None, anchor.device.index))
+    return module if there else copy.deepcopy(module).to(wanted)

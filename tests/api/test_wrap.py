@@ -1,0 +1,158 @@
+"""Wrapped networks: their logits, where their patches lie, and that they are left as they were found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import vitfaith as vf
+from tests.conftest import tiny_vit
+
+DATA = Path(__file__).parents[1] / "data" / "huggingface"
+TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+
+
+class Network(nn.Module):
+    """A small convolutional network of another library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.layers(images).mean((2, 3)))
+
+
+def state_of(module: nn.Module) -> list[Any]:
+    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in module.modules()]
+    flags = [(p.requires_grad, p.device, p.dtype, p.grad) for p in module.parameters()]
+    values = [t.clone() for t in module.state_dict().values()]
+    return [hooks, flags, [m.training for m in module.modules()], values]
+
+
+def assert_same(found: list[Any], expected: list[Any]) -> None:
+    assert found[:3] == expected[:3]
+    assert all(torch.equal(a, b) for a, b in zip(found[3], expected[3], strict=True))
+
+
+def test_a_timm_vit_is_used_as_it_is() -> None:
+    network = timm.create_model("vit_tiny_patch16_224", **TINY)
+    network.norm.eval()
+    before = state_of(network)
+    classifier = vf.wrap(network)
+    assert classifier.backbone is network
+    assert (classifier.grid, classifier.num_classes, classifier.input_shape) == ((4, 4), 5, (3, 16, 16))
+    assert classifier.normalisation == {"mean": [0.5] * 3, "std": [0.5] * 3, "from": "the module"}
+    assert_same(state_of(network), before)
+    assert vf.wrap(classifier) is classifier
+    images = torch.rand(2, 3, 16, 16)
+    network.eval()
+    assert torch.equal(classifier(images), network((images - 0.5) / 0.5))
+
+
+def test_a_replaced_head_is_counted() -> None:
+    network = timm.create_model("vit_tiny_patch16_224", **TINY)
+    network.head = nn.Linear(24, 7)
+    assert vf.wrap(network).num_classes == 7
+
+
+def test_any_module_has_cells_for_patches() -> None:
+    network = Network()
+    before = state_of(network)
+    classifier = vf.wrap(network, mean=(0.5,) * 3, std=(0.25,) * 3, input_size=(32, 48), patch_size=8)
+    assert (classifier.grid, classifier.num_classes) == ((4, 6), 5)
+    assert_same(state_of(network), before)
+    assert vf.wrap(network, mean=(0.5,) * 3, std=(0.25,) * 3, input_size=224).grid == (14, 14)
+    residual = timm.create_model("resnet18", num_classes=3)
+    assert vf.wrap(residual).grid == (14, 14)
+
+
+def test_an_object_with_logits_is_read() -> None:
+    class Other(Network):
+        config = SimpleNamespace(to_dict=lambda: {"image_size": 16, "patch_size": 4, "id2label": {0: "a", 1: "b"}})
+
+        def forward(self, images: Tensor) -> Any:
+            return SimpleNamespace(logits=super().forward(images))
+
+    classifier = vf.wrap(Other(), mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert (classifier.grid, classifier.num_classes, classifier.class_names) == ((4, 4), 5, ())
+
+
+def stand_in(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """What a transformers classifier shows of itself: class name, configuration and tensors."""
+    config = json.loads((DATA / name / "config.json").read_text())
+    tensors = {k: v.to(dtype) for k, v in load_file(DATA / name / "model.safetensors").items()}
+
+    class Kind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.anchor = nn.Parameter(torch.zeros(1, dtype=dtype))
+            self.config = SimpleNamespace(to_dict=lambda: config)
+
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            return tensors
+
+    Kind.__name__ = config["architectures"][0]
+    return Kind()
+
+
+@pytest.mark.parametrize(
+    "name", ["vit", "vit_grey", "deit", "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_registers"]
+)
+def test_a_transformers_classifier_becomes_a_timm_model(name: str) -> None:
+    outputs = load_file(DATA / "outputs.safetensors")
+    channels = 1 if name == "vit_grey" else 3
+    mean, std = [0.48, 0.45, 0.4][:channels], [0.23, 0.22, 0.25][:channels]
+    drawn = torch.random.get_rng_state()
+    classifier = vf.wrap(stand_in(name), mean=mean, std=std)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    assert classifier.class_names == ("owl", "fox", "bee", "cod", "elk")
+    with torch.no_grad():
+        found, folder = (model.eval()(outputs["images"][:, :channels]) for model in (classifier, vf.wrap(DATA / name)))
+    assert float((found - outputs[f"{name}.logits"]).abs().max()) <= 1e-5
+    assert torch.equal(found, folder)
+
+
+def test_a_converted_model_keeps_its_precision() -> None:
+    classifier = vf.wrap(stand_in("vit", torch.bfloat16), mean=[0.5] * 3, std=[0.5] * 3)
+    assert next(classifier.backbone.parameters()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        (Network(), {}, "Network does not say how its images are normalised; give mean= and std="),
+        (Network(), {"mean": [0.5], "std": [0.0]}, r"must be one finite number for each channel, std > 0"),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3}, "does not say the size of its images; give input_size="),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "patch_size": 5}, "5×5 does not divide"),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 227}, "no patch size divides images of 227×227"),
+        (nn.Sequential(nn.Conv2d(3, 2, 3)), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16}, "must return logits"),
+        (timm.create_model("vit_tiny_patch16_224", **TINY), {"input_size": 32}, "the model takes 16×16 pixels; build it"),
+        (timm.create_model("vit_tiny_patch16_224", **TINY), {"patch_size": 8}, "the model's patches are 4×4; leave it"),
+        (timm.create_model("vit_tiny_patch16_224", **TINY), {"mean": [0.5], "std": [1.0]}, "have 1 channels, the module takes 3"),
+        (3, {}, "model is a int; give a torch.nn.Module"),
+        (DATA / "vit" / "config.json", {}, "is a file; load its weights into a module"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(module: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(vf.InputError, match=message):
+        vf.wrap(module, **arguments)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(vf.ConfigError, match=r"no model 'vit_tiny_patch16_225' \(did you mean"):
+        vf.wrap("vit_tiny_patch16_225")
+
+
+def test_a_classifier_of_a_study_is_taken() -> None:
+    vit = tiny_vit()
+    assert vf.wrap(vit, device="cpu") is vit
