@@ -10,6 +10,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 from torch.nn import functional
 
+from tests.denoisers.conftest import tiny_unet
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
@@ -17,8 +18,6 @@ from vitfaith.rng import generator
 from vitfaith.smoothings.dds import DdsParameters, noise_level
 from vitfaith.smoothings.dds import dds as run_dds
 from vitfaith.smoothings.registry import SMOOTHINGS
-
-from .conftest import tiny_unet
 
 Build = Callable[..., DdsParameters]
 

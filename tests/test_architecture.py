@@ -1,0 +1,61 @@
+"""docs/architecture.md names every noun and every verb, and each name leads to its files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vitfaith.registries import REGISTRIES
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "src" / "vitfaith"
+SECTIONS = ("models", "denoisers", "statistics")
+"""Nouns without a registry."""
+
+
+def rows(title: str) -> list[list[str]]:
+    """Cells of the table below a heading, without its head."""
+    section = TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+NOUNS = {row[0].strip("`"): row for row in rows("Nouns")}
+VERBS = [verb for row in rows("Verbs") for verb in re.findall(r"`(\w+)`", row[0])]
+
+
+def test_every_section_is_a_noun() -> None:
+    assert set(NOUNS) == {*REGISTRIES, *SECTIONS}
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_noun_has_a_package_and_tests(noun: str) -> None:
+    _, package, _, tests, _ = NOUNS[noun]
+    assert (PACKAGE / package.strip("`") / "__init__.py").is_file()
+    assert (ROOT / tests.strip("`") / "__init__.py").is_file()
+    assert package.strip("`") == f"{noun}/"
+    assert tests.strip("`") == f"tests/{noun}"
+
+
+def test_every_stage_is_a_verb() -> None:
+    assert sorted(VERBS) == sorted(path.stem for path in (PACKAGE / "stages").glob("[a-z]*.py"))
+
+
+def test_every_rule_is_a_verb_or_a_target() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    assert sorted(re.findall(r"^rule (\w+):", text, re.MULTILINE)) == sorted(VERBS)
+
+
+def test_the_links_of_the_page_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", TEXT):
+        assert (ROOT / "docs" / target).resolve().exists(), target
+
+
+def test_the_file_behind_a_number_is_where_the_page_says() -> None:
+    for registry in REGISTRIES.values():
+        for entry in registry:
+            noun = next(name for name, other in REGISTRIES.items() if other is registry)
+            assert entry.module.startswith(f"vitfaith.{noun}."), entry.name
