@@ -183,6 +183,19 @@ SANITY = pa.schema(
 """How a map changes when its explainer is asked again under changed circumstances; ``metric`` is a stability measure,
 "max_sensitivity", "avg_sensitivity" or "lipschitz"."""
 
+DIFFMASK_LOG = pa.schema(
+    [
+        pa.field("step", pa.int32(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),
+        *(
+            pa.field(name, pa.float32(), nullable=False)
+            for name in ("kl", "kept_share", "objective", "multiplier", "agreement", "gradient_norm")
+        ),
+        *(pa.field(name, pa.float32()) for name in ("test_kl", "test_kept_share", "test_agreement")),
+    ]
+)
+"""Training of a DiffMask, one row every ``log_every`` steps; the figure ``diffmask_training`` reads it."""
+
 SUMMARY = pa.schema(
     [
         pa.field("dataset", pa.string()),

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
+from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import read_all
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.diffmask.files import save_diffmask
-from vitfaith.explainers.diffmask.log import LOG
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.classifier import Classifier
@@ -27,7 +27,7 @@ from vitfaith.models.load import load_classifier
 def run_train_diffmask(
     spec: Mapping[str, Any], code: str, weights: Path | None, out: Path, log: Path, device: str
 ) -> None:
-    """Train for the model with ``weights``; ``out`` is the safetensors file, ``log`` a Parquet file of schema LOG.
+    """Train for the model with ``weights``; ``out`` is the safetensors file, ``log`` a Parquet file of schema DIFFMASK_LOG.
 
     A killed training goes on from a hidden file beside ``out``, also where Snakemake has removed its outputs.
 
@@ -41,7 +41,7 @@ def run_train_diffmask(
         classifier, train, test, recipe, class_specific=spec["class_specific"], checkpoint=progress
     )
     save_diffmask(network, out, classifier, {"recipe": spec["recipe"]})
-    write_parquet(pa.Table.from_pylist(rows, schema=LOG), log)
+    write_parquet(pa.Table.from_pylist(rows, schema=DIFFMASK_LOG), log)
     write_record(record_beside(out), provenance("diffmask", spec, code, device=device, kernels=kernels(device)), [out])
     progress.unlink(missing_ok=True)
 

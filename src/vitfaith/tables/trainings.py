@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.artifacts.store import read_table
-from vitfaith.explainers.diffmask.log import LOG
 
 
 def training_table(spec: Mapping[str, Any]) -> pd.DataFrame:
@@ -19,11 +19,11 @@ def training_table(spec: Mapping[str, Any]) -> pd.DataFrame:
         ArtifactError: a log is missing or damaged.
     """
     parts = [
-        read_table(Path(each["log"]), LOG)
+        read_table(Path(each["log"]), DIFFMASK_LOG)
         .to_pandas()
         .assign(model=each["model"], method=each["method"], margin=each["margin"])
         for each in spec["trainings"]
     ]
-    empty = LOG.empty_table().to_pandas().assign(model="", method="", margin=0.0)
-    columns = ["model", "method", "margin", *LOG.names]
+    empty = DIFFMASK_LOG.empty_table().to_pandas().assign(model="", method="", margin=0.0)
+    columns = ["model", "method", "margin", *DIFFMASK_LOG.names]
     return pd.concat(parts, ignore_index=True)[columns] if parts else empty[columns]

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.errors import ArtifactError, ConfigError
-from vitfaith.explainers.diffmask.log import LOG
 from vitfaith.figures.drawing.data import FigureData
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import FIGURES
@@ -27,7 +27,7 @@ def log(path: Path, count: int) -> Path:
         }
         for i in range(1, count + 1)
     ]  # fmt: skip
-    pq.write_table(pa.Table.from_pylist(rows, schema=LOG), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=DIFFMASK_LOG), path)
     return path
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from tests.conftest import tiny_vit
 from vitfaith.artifacts.paths import Condition
+from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.check.learned import check_learned_files
 from vitfaith.check.report import Report
 from vitfaith.errors import ArtifactError, ConfigError, InputError
 from vitfaith.explainers.diffmask.files import check_trained_for, load_diffmask, save_diffmask
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
-from vitfaith.explainers.diffmask.log import LOG
 from vitfaith.explainers.diffmask.network import DiffMask, new_diffmask
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
@@ -236,7 +236,7 @@ def test_the_stage_writes_network_and_log(vit: Classifier, tmp_path: Path, monke
     assert load_diffmask(out, vit, class_specific=True).gates.classes is not None
     check_trained_for(out, vit)
     table = pq.read_table(log)
-    assert table.schema.equals(LOG, check_metadata=False)
+    assert table.schema.equals(DIFFMASK_LOG, check_metadata=False)
     assert table.column("step").to_pylist() == [2, 4]
     assert [path.name for path in tmp_path.glob(".*")] == [".m.json"], "the record alone"
     with pytest.raises(ConfigError, match=r"images are \(3, 32, 32\), the model takes \(3, 16, 16\)"):

@@ -66,7 +66,7 @@ class FigureData:
         attacks: one row per (dataset, model, attack): kind, aims_at, norm, eps, n, success, realised distances.
         smoothings: one row per smoothing: kind, mode, sigma, samples.
         trainings: one row per (model, method, step) of the training of a learned explainer: its margin, and the columns of
-            :data:`vitfaith.explainers.diffmask.log.LOG`.
+            :data:`vitfaith.artifacts.schemas.DIFFMASK_LOG`.
         pairs: one row per (condition, method, variant, first, second): pairs of SaCo's groups, see
             :func:`vitfaith.tables.pairs.pair_table`.
     """
