@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from vitfaith.errors import ConfigError
 from vitfaith.registries import REGISTRIES
-from vitfaith.registry import Registry, load_plugin
+from vitfaith.registry import Item, Parameters, Registry, load_plugin
+from vitfaith.study.load import load_study, read_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_lookup_summary_and_suggestion() -> None:
@@ -22,6 +26,34 @@ def test_lookup_summary_and_suggestion() -> None:
     assert registry["rollout"].traits["family"] == "one_pass"
     with pytest.raises(ConfigError, match=r"unknown explainer 'rolout' \(did you mean 'rollout'\?\)"):
         registry["rolout"]
+
+
+class _Width(Parameters):
+    width: float = 1.0
+
+
+def test_an_item_is_an_entry_with_settings_of_its_own_kind() -> None:
+    registry: Registry = Registry("ruler")
+    registry.register("plain")(lambda: None)
+    registry.register("wide", parameters=_Width, unit="px")(lambda parameters: parameters.width)
+    item = registry.item("wide", width="3/2")
+    assert (item.name, item.traits["unit"], item.implementation(item.parameters), item.id) == ("wide", "px", 1.5, "")
+    assert registry.item("wide").spec() == {"use": "wide", "width": 1.0}
+    assert registry.from_specs({"mine": {"use": "wide"}}) == {"mine": Item(registry["wide"], _Width(), "mine")}
+    with pytest.raises(ConfigError, match="ruler 'mine': parameters are Parameters, but 'wide' takes _Width"):
+        Item(registry["wide"], Parameters(), "mine")
+    with pytest.raises(ConfigError, match=r"unknown ruler 'wid' \(did you mean 'wide'"):
+        registry.from_spec({"use": "wid"})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_item_of_a_shipped_study_comes_back_from_a_jobs_json(path: Path) -> None:
+    study = load_study(read_yaml(path))
+    sections = {name: getattr(study, name) for name in REGISTRIES}
+    sections["datasets"] = {id_: reader for id_, (reader, _) in study.datasets.items()}
+    for name, items in sections.items():
+        told = json.loads(json.dumps({id_: item.spec() for id_, item in items.items()}))
+        assert REGISTRIES[name].from_specs(told) == items
 
 
 def test_a_name_taken_by_another_module_is_refused() -> None:

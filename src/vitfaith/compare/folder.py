@@ -12,7 +12,7 @@ from vitfaith.artifacts.named import named_files
 from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
 from vitfaith.errors import ArtifactError
-from vitfaith.registries import REGISTRIES
+from vitfaith.metrics.registry import METRICS
 from vitfaith.tables.clusters import read_clusters, with_clusters
 from vitfaith.tables.collect import CONDITION, sort_rows
 
@@ -92,8 +92,8 @@ def traits(results: Path) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for path in score_files(results):
         for id_, settings in read_provenance(path).get("spec", {}).get("metrics", {}).items():
-            if id_ not in found and settings["use"] in REGISTRIES["metrics"]:
-                found[id_] = REGISTRIES["metrics"][settings["use"]].traits
+            if id_ not in found and settings["use"] in METRICS:
+                found[id_] = METRICS[settings["use"]].traits
     return found
 
 
