@@ -1,8 +1,7 @@
 rule attack:
     input:
         images="results/shard/dataset={dataset}/{shard}.parquet",
-        weights=weights_of,
-        denoiser=denoiser_of("attacks"),
+        given=given("attack"),
     output:
         images=ensure(
             "results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
@@ -19,22 +18,16 @@ rule attack:
     conda:
         "../envs/vitfaith.yaml"
     resources:
-        gpu=1,
-        device=STUDY.compute.device,
-        fast=STUDY.compute.fast,
-        batch_size=BATCH_SIZE,
-        part_size=STUDY.compute.part_size,
-        mem_mb=memory,
-        runtime=minutes,
+        **OF_A_DEVICE,
+        **BATCHES,
     params:
         spec=spec_of("attack"),
         code=code_of("attack"),
-        weights=weights_option,
-        denoiser=denoiser_option("attacks"),
+        options=options("attack"),
     message:
         "Attack {wildcards.attack} on {wildcards.model}, {wildcards.dataset} {wildcards.shard}"
     shell:
-        "python -m vitfaith attack --spec {params.spec:q} --code {params.code:q} --images {input.images:q} {params.weights:q}"
-        " {params.denoiser:q} --out {output.images:q} --predictions {output.predictions:q}"
+        "python -m vitfaith attack --spec {params.spec:q} --code {params.code:q} --images {input.images:q} {params.options:q}"
+        " --out {output.images:q} --predictions {output.predictions:q}"
         + ON_DEVICE
         + " > {log:q} 2>&1"

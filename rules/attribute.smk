@@ -1,9 +1,7 @@
 rule attribute:
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
-        denoised=denoised_of,
-        weights=weights_of,
-        learned=learned_of,
+        given=given("attribute"),
     output:
         ensure(
             "results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
@@ -16,23 +14,16 @@ rule attribute:
     conda:
         "../envs/vitfaith.yaml"
     resources:
-        gpu=1,
-        device=STUDY.compute.device,
-        fast=STUDY.compute.fast,
-        batch_size=BATCH_SIZE,
-        part_size=STUDY.compute.part_size,
-        mem_mb=memory,
-        runtime=minutes,
+        **OF_A_DEVICE,
+        **BATCHES,
     params:
         spec=spec_of("attribute"),
         code=code_of("attribute"),
-        weights=weights_option,
-        learned=learned_options,
-        denoised=denoised_option,
+        options=options("attribute"),
     message:
         "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
-        "python -m vitfaith attribute --spec {params.spec:q} --code {params.code:q} --images {input.images:q}"
-        " {params.denoised:q} {params.weights:q} {params.learned:q} --out {output:q}"
+        "python -m vitfaith attribute --spec {params.spec:q} --code {params.code:q}"
+        " --images {input.images:q} {params.options:q} --out {output:q}"
         + ON_DEVICE
         + " > {log:q} 2>&1"

@@ -2,7 +2,7 @@ rule certify:
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
         predictions="results/predictions/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/{shard}.parquet",
-        maps=smoothed_maps,
+        given=given("certify"),
     output:
         ensure(
             "results/certificates/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/{shard}.parquet",
@@ -19,9 +19,9 @@ rule certify:
     params:
         spec=spec_of("certify"),
         code=code_of("certify"),
-        maps=smoothed_maps_options,
+        options=options("certify"),
     message:
         "Certify {wildcards.dataset} {wildcards.shard}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
         "python -m vitfaith certify --spec {params.spec:q} --code {params.code:q} --images {input.images:q}"
-        " --predictions {input.predictions:q} {params.maps:q} --out {output:q} > {log:q} 2>&1"
+        " --predictions {input.predictions:q} {params.options:q} --out {output:q} > {log:q} 2>&1"

@@ -8,11 +8,9 @@ from snakemake.exceptions import WorkflowError
 
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.errors import VitfaithError
-from vitfaith.artifacts.paths import SHARED, Condition
-from vitfaith.study import identity
+from vitfaith.artifacts.paths import SHARED
+from vitfaith.study import identity, inputs
 from vitfaith.study.contents import is_outside
-from vitfaith.study.learned import learned_files, trained, trained_file, trainings
-from vitfaith.study.metric_inputs import infilled, score_inputs
 from vitfaith.study.plan import Plan
 from vitfaith.study.promised import promised_files
 
@@ -89,7 +87,6 @@ ON_DEVICE = (
     " --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} --batch-size {resources.batch_size:q}"
     " --part-size {resources.part_size:q}"
 )
-BATCH_SIZE = 0 if STUDY.compute.batch_size == "auto" else STUDY.compute.batch_size
 
 
 def memory(wildcards, input, attempt):
@@ -106,14 +103,18 @@ def minutes_of_training(wildcards, attempt):
     return attempt * 720
 
 
-def condition_of(wildcards):
-    """The condition of a job; with an empty smoothing where its files are for all of them."""
-    return Condition(
-        wildcards.dataset,
-        wildcards.model,
-        wildcards.attack,
-        wildcards.get("smoothing", ""),
-    )
+# Of every job on a device, and of those that work in batches and parts.
+OF_A_DEVICE = {
+    "gpu": 1,
+    "device": STUDY.compute.device,
+    "fast": STUDY.compute.fast,
+    "mem_mb": memory,
+}
+BATCHES = {
+    "batch_size": 0 if STUDY.compute.batch_size == "auto" else STUDY.compute.batch_size,
+    "part_size": STUDY.compute.part_size,
+    "runtime": minutes,
+}
 
 
 def by_contents(files):
@@ -128,14 +129,28 @@ def by_contents(files):
     ]
 
 
-# Functions for ``params`` return a list of arguments, which ``:q`` in the shell line quotes one by one.
-def options(name, files):
-    """``--name file`` for each of ``files``, as a list of arguments."""
-    return [argument for file in files for argument in (f"--{name}", str(file))]
+def given(stage):
+    """An input function for the files that the plan adds to those which a rule names."""
+
+    def get(wildcards):
+        found = inputs.reads(PLAN, stage, dict(wildcards))
+        return by_contents([file for read in found for file in read.files])
+
+    return get
 
 
-def weights_of(wildcards):
-    return by_contents(PLAN.weights(wildcards.model))
+def options(stage):
+    """A function for ``params``: the options of these files, as arguments that ``:q`` in the shell line quotes one by one."""
+
+    def get(wildcards):
+        found = inputs.reads(PLAN, stage, dict(wildcards))
+        return [text for read in found for text in (f"--{read.option}", read.path)]
+
+    return get
+
+
+def images_to_denoise(wildcards):
+    return inputs.images_to_denoise(PLAN, dict(wildcards))
 
 
 def start_weights_of(wildcards):
@@ -143,140 +158,12 @@ def start_weights_of(wildcards):
     return by_contents(PLAN.start_weights(wildcards.name))
 
 
-def weights_option(wildcards):
-    path = PLAN.weights_path(wildcards.model)
-    return options("weights", [path] if path else [])
-
-
-def learned_paths(wildcards):
-    """The files of learned explainers in a family; nothing for most families."""
-    condition = Condition(
-        wildcards.dataset,
-        wildcards.model,
-        wildcards.attack,
-        wildcards.get("smoothing", "none"),
-    )
-    return learned_files(PLAN, condition, wildcards.family)
-
-
-def learned_of(wildcards):
-    return by_contents(learned_paths(wildcards))
-
-
-def learned_options(wildcards):
-    return options("learned", learned_paths(wildcards))
-
-
-def images_to_denoise(wildcards):
-    """Clean images are denoised once for all models; attacked ones belong to a model."""
-    if wildcards.model == SHARED:
-        return f"results/shard/dataset={wildcards.dataset}/{wildcards.shard}.parquet"
-    return f"results/attack/dataset={wildcards.dataset}/model={wildcards.model}/attack={wildcards.attack}/{wildcards.shard}.parquet"
-
-
-def denoiser_user(section, wildcards):
-    """The smoothing, attack or metric that a job reads a denoiser for; None where no metric does."""
-    if section == "metrics":
-        return infilled(PLAN, condition_of(wildcards))
-    return wildcards.smoothing if section == "smoothings" else wildcards.attack
-
-
-def denoiser_of(section):
-    """An input function for the files of a denoiser; nothing where none is used, or one of the hub."""
-
-    def get(wildcards):
-        return by_contents(
-            PLAN.denoiser_files(section, denoiser_user(section, wildcards))
-        )
-
-    return get
-
-
-def denoiser_option(section):
-    def get(wildcards):
-        folder = PLAN.denoiser(section, denoiser_user(section, wildcards))
-        return options("denoiser", [folder] if folder else [])
-
-    return get
-
-
-def denoised_of(wildcards):
-    """The denoised samples of a condition, nothing without smoothing."""
-    if not PLAN.smooths(wildcards.smoothing):
-        return []
-    model = SHARED if wildcards.attack == "clean" else wildcards.model
-    return PLAN.denoised(
-        wildcards.dataset, model, wildcards.attack, wildcards.smoothing, wildcards.shard
-    )
-
-
-def denoised_option(wildcards):
-    path = denoised_of(wildcards)
-    return options("denoised", [path] if path else [])
-
-
-def score_files(wildcards):
-    """Option → file, for what the metrics of a condition read beside images and maps; empty for most metrics."""
-    return score_inputs(PLAN, condition_of(wildcards), wildcards.shard)
-
-
-def score_input(option):
-    """An input function for the file of one option of ``score_files``, nothing where it has none."""
-
-    def get(wildcards):
-        return by_contents(
-            [file for name, file in score_files(wildcards).items() if name == option]
-        )
-
-    return get
-
-
-def score_options(wildcards):
-    return [
-        argument
-        for name, file in score_files(wildcards).items()
-        for argument in options(name, [file])
-    ]
-
-
-def reference_maps(wildcards):
-    """The maps that a condition's maps are compared with."""
-    return PLAN.reference_files(
-        condition_of(wildcards), wildcards.family, wildcards.shard
-    )
-
-
-def reference_options(wildcards):
-    references = PLAN.references(condition_of(wildcards))
-    files = reference_maps(wildcards)
-    return [
-        argument
-        for name, file in zip(references, files)
-        for argument in options(name, [file])
-    ]
-
-
-def smoothed_maps(wildcards):
-    """The map files of all families of a condition."""
-    condition = condition_of(wildcards)
-    folder = f"results/attribute/{condition.folder}"
-    return [
-        f"{folder}/family={family}/{wildcards.shard}.parquet"
-        for family in sorted(PLAN.methods(condition))
-    ]
-
-
-def smoothed_maps_options(wildcards):
-    return options("maps", smoothed_maps(wildcards))
-
-
 def experiment_results(wildcards):
     return PLAN.experiment_files(wildcards.experiment)
 
 
 def training_logs(wildcards):
-    """How an experiment's learned explainers were trained."""
-    logs = [training["log"] for training in trainings(PLAN, wildcards.experiment)]
+    logs = inputs.training_logs(PLAN, wildcards.experiment)
     return [log for log in logs if not re.search("[{}<>]", log)]
 
 
@@ -297,15 +184,4 @@ def all_results(wildcards):
 
 
 def trained_networks(wildcards):
-    classifiers = [
-        f"results/train/classifier/{name}.safetensors"
-        for name, m in STUDY.models.items()
-        if m.training
-    ]
-    denoisers = [
-        f"results/train/denoiser/{name}/unet/config.json"
-        for name, d in STUDY.denoisers.items()
-        if d.training
-    ]
-    diffmasks = [trained_file(PLAN, *pair) for pair in trained(PLAN)]
-    return classifiers + denoisers + diffmasks
+    return inputs.trained_networks(PLAN)

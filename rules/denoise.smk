@@ -1,7 +1,7 @@
 rule denoise:
     input:
         images=images_to_denoise,
-        denoiser=denoiser_of("smoothings"),
+        given=given("denoise"),
     output:
         # More samples extend what is there, so the job must find it.
         ensure(
@@ -17,21 +17,16 @@ rule denoise:
     conda:
         "../envs/vitfaith.yaml"
     resources:
-        gpu=1,
-        device=STUDY.compute.device,
-        fast=STUDY.compute.fast,
-        batch_size=BATCH_SIZE,
-        part_size=STUDY.compute.part_size,
-        mem_mb=memory,
-        runtime=minutes,
+        **OF_A_DEVICE,
+        **BATCHES,
     params:
         spec=spec_of("denoise"),
         code=code_of("denoise"),
-        denoiser=denoiser_option("smoothings"),
+        options=options("denoise"),
     message:
         "Denoise {wildcards.dataset} {wildcards.shard} under {wildcards.attack} on {wildcards.model} ({wildcards.smoothing})"
     shell:
         "python -m vitfaith denoise --spec {params.spec:q} --code {params.code:q}"
-        " --images {input.images:q} {params.denoiser:q} --out {output:q}"
+        " --images {input.images:q} {params.options:q} --out {output:q}"
         + ON_DEVICE
         + " > {log:q} 2>&1"

@@ -1,8 +1,7 @@
 rule predict:
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
-        denoised=denoised_of,
-        weights=weights_of,
+        given=given("predict"),
     output:
         ensure(
             "results/predictions/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/{shard}.parquet",
@@ -19,21 +18,16 @@ rule predict:
     conda:
         "../envs/vitfaith.yaml"
     resources:
-        gpu=1,
-        device=STUDY.compute.device,
-        fast=STUDY.compute.fast,
-        batch_size=BATCH_SIZE,
-        part_size=STUDY.compute.part_size,
-        mem_mb=memory,
-        runtime=minutes,
+        **OF_A_DEVICE,
+        **BATCHES,
     params:
         spec=spec_of("predict"),
         code=code_of("predict"),
-        weights=weights_option,
+        options=options("predict"),
     message:
         "Predict {wildcards.dataset} {wildcards.shard} by {wildcards.model} behind {wildcards.smoothing}, attack {wildcards.attack}"
     shell:
-        "python -m vitfaith predict --spec {params.spec:q} --code {params.code:q} --images {input.images:q}"
-        " --denoised {input.denoised:q} {params.weights:q} --out {output:q}"
+        "python -m vitfaith predict --spec {params.spec:q} --code {params.code:q}"
+        " --images {input.images:q} {params.options:q} --out {output:q}"
         + ON_DEVICE
         + " > {log:q} 2>&1"

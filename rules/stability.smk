@@ -1,7 +1,7 @@
 rule stability:
     input:
         maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
-        references=reference_maps,
+        given=given("stability"),
     output:
         ensure(
             "results/stability/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
@@ -18,9 +18,9 @@ rule stability:
     params:
         spec=spec_of("stability"),
         code=code_of("stability"),
-        references=reference_options,
+        options=options("stability"),
     message:
         "Stability of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
     shell:
-        "python -m vitfaith stability --spec {params.spec:q} --code {params.code:q} --maps {input.maps:q} {params.references:q}"
+        "python -m vitfaith stability --spec {params.spec:q} --code {params.code:q} --maps {input.maps:q} {params.options:q}"
         " --out {output:q} > {log:q} 2>&1"

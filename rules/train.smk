@@ -14,10 +14,7 @@ rule train_classifier:
     conda:
         "../envs/vitfaith.yaml"
     resources:
-        gpu=1,
-        device=STUDY.compute.device,
-        fast=STUDY.compute.fast,
-        mem_mb=memory,
+        **OF_A_DEVICE,
         runtime=minutes_of_training,
     params:
         spec=spec_of("train_classifier"),
@@ -45,10 +42,7 @@ rule train_denoiser:
     conda:
         "../envs/vitfaith.yaml"
     resources:
-        gpu=1,
-        device=STUDY.compute.device,
-        fast=STUDY.compute.fast,
-        mem_mb=memory,
+        **OF_A_DEVICE,
         runtime=minutes_of_training,
     params:
         spec=spec_of("train_denoiser"),
@@ -63,7 +57,7 @@ rule train_denoiser:
 
 rule train_diffmask:
     input:
-        weights=weights_of,
+        given=given("train_diffmask"),
     output:
         weights=ensure(
             "results/train/diffmask/{explainer}/{model}.safetensors", non_empty=True
@@ -77,17 +71,14 @@ rule train_diffmask:
     conda:
         "../envs/vitfaith.yaml"
     resources:
-        gpu=1,
-        device=STUDY.compute.device,
-        fast=STUDY.compute.fast,
-        mem_mb=memory,
+        **OF_A_DEVICE,
         runtime=minutes_of_training,
     params:
         spec=spec_of("train_diffmask"),
         code=code_of("train_diffmask"),
-        weights=weights_option,
+        options=options("train_diffmask"),
     message:
         "Train DiffMask {wildcards.explainer} for {wildcards.model}"
     shell:
-        "python -m vitfaith train diffmask --spec {params.spec:q} --code {params.code:q} {params.weights:q} --out {output.weights:q}"
+        "python -m vitfaith train diffmask --spec {params.spec:q} --code {params.code:q} {params.options:q} --out {output.weights:q}"
         " --log {output.log:q} --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"

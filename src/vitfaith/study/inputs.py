@@ -1,0 +1,123 @@
+"""What a job reads beside the files that its rule names: weights, denoised samples, a bank, maps of other conditions …"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from vitfaith.artifacts.paths import SHARED, Condition, artifact
+from vitfaith.study.learned import learned_files, trained, trained_file, trainings
+from vitfaith.study.metric_inputs import infilled, score_inputs
+from vitfaith.study.plan import Plan
+
+
+@dataclass(frozen=True)
+class Read:
+    """One option of a verb.
+
+    Attributes:
+        option: its name, without dashes.
+        path: what the verb is given: a file, a folder, or an id of the Hugging Face hub.
+        files: the files of ``path`` that the job waits for; none of the hub.
+    """
+
+    option: str
+    path: str
+    files: tuple[str, ...]
+
+
+def reads(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> list[Read]:
+    """The options of a job that the plan decides, in the order of its command line."""
+    return [read for part in _PARTS[stage] for read in part(plan, wildcards)]
+
+
+def images_to_denoise(plan: Plan, wildcards: Mapping[str, str]) -> str:
+    """The images that a job denoises: clean ones once for all models, attacked ones of one model."""
+    condition = _condition(wildcards)
+    if condition.model == SHARED:
+        return artifact(plan.results, "shard", Condition(condition.dataset, "", "", ""), None, wildcards["shard"])
+    attacked = Condition(condition.dataset, condition.model, condition.attack, "")
+    return artifact(plan.results, "attack", attacked, None, wildcards["shard"])
+
+
+def training_logs(plan: Plan, experiment: str) -> list[str]:
+    """How an experiment's learned explainers were trained."""
+    return [training["log"] for training in trainings(plan, experiment)]
+
+
+def trained_networks(plan: Plan) -> list[str]:
+    """A file of each network that the study has a recipe for."""
+    folder, study = f"{plan.results}/train", plan.study
+    classifiers = [f"{folder}/classifier/{name}.safetensors" for name, model in study.models.items() if model.training]
+    denoisers = [f"{folder}/denoiser/{name}/unet/config.json" for name, d in study.denoisers.items() if d.training]
+    return classifiers + denoisers + [trained_file(plan, *pair) for pair in trained(plan)]
+
+
+def _condition(wildcards: Mapping[str, str]) -> Condition:
+    """The condition of a job; with an empty smoothing where its files are for all of them."""
+    return Condition(wildcards["dataset"], wildcards["model"], wildcards["attack"], wildcards.get("smoothing", ""))
+
+
+def _weights(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    path = plan.weights_path(wildcards["model"])
+    if path is not None:
+        yield Read("weights", path, tuple(plan.weights(wildcards["model"])))
+
+
+def _denoiser(section: str) -> Callable[[Plan, Mapping[str, str]], Iterator[Read]]:
+    def of(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+        if section == "metrics":
+            user = infilled(plan, _condition(wildcards))
+        else:
+            user = wildcards["smoothing" if section == "smoothings" else "attack"]
+        path = plan.denoiser(section, user)
+        if path is not None:
+            yield Read("denoiser", path, tuple(plan.denoiser_files(section, user)))
+
+    return of
+
+
+def _denoised(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    condition = _condition(wildcards)
+    if plan.smooths(condition.smoothing):
+        model = SHARED if condition.attack == "clean" else condition.model
+        file = plan.denoised(condition.dataset, model, condition.attack, condition.smoothing, wildcards["shard"])
+        yield Read("denoised", file, (file,))
+
+
+def _learned(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    for file in learned_files(plan, _condition(wildcards), wildcards["family"]):
+        yield Read("learned", file, (file,))
+
+
+def _of_metrics(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    for option, file in score_inputs(plan, _condition(wildcards), wildcards["shard"]).items():
+        yield Read(option, file, (file,))
+
+
+def _references(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    condition = _condition(wildcards)
+    files = plan.reference_files(condition, wildcards["family"], wildcards["shard"])
+    for option, file in zip(plan.references(condition), files, strict=True):
+        yield Read(option, file, (file,))
+
+
+def _maps(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    condition = _condition(wildcards)
+    for family in sorted(plan.methods(condition)):
+        file = artifact(plan.results, "attribute", condition, family, wildcards["shard"])
+        yield Read("maps", file, (file,))
+
+
+_PARTS: dict[str, tuple[Callable[[Plan, Mapping[str, str]], Iterator[Read]], ...]] = {
+    "train_diffmask": (_weights,),
+    "attack": (_weights, _denoiser("attacks")),
+    "denoise": (_denoiser("smoothings"),),
+    "predict": (_denoised, _weights),
+    "attribute": (_denoised, _weights, _learned),
+    "bank": (_weights, _denoiser("metrics")),
+    "score": (_weights, _of_metrics, _denoiser("metrics")),
+    "stability": (_references,),
+    "sanity": (_weights, _learned),
+    "certify": (_maps,),
+}
