@@ -16,7 +16,7 @@ from torch import Tensor
 import vitfaith.stages.denoise as stage
 from tests.conftest import tiny_vit
 from tests.denoisers.conftest import tiny_unet
-from tests.denoisers.test_stage import PLUGIN
+from tests.smoothings.test_stage import PLUGIN
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import IMAGES, SHARDS
 from vitfaith.artifacts.store import read_table, write_table

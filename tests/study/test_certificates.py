@@ -114,7 +114,7 @@ def test_what_cannot_be_certified_is_said_at_once(raw: dict[str, Any], change: A
 def test_a_smoothing_of_a_plugin_is_planned_and_its_file_is_named_to_the_job(
     raw: dict[str, Any], tmp_path: Path
 ) -> None:
-    from tests.denoisers.test_stage import PLUGIN
+    from tests.smoothings.test_stage import PLUGIN
     from vitfaith.smoothings.registry import SMOOTHINGS
 
     path = tmp_path / "planned_smoothing.py"
