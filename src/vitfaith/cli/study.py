@@ -87,6 +87,15 @@ def plan(
     print_plan(estimate(found, folder, costs(found, like or folder), count))
 
 
+@app.command()
+def cite(config: Config = Path("config/config.yaml")) -> None:
+    """Print BibTeX entries of all that a study uses: methods, metrics, attacks, data sets, networks, this package."""
+    from vitfaith.study.bibliography import bibliography
+    from vitfaith.study.load import load_study, read_yaml
+
+    typer.echo(bibliography(load_study(read_yaml(config))), nl=False)
+
+
 class Only(StrEnum):
     """A list to print instead of the verdict."""
 
