@@ -10,8 +10,8 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from vitfaith.metrics.fills.registry import FILLS, fill_of
-from vitfaith.study.load import Study
 from vitfaith.study.sections import Experiment
+from vitfaith.study.study import Study
 
 _ENTRY = re.compile(r"^@(\w+)\{([^,\s]+),\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r"^  (\w+) = \{(.*)\},$", re.MULTILINE)
