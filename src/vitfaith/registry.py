@@ -11,7 +11,7 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -189,7 +189,7 @@ class Registry(Generic[T]):
         return list(self._entries)
 
 
-def import_beside(package: str, path: Iterable[str], skip: Collection[str] = ()) -> None:
+def import_beside(package: str, path: Iterable[str]) -> None:
     """Import every module directly in ``package``, so that its registry is full whichever module was imported first.
 
     Sub-packages hold machinery and are left out.
@@ -197,9 +197,8 @@ def import_beside(package: str, path: Iterable[str], skip: Collection[str] = ())
     Args:
         package: dotted name.
         path: its ``__path__``.
-        skip: modules that are left out.
     """
-    for module in sorted(m.name for m in pkgutil.iter_modules(path) if not m.ispkg and m.name not in skip):
+    for module in sorted(m.name for m in pkgutil.iter_modules(path) if not m.ispkg):
         importlib.import_module(f"{package}.{module}")
 
 
