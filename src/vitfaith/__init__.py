@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitfaith.api.catalogue import available, describe
+    from vitfaith.api.evaluate import Evaluation, evaluate, score
+    from vitfaith.api.explain import explain
+    from vitfaith.api.maps import Maps
     from vitfaith.api.wrap import wrap
     from vitfaith.errors import ArtifactError, ConfigError, InputError, VitfaithError
 
 _WHERE = {
     "available": "vitfaith.api.catalogue",
     "describe": "vitfaith.api.catalogue",
+    "Evaluation": "vitfaith.api.evaluate",
+    "evaluate": "vitfaith.api.evaluate",
+    "score": "vitfaith.api.evaluate",
+    "explain": "vitfaith.api.explain",
+    "Maps": "vitfaith.api.maps",
     "wrap": "vitfaith.api.wrap",
     "ArtifactError": "vitfaith.errors",
     "ConfigError": "vitfaith.errors",
@@ -28,10 +36,15 @@ _WHERE = {
 __all__ = [
     "ArtifactError",
     "ConfigError",
+    "Evaluation",
     "InputError",
+    "Maps",
     "VitfaithError",
     "available",
     "describe",
+    "evaluate",
+    "explain",
+    "score",
     "wrap",
 ]
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from fnmatch import fnmatchcase
 
-from vitfaith.errors import ConfigError, did_you_mean
-from vitfaith.metrics.fills.registry import FILLS
-from vitfaith.registries import REGISTRIES
-from vitfaith.registry import Entry, Registry
-
-SECTIONS: dict[str, Registry] = {**REGISTRIES, "fills": FILLS}
-"""Section → its registry."""
+from vitfaith.study import describe as text
+from vitfaith.study.listing import registry_of
 
 
 def available(section: str, pattern: str = "*") -> list[str]:
@@ -29,11 +23,11 @@ def available(section: str, pattern: str = "*") -> list[str]:
         >>> vf.available("explainers", "*lrp")
         ['attnlrp', 'cp_lrp', 'lrp', 'partial_lrp']
     """
-    return sorted(name for name in _registry(section).names if fnmatchcase(name, pattern))
+    return sorted(name for name in registry_of(section).names if fnmatchcase(name, pattern))
 
 
 def describe(section: str, name: str) -> str:
-    """What ``name`` computes, its settings with their defaults, and its source, as text.
+    """What ``name`` computes, its source, its settings with their defaults, and an example, as text of 80 columns.
 
     Args:
         section: see :func:`available`.
@@ -45,28 +39,6 @@ def describe(section: str, name: str) -> str:
     Example:
         >>> import vitfaith as vf
         >>> print(vf.describe("metrics", "saco").splitlines()[0])
-        saco (metrics)
+        saco (metrics, higher is better)
     """
-    entry = _registry(section)[name]
-    parts = [f"{name} ({section})", inspect.cleandoc(entry.implementation.__doc__ or "")]
-    facts = [
-        f"{key}: {entry.traits[key]}"
-        for key in ("family", "direction", "formula", "value_range")
-        if entry.traits.get(key)
-    ]
-    parts += ["\n".join(facts), _settings(entry), f"Source: {entry.citation}" if entry.citation else ""]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _registry(section: str) -> Registry:
-    if section not in SECTIONS:
-        raise ConfigError(f"no section '{section}'{did_you_mean(section, SECTIONS)}; known: {', '.join(SECTIONS)}")
-    return SECTIONS[section]
-
-
-def _settings(entry: Entry) -> str:
-    lines = []
-    for key, field in entry.parameters.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        lines.append(f"  {key} ({default})" + (f": {field.description}" if field.description else ""))
-    return "\n".join(["Settings:", *lines]) if lines else ""
+    return text.describe(section, name)

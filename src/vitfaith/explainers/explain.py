@@ -56,7 +56,7 @@ def explain(
         raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give at least 1")
-    _check_defined(classifier, methods)
+    check_defined(classifier, methods)
     classifier.check_targets(targets, len(images))
     if len(images):
         classifier.check_images(images, margin=margin)
@@ -108,7 +108,7 @@ def _explain_batch(context: Context, methods: Methods, maps: Mapping[str, list[T
         maps[id_].append(found.detach().float().cpu())
 
 
-def _check_defined(classifier: Classifier, methods: Methods) -> None:
+def check_defined(classifier: Classifier, methods: Methods) -> None:
     """Raise :class:`InputError` with the names of all explainers that the model's architecture has no meaning for."""
     # here and not above: it imports torch
     from vitfaith.explainers.passes.readout import blocks_of

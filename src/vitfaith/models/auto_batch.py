@@ -12,6 +12,7 @@ from platformdirs import user_cache_path
 
 from vitfaith.artifacts.store import open_parquet
 from vitfaith.models.batch_size import ON_CPU, fastest_batch_size, remembered
+from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.memory import is_out_of_memory
 
@@ -39,7 +40,12 @@ def measure(
     model: Mapping[str, Any], weights: Path | None, shape: tuple[int, ...], device: str, *, backward: bool
 ) -> int:
     """Search the fastest batch size of a model for images (C, H, W) of ``shape``."""
-    classifier = load_classifier(model, weights, device)
+    return measured(load_classifier(model, weights, device), shape, backward=backward)
+
+
+def measured(classifier: Classifier, shape: tuple[int, ...], *, backward: bool) -> int:
+    """The same for a classifier that is loaded, on the device where it is."""
+    device = classifier.mean.device
 
     def run(size: int) -> None:
         batch = torch.rand(size, *shape, device=device, requires_grad=backward)
@@ -47,7 +53,7 @@ def measure(
             logits = classifier(batch)
         if backward:
             logits.sum().backward()
-        if device != "cpu":
+        if device.type == "cuda":
             torch.cuda.synchronize()
 
     return fastest_batch_size(run, is_out_of_memory=is_out_of_memory)

@@ -1,0 +1,164 @@
+"""Arguments that the public functions share: images, their ids, explained classes, and the size of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from vitfaith.api.wrap import wrap
+from vitfaith.errors import InputError
+from vitfaith.models.auto_batch import measured
+from vitfaith.models.batch_size import ON_CPU
+from vitfaith.models.classifier import Classifier, frozen
+from vitfaith.models.forward import forward_in_batches
+from vitfaith.models.memory import is_out_of_memory
+
+Target: TypeAlias = Literal["prediction", "label", "runner_up"] | int | Tensor | Sequence[int]
+"""Which class is explained: the one predicted for the images given, their label, the class with the second largest logit,
+one class for all, or a class for each image."""
+
+R = TypeVar("R")
+
+_MEASURED: WeakKeyDictionary[nn.Module, dict[tuple[str, bool], int]] = WeakKeyDictionary()
+
+
+@contextmanager
+def ready(model: nn.Module) -> Iterator[Classifier]:
+    """``model`` as a frozen classifier for the block, its normalisation on the device where its weights are now."""
+    classifier = wrap(model)
+    anchor = next(classifier.backbone.parameters(), None)
+    if anchor is not None and anchor.device != classifier.mean.device:
+        classifier.mean, classifier.std = classifier.mean.to(anchor.device), classifier.std.to(anchor.device)
+    with frozen(classifier), torch.inference_mode(False), torch.no_grad():
+        yield classifier
+
+
+def images_of(images: Any) -> Tensor:
+    """Images (B, C, H, W) float32 in [0, 1] where they are, from uint8 or float; further checks are the model's.
+
+    Raises:
+        InputError: another shape or type.
+    """
+    found = torch.as_tensor(images).detach()
+    if found.ndim != 4:
+        raise InputError(f"images have shape {tuple(found.shape)}; give (images, channels, height, width)")
+    if found.dtype == torch.uint8:
+        return found.float() / 255
+    if not found.is_floating_point():
+        raise InputError(f"images are {found.dtype}; give uint8, or float in [0, 1]")
+    return found.float()
+
+
+def ids_of(images: Tensor, given: Sequence[str] | None) -> list[str]:
+    """The names of ``images``: those given, or a digest of each image's pixels; a repeated image gets "-2", "-3" ….
+
+    Raises:
+        InputError: another number of names than images, or a name twice.
+    """
+    if given is None:
+        pixels = images.cpu().contiguous().numpy()
+        digests = [
+            hashlib.blake2b(f"{image.shape}".encode() + image.tobytes(), digest_size=8).hexdigest() for image in pixels
+        ]
+        seen: Counter[str] = Counter()
+        names = []
+        for digest in digests:
+            seen[digest] += 1
+            names.append(digest if seen[digest] == 1 else f"{digest}-{seen[digest]}")
+        return names
+    found = [str(name) for name in given]
+    if len(found) != len(images) or len(set(found)) != len(found):
+        raise InputError(f"image_ids hold {len(set(found))} different names; give one for each of {len(images)} images")
+    return found
+
+
+def classes_of(name: str, values: Any, count: int) -> Tensor:
+    """Class numbers (``count``,) int64 on the CPU; raises :class:`InputError` for another shape or type."""
+    found = torch.as_tensor(values)
+    if found.shape != (count,) or found.is_floating_point() or found.dtype == torch.bool:
+        raise InputError(
+            f"{name} is {found.dtype} of shape {tuple(found.shape)}; give one class number for each of {count} images"
+        )
+    return found.long().cpu()
+
+
+def targets_of(
+    target: Target, classifier: Classifier, images: Tensor, labels: Any, batch_size: int, logits: Tensor | None = None
+) -> Tensor:
+    """The explained classes (B,) int64 on the CPU.
+
+    Args:
+        logits: (B, K) that say which class is predicted; without them one forward pass of ``images`` for each image.
+
+    Raises:
+        InputError: an unknown word, ``label`` without labels, or classes that the model does not have.
+    """
+    count = len(images)
+    if isinstance(target, str):
+        if target == "label":
+            if labels is None:
+                raise InputError("target 'label' needs labels=, the class of each image")
+            found = classes_of("labels", labels, count)
+        elif target in ("prediction", "runner_up"):
+            if logits is None:
+                logits = forward_in_batches(classifier, images.to(classifier.mean.device), batch_size)
+            found = ranked(logits, second=target == "runner_up")
+        else:
+            raise InputError(
+                f"target is '{target}'; give prediction, label, runner_up, a class, or a class for each image"
+            )
+    elif isinstance(target, int) and not isinstance(target, bool):
+        found = torch.full((count,), target, dtype=torch.int64)
+    else:
+        found = classes_of("target", target, count)
+    classifier.check_targets(found, count)
+    return found
+
+
+def ranked(logits: Tensor, *, second: bool) -> Tensor:
+    """The class with the largest of the logits (B, K), or with the second largest, (B,) int64 on the CPU."""
+    first = logits.argmax(1)
+    if not second:
+        return first.cpu()
+    if logits.shape[1] < 2:
+        raise InputError("target 'runner_up' needs a model with two classes at least")
+    return logits.scatter(1, first[:, None], float("-inf")).argmax(1).cpu()
+
+
+def batch_size_of(classifier: Classifier, given: int | None, *, backward: bool) -> int:
+    """The size of a batch: as given, else measured once for each model on a GPU, and fixed on a CPU.
+
+    Raises:
+        InputError: ``given`` is below 1.
+    """
+    if given is not None:
+        if given < 1:
+            raise InputError(f"batch_size is {given}; give at least 1")
+        return given
+    device = classifier.mean.device
+    if device.type == "cpu":
+        return ON_CPU
+    known = _MEASURED.setdefault(classifier.backbone, {})
+    key = (str(device), backward)
+    if key not in known:
+        known[key] = measured(classifier, classifier.input_shape, backward=backward)
+    return known[key]
+
+
+def while_memory_lasts(run: Callable[[int], R], batch_size: int) -> R:
+    """``run(batch_size)``, with half of it as often as memory runs out."""
+    while True:
+        try:
+            return run(batch_size)
+        except RuntimeError as error:
+            if batch_size == 1 or not is_out_of_memory(error):
+                raise
+        torch.cuda.empty_cache()
+        batch_size //= 2

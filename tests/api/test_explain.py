@@ -1,0 +1,194 @@
+"""Maps and scores of images in memory: what they hold, what they do not depend on, and what is left as it was."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import vitfaith as vf
+from tests.api.test_wrap import Network, assert_same, state_of
+from tests.conftest import tiny_vit
+from vitfaith.explainers.explain import explain as explain_batch
+from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.metrics.evaluate import evaluate as evaluate_maps
+from vitfaith.metrics.registry import METRICS
+from vitfaith.models.classifier import Classifier
+
+METHODS = ["attention_rollout", ("rise", {"masks": 20}), "random"]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Classifier:
+    """A model as it is found in training: its mode, flags and gradients are its own."""
+    classifier = tiny_vit()
+    classifier.backbone.train().requires_grad_(True)
+    classifier.backbone.blocks[0].eval()
+    return vf.wrap(classifier.backbone, mean=[0.5] * 3, std=[0.25] * 3)
+
+
+def test_maps_are_those_of_the_library_and_the_model_is_left_alone(
+    trained: Classifier, vit: Classifier, images: Tensor, image_ids: list[str]
+) -> None:
+    before = state_of(trained.backbone)
+    maps = vf.explain(trained, images, METHODS, image_ids=image_ids, seed=3)
+    assert_same(state_of(trained.backbone), before)
+    with torch.no_grad():
+        target = vit(images).argmax(1)
+    items = {"attention_rollout": {}, "rise": {"masks": 20}, "random": {}}
+    for name, settings in items.items():
+        item = {name: EXPLAINERS.item(name, **settings)}
+        expected = explain_batch(vit, images, target, image_ids, item, seed=3, batch_size=256)
+        assert torch.equal(maps[name], expected[name])
+    assert list(maps) == list(items)
+    assert torch.equal(maps.target, target)
+    assert (maps.image_ids, maps.seed, maps.raw) == (image_ids, 3, None)
+    assert maps.flags == {name: [""] * 5 for name in items}
+
+
+def test_splitting_a_set_changes_nothing(vit: Classifier, images: Tensor) -> None:
+    whole = vf.explain(vit, images, ["random", "kernel_shap"])
+    parts = [vf.explain(vit, part, ["random", "kernel_shap"]) for part in (images[:2], images[2:])]
+    assert whole.image_ids == parts[0].image_ids + parts[1].image_ids
+    assert torch.equal(whole["random"], torch.cat([part["random"] for part in parts]))
+    assert torch.allclose(whole["kernel_shap"], torch.cat([part["kernel_shap"] for part in parts]), atol=1e-6)
+
+
+def test_ids_are_digests_of_pixels(vit: Classifier) -> None:
+    stored = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    repeated = torch.cat([stored, stored[:1], stored[:1]])
+    ids = vf.explain(vit, repeated, "random").image_ids
+    assert ids[2:] == [f"{ids[0]}-2", f"{ids[0]}-3"]
+    assert vf.explain(vit, repeated.float() / 255, "random").image_ids == ids
+    assert vf.explain(vit, repeated.numpy(), "random").image_ids == ids
+    assert len(set(ids)) == 4
+
+
+def test_targets(vit: Classifier, images: Tensor, targets: Tensor) -> None:
+    with torch.no_grad():
+        order = vit(images).argsort(1, descending=True)
+
+    def of(**arguments: Any) -> list[int]:
+        return vf.explain(vit, images, "saliency", **arguments).target.tolist()
+
+    assert of() == order[:, 0].tolist()
+    assert of(target="runner_up") == order[:, 1].tolist()
+    assert of(target="label", labels=targets) == targets.tolist()
+    assert of(target=targets) == of(target=targets.tolist()) == of(target=targets.numpy()) == targets.tolist()
+    assert of(target=2) == [2] * 5
+    first, second = (vf.explain(vit, images, "saliency", target=t)["saliency"] for t in (1, 2))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"target": "label"}, vf.InputError, "target 'label' needs labels="),
+        ({"target": "predicted"}, vf.InputError, "target is 'predicted'; give prediction, label, runner_up"),
+        ({"target": 5}, vf.InputError, r"targets lie in \[5, 5\], but the model has classes 0 to 4"),
+        ({"target": torch.zeros(4, dtype=torch.int64)}, vf.InputError, "give one class number for each of 5 images"),
+        ({"image_ids": ["a"] * 5}, vf.InputError, "image_ids hold 1 different names; give one for each of 5 images"),
+        ({"batch_size": 0}, vf.InputError, "batch_size is 0"),
+        ({"explainers": "rollout"}, vf.ConfigError, r"unknown explainer 'rollout' \(did you mean"),
+        ({"explainers": ["random", "random"]}, vf.InputError, "explainers: 'random' is there twice; give ids"),
+        ({"explainers": [("rise", {"mask": 3})]}, vf.ConfigError, r"explainers.rise.mask: unknown key \(did you mean 'masks'"),
+        ({"explainers": {"mine": ("rise", {"masks": 0})}}, vf.ConfigError, r"explainers\.mine\.masks: .*greater than"),
+        ({"explainers": [3]}, vf.InputError, "explainers: 3 is neither a name nor"),
+        ({"images": torch.rand(3, 16, 16)}, vf.InputError, r"images have shape \(3, 16, 16\); give \(images, channels"),
+        ({"images": torch.rand(5, 3, 8, 8)}, vf.InputError, "do not fit the model"),
+        ({"images": torch.rand(5, 3, 16, 16) * 3}, vf.InputError, r"not in \[0, 1\]; normalisation belongs"),
+        ({"images": torch.zeros(5, 3, 16, 16, dtype=torch.int64)}, vf.InputError, r"images are torch.int64; give uint8"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(
+    vit: Classifier, images: Tensor, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        vf.explain(vit, **{"images": images, "explainers": "random", **arguments})
+
+
+def test_any_module_is_explained_by_gradients_and_perturbations_and_the_others_are_named(images: Tensor) -> None:
+    network = Network()
+    network.layers[1].eval()
+    before = copy.deepcopy(state_of(network))
+    model = vf.wrap(network, mean=[0.5] * 3, std=[0.25] * 3, input_size=16, patch_size=4)
+    names = [name for name in vf.available("explainers") if EXPLAINERS[name].traits["hierarchical"]]
+    names = [name for name in names if name != "external"]
+    cheap = {"rise": {"masks": 20}, "kernel_shap": {"samples": 64}, "smoothgrad": {"samples": 2}}
+    maps = vf.explain(model, images, [(name, cheap.get(name, {})) for name in names])
+    assert {"saliency", "integrated_gradients", "occlusion", "rise", "kernel_shap"} <= set(maps)
+    assert {tuple(one.shape) for one in maps.values()} == {(5, 4, 4)}
+    assert vf.score(model, images, maps, [("saco", {"groups": [4]}), "deletion_auc"])["value"].notna().mean() > 0.9
+    assert_same(state_of(network), before)
+    with pytest.raises(
+        vf.InputError, match=r"Network has no sequence of transformer blocks.*: lrp, legrad; .*saliency"
+    ):
+        vf.explain(model, images, ["lrp", "legrad", "saliency"])
+
+
+def test_scores_are_those_of_the_library(
+    vit: Classifier, images: Tensor, image_ids: list[str], targets: Tensor
+) -> None:
+    maps = vf.explain(vit, images, METHODS, target=targets, image_ids=image_ids, seed=3)
+    metrics = {"saco": METRICS.item("saco", groups=(4,)), "deletion_auc": METRICS.item("deletion_auc")}
+    expected = evaluate_maps(vit, images, targets, image_ids, maps, metrics, seed=3)
+    found = vf.evaluate(vit, images, maps, [("saco", {"groups": [4]}), "deletion_auc"])
+    assert found.scores.equals(expected.scores.to_pandas())
+    assert found.curves.equals(expected.curves.to_pandas())
+    assert (found.forwards, found.batch_size) == (expected.forwards, 256)
+    assert vf.score(vit, images, maps, [("saco", {"groups": [4]}), "deletion_auc"]).equals(found.scores)
+    told = vf.score(
+        vit, images, dict(maps), {"saco": ("saco", {"groups": [4]})}, target=targets, image_ids=image_ids, seed=3
+    )
+    assert told.equals(found.scores[found.scores.metric == "saco"].reset_index(drop=True))
+
+
+def test_maps_of_ones_own_stand_beside(vit: Classifier, images: Tensor) -> None:
+    maps = vf.explain(vit, images, "attention_rollout", target=1, seed=4)
+    both = maps | {"mine": torch.rand(5, 4, 4), "flat": torch.ones(5, 4, 4)}
+    assert isinstance(both, vf.Maps)
+    assert (both.seed, both.image_ids, both.target.tolist()) == (4, maps.image_ids, [1] * 5)
+    assert both.flags["flat"] == ["constant"] * 5
+    scores = vf.score(vit, images, both, ("saco", {"groups": [4]}))
+    assert list(scores.groupby("method", sort=False)["value"].count()) == [5, 5, 0]
+    assert set(scores[scores.method == "flat"]["flag"]) == {"constant"}
+    other = vf.explain(vit, images, "random", target=2, seed=4)
+    with pytest.raises(vf.InputError, match="of other images, classes or another seed"):
+        maps | other
+
+
+@pytest.mark.parametrize("arguments", [{"seed": 5}, {"target": 2}, {"image_ids": list("abcde")}])
+def test_what_contradicts_the_maps_is_refused(vit: Classifier, images: Tensor, arguments: dict[str, Any]) -> None:
+    maps = vf.explain(vit, images, "random", target=1)
+    with pytest.raises(vf.InputError, match=f"{next(iter(arguments))} differs from that of the maps"):
+        vf.score(vit, images, maps, "entropy", **arguments)
+
+
+def test_a_metric_without_its_input_says_so(vit: Classifier, images: Tensor) -> None:
+    maps = {"mine": torch.rand(5, 4, 4)}
+    with pytest.raises(vf.ConfigError, match="metric 'pointing_game' needs truth"):
+        vf.score(vit, images, maps, "pointing_game")
+    truth = torch.zeros(5, 16, 16, dtype=torch.bool)
+    truth[:, 4:12, 4:12] = True
+    assert set(vf.score(vit, images, maps, "pointing_game", truth=truth)["value"]) <= {0.0, 1.0}
+
+
+def test_memory_that_runs_out_halves_the_batch(
+    vit: Classifier, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def scarce(*arguments: Any, batch_size: int, **rest: Any) -> dict[str, Tensor]:
+        sizes.append(batch_size)
+        if batch_size > 2:
+            raise torch.OutOfMemoryError
+        return explain_batch(*arguments, batch_size=batch_size, **rest)
+
+    monkeypatch.setattr("vitfaith.api.explain.explain_batch", scarce)
+    maps = vf.explain(vit, images, "saliency", batch_size=8)
+    assert sizes == [8, 4, 2]
+    assert np.isfinite(maps["saliency"].numpy()).all()
