@@ -65,6 +65,7 @@ onstart:
 
 onsuccess:
     from vitfaith.artifacts.parts import remove_leftovers
+    from vitfaith.study.places import places
     from vitfaith.tables.warnings import warnings_in
 
     remove_leftovers(Path(PLAN.results))
@@ -78,3 +79,5 @@ onsuccess:
             )
         ):
             logger.warning(f"Warning: experiment {experiment}: {text}")
+    for line in places(PLAN):
+        logger.info(line)

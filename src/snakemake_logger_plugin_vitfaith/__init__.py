@@ -1,0 +1,149 @@
+"""Snakemake's console for a study: one line for each finished job, with the share done, the rate and the time left.
+
+Snakemake finds this package by its name (`logger: vitfaith` in a profile). Dry runs, `-p` and `--verbose` print what
+Snakemake prints by itself, with the reason of every job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from typing import Any
+
+from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+__all__ = ["LogHandler"]
+
+_SILENT = {
+    LogEvent.JOB_INFO,
+    LogEvent.GROUP_INFO,
+    LogEvent.JOB_STARTED,
+    LogEvent.JOB_FINISHED,
+    LogEvent.PROGRESS,
+    LogEvent.RESOURCES_INFO,
+    LogEvent.SHELLCMD,
+    LogEvent.RULEGRAPH,
+    LogEvent.WORKFLOW_STARTED,
+}
+"""Events that have no line of their own."""
+
+_NOISE = (
+    "Assuming unrestricted shared filesystem",
+    "Building DAG of jobs",
+    "Using shell:",
+    "Using profile",
+    "host:",
+    "Provided cores:",
+    "Rules claiming more threads",
+    "Provided resources:",
+    "Singularity containers:",
+    "Select jobs to execute",
+    "Execute ",
+    "Storing output in storage",
+    "Touching output file",
+    "Removing temporary output",
+    "None",
+)
+"""Beginnings of messages that say nothing about the study."""
+
+
+class LogHandler(LogHandlerBase):
+    """Writes to standard error, or to standard output where Snakemake is asked for it."""
+
+    def __post_init__(self) -> None:
+        asked = self.common_settings
+        stream = sys.stdout if asked.stdout else sys.stderr
+        quiet: Any = asked.quiet or set()
+        self._plain = ColorizingTextHandler(
+            nocolor=asked.nocolor,
+            stream=stream,
+            formatter=DefaultFormatter(quiet, asked.show_failed_logs),
+            filter=DefaultFilter(quiet, asked.debug_dag, asked.verbose, asked.dryrun, asked.printshellcmds),
+        )
+        self._in_full = asked.dryrun or asked.verbose or asked.printshellcmds or asked.debug_dag
+        self._started: dict[int, tuple[float, str]] = {}
+        self._finished: list[tuple[int, float]] = []
+        self._first: float | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record in Snakemake's form, or as one line, or not at all."""
+        if self._in_full:
+            self._print(record)
+            return
+        event = getattr(record, "event", None)
+        fields: dict[str, Any] = record.__dict__
+        if event is LogEvent.JOB_INFO:
+            self._first = record.created if self._first is None else self._first
+            self._started[fields["jobid"]] = (record.created, fields["rule_msg"] or fields["rule_name"])
+        elif event is LogEvent.JOB_FINISHED:
+            self._finished.append((fields["job_id"], record.created))
+        elif event is LogEvent.PROGRESS:
+            self._print_finished(fields["done"], fields["total"])
+        if event in _SILENT or (record.levelno == logging.INFO and record.getMessage().startswith(_NOISE)):
+            return
+        self._print(record)
+
+    def _print(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(BrokenPipeError):  # `snakemake -n | head` reads no further
+            self._plain.handle(record)
+
+    def _print_finished(self, done: int, total: int) -> None:
+        """One line for each job that has finished since the last progress."""
+        for job, now in self._finished:
+            start, message = self._started.pop(job, (now, f"job {job}"))
+            line = progress_line(done, total, now - (now if self._first is None else self._first))
+            took = f" ({_duration(now - start)})" if now - start >= 1 else ""
+            self._print(logging.makeLogRecord({"msg": f"{line}  {message}{took}", "levelno": logging.INFO}))
+        self._finished.clear()
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """It takes the place of Snakemake's own console."""
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        """Snakemake keeps its log file by itself."""
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        """What is hidden is decided here."""
+        return True
+
+    @property
+    def has_formatter(self) -> bool:
+        """Lines are made here."""
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        """No use for it."""
+        return False
+
+
+def progress_line(done: int, total: int, seconds: float) -> str:
+    """Jobs done, their share, the rate and the time left, as "12/64  19 %  7.2/min  7 min left".
+
+    Args:
+        done: finished jobs of this run.
+        total: all of its jobs.
+        seconds: since the first of them started.
+    """
+    width = len(str(total))
+    line = f"{done:{width}}/{total} {done / max(total, 1):4.0%}"
+    if seconds <= 0 or done == 0:
+        return line
+    rate = done / seconds
+    left = f"  {_duration((total - done) / rate)} left" if done < total else ""
+    return f"{line}  {rate * 60:.1f}/min{left}"
+
+
+def _duration(seconds: float) -> str:
+    """ "42 s", "7 min" or "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
