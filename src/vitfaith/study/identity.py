@@ -31,6 +31,9 @@ USED: dict[str, dict[str, str]] = {
 }
 """Stage → the registries it draws on and the key of its specification that names the items in use."""
 
+INSIDE = {"attack": ("explainers",), "sanity": ("stability",)}
+"""Stage → the registries whose items its own items name in their settings: what an attack is on, what a check compares by."""
+
 
 def spec_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
     """Everything that a job of ``stage`` depends on beside its input files, as canonical JSON.
@@ -79,6 +82,9 @@ def _modules(stage: str, spec: Mapping[str, Any]) -> set[str]:
         found = spec.get(key, {})
         items = [found] if "use" in found else list(found.values())
         used += [(section, item["use"]) for item in items]
+    if inside := INSIDE.get(stage):
+        named = texts_in(spec)
+        used += [(section, name) for section in inside for name in REGISTRIES[section].names if name in named]
     return {REGISTRIES[section][name].module for section, name in used}
 
 
