@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import vitfaith.register as register
     from vitfaith.api.catalogue import available, describe
     from vitfaith.api.evaluate import Evaluation, evaluate, score
     from vitfaith.api.explain import explain
@@ -33,6 +34,9 @@ _WHERE = {
 }
 """Public name → the module that has it."""
 
+_MODULES = {"register": "vitfaith.register"}
+"""Public modules."""
+
 __all__ = [
     "ArtifactError",
     "ConfigError",
@@ -44,12 +48,15 @@ __all__ = [
     "describe",
     "evaluate",
     "explain",
+    "register",
     "score",
     "wrap",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name not in _WHERE:
         raise AttributeError(f"module 'vitfaith' has no attribute '{name}'; it has {', '.join(__all__)}")
     return getattr(importlib.import_module(_WHERE[name]), name)

@@ -28,7 +28,7 @@ def test_importing_the_package_costs_nothing() -> None:
 
 
 def test_every_name_is_found_and_shadows_no_module() -> None:
-    assert set(vf.__all__) == set(vf._WHERE)
+    assert set(vf.__all__) == {*vf._WHERE, *vf._MODULES}
     modules = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or p.is_dir()} - {"register"}
     assert not modules & set(vf.__all__)
     for name in vf.__all__:
@@ -42,7 +42,8 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((ROOT / "__init__.py").read_text())
     block = next(n for n in tree.body if isinstance(n, ast.If))
     seen = {alias.name: n.module for n in block.body if isinstance(n, ast.ImportFrom) for alias in n.names}
-    assert seen == vf._WHERE
+    seen |= {a.asname: a.name for n in block.body if isinstance(n, ast.Import) for a in n.names}
+    assert seen == {**vf._WHERE, **vf._MODULES}
 
 
 def test_nobody_inside_imports_from_the_package_itself_and_no_stage_reaches_the_public_names() -> None:
@@ -63,7 +64,7 @@ def test_the_examples_in_docstrings_run(module: str) -> None:
     assert not found.failed
 
 
-@pytest.mark.parametrize("name", [name for name in vf.__all__ if not name.endswith("Error") and name.islower()])
+@pytest.mark.parametrize("name", [name for name in vf.__all__ if name.islower() and name not in vf._MODULES])
 def test_every_function_has_an_example(name: str) -> None:
     assert ">>>" in (getattr(vf, name).__doc__ or "")
 
