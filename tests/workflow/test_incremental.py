@@ -142,7 +142,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_a_comment_in_a_module_does_nothing(study: Workflow) -> None:
-    module = study.folder / "src" / "vitfaith" / "score" / "stage.py"
+    module = study.folder / "src" / "vitfaith" / "stages" / "score.py"
     module.write_text("# a comment\n" + module.read_text())
     assert study.planned() == Counter()
 
@@ -154,13 +154,13 @@ def test_touched_sources_do_nothing(study: Workflow) -> None:
 
 
 def test_logic_in_a_stage_reruns_it_and_what_follows(study: Workflow) -> None:
-    module = study.folder / "src" / "vitfaith" / "score" / "stage.py"
+    module = study.folder / "src" / "vitfaith" / "stages" / "score.py"
     module.write_text(module.read_text() + "\nEXTRA = 1\n")
     assert study.planned() == Counter({"score": 4, "tables": 1, **FIGURES})
 
 
 def test_logic_of_an_explainer_that_is_not_used_does_nothing(study: Workflow) -> None:
-    module = study.folder / "src" / "vitfaith" / "attribute" / "explainers" / "rise.py"
+    module = study.folder / "src" / "vitfaith" / "explainers" / "rise.py"
     module.write_text(module.read_text() + "\nEXTRA = 1\n")
     assert study.planned() == Counter()
 
@@ -173,7 +173,7 @@ def test_logic_of_a_figure_redraws_that_figure(study: Workflow) -> None:
 
 def test_equal_tables_leave_figures_untouched(study: Workflow) -> None:
     """A table computed again with the same content is no reason to draw again, in the next call."""
-    module = study.folder / "src" / "vitfaith" / "tables" / "stage.py"
+    module = study.folder / "src" / "vitfaith" / "stages" / "tables.py"
     module.write_text(module.read_text() + "\nEXTRA = 1\n")
     study.snakemake("--", "scores")
     assert study.planned() == Counter()
