@@ -31,17 +31,32 @@ def _plan(config: Path, results: str = "results") -> Plan:
 
 @app.command()
 def init(
-    model: Annotated[str, typer.Option(help="timm architecture, or a folder with weights and config.json")],
-    images: Annotated[Path, typer.Option(help="class folders, CSV list, Parquet, ImageNet's archive, CIFAR, IDX")],
+    model: Annotated[
+        str | None, typer.Option(help="timm architecture, or a folder with weights and config.json")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="class folders, CSV list, Parquet, ImageNet's archive, CIFAR, IDX")
+    ] = None,
     out: Annotated[Path, typer.Option(help="YAML file to write")] = Path("my_study.yaml"),
     weights: Annotated[Path | None, typer.Option(help="checkpoint; without it timm's pretrained weights")] = None,
+    plugin: Annotated[
+        Path | None, typer.Option(help="Python file to write, with an explainer, a metric and an attack to start from")
+    ] = None,
 ) -> None:
-    """Write a first study of your model and images, with comments."""
-    from vitfaith.check.init import write_config
+    """Write a first study of your model and images, with comments; or a plugin with your own explainer, metric, attack."""
+    from vitfaith.check.skeleton import write_plugin
 
-    for line in write_config(model, images, out, weights):
-        typer.echo(line)
-    typer.echo(f"wrote {out}; next: vitfaith check {out}")
+    if plugin is None or model is not None or images is not None:
+        if model is None or images is None:
+            raise typer.BadParameter("give --model and --images for a study, or --plugin for a plugin")
+        from vitfaith.check.init import write_config
+
+        for line in write_config(model, images, out, weights):
+            typer.echo(line)
+        typer.echo(f"wrote {out}; next: vitfaith check {out}")
+    if plugin is not None:
+        lines = write_plugin(plugin)
+        typer.echo(f"wrote {plugin}; to use it, a study says:\n" + "\n".join(f"  {line}" for line in lines))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
