@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import vitfaith.register as register
+    from vitfaith.api.attack import Attacked, attack
     from vitfaith.api.catalogue import available, describe
     from vitfaith.api.evaluate import Evaluation, evaluate, score
     from vitfaith.api.explain import explain
     from vitfaith.api.maps import Maps
+    from vitfaith.api.smooth import Smoothed, load_denoiser, smooth
     from vitfaith.api.wrap import wrap
     from vitfaith.errors import ArtifactError, ConfigError, InputError, VitfaithError
 
 _WHERE = {
+    "Attacked": "vitfaith.api.attack",
+    "attack": "vitfaith.api.attack",
     "available": "vitfaith.api.catalogue",
     "describe": "vitfaith.api.catalogue",
     "Evaluation": "vitfaith.api.evaluate",
@@ -26,6 +30,9 @@ _WHERE = {
     "score": "vitfaith.api.evaluate",
     "explain": "vitfaith.api.explain",
     "Maps": "vitfaith.api.maps",
+    "Smoothed": "vitfaith.api.smooth",
+    "load_denoiser": "vitfaith.api.smooth",
+    "smooth": "vitfaith.api.smooth",
     "wrap": "vitfaith.api.wrap",
     "ArtifactError": "vitfaith.errors",
     "ConfigError": "vitfaith.errors",
@@ -39,17 +46,22 @@ _MODULES = {"register": "vitfaith.register"}
 
 __all__ = [
     "ArtifactError",
+    "Attacked",
     "ConfigError",
     "Evaluation",
     "InputError",
     "Maps",
+    "Smoothed",
     "VitfaithError",
+    "attack",
     "available",
     "describe",
     "evaluate",
     "explain",
+    "load_denoiser",
     "register",
     "score",
+    "smooth",
     "wrap",
 ]
 

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 
 import vitfaith as vf
 from tests.workflow.conftest import Workflow
 from vitfaith.artifacts.images import decode_images
-from vitfaith.artifacts.maps import read_maps
-from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
+from vitfaith.artifacts.maps import read_maps, read_sample_maps
+from vitfaith.artifacts.samples import read_denoised
+from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_table
+from vitfaith.models.checkpoint import read_checkpoint
 from vitfaith.models.classifier import Classifier
 from vitfaith.study.load import load_study
 
@@ -27,12 +30,8 @@ METRICS: dict[str, Any] = {"saco": ("saco", {"groups": [7]}), "deletion_auc": "d
 
 @pytest.fixture(scope="module")
 def model(finished_study: Workflow) -> Classifier:
-    import timm
-
     section = load_study(finished_study.config).models["vit_patch4"]
     network = timm.create_model(section.timm, **section.arguments)
-    from vitfaith.models.checkpoint import read_checkpoint
-
     checkpoint = read_checkpoint(finished_study.folder / "resources/models/vit_patch4.safetensors")
     network.load_state_dict(checkpoint.state)
     return vf.wrap(network, mean=checkpoint.description["mean"], std=checkpoint.description["std"])
@@ -50,6 +49,18 @@ def images_of(workflow: Workflow, attack: str) -> tuple[torch.Tensor, pd.DataFra
     return torch.from_numpy(decode_images(table, np.uint8, str(path)).copy()), table.to_pandas()
 
 
+def assert_scores(workflow: Workflow, condition: str, found: vf.Evaluation) -> None:
+    for name, schema in (("scores", SCORES), ("curves", CURVES)):
+        own = getattr(found, name)
+        tables = [
+            read_table(path, schema).to_pandas()
+            for path in one(workflow.folder, f"results/{name}/{condition}/family=*/*.parquet")
+        ]
+        keys = [c for c in ("image_id", "method", "metric", "curve", "variant", "step") if c in own]
+        expected = pd.concat(tables).sort_values(keys, ignore_index=True)
+        pd.testing.assert_frame_equal(own.sort_values(keys, ignore_index=True), expected, check_exact=True)
+
+
 @pytest.mark.parametrize("attack", ["clean", "pgd"])
 def test_maps_and_scores(finished_study: Workflow, model: Classifier, attack: str) -> None:
     pixels, rows = images_of(finished_study, attack)
@@ -63,13 +74,40 @@ def test_maps_and_scores(finished_study: Workflow, model: Classifier, attack: st
     for method, (owners, values) in stored.items():
         assert owners == ids
         assert np.array_equal(maps[method].numpy(), values)
-    found = vf.evaluate(model, pixels, maps, METRICS)
-    for name, schema in (("scores", SCORES), ("curves", CURVES)):
-        own = getattr(found, name)
-        tables = [
-            read_table(path, schema).to_pandas()
-            for path in one(finished_study.folder, f"results/{name}/{condition}/family=*/*.parquet")
-        ]
-        keys = [c for c in ("image_id", "method", "metric", "curve", "variant", "step") if c in own]
-        expected = pd.concat(tables).sort_values(keys, ignore_index=True)
-        pd.testing.assert_frame_equal(own.sort_values(keys, ignore_index=True), expected, check_exact=True)
+    assert_scores(finished_study, condition, vf.evaluate(model, pixels, maps, METRICS))
+
+
+def test_attack(finished_study: Workflow, model: Classifier) -> None:
+    clean, rows = images_of(finished_study, "clean")
+    attacked, expected = images_of(finished_study, "pgd")
+    ids = list(rows["image_id"])
+    found = vf.attack(model, clean, "pgd", eps="8/255", alpha="4/255", steps=2, image_ids=ids, seed=7)
+    assert torch.equal(found.images, attacked.float() / 255)
+    assert found.target.tolist() == rows["target"].tolist()
+    for column in ("prediction", "success", "linf", "l2"):
+        assert np.array_equal(getattr(found, column).numpy(), expected[column].to_numpy())
+
+
+@pytest.mark.parametrize("attack", ["clean", "pgd"])
+def test_behind_a_smoothing(finished_study: Workflow, model: Classifier, attack: str) -> None:
+    pixels, rows = images_of(finished_study, attack)
+    target, ids = torch.tensor(rows["target"].to_numpy()), list(rows["image_id"])
+    denoiser = vf.load_denoiser(finished_study.folder / "resources/denoisers/fashion_mnist")
+    smoothed = vf.smooth(model, pixels, "dds", denoiser=denoiser, sigma=0.25, samples=2, image_ids=ids, seed=7)
+    owner = "shared" if attack == "clean" else "vit_patch4"
+    path = one(
+        finished_study.folder, f"results/denoise/dataset=tiny/model={owner}/attack={attack}/smoothing=dds/*.parquet"
+    )
+    assert np.array_equal(smoothed.samples.numpy(), read_denoised(path[0], ids))
+    condition = f"dataset=tiny/model=vit_patch4/attack={attack}/smoothing=dds"
+    predictions = one(finished_study.folder, f"results/predictions/{condition}/*.parquet")[0]
+    expected = read_table(predictions, SMOOTHED_PREDICTIONS).to_pandas()
+    found = smoothed.predict(target=target, labels=rows["label"].to_numpy())
+    pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+    maps = smoothed.explain(EXPLAINERS, target=target)
+    for file in one(finished_study.folder, f"results/attribute/{condition}/family=*/*.parquet"):
+        for method, (_, values) in read_maps(file).items():
+            assert np.array_equal(maps[method].numpy(), values)
+        for method, (_, values) in read_sample_maps(file).items():
+            assert np.array_equal(maps.sample_maps[method].numpy(), values)
+    assert_scores(finished_study, condition, vf.evaluate(model, pixels, maps, METRICS))

@@ -46,7 +46,7 @@ def images_of(images: Any) -> Tensor:
     Raises:
         InputError: another shape or type.
     """
-    found = torch.as_tensor(images).detach()
+    found = (images if isinstance(images, Tensor) else torch.tensor(images)).detach()
     if found.ndim != 4:
         raise InputError(f"images have shape {tuple(found.shape)}; give (images, channels, height, width)")
     if found.dtype == torch.uint8:
@@ -81,7 +81,7 @@ def ids_of(images: Tensor, given: Sequence[str] | None) -> list[str]:
 
 def classes_of(name: str, values: Any, count: int) -> Tensor:
     """Class numbers (``count``,) int64 on the CPU; raises :class:`InputError` for another shape or type."""
-    found = torch.as_tensor(values)
+    found = values if isinstance(values, Tensor) else torch.tensor(values)  # a copy: NumPy's may be read-only
     if found.shape != (count,) or found.is_floating_point() or found.dtype == torch.bool:
         raise InputError(
             f"{name} is {found.dtype} of shape {tuple(found.shape)}; give one class number for each of {count} images"

@@ -1,0 +1,231 @@
+"""Images behind a smoothing: noisy denoised copies, their predictions and their maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from vitfaith.api.explain import maps_of
+from vitfaith.api.inputs import (
+    Target,
+    batch_size_of,
+    classes_of,
+    ids_of,
+    images_of,
+    ready,
+    targets_of,
+    while_memory_lasts,
+)
+from vitfaith.api.items import Choices, item_of, items_of
+from vitfaith.api.maps import Maps
+from vitfaith.artifacts.predictions import prediction_table
+from vitfaith.artifacts.samples import STORED
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.errors import InputError
+from vitfaith.models.forward import forward_in_batches
+from vitfaith.registry import Item
+from vitfaith.smoothings.aggregate import aggregate_maps
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def load_denoiser(
+    source: str | Path,
+    *,
+    format: str = "diffusers",
+    device: str = "cpu",
+    **arguments: Any,
+) -> Denoiser:
+    """A diffusion denoiser for :func:`vitfaith.smooth`, for attacks through it, and for the fill ``diffusion``.
+
+    Args:
+        source: folder in the diffusers layout (``unet/`` and ``scheduler/``), id of the Hugging Face hub, or with
+            ``format="adm"`` a checkpoint of OpenAI's networks.
+        format: "diffusers" or "adm".
+        device: where it runs; smoothing works there.
+        arguments: ``class_label``, and for "adm" ``preset`` and ``arguments``, as in the configuration.
+
+    Raises:
+        ArtifactError: a file is missing or broken, or the weights do not fit.
+        ConfigError: a network or scheduler of another kind.
+
+    Example:
+        >>> import vitfaith as vf
+        >>> denoiser = vf.load_denoiser("resources/denoisers/fashion_mnist")
+        >>> denoiser.channels
+        1
+    """
+    return Denoiser.load(source, {"format": format, **arguments}, device=device)
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """What :func:`smooth` made.
+
+    Attributes:
+        samples: (B, S, C, H, W) float32 in [0, 1] on the CPU, in the precision in which a study stores them (float16).
+        image_ids: B names of the images.
+        smoothing: with its settings.
+        seed: of the noise.
+        model: what is asked of the samples.
+        batch_size: most samples in a pass; None: measured.
+    """
+
+    samples: Tensor
+    image_ids: list[str]
+    smoothing: Item
+    seed: int
+    model: nn.Module = field(repr=False)
+    batch_size: int | None = None
+
+    def predict(self, *, target: Target = "prediction", labels: Tensor | Sequence[int] | None = None) -> DataFrame:
+        """What the model says of the samples, one row an image.
+
+        Args:
+            target, labels: see :meth:`explain`.
+
+        Returns:
+            image_id, label (−1 without labels), target, prediction (arg-max of the mean probability),
+            target_probability, probabilities and votes (K,), samples, and sample_predictions (S,).
+
+        Raises:
+            InputError: labels or target do not fit.
+        """
+        with ready(self.model) as classifier:
+            probabilities = self._probabilities(classifier)
+            targets = self._targets(target, labels, classifier, probabilities)
+        count = len(self.image_ids)
+        given = torch.full((count,), -1) if labels is None else classes_of("labels", labels, count)
+        table = prediction_table(self.image_ids, given.numpy(), targets.numpy(), probabilities)
+        each = pa.array(list(probabilities.argmax(-1).int().numpy()), pa.list_(pa.int32()))
+        return table.append_column("sample_predictions", each).to_pandas()
+
+    def explain(
+        self,
+        explainers: Choices,
+        *,
+        target: Target = "prediction",
+        labels: Tensor | Sequence[int] | None = None,
+    ) -> Maps:
+        """The maps behind the smoothing: each sample's scaled onto [0, 1], then their mean (or what its settings say).
+
+        Args:
+            explainers: see :func:`vitfaith.explain`.
+            target: ``"prediction"`` is the arg-max of the mean probability over the samples, ``"runner_up"`` the second
+                largest; else as in :func:`vitfaith.explain`.
+            labels: (B,) for ``"label"``.
+
+        Returns:
+            Maps whose ``sample_maps`` hold the raw maps (B, S, rows, columns), which certificates and metrics of scale read.
+
+        Raises:
+            ConfigError, InputError: as :func:`vitfaith.explain`.
+        """
+        methods = items_of("explainers", explainers)
+        with ready(self.model) as classifier:
+            size = batch_size_of(classifier, self.batch_size, backward=True)
+            needs_logits = isinstance(target, str) and target != "label"
+            probabilities = self._probabilities(classifier) if needs_logits else None
+            targets = self._targets(target, labels, classifier, probabilities)
+            each = [
+                maps_of(
+                    classifier,
+                    self.samples[:, sample],
+                    targets,
+                    self.image_ids,
+                    methods,
+                    seed=self.seed,
+                    batch_size=size,
+                    sample=sample,
+                )
+                for sample in range(self.samples.shape[1])
+            ]
+        stacked = {id_: torch.stack([maps[id_] for maps in each]) for id_ in methods}
+        how = getattr(self.smoothing.parameters, "map_aggregation", "mean")
+        return Maps(
+            {id_: aggregate_maps(maps, how)[0] for id_, maps in stacked.items()},
+            target=targets,
+            image_ids=self.image_ids,
+            seed=self.seed,
+            explainers={id_: method.name for id_, method in methods.items()},
+            sample_maps={id_: maps.transpose(0, 1).contiguous() for id_, maps in stacked.items()},
+        )
+
+    def _probabilities(self, classifier: Any) -> Tensor:
+        """(B, S, K) float32 on the CPU."""
+        size = batch_size_of(classifier, self.batch_size, backward=False)
+        flat = self.samples.flatten(0, 1).to(classifier.mean.device)
+        logits = while_memory_lasts(lambda most: forward_in_batches(classifier, flat, most), size)
+        return logits.softmax(1).unflatten(0, self.samples.shape[:2]).cpu()
+
+    def _targets(self, target: Target, labels: Any, classifier: Any, probabilities: Tensor | None) -> Tensor:
+        mean = None if probabilities is None else probabilities.double().mean(1)
+        return targets_of(target, classifier, self.samples[:, 0], labels, 1, mean)
+
+
+def smooth(
+    model: nn.Module,
+    images: Tensor,
+    smoothing: str,
+    *,
+    denoiser: Denoiser | None = None,
+    image_ids: Sequence[str] | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    **settings: Any,
+) -> Smoothed:
+    """Noisy, denoised copies of ``images``, and the model behind them.
+
+    Args:
+        model, images, image_ids, seed, batch_size: see :func:`vitfaith.explain`.
+        smoothing: name of a registered smoothing (``vf.available("smoothings")``).
+        denoiser: its network, from :func:`vitfaith.load_denoiser`, on the device where it is.
+        settings: of the smoothing, as in the configuration: ``sigma=0.25, samples=10``.
+
+    Raises:
+        ConfigError: unknown smoothing or wrong settings, or noise beyond the denoiser's schedule.
+        InputError: arguments do not fit each other, the model or the denoiser, or there is none.
+
+    Source: dds: Hu et al. 2024, arXiv 2311.17983; Carlini et al. 2023, arXiv 2206.10550.
+
+    Example:
+        >>> import timm, torch, vitfaith as vf
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=28, patch_size=4, in_chans=1, depth=2, num_classes=10)
+        >>> model = vf.wrap(network, mean=[0.5], std=[0.5])
+        >>> denoiser = vf.load_denoiser("resources/denoisers/fashion_mnist")
+        >>> smoothed = vf.smooth(model, torch.rand(2, 1, 28, 28), "dds", denoiser=denoiser, sigma=0.25, samples=3)
+        >>> smoothed.samples.shape, len(smoothed.predict())
+        (torch.Size([2, 3, 1, 28, 28]), 2)
+    """
+    item = item_of("smoothings", smoothing, settings, denoiser="denoiser")
+    if denoiser is None and "denoiser" in type(item.parameters).model_fields:
+        raise InputError(f"smoothing '{smoothing}' needs denoiser=; load one with vitfaith.load_denoiser")
+    pixels = images_of(images)
+    ids = ids_of(pixels, image_ids)
+    with ready(model) as classifier:
+        if len(pixels):
+            classifier.check_images(pixels)
+        size = batch_size_of(classifier, batch_size, backward=False)
+    count = int(getattr(item.parameters, "samples", 1))
+
+    def run(size: int) -> Tensor:
+        found: Tensor = item.implementation(
+            denoiser, pixels, ids, item.parameters, range(count), seed=seed, batch_size=size
+        )
+        return found
+
+    samples = while_memory_lasts(run, size)
+    if samples.shape != (len(ids), count, *pixels.shape[1:]):
+        raise InputError(
+            f"smoothing '{smoothing}' returned shape {tuple(samples.shape)} for {count} samples of {len(ids)} images"
+        )
+    kept = torch.from_numpy(samples.cpu().numpy().astype(STORED).astype(np.float32))
+    return Smoothed(kept, ids, item, seed, model, batch_size)
