@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -10,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from vitfaith import stages
+from vitfaith.cli.stage import OnDevice, OverShard, Stage
+from vitfaith.cli.stages import STAGES
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,3 +62,43 @@ def test_a_specification_that_is_no_json_is_said_plainly() -> None:
     done = vitfaith("shard", "--spec", "{", "--out", "x")
     assert done.returncode == 1
     assert done.stderr.startswith("error: --spec is not a JSON object")
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.verb)
+def test_the_function_of_a_verb_takes_its_options(stage: Stage) -> None:
+    given = dict.fromkeys([*stage.options, "code"])
+    told = {*stage.told(given), "spec"}
+    told |= {"device"} if isinstance(stage, OnDevice | OverShard) else set()
+    told |= {"batch_size"} if isinstance(stage, OverShard) else set()
+    inspect.signature(stage.load()).bind(**dict.fromkeys(told))
+
+
+def test_every_stage_has_one_verb() -> None:
+    modules = {f"vitfaith.stages.{m.name}" for m in pkgutil.iter_modules(stages.__path__)}
+    entries = [stage.function.rpartition(".")[0] for stage in STAGES]
+    assert sorted(entries) == sorted(modules)
+
+
+def test_a_job_knows_its_files(tmp_path: Path) -> None:
+    """Outputs hold the lock; networks are told apart by size and time, images and what is left out are not named."""
+    weights, denoiser = tmp_path / "weights.safetensors", tmp_path / "denoiser"
+    weights.write_bytes(b"1234")
+    verbs = {stage.verb: stage for stage in STAGES}
+    given = dict.fromkeys(verbs["score"].options) | {
+        "spec": "{}",
+        "code": "c",
+        "scores": Path("s"),
+        "curves": Path("d"),
+    }
+    given |= {"weights": weights, "denoiser": str(denoiser), "bank": tmp_path / "bank.parquet"}
+    assert verbs["score"].outputs(given) == [Path("s"), Path("d")]
+    (spec, code, own, absent) = verbs["score"].work(given)
+    assert (spec, code, absent) == ("{}", "c", "")
+    assert own.startswith(f"{weights}:4:")
+    learned = {"spec": "{}", "code": "c", "weights": None, "learned": [weights, weights]}
+    assert list(verbs["sanity"].work(learned)) == ["{}", "c", own, own]
+    assert "learned" not in verbs["sanity"].told(dict.fromkeys(verbs["sanity"].options) | {"code": "c"})
+    assert verbs["figures"].outputs({"out": Path("f/x.y")}) == [
+        Path(f"f/x.y.{s}") for s in ("png", "pdf", "svg", "rst")
+    ]
+    assert verbs["tables"].outputs({"out": Path("t")}) == [Path("t/summary.parquet")]

@@ -139,7 +139,7 @@ def test_measures_behind_a_smoothing_without_noise_find_no_difference(tmp_path: 
     names = [entry.name for entry in STABILITY_MEASURES]
     spec = {"measures": {name: {"use": name} for name in names}}
     out = tmp_path / "out.parquet"
-    run_stability(spec, "", tmp_path / "smoothed.parquet", {"undefended": tmp_path / "plain.parquet"}, out)
+    run_stability(spec, "", tmp_path / "smoothed.parquet", out, undefended=tmp_path / "plain.parquet")
     frame = pd.read_parquet(out)
     assert set(frame.metric) == set(names)
     for name, part in frame.groupby("metric"):

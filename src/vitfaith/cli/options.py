@@ -1,11 +1,14 @@
-"""Options that several verbs have."""
+"""Options of the verbs that run a stage: those that several have, and the kinds of the others."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,19 +16,42 @@ from vitfaith.errors import VitfaithError
 from vitfaith.models.fast.switch import fast_paths
 from vitfaith.registry import load_plugin
 
-Spec = Annotated[str, typer.Option(help="what the job depends on, as canonical JSON (see `vitfaith plan`)")]
-Code = Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")]
-Images = Annotated[Path, typer.Option(help="Parquet file with the images")]
-Weights = Annotated[Path | None, typer.Option(help="safetensors weights; without it timm's pretrained ones")]
-Learned = Annotated[
-    list[Path] | None,
-    typer.Option(help="files of trained explainers that --spec names; parts made with others are thrown away"),
-]
-DenoiserPath = Annotated[str | None, typer.Option(help="denoiser folder, checkpoint or hub id, where one is used")]
-Out = Annotated[Path, typer.Option(help="file to write")]
-Gpus = Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")]
-Device = Annotated[str, typer.Option(help="auto takes a GPU that the job was given; cpu; cuda insists on one")]
-BatchSize = Annotated[int, typer.Option(min=0, help="most images in one pass; 0 measures the fastest on a GPU")]
+Role = Literal["", "images", "network", "learned", "output"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a verb.
+
+    Attributes:
+        type: annotated with its help text.
+        default: without one the option is required.
+        role: of the files that it names: "images" are read image by image, so a shard's job reads them in parts;
+            a "network" is read as a whole; "learned" files are named by ``--spec`` too, where the stage reads their
+            names; "output" is written.
+    """
+
+    type: Any
+    default: Any = Parameter.empty
+    role: Role = ""
+
+    def or_none(self) -> Option:
+        """The same, but it may be left out."""
+        kind, told = self.type.__origin__, self.type.__metadata__
+        return replace(self, type=Annotated[kind | None, *told], default=None)
+
+    def parameter(self, name: str) -> Parameter:
+        """What the signature of a verb has for it."""
+        return Parameter(name, Parameter.KEYWORD_ONLY, default=self.default, annotation=self.type)
+
+
+Options = Mapping[str, Option]
+"""Name → option, in the order of the help text."""
+
+
+def path(told: str, role: Role = "") -> Option:
+    """A required path with its help text."""
+    return Option(Annotated[Path, typer.Option(help=told)], role=role)
 
 
 class OnOff(StrEnum):
@@ -42,9 +68,48 @@ def _switch(context: typer.Context, fast: OnOff) -> OnOff:
 
 
 Fast = Annotated[OnOff, typer.Option(help="off: networks run the code of torch and timm alone", callback=_switch)]
-PartSize = Annotated[
-    int, typer.Option(min=0, help="images after which what is done is kept; 0 keeps nothing before the end")
-]
+
+SPEC = Option(Annotated[str, typer.Option(help="what the job depends on, as canonical JSON (see `vitfaith plan`)")])
+CODE = Option(Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")], "")
+IMAGES = path("Parquet file with the images", "images")
+OUT = path("file to write", "output")
+WEIGHTS = path("safetensors weights; without it timm's pretrained ones", "network").or_none()
+DENOISER = Option(
+    Annotated[str | None, typer.Option(help="denoiser folder, checkpoint or hub id, where one is used")],
+    None,
+    "network",
+)
+LEARNED = Option(
+    Annotated[
+        list[Path] | None,
+        typer.Option(help="files of trained explainers that --spec names; parts made with others are thrown away"),
+    ],
+    None,
+    "learned",
+)
+TABLES = path("folder with the experiment's tables")
+
+ON_DEVICE: Options = {
+    "gpus": Option(Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")], 0),
+    "device": Option(
+        Annotated[str, typer.Option(help="auto takes a GPU that the job was given; cpu; cuda insists on one")],
+        "auto",
+    ),
+    "fast": Option(Fast, OnOff.on),
+}
+IN_PARTS: Options = {
+    **ON_DEVICE,
+    "batch_size": Option(
+        Annotated[int, typer.Option(min=0, help="most images in one pass; 0 measures the fastest on a GPU")],
+        256,
+    ),
+    "part_size": Option(
+        Annotated[
+            int, typer.Option(min=0, help="images after which what is done is kept; 0 keeps nothing before the end")
+        ],
+        0,
+    ),
+}
 
 
 def parse_spec(text: str) -> dict[str, Any]:

@@ -7,355 +7,158 @@ from typing import Annotated
 
 import typer
 
-from vitfaith.artifacts.parts import run_alone
-from vitfaith.cli.options import (
-    BatchSize,
-    Code,
-    DenoiserPath,
-    Device,
-    Fast,
-    Gpus,
-    Images,
-    Learned,
-    OnOff,
-    Out,
-    PartSize,
-    Spec,
-    Weights,
-    parse_spec,
+from vitfaith.cli.options import DENOISER, IMAGES, LEARNED, OUT, TABLES, WEIGHTS, Option, path
+from vitfaith.cli.stage import Given, OnDevice, OverShard, Stage
+
+
+def _denoiser_files(given: Given) -> list[Path]:
+    from vitfaith.denoisers.layout import folder_files
+
+    return [given["log"], *folder_files(given["out"])]
+
+
+def _figure_files(given: Given) -> list[Path]:
+    return [given["out"].with_name(f"{given['out'].name}.{suffix}") for suffix in ("png", "pdf", "svg", "rst")]
+
+
+STAGES = (
+    Stage("shard", "vitfaith.stages.shard.run_shard", "Write the images of one shard of a dataset.", {"out": OUT}),
+    OnDevice(
+        "train classifier",
+        "vitfaith.stages.train_classifier.run_train_classifier",
+        "Train a classifier by its recipe.",
+        {"out": OUT, "log": OUT},
+    ),
+    OnDevice(
+        "train denoiser",
+        "vitfaith.stages.train_denoiser.run_train_denoiser",
+        "Train a denoiser by its recipe.",
+        {"out": OUT, "log": OUT},
+        _denoiser_files,
+    ),
+    OnDevice(
+        "train diffmask",
+        "vitfaith.stages.train_diffmask.run_train_diffmask",
+        "Train a DiffMask for a classifier by its recipe.",
+        {"out": OUT, "log": OUT, "weights": WEIGHTS},
+    ),
+    OverShard(
+        "attack",
+        "vitfaith.stages.attack.run_attack",
+        "Attack the images of a shard.",
+        {"images": IMAGES, "out": OUT, "predictions": OUT, "weights": WEIGHTS, "denoiser": DENOISER},
+        backward=True,
+    ),
+    OverShard(
+        "denoise",
+        "vitfaith.stages.denoise.run_denoise",
+        "Noise and denoise the images of a shard.",
+        {"images": IMAGES, "out": OUT, "denoiser": DENOISER},
+        extends=True,
+    ),
+    OverShard(
+        "predict",
+        "vitfaith.stages.predict.run_predict",
+        "Classify the denoised samples of a shard.",
+        {"images": IMAGES, "denoised": IMAGES, "out": OUT, "weights": WEIGHTS},
+    ),
+    OverShard(
+        "attribute",
+        "vitfaith.stages.attribute.run_attribute",
+        "Explain a shard with one family of explainers.",
+        {
+            "images": IMAGES,
+            "out": OUT,
+            "denoised": path("denoised samples; without it the images themselves", "images").or_none(),
+            "weights": WEIGHTS,
+            "learned": LEARNED,
+        },
+        backward=True,
+    ),
+    OverShard(
+        "score",
+        "vitfaith.stages.score.run_score",
+        "Score the maps of a shard.",
+        {
+            "images": IMAGES,
+            "maps": path("Parquet file with the maps", "images"),
+            "scores": OUT,
+            "curves": OUT,
+            "weights": WEIGHTS,
+            "bank": path("response bank of these images; without it masks are asked", "images").or_none(),
+            "truth": path("shard with segmentations, for metrics that need them", "images").or_none(),
+            "placeholder": path("DiffMask whose placeholder a fill takes", "network").or_none(),
+            "denoiser": DENOISER,
+        },
+    ),
+    OverShard(
+        "bank",
+        "vitfaith.stages.bank.run_bank",
+        "Ask the classifier about the masks that metrics share between explainers.",
+        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "denoiser": DENOISER},
+    ),
+    Stage(
+        "stability",
+        "vitfaith.stages.stability.run_stability",
+        "Compare maps with those of the clean image.",
+        {
+            "maps": path("maps of the condition"),
+            "out": OUT,
+            "clean": path("maps of the clean image behind the same smoothing").or_none(),
+            "undefended": path("maps of the clean image without smoothing").or_none(),
+        },
+    ),
+    OverShard(
+        "sanity",
+        "vitfaith.stages.sanity.run_sanity",
+        "Explain the images of a shard again with random weights, for other classes, under noise.",
+        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "learned": LEARNED},
+        backward=True,
+    ),
+    Stage(
+        "certify",
+        "vitfaith.stages.certify.run_certify",
+        "Certify the smoothed predictions and maps of a shard.",
+        {
+            "images": IMAGES,
+            "predictions": path("Parquet file with the smoothed predictions"),
+            "maps": Option(
+                Annotated[list[Path], typer.Option(help="Parquet files with the smoothed maps, one a family")]
+            ),
+            "out": OUT,
+        },
+    ),
+    Stage(
+        "tables",
+        "vitfaith.stages.tables.run_tables",
+        "Collect an experiment's results into tidy tables with confidence intervals.",
+        {
+            "out": path("folder to write"),
+            "results": Option(
+                Annotated[str, typer.Option(help="folder with the results of the stages before")], "results"
+            ),
+        },
+        lambda given: [given["out"] / "summary.parquet"],
+    ),
+    Stage(
+        "figures",
+        "vitfaith.stages.figures.run_figure",
+        "Draw one figure from an experiment's tables.",
+        {"tables": TABLES, "out": path("path without suffix; .pdf, .svg and .png are added")},
+        _figure_files,
+    ),
+    Stage(
+        "page",
+        "vitfaith.stages.page.run_page",
+        "Write an experiment's tables, curves and gallery as one page of HTML.",
+        {"tables": TABLES, "out": path("HTML file to write", "output")},
+    ),
 )
-from vitfaith.cli.shard_job import ShardJob, identity
-from vitfaith.device import job_device
+"""Verbs in the order of the help text."""
 
 app = typer.Typer()
-train_app = typer.Typer(no_args_is_help=True, help="Train the networks of a study.")
-app.add_typer(train_app, name="train")
-
-
-@app.command()
-def shard(spec: Spec, out: Out, code: Code = "") -> None:
-    """Write the images of one shard of a dataset."""
-    from vitfaith.stages.shard import run_shard
-
-    run_alone(lambda: run_shard(parse_spec(spec), code, out), [out])
-
-
-@train_app.command()
-def classifier(
-    spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto", fast: Fast = OnOff.on
-) -> None:
-    """Train a classifier by its recipe."""
-    from vitfaith.stages.train_classifier import run_train_classifier
-
-    with job_device(gpus, device) as chosen:
-        run_alone(lambda: run_train_classifier(parse_spec(spec), code, out, log, chosen), [out, log], f"{spec} {code}")
-
-
-@train_app.command()
-def denoiser(
-    spec: Spec, out: Out, log: Out, code: Code = "", gpus: Gpus = 0, device: Device = "auto", fast: Fast = OnOff.on
-) -> None:
-    """Train a denoiser by its recipe."""
-    from vitfaith.denoisers.layout import folder_files
-    from vitfaith.stages.train_denoiser import run_train_denoiser
-
-    with job_device(gpus, device) as chosen:
-        run_alone(
-            lambda: run_train_denoiser(parse_spec(spec), code, out, log, chosen),
-            [log, *folder_files(out)],
-            f"{spec} {code}",
-        )
-
-
-@train_app.command()
-def diffmask(
-    spec: Spec,
-    out: Out,
-    log: Out,
-    weights: Weights = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-) -> None:
-    """Train a DiffMask for a classifier by its recipe."""
-    from vitfaith.stages.train_diffmask import run_train_diffmask
-
-    with job_device(gpus, device) as chosen:
-        run_alone(
-            lambda: run_train_diffmask(parse_spec(spec), code, weights, out, log, chosen),
-            [out, log],
-            f"{spec} {code} {identity(weights)}",
-        )
-
-
-@app.command()
-def attack(
-    spec: Spec,
-    images: Images,
-    out: Out,
-    predictions: Out,
-    weights: Weights = None,
-    denoiser: DenoiserPath = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-    batch_size: BatchSize = 256,
-    part_size: PartSize = 0,
-) -> None:
-    """Attack the images of a shard."""
-    from vitfaith.stages.attack import run_attack
-
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [denoiser])
-    job.run(
-        lambda i, o, on: run_attack(
-            job.spec, code, i["images"], weights, o["out"], o["predictions"], denoiser=denoiser, **on
-        ),
-        {"images": images},
-        {"out": out, "predictions": predictions},
-        backward=True,
-    )
-
-
-@app.command()
-def denoise(
-    spec: Spec,
-    images: Images,
-    out: Out,
-    denoiser: DenoiserPath = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-    batch_size: BatchSize = 256,
-    part_size: PartSize = 0,
-) -> None:
-    """Noise and denoise the images of a shard."""
-    from vitfaith.stages.denoise import run_denoise
-
-    # what the file holds already is kept sample by sample, for all images at once: parts would not see it
-    job = ShardJob(spec, code, None, gpus, device, batch_size, 0 if out.exists() else part_size)
-    job.run(
-        lambda i, o, on: run_denoise(job.spec, code, i["images"], denoiser, o["out"], **on),
-        {"images": images},
-        {"out": out},
-    )
-
-
-@app.command()
-def predict(
-    spec: Spec,
-    images: Images,
-    denoised: Images,
-    out: Out,
-    weights: Weights = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-    batch_size: BatchSize = 256,
-    part_size: PartSize = 0,
-) -> None:
-    """Classify the denoised samples of a shard."""
-    from vitfaith.stages.predict import run_predict
-
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size)
-    job.run(
-        lambda i, o, on: run_predict(job.spec, code, i["images"], i["denoised"], weights, o["out"], **on),
-        {"images": images, "denoised": denoised},
-        {"out": out},
-    )
-
-
-@app.command()
-def attribute(
-    spec: Spec,
-    images: Images,
-    out: Out,
-    denoised: Annotated[Path | None, typer.Option(help="denoised samples; without it the images themselves")] = None,
-    weights: Weights = None,
-    learned: Learned = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-    batch_size: BatchSize = 256,
-    part_size: PartSize = 0,
-) -> None:
-    """Explain a shard with one family of explainers."""
-    from vitfaith.stages.attribute import run_attribute
-
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, learned or [])
-    job.run(
-        lambda i, o, on: run_attribute(job.spec, code, i["images"], i.get("denoised"), weights, o["out"], **on),
-        {"images": images, "denoised": denoised},
-        {"out": out},
-        backward=True,
-    )
-
-
-@app.command()
-def score(
-    spec: Spec,
-    images: Images,
-    maps: Annotated[Path, typer.Option(help="Parquet file with the maps")],
-    scores: Out,
-    curves: Out,
-    weights: Weights = None,
-    bank: Annotated[Path | None, typer.Option(help="response bank of these images; without it masks are asked")] = None,
-    truth: Annotated[Path | None, typer.Option(help="shard with segmentations, for metrics that need them")] = None,
-    placeholder: Annotated[Path | None, typer.Option(help="DiffMask whose placeholder a fill takes")] = None,
-    denoiser: DenoiserPath = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-    batch_size: BatchSize = 256,
-    part_size: PartSize = 0,
-) -> None:
-    """Score the maps of a shard."""
-    from vitfaith.stages.score import run_score
-
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [placeholder, denoiser])
-    job.run(
-        lambda i, o, on: run_score(
-            job.spec,
-            code,
-            i["images"],
-            i["maps"],
-            weights,
-            o["scores"],
-            o["curves"],
-            bank=i.get("bank"),
-            truth=i.get("truth"),
-            placeholder=placeholder,
-            denoiser=denoiser,
-            **on,
-        ),
-        {"images": images, "maps": maps, "bank": bank, "truth": truth},
-        {"scores": scores, "curves": curves},
-    )
-
-
-@app.command()
-def bank(
-    spec: Spec,
-    images: Images,
-    out: Out,
-    weights: Weights = None,
-    denoiser: DenoiserPath = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-    batch_size: BatchSize = 256,
-    part_size: PartSize = 0,
-) -> None:
-    """Ask the classifier about the masks that metrics share between explainers."""
-    from vitfaith.stages.bank import run_bank
-
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, [denoiser])
-    job.run(
-        lambda i, o, on: run_bank(job.spec, code, i["images"], weights, o["out"], denoiser=denoiser, **on),
-        {"images": images},
-        {"out": out},
-    )
-
-
-@app.command()
-def stability(
-    spec: Spec,
-    maps: Annotated[Path, typer.Option(help="maps of the condition")],
-    out: Out,
-    clean: Annotated[Path | None, typer.Option(help="maps of the clean image behind the same smoothing")] = None,
-    undefended: Annotated[Path | None, typer.Option(help="maps of the clean image without smoothing")] = None,
-    code: Code = "",
-) -> None:
-    """Compare maps with those of the clean image."""
-    from vitfaith.stages.stability import run_stability
-
-    given = {"clean": clean, "undefended": undefended}
-    present = {k: v for k, v in given.items() if v is not None}
-    run_alone(lambda: run_stability(parse_spec(spec), code, maps, present, out), [out])
-
-
-@app.command()
-def sanity(
-    spec: Spec,
-    images: Images,
-    out: Out,
-    weights: Weights = None,
-    learned: Learned = None,
-    code: Code = "",
-    gpus: Gpus = 0,
-    device: Device = "auto",
-    fast: Fast = OnOff.on,
-    batch_size: BatchSize = 256,
-    part_size: PartSize = 0,
-) -> None:
-    """Explain the images of a shard again with random weights, for other classes, under noise."""
-    from vitfaith.stages.sanity import run_sanity
-
-    job = ShardJob(spec, code, weights, gpus, device, batch_size, part_size, learned or [])
-    job.run(
-        lambda i, o, on: run_sanity(job.spec, code, i["images"], weights, o["out"], **on),
-        {"images": images},
-        {"out": out},
-        backward=True,
-    )
-
-
-@app.command()
-def certify(
-    spec: Spec,
-    images: Images,
-    predictions: Annotated[Path, typer.Option(help="Parquet file with the smoothed predictions")],
-    maps: Annotated[list[Path], typer.Option(help="Parquet files with the smoothed maps, one a family")],
-    out: Out,
-    code: Code = "",
-) -> None:
-    """Certify the smoothed predictions and maps of a shard."""
-    from vitfaith.stages.certify import run_certify
-
-    run_alone(lambda: run_certify(parse_spec(spec), code, images, predictions, maps, out), [out])
-
-
-@app.command()
-def tables(
-    spec: Spec,
-    out: Annotated[Path, typer.Option(help="folder to write")],
-    results: Annotated[str, typer.Option(help="folder with the results of the stages before")] = "results",
-    code: Code = "",
-) -> None:
-    """Collect an experiment's results into tidy tables with confidence intervals."""
-    from vitfaith.stages.tables import run_tables
-
-    run_alone(lambda: run_tables(parse_spec(spec), code, results, out), [out / "summary.parquet"])
-
-
-@app.command()
-def figures(
-    spec: Spec,
-    tables: Annotated[Path, typer.Option(help="folder with the experiment's tables")],
-    out: Annotated[Path, typer.Option(help="path without suffix; .pdf, .svg and .png are added")],
-    code: Code = "",
-) -> None:
-    """Draw one figure from an experiment's tables."""
-    from vitfaith.stages.figures import run_figure
-
-    files = [out.with_name(f"{out.name}.{suffix}") for suffix in ("png", "pdf", "svg", "rst")]
-    run_alone(lambda: run_figure(parse_spec(spec), code, tables, out), files)
-
-
-@app.command()
-def page(
-    spec: Spec,
-    tables: Annotated[Path, typer.Option(help="folder with the experiment's tables")],
-    out: Annotated[Path, typer.Option(help="HTML file to write")],
-    code: Code = "",
-) -> None:
-    """Write an experiment's tables, curves and gallery as one page of HTML."""
-    from vitfaith.stages.page import run_page
-
-    run_alone(lambda: run_page(parse_spec(spec), code, tables, out), [out])
+_TRAIN = typer.Typer(no_args_is_help=True, help="Train the networks of a study.")
+app.add_typer(_TRAIN, name="train")
+for _stage in STAGES:
+    *_group, _verb = _stage.verb.split()
+    (_TRAIN if _group else app).command(_verb, help=_stage.help)(_stage.command())

@@ -20,18 +20,19 @@ from vitfaith.stability.compare import stability_table
 from vitfaith.stability.registry import STABILITY_MEASURES
 
 
-def run_stability(spec: Mapping[str, Any], code: str, maps: Path, references: Mapping[str, Path], out: Path) -> None:
-    """Compare a shard's maps with those of each reference condition (``references``: name → file).
+def run_stability(spec: Mapping[str, Any], code: str, maps: Path, out: Path, **references: Path | None) -> None:
+    """Compare a shard's maps with those of each reference condition (``references``: name → file, None without one).
 
     Raises:
         ArtifactError: a reference lacks a method or holds other images.
     """
     measures = STABILITY_MEASURES.from_specs(spec["measures"])
+    given = {name: path for name, path in references.items() if path is not None}
     parts = [STABILITY.empty_table()]
     for raw in (False, True):
         asked = {id_: measure for id_, measure in measures.items() if measure.traits["scale_dependent"] == raw}
         if asked:
-            parts += _compared(maps, references, asked, raw=raw)
+            parts += _compared(maps, given, asked, raw=raw)
     write_table(pa.concat_tables(parts), out, STABILITY, provenance("stability", spec, code))
 
 
