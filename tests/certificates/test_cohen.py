@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import binomtest, norm
 
-from vitfaith.certificates.radii.cohen import ABSTAIN, certified_accuracy, certify
+from vitfaith.certificates.radii.cohen import ABSTAIN, certify
 from vitfaith.errors import InputError
 
 
@@ -46,11 +46,6 @@ def test_radius_never_passes_the_true_boundary():
     found = certify(np.tile([10, 0], (repeats, 1)), counts, sigma, alpha)
     assert (found.radius > distance).mean() <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / repeats)
     assert np.median(found.radius) > 0.5 * distance
-
-
-def test_curve():
-    radius, correct = np.array([0.0, 0.2, 0.5, 0.9]), np.array([True, False, True, True])
-    np.testing.assert_array_equal(certified_accuracy(radius, correct, [0, 0.1, 0.5, 0.6, 1]), [0.75, 0.5, 0.5, 0.25, 0])
 
 
 def test_bad_counts():

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
-from tests.certificates.textbook import SoftmaxMap, StepMap, breaking_margin
+from tests.certificates.textbook import SoftmaxMap, StepMap, breaking_margin, overlap
 from vitfaith.certificates.radii.lipschitz import grouped_radius, lipschitz_radius
 from vitfaith.certificates.radii.renyi import divergence_radius, paper_closed_form, renyi_radius
-from vitfaith.certificates.radii.top_k import Swap, exact_swap, overlap, ranking, swaps_to_break
+from vitfaith.certificates.radii.top_k import Swap, exact_swap, ranking, swaps_to_break
 from vitfaith.certificates.settings import ORDERS
 
 SOUND = {"lipschitz": lipschitz_radius, "grouped": grouped_radius, "renyi": renyi_radius}

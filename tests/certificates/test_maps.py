@@ -9,10 +9,11 @@ from scipy.special import ndtri
 from scipy.stats import binomtest
 
 from tests.certificates.test_lipschitz import step_map
+from tests.certificates.textbook import overlap
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
 from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.base import base_map
-from vitfaith.certificates.radii.top_k import overlap, swaps_to_break
+from vitfaith.certificates.radii.top_k import swaps_to_break
 from vitfaith.certificates.registry import CERTIFICATES
 from vitfaith.certificates.settings import CertificateParameters, RenyiParameters
 from vitfaith.errors import ConfigError, InputError

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.certificates.textbook import overlap
 from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.lipschitz import grouped_radius
 from vitfaith.certificates.radii.top_k import (
     check_top_k,
     exact_swap,
-    overlap,
     ranking,
     swap_values,
     swaps_to_break,

@@ -10,6 +10,7 @@ from scipy.optimize import linprog, minimize
 from scipy.special import ndtr
 
 from vitfaith.certificates.radii.top_k import Swap
+from vitfaith.map_values import membership
 
 
 def renyi_divergence(p: np.ndarray, q: np.ndarray, alpha: float) -> float:
@@ -124,3 +125,24 @@ def breaking_margin(swap: Swap, shift: float, cells: int = 120) -> float:
     )
     assert found.status == 0, found.message
     return -float(found.fun)
+
+
+def overlap(first: np.ndarray, second: np.ndarray, k: int) -> np.ndarray:
+    """Smallest top-k overlap ``|T ∩ T'| / k`` (...,) of two maps (..., n) over all orders of equal entries, in [0, 1].
+
+    A certificate promises an overlap however ties are broken, so this is the overlap that it is held against. (The
+    stability measure ``top_k_overlap`` is the expectation over these orders.)
+    """
+    chances = membership(first, k), membership(second, k)
+    surely_a, surely_b = (chance == 1 for chance in chances)
+    maybe_a, maybe_b = ((chance > 0) & (chance < 1) for chance in chances)
+
+    def count(entries: np.ndarray) -> np.ndarray:
+        return np.asarray(entries.sum(axis=-1), dtype=np.int64)
+
+    # The tied entries that each map takes into its set: first those of no use to the other, then those that tie in both.
+    free_a, free_b = count(maybe_a & ~surely_b & ~maybe_b), count(maybe_b & ~surely_a & ~maybe_a)
+    left_a = np.maximum(k - count(surely_a) - free_a, 0)
+    left_b = np.maximum(k - count(surely_b) - free_b, 0)
+    shared = np.maximum(left_a + left_b - count(maybe_a & maybe_b), 0)
+    return (count(surely_a & surely_b) + shared) / k

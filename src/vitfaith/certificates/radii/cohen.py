@@ -49,15 +49,3 @@ def certify(selection: ArrayLike, estimation: ArrayLike, sigma: float, alpha: fl
     decided = lower >= 0.5
     radius = np.where(decided, sigma * ndtri(np.maximum(lower, 0.5)), 0.0)
     return CertifiedPrediction(np.where(decided, best, ABSTAIN), radius, lower)
-
-
-def certified_accuracy(radius: ArrayLike, correct: ArrayLike, radii: ArrayLike) -> Floats:
-    """Share of images (R,) that are correct with a certified radius of at least each of ``radii`` (R,).
-
-    Args:
-        radius: (B,) certified radii.
-        correct: (B,) bool, the certified prediction is the label; an abstention is not correct.
-        radii: (R,) where to read the curve.
-    """
-    sizes, right = np.asarray(radius, dtype=np.float64), np.asarray(correct, dtype=bool)
-    return (right & (sizes >= np.asarray(radii, dtype=np.float64)[:, None])).mean(axis=1)

@@ -72,27 +72,6 @@ def ranking(maps: ArrayLike) -> Integers:
     return np.argsort(-np.asarray(maps, dtype=np.float64), axis=-1, kind="stable").astype(np.int64)
 
 
-def overlap(first: ArrayLike, second: ArrayLike, k: int) -> Floats:
-    """Smallest top-k overlap ``|T ∩ T'| / k`` (...,) of two maps (..., n) over all orders of equal entries, in [0, 1].
-
-    A certificate promises an overlap however ties are broken, so this is the overlap that it is held against. (The
-    stability measure ``top_k_overlap`` is the expectation over these orders.)
-    """
-    chances = membership(first, k), membership(second, k)
-    surely_a, surely_b = (chance == 1 for chance in chances)
-    maybe_a, maybe_b = ((chance > 0) & (chance < 1) for chance in chances)
-
-    def count(entries: NDArray[np.bool_]) -> Integers:
-        return np.asarray(entries.sum(axis=-1), dtype=np.int64)
-
-    # The tied entries that each map takes into its set: first those of no use to the other, then those that tie in both.
-    free_a, free_b = count(maybe_a & ~surely_b & ~maybe_b), count(maybe_b & ~surely_a & ~maybe_a)
-    left_a = np.maximum(k - count(surely_a) - free_a, 0)
-    left_b = np.maximum(k - count(surely_b) - free_b, 0)
-    shared = np.maximum(left_a + left_b - count(maybe_a & maybe_b), 0)
-    return (count(surely_a & surely_b) + shared) / k
-
-
 def swap_values(lower: ArrayLike, upper: ArrayLike, order: ArrayLike, k: int, k0: int) -> Swap:
     """The values of the cheapest swap, from bounds on every entry and a ranking.
 
