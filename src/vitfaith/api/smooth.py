@@ -32,6 +32,7 @@ from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.registry import Item
 from vitfaith.smoothings.aggregate import aggregate_maps
+from vitfaith.smoothings.dds import Aggregation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -149,7 +150,7 @@ class Smoothed:
                 for sample in range(self.samples.shape[1])
             ]
         stacked = {id_: torch.stack([maps[id_] for maps in each]) for id_ in methods}
-        how = getattr(self.smoothing.parameters, "map_aggregation", "mean")
+        how: Aggregation = getattr(self.smoothing.parameters, "map_aggregation", "mean")
         return Maps(
             {id_: aggregate_maps(maps, how)[0] for id_, maps in stacked.items()},
             target=targets,
