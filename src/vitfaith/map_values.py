@@ -23,6 +23,9 @@ A = TypeVar("A")
 CEILING = " ceiling"
 """Ends the name of a variant that is the largest value which the ties of the maps allow."""
 
+CHANCE = " chance"
+"""Ends the name of a variant that is the value expected of two independent random maps."""
+
 
 def within_rounding(low: Any, high: Any) -> Any:
     """Whether a map from ``low`` to ``high`` is constant: ``high − low ≤ 1e-6 · max(|low|, |high|)``; False for NaN and

@@ -159,6 +159,15 @@ def test_overlap_draws_the_chance_level(data: FigureData) -> None:
     assert "chance level" in [line.get_label() for line in axes.lines]
 
 
+def test_the_chance_level_that_the_measure_has_stored_is_drawn(data: FigureData) -> None:
+    summary = data.table("summary", ("variant", "mean"))
+    rows = summary[(summary["metric"] == "top_k_overlap") & (summary["variant"] == "k=0.1")]
+    stored = rows.assign(variant="k=0.1 chance", mean=5 / 49)
+    with_levels = dataclasses.replace(data, summary=pd.concat([summary, stored], ignore_index=True))
+    axes = next(iter(panels("top_k_overlap", with_levels).values()))
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_label() == "chance level"] == [5 / 49]
+
+
 def test_gallery_shows_the_stored_arrays(data: FigureData) -> None:
     picture = draw("gallery", data, model="vit_patch4", attack="fgsm", classes=tuple("abcdefghij"))
     by_label = {axes.get_label(): axes for axes in picture.axes}

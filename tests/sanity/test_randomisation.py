@@ -80,7 +80,7 @@ def test_random_logit_tells_class_specific_maps(
     assert (explain.classes[0] == targets).all()
     assert (explain.classes[1] != targets).all()
     assert set(frame.reference) == {"other class"}
-    overlaps = {("top_k_overlap", "k=0.25"), ("top_k_overlap", "k=0.25 ceiling")}
+    overlaps = {("top_k_overlap", f"k=0.25{end}") for end in ("", " ceiling", " chance")}
     assert set(zip(frame.metric, frame.variant, strict=True)) == {("l1", ""), *overlaps}
     values = frame[frame.metric == "l1"].groupby("method").value
     np.testing.assert_allclose(values.get_group("brightness"), 0)

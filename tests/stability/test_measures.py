@@ -17,7 +17,7 @@ from scipy import stats
 from tests.oracle import Oracle
 from tests.stability.oracles import ORACLES, maps, only, rows_of_pairs, values_of
 from vitfaith.errors import InputError
-from vitfaith.map_values import CEILING
+from vitfaith.map_values import CEILING, CHANCE
 from vitfaith.stability.compare import compare_maps
 from vitfaith.stability.measures import TopK
 from vitfaith.stability.registry import STABILITY_MEASURES
@@ -52,13 +52,24 @@ def test_top_k_by_hand() -> None:
     b = np.array([[[1.0, 3.0], [2.0, 3.0]]])  # patches 1 and 3 tie, then 2
     found = {variant: float(values[0]) for variant, values in values_of("top_k_overlap", a, b, k=(1, 0.5, 3)).items()}
     ceilings = {"k=1 ceiling": 0.5, "k=0.5 ceiling": 1.0, "k=3 ceiling": 1.0}
-    assert found == {"k=1": 0.0, "k=0.5": 0.5, "k=3": 2 / 3, **ceilings}
+    chances = {"k=1 chance": 1 / 4, "k=0.5 chance": 2 / 4, "k=3 chance": 3 / 4}
+    assert found == {"k=1": 0.0, "k=0.5": 0.5, "k=3": 2 / 3, **ceilings, **chances}
+
+
+def test_chance_is_the_mean_overlap_of_independent_random_maps() -> None:
+    draw = np.random.default_rng(0)
+    found = values_of("top_k_overlap", draw.random((4000, 7, 7)), draw.random((4000, 7, 7)), k=(0.1, 20))
+    for variant in ("k=0.1", "k=20"):
+        error = 4 * found[variant].std() / 4000**0.5
+        assert found[variant].mean() == pytest.approx(found[f"{variant} chance"][0], abs=error)
+    same = draw.random((3, 7, 7))
+    assert (values_of("top_k_overlap", same, same, k=(0.1,))["k=0.1"] == 1).all()
 
 
 def test_the_place_of_equal_patches_does_not_count_in_top_k() -> None:
     a, b = np.zeros((1, 7, 7)), np.zeros((1, 7, 7))
     a[0, 0, :3], b[0, 6, :3] = (3, 2, 1), (3, 2, 1)  # disjoint: ten leading patches are three and seven of 46
-    value, ceiling = (float(v[0]) for v in values_of("top_k_overlap", a, b, k=(10,)).values())
+    value, ceiling, _ = (float(v[0]) for v in values_of("top_k_overlap", a, b, k=(10,)).values())
     share = 7 / 46
     assert value == pytest.approx((6 * share + 43 * share**2) / 10)
     assert value == pytest.approx(0.19, abs=0.005)  # ties by position: 0.70
@@ -135,6 +146,8 @@ def test_laws(name: str, seed: int, scale: float, ties: bool) -> None:
         np.testing.assert_allclose(singles, values, rtol=1e-9, atol=1e-12)
     same = values_of(name, a, a.astype(float) * scale)
     for variant, values in same.items():
+        if variant.endswith(CHANCE):
+            continue
         if not variant.endswith(CEILING):
             np.testing.assert_allclose(values, same.get(variant + CEILING, best), atol=1e-6)
         if not ties:

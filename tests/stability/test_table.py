@@ -30,6 +30,8 @@ def test_one_row_for_each_image_metric_and_variant() -> None:
             ("overlap", "k=0.5"),
             ("overlap", "k=1 ceiling"),
             ("overlap", "k=0.5 ceiling"),
+            ("overlap", "k=1 chance"),
+            ("overlap", "k=0.5 chance"),
             ("rank", ""),
         ]
         for image in "abc"
@@ -45,7 +47,7 @@ def test_no_row_is_lost_when_no_map_is_sound(count: int) -> None:
     ids = ["a", "b"][:count]
     measures = {"overlap": STABILITY_MEASURES.item("top_k_overlap", k=(1, 2, 3))}
     table = stability_table(ids, "m", "clean", np.ones((count, 2, 2)), np.ones((count, 2, 2)), measures)
-    assert table.num_rows == 6 * count  # three overlaps and their ceilings
+    assert table.num_rows == 9 * count  # three overlaps, their ceilings and chance levels
     assert set(table["flag"].to_pylist()) <= {"constant"}
     assert pa.compute.all(pa.compute.is_nan(table["value"])).as_py() in (True, None)
 

@@ -11,6 +11,7 @@ from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.names import number_in
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.map_values import CHANCE
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
@@ -67,10 +68,9 @@ def chance(variant: str, patches: int | None) -> float | None:
     caption=(
         "Share of a map's leading patches that it has in common with the map of the same image in the reference "
         "condition ``{reference}``, mean over images with confidence intervals; one panel a model and attack, one "
-        "colour a smoothing. 1 means that the attack moves nothing; the dashed line is the overlap of two "
-        "independent random maps (k/P), shown where the number of patches P is known. Maps that do not look at the "
-        "image (``random`` is drawn anew for each image, whatever the attack) stay where they are: stability alone "
-        "is not faithfulness."
+        "colour a smoothing. 1 means that the attack moves nothing; the dashed line is the chance level: the "
+        "overlap expected of two independent random maps, k/P with P patches. ``random`` draws one map for each image, "
+        "the same whatever the attack, so that its overlap is 1 and not k/P: stability alone is not faithfulness."
     ),
     category="robustness",
     parameters=TopK,
@@ -80,9 +80,13 @@ def top_k_overlap(data: FigureData, parameters: TopK, style: Style) -> Figure:
     """Overlap of the leading patches with the reference map, by method, attack and smoothing."""
     table = rows(data, parameters)
     variant = str(table["variant"].iloc[0])
+    summary = data.table("summary", ("model", "metric", "variant", "mean"))
+    levels = summary[(summary["metric"] == parameters.metric) & (summary["variant"] == f"{variant}{CHANCE}")]
 
     def level(panel: Axes, part: DataFrame) -> None:
-        at = chance(variant, parameters.patches.get(str(part["model"].iloc[0])))
+        model = str(part["model"].iloc[0])
+        stored = levels[levels["model"].astype(str) == model]["mean"]
+        at = float(stored.mean()) if len(stored) else chance(variant, parameters.patches.get(model))
         if at is not None:
             panel.axvline(at, color="#444444", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1, label="chance level")
         panel.set_xlim(0, 1.02)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
-from vitfaith.map_values import CEILING, membership, within_rounding
+from vitfaith.map_values import CEILING, CHANCE, membership, within_rounding
 from vitfaith.registry import Parameters
 from vitfaith.stability.registry import Maps, Values, measure
 
@@ -91,17 +91,21 @@ def top_k_overlap(a: Maps, b: Maps, parameters: TopK) -> dict[str, Values]:
     Σ π^a π^b / k, with π the chance that a patch is among the k highest (:func:`vitfaith.map_values.membership`). A map
     that ties across the k-th place then overlaps with itself by less than 1. The variants ``k=… ceiling`` give
     min(Σ (π^a)², Σ (π^b)²) / k, which no value exceeds (no map overlaps with b more than b itself) and which identical
-    maps reach. It is 1 where no tie crosses the k-th place.
+    maps reach. It is 1 where no tie crosses the k-th place. The variants ``k=… chance`` give k/P, the overlap expected
+    of two independent random maps of P patches: a method that draws the same random map for both images overlaps by 1
+    all the same.
     """
     x, y = flatten(a), flatten(b)
-    result, ceilings = {}, {}
+    result, ceilings, chances = {}, {}, {}
     for size in parameters.k:
         count = top_k_count(size, x.shape[1])
         in_a, in_b = membership(x, count), membership(y, count)
         result[f"k={size}"] = (in_a * in_b).sum(axis=1) / count
         own = np.minimum((in_a * in_a).sum(axis=1), (in_b * in_b).sum(axis=1)) / count
         ceilings[f"k={size}{CEILING}"] = np.minimum(own, 1.0)
-    return {name: np.minimum(values, ceilings[f"{name}{CEILING}"]) for name, values in result.items()} | ceilings
+        chances[f"k={size}{CHANCE}"] = np.full(len(x), count / x.shape[1])
+    bounded = {name: np.minimum(values, ceilings[f"{name}{CEILING}"]) for name, values in result.items()}
+    return bounded | ceilings | chances
 
 
 @measure("pearson", direction="higher", citation="Pearson correlation")

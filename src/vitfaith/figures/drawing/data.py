@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
-from vitfaith.map_values import CEILING
+from vitfaith.map_values import CEILING, CHANCE
 from vitfaith.order import natural, natural_order
 from vitfaith.registry import Ids, Parameters
 
@@ -178,7 +178,8 @@ def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -
 
 
 def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: str = "k=10") -> str:
-    """The variant to show: the one asked for, the only one, or ``preferred`` where there are several; ceilings do not count.
+    """The variant to show: the one asked for, the only one, or ``preferred`` where there are several; ceilings and chance levels do
+    not count.
 
     Raises:
         ConfigError: the variant does not occur, or there are several and none is asked for.
@@ -186,7 +187,7 @@ def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: s
     if variant is not None:
         select(frame, table, variant=variant)
         return variant
-    present = sorted((str(v) for v in frame["variant"].unique() if not str(v).endswith(CEILING)), key=natural)
+    present = sorted((str(v) for v in frame["variant"].unique() if not str(v).endswith((CEILING, CHANCE))), key=natural)
     if len(present) == 1:
         return present[0]
     if preferred in present:
