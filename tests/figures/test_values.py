@@ -165,7 +165,8 @@ def test_the_chance_level_that_the_measure_has_stored_is_drawn(data: FigureData)
     stored = rows.assign(variant="k=0.1 chance", mean=5 / 49)
     with_levels = dataclasses.replace(data, summary=pd.concat([summary, stored], ignore_index=True))
     axes = next(iter(panels("top_k_overlap", with_levels).values()))
-    assert [line.get_xdata()[0] for line in axes.lines if line.get_label() == "chance level"] == [5 / 49]
+    (line,) = (line for line in axes.lines if line.get_label() == "chance level")
+    assert line.get_xdata()[0] == pytest.approx(5 / 49)
 
 
 def test_gallery_shows_the_stored_arrays(data: FigureData) -> None:
