@@ -64,3 +64,20 @@ def test_a_measure_that_no_check_names_does_not_count(plan: Plan, monkeypatch: p
     }
     for module in modules:
         assert not changed_code(plan, "sanity", SANITY, module, monkeypatch)
+
+
+@pytest.mark.parametrize(("stage", "where"), [("train_classifier", "vit_patch4"), ("train_denoiser", "fashion_mnist")])
+def test_the_readers_of_both_datasets_of_a_training_count(
+    stage: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    raw = read_yaml(Path("config/config.yaml"))
+    for section in ("models", "denoisers"):
+        for item in raw[section].values():
+            item["training"]["test_on"] = "fashion_mnist"
+    for experiment in raw["experiments"].values():
+        experiment["datasets"] = ["fashion_mnist"]
+    plan = Plan(load_study(raw))
+    for dataset in ("fashion_mnist", "fashion_mnist_train"):  # two readers
+        module = plan.study.datasets[dataset][0].entry.module
+        assert changed_code(plan, stage, {"name": where}, module, monkeypatch)

@@ -15,21 +15,21 @@ from vitfaith.study.contents import contents
 from vitfaith.study.plan import Plan
 from vitfaith.study.specs import SPECS
 
-USED: dict[str, dict[str, str]] = {
-    "shard": {"datasets": "reader"},
-    "train_classifier": {"datasets": "train_on"},
-    "train_denoiser": {"datasets": "train_on"},
-    "train_diffmask": {"datasets": "train_on"},
-    "attack": {"attacks": "attack", "smoothings": "smoothing"},
-    "denoise": {"smoothings": "smoothing"},
-    "attribute": {"explainers": "methods", "smoothings": "smoothing"},
-    "score": {"metrics": "metrics"},
-    "stability": {"stability": "measures"},
-    "sanity": {"explainers": "methods", "sanity": "checks"},
-    "certify": {"certificates": "certificates"},
-    "figures": {"figures": "figure"},
+USED: dict[str, tuple[tuple[str, str], ...]] = {
+    "shard": (("datasets", "reader"),),
+    "train_classifier": (("datasets", "train_on"), ("datasets", "test_on")),
+    "train_denoiser": (("datasets", "train_on"), ("datasets", "test_on")),
+    "train_diffmask": (("datasets", "train_on"), ("datasets", "test_on")),
+    "attack": (("attacks", "attack"), ("smoothings", "smoothing")),
+    "denoise": (("smoothings", "smoothing"),),
+    "attribute": (("explainers", "methods"), ("smoothings", "smoothing")),
+    "score": (("metrics", "metrics"),),
+    "stability": (("stability", "measures"),),
+    "sanity": (("explainers", "methods"), ("sanity", "checks")),
+    "certify": (("certificates", "certificates"),),
+    "figures": (("figures", "figure"),),
 }
-"""Stage → the registries it draws on and the key of its specification that names the items in use."""
+"""Stage → pairs of a registry and the key of the stage's specification that names the items in use."""
 
 INSIDE = {"attack": ("explainers",), "sanity": ("stability",)}
 """Stage → the registries whose items its own items name in their settings: what an attack is on, what a check compares by."""
@@ -78,7 +78,7 @@ def _fingerprint(stage: str, modules: frozenset[str], plugins: tuple[Path, ...])
 def _modules(stage: str, spec: Mapping[str, Any]) -> set[str]:
     """Modules of the registered items that a specification names."""
     used: list[tuple[str, str]] = []
-    for section, key in USED.get(stage, {}).items():
+    for section, key in USED.get(stage, ()):
         found = spec.get(key, {})
         items = [found] if "use" in found else list(found.values())
         used += [(section, item["use"]) for item in items]
