@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     import vitfaith.register as register
     from vitfaith.api.attack import Attacked, attack
     from vitfaith.api.catalogue import available, describe
+    from vitfaith.api.certify import certify
     from vitfaith.api.evaluate import Evaluation, evaluate, score
     from vitfaith.api.explain import explain
     from vitfaith.api.maps import Maps
+    from vitfaith.api.results import read
     from vitfaith.api.smooth import Smoothed, load_denoiser, smooth
+    from vitfaith.api.summary import compare_maps, leaderboard
     from vitfaith.api.wrap import wrap
     from vitfaith.errors import ArtifactError, ConfigError, InputError, VitfaithError
 
@@ -25,14 +28,18 @@ _WHERE = {
     "attack": "vitfaith.api.attack",
     "available": "vitfaith.api.catalogue",
     "describe": "vitfaith.api.catalogue",
+    "certify": "vitfaith.api.certify",
     "Evaluation": "vitfaith.api.evaluate",
     "evaluate": "vitfaith.api.evaluate",
     "score": "vitfaith.api.evaluate",
     "explain": "vitfaith.api.explain",
     "Maps": "vitfaith.api.maps",
+    "read": "vitfaith.api.results",
     "Smoothed": "vitfaith.api.smooth",
     "load_denoiser": "vitfaith.api.smooth",
     "smooth": "vitfaith.api.smooth",
+    "compare_maps": "vitfaith.api.summary",
+    "leaderboard": "vitfaith.api.summary",
     "wrap": "vitfaith.api.wrap",
     "ArtifactError": "vitfaith.errors",
     "ConfigError": "vitfaith.errors",
@@ -55,10 +62,14 @@ __all__ = [
     "VitfaithError",
     "attack",
     "available",
+    "certify",
+    "compare_maps",
     "describe",
     "evaluate",
     "explain",
+    "leaderboard",
     "load_denoiser",
+    "read",
     "register",
     "score",
     "smooth",

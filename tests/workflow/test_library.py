@@ -111,3 +111,28 @@ def test_behind_a_smoothing(finished_study: Workflow, model: Classifier, attack:
         for method, (_, values) in read_sample_maps(file).items():
             assert np.array_equal(maps.sample_maps[method].numpy(), values)
     assert_scores(finished_study, condition, vf.evaluate(model, pixels, maps, METRICS))
+
+
+def test_stability(finished_study: Workflow, model: Classifier) -> None:
+    found = {}
+    for attack in ("clean", "pgd"):
+        pixels, rows = images_of(finished_study, attack)
+        ids, target = list(rows["image_id"]), torch.tensor(rows["target"].to_numpy())
+        found[attack] = vf.explain(model, pixels, EXPLAINERS, target=target, image_ids=ids, seed=7)
+    table = vf.compare_maps(found["pgd"], found["clean"], "top_k_overlap")
+    expected = vf.read(
+        finished_study.folder / "results", "stability", attack="pgd", smoothing="none", reference="clean"
+    )
+    keys = ["method", "variant", "image_id"]
+    table, expected = (t.sort_values(keys, ignore_index=True)[[*keys, "value", "flag"]] for t in (table, expected))
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
+
+
+def test_leaderboard(finished_study: Workflow) -> None:
+    results = finished_study.folder / "results"
+    board = vf.leaderboard(vf.read(results), resamples=200, seed=7)
+    summary = vf.read(results, "summary", reference="")
+    keys = ["dataset", "model", "attack", "smoothing", "method", "metric", "variant"]
+    columns = [*keys, "n", "flagged", "mean", "low", "high", "sd"]
+    board, summary = (t.sort_values(keys, ignore_index=True)[columns] for t in (board, summary))
+    pd.testing.assert_frame_equal(board, summary, check_exact=True, check_dtype=False)

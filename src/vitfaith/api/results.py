@@ -1,0 +1,99 @@
+"""Results of a study as data frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from vitfaith.artifacts import schemas
+from vitfaith.artifacts.store import partition_values, read_any, read_dataset
+from vitfaith.errors import InputError, did_you_mean
+from vitfaith.tables.collect import CONDITION, sort_rows
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PER_IMAGE: dict[str, tuple[str, pa.Schema]] = {
+    "scores": ("scores", schemas.SCORES),
+    "curves": ("curves", schemas.CURVES),
+    "stability": ("stability", schemas.STABILITY),
+    "sanity": ("sanity", schemas.SANITY),
+    "predictions": ("predictions", schemas.PREDICTIONS),
+    "certificates": ("certificates", schemas.CERTIFICATES),
+    "maps": ("attribute", schemas.MAPS),
+}
+"""Table → its folder and schema; others are of an experiment."""
+
+_ORDER = ("certificate", "check", "reference", "method", "metric", "curve", "variant", "k", "step", "image_id")
+
+
+def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
+    """Rows of a study's results, with the condition (dataset, model, attack, smoothing) as columns of strings.
+
+    Args:
+        results: the folder ``results`` of a study.
+        table: one row an image: scores, curves, stability, sanity, predictions, certificates, maps. Of an experiment,
+            which ``experiment=`` names where there are several: summary, statistics, agreement, costs, gallery …
+        where: rows to keep: column and value, or column and list of values, such as ``attack="pgd"``.
+
+    Returns:
+        The columns of the table (docs/columns.md), in an order that does not depend on shards.
+
+    Raises:
+        InputError: there is no such table or column.
+        ArtifactError: a file is damaged.
+
+    Example:
+        >>> import vitfaith as vf
+        >>> scores = vf.read("results", attack="pgd", smoothing="none")  # doctest: +SKIP
+        >>> board = vf.leaderboard(scores)  # doctest: +SKIP
+    """
+    folder = Path(results)
+    wanted = {name: _texts(values) for name, values in where.items()}
+    if table in PER_IMAGE:
+        name, schema = PER_IMAGE[table]
+        found = sorted((folder / name).glob("**/*.parquet"))
+        paths = [path for path in found if _is_asked(path, wanted)]
+        if found and not paths:
+            paths, wanted = found[:1], {**wanted, "image_id": []}
+        frame = read_dataset(paths, schema).to_pandas() if paths else None
+    else:
+        files = sorted(folder.glob(f"tables/experiment=*/{table}.parquet"))
+        files = [path for path in files if _is_asked(path, wanted)]
+        if len(files) > 1:
+            names = [partition_values(path)["experiment"] for path in files]
+            raise InputError(f"'{folder}' has the table '{table}' of {', '.join(names)}; choose one with experiment=")
+        frame = read_any(files[0]).to_pandas() if files else None
+        wanted.pop("experiment", None)
+    if frame is None:
+        known = tables_in(folder)
+        raise InputError(
+            f"'{folder}' has no table '{table}'{did_you_mean(table, known)}; it has {', '.join(known) or 'none'}"
+        )
+    for name in (*CONDITION, "family"):
+        if name in frame:
+            frame[name] = frame[name].astype(str)
+    for name, values in wanted.items():
+        if name not in frame:
+            raise InputError(f"table '{table}' has no column '{name}'{did_you_mean(name, frame.columns)}")
+        frame = frame[frame[name].astype(str).isin(values)]
+    if table not in PER_IMAGE:
+        return frame.reset_index(drop=True)
+    return sort_rows(frame, [name for name in (*CONDITION, *_ORDER) if name in frame])
+
+
+def tables_in(results: Path) -> list[str]:
+    """Names of the tables that a folder of results has."""
+    found = [name for name, (folder, _) in PER_IMAGE.items() if next((results / folder).glob("**/*.parquet"), None)]
+    return [*found, *sorted({path.stem for path in results.glob("tables/experiment=*/*.parquet")} - set(PER_IMAGE))]
+
+
+def _texts(values: Any) -> list[str]:
+    several = isinstance(values, list | tuple | set | frozenset)
+    return [str(value) for value in values] if several else [str(values)]
+
+
+def _is_asked(path: Path, wanted: dict[str, list[str]]) -> bool:
+    return all(value in wanted.get(name, [value]) for name, value in partition_values(path).items())

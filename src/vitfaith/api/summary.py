@@ -1,0 +1,165 @@
+"""Means of scores with intervals, ranks and tests; maps compared with maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from vitfaith.api.items import Choices, items_of
+from vitfaith.api.maps import Maps
+from vitfaith.errors import InputError
+from vitfaith.metrics.registry import METRICS
+from vitfaith.registry import Direction
+from vitfaith.stability.compare import stability_table
+from vitfaith.stability.registry import STABILITY_MEASURES
+from vitfaith.statistics import against, paired_comparisons, summarise_compared
+from vitfaith.statistics.precision import snapped
+from vitfaith.tables.collect import CONDITION
+
+if TYPE_CHECKING:
+    from vitfaith.registry import Registry
+
+BASELINE = "random"
+"""Method that p-values refer to."""
+
+_GROUPS = (*CONDITION, "explained", "check", "reference")
+
+
+def leaderboard(
+    scores: pd.DataFrame,
+    *,
+    by: Sequence[str] | None = None,
+    directions: Mapping[str, Direction] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean of each method by each metric, with interval, rank and p-value, on the images that all methods have.
+
+    Args:
+        scores: from :func:`vitfaith.score`, :func:`vitfaith.compare_maps` or :func:`vitfaith.read`.
+        by: columns that make a table of its own; without it those of a condition (dataset, model, attack, smoothing …)
+            that ``scores`` has.
+        directions: metric → "higher", "lower" or "none" for metrics under an id of their own; others are known.
+        confidence: of the intervals (BCa bootstrap over images, over clusters where there is a column ``cluster``).
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns ``by``, method, metric, variant, n (images in the mean), flagged (images without a value), mean, low, high,
+        sd, confidence, compared (whether the method has 90 % of the images), rank (1 is best; equal means share it; NA for
+        diagnostics and methods that are not compared) and p (Wilcoxon signed-rank against "random", Holm-adjusted over the
+        methods; NaN without it). Best first within each metric.
+
+    Raises:
+        InputError: a column is missing, a method has two values for one image, or a metric's direction is not known.
+
+    Source: docs/statistics.md.
+
+    Example:
+        >>> import pandas as pd, vitfaith as vf
+        >>> rows = [(f"image-{i}", m, "saco", "", v * i, "") for i in range(1, 8) for m, v in (("mine", 0.1), ("random", 0.01))]
+        >>> scores = pd.DataFrame(rows, columns=["image_id", "method", "metric", "variant", "value", "flag"])
+        >>> board = vf.leaderboard(scores, resamples=200)
+        >>> board[["method", "rank", "n"]].values.tolist()
+        [['mine', 1, 7], ['random', 2, 7]]
+    """
+    missing = [name for name in ("image_id", "method", "metric", "variant", "value", *(by or ())) if name not in scores]
+    if missing:
+        raise InputError(f"scores lack the column '{missing[0]}'")
+    condition = [name for name in _GROUPS if name in scores] if by is None else list(by)
+    group = [*dict.fromkeys([*condition, "metric", "variant"])]
+    settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    tests = paired_comparisons(scores, by=group, **settings)
+    board = summarise_compared(scores, by=[*group, "method"], **settings)
+    told = {name: _direction(str(name), directions or {}) for name in board["metric"].unique()}
+    sign = board["metric"].map({name: {"higher": -1.0, "lower": 1.0, "none": np.nan}[told[name]] for name in told})
+    value = (board["mean"] * sign.astype(float)).where(board["compared"])
+    keys = [board[name] for name in group]
+    value = value.groupby(keys, sort=False, observed=True, dropna=False).transform(
+        lambda means: snapped(means.to_numpy()[:, None])[:, 0]
+    )
+    board["rank"] = value.groupby(keys, sort=False, observed=True, dropna=False).rank(method="min").astype("Int64")
+    p = against(tests, BASELINE, group)[[*group, "method", "p_adjusted"]].rename(columns={"p_adjusted": "p"})
+    p = p.astype({name: board[name].dtype for name in (*group, "method")})
+    board = board.merge(p, on=[*group, "method"], how="left")
+    columns = ["n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "rank", "p"]
+    board = board.sort_values([*group, "rank", "method"], kind="stable", ignore_index=True)
+    return board[[*condition, "method", *[name for name in ("metric", "variant") if name not in condition], *columns]]
+
+
+def compare_maps(
+    maps: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    measures: Choices,
+    *,
+    image_ids: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Similarity of each map to the reference map of the same method and image.
+
+    Args:
+        maps, reference: method → (B, rows, columns); methods that only one has are left out. Both from
+            :func:`vitfaith.explain` or yours.
+        measures: as ``explainers`` of :func:`vitfaith.explain`, of the section stability.
+        image_ids: B names; without them those of ``maps``, else 0, 1, 2 ….
+
+    Returns:
+        Columns image_id, method, metric (id of the measure), variant, value (NaN where flagged) and flag: "nan" or
+        "constant" for such a map, "undefined", or "other class" where both are :class:`vitfaith.Maps` that explain
+        different classes of an image.
+
+    Raises:
+        ConfigError: unknown measure or wrong settings.
+        InputError: maps of other shapes or images, or no method in common.
+
+    Source: each measure's own (:func:`vitfaith.describe`).
+
+    Example:
+        >>> import torch, vitfaith as vf
+        >>> map = torch.rand(1, 4, 4)
+        >>> vf.compare_maps({"mine": map}, {"mine": 2 * map}, "cosine")["value"].round(6).tolist()
+        [1.0]
+    """
+    shared = [method for method in maps if method in reference]
+    if not shared:
+        raise InputError(f"maps are of {sorted(maps)}, reference maps of {sorted(reference)}: no method in common")
+    if image_ids is None:
+        image_ids = maps.image_ids if isinstance(maps, Maps) else list(map(str, range(len(maps[shared[0]]))))
+    both = isinstance(maps, Maps) and isinstance(reference, Maps)
+    if both and maps.image_ids != reference.image_ids:  # type: ignore[attr-defined]
+        raise InputError("maps and reference maps are of other images; explain both under the same image_ids")
+    parts: list[pa.Table] = []
+    for id_, measure in items_of("stability", measures).items():
+        one, other = (_read_by(some, scale=measure.traits["scale_dependent"]) for some in (maps, reference))
+        for method in shared:
+            a, b = (torch.as_tensor(some[method]).cpu().numpy() for some in (one, other))
+            parts.append(stability_table(image_ids, method, "", a, b, {id_: measure}))
+    table = pa.concat_tables(parts).to_pandas().drop(columns="reference")
+    if both:
+        moved = maps.target != reference.target  # type: ignore[attr-defined]
+        rows = table["image_id"].isin({name for name, other in zip(image_ids, moved.tolist(), strict=True) if other})
+        table.loc[rows, "value"], table.loc[rows & (table["flag"] == ""), "flag"] = np.nan, "other class"
+    return table
+
+
+def _read_by(maps: Mapping[str, Tensor], *, scale: bool) -> Mapping[str, Tensor]:
+    """Behind a smoothing a measure of scale reads the means of the raw maps."""
+    raw = maps.raw if scale and isinstance(maps, Maps) else None
+    return maps if raw is None else raw
+
+
+def _direction(metric: str, given: Mapping[str, Direction]) -> Direction:
+    if metric in given:
+        return given[metric]
+    known: Registry
+    for known in (METRICS, STABILITY_MEASURES):
+        if metric in known:
+            direction: Direction = known[metric].traits["direction"]
+            return direction
+    raise InputError(f"metric '{metric}' is an id of your own; give directions={{'{metric}': 'higher'}}, or 'lower'")
