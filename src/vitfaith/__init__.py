@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import vitfaith.api.plot as plot
     import vitfaith.register as register
     from vitfaith.api.attack import Attacked, attack
     from vitfaith.api.catalogue import available, describe
@@ -48,7 +49,7 @@ _WHERE = {
 }
 """Public name → the module that has it."""
 
-_MODULES = {"register": "vitfaith.register"}
+_MODULES = {"plot": "vitfaith.api.plot", "register": "vitfaith.register"}
 """Public modules."""
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "explain",
     "leaderboard",
     "load_denoiser",
+    "plot",
     "read",
     "register",
     "score",

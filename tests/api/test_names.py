@@ -58,7 +58,9 @@ def test_nobody_inside_imports_from_the_package_itself_and_no_stage_reaches_the_
     assert not [module for module in reached if module.startswith(("vitfaith.api", "vitfaith.register."))]
 
 
-@pytest.mark.parametrize("module", sorted({m for m in vf._WHERE.values() if m.startswith("vitfaith.api")}))
+@pytest.mark.parametrize(
+    "module", sorted({m for m in (*vf._WHERE.values(), "vitfaith.api.plot") if m.startswith("vitfaith.api")})
+)
 def test_the_examples_in_docstrings_run(module: str) -> None:
     found = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert not found.failed

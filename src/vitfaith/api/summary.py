@@ -14,6 +14,7 @@ from torch import Tensor
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps
 from vitfaith.errors import InputError
+from vitfaith.map_values import CEILING, CHANCE
 from vitfaith.metrics.registry import METRICS
 from vitfaith.registry import Direction
 from vitfaith.stability.compare import stability_table
@@ -54,8 +55,9 @@ def leaderboard(
     Returns:
         Columns ``by``, method, metric, variant, n (images in the mean), flagged (images without a value), mean, low, high,
         sd, confidence, compared (whether the method has 90 % of the images), rank (1 is best; equal means share it; NA for
-        diagnostics and methods that are not compared) and p (Wilcoxon signed-rank against "random", Holm-adjusted over the
-        methods; NaN without it). Best first within each metric.
+        diagnostics and methods that are not compared), p (Wilcoxon signed-rank against "random", Holm-adjusted over the
+        methods; NaN without it), asked (images that any method has a value for), and n_own, mean_own, low_own, high_own
+        over the method's own images. Best first within each metric.
 
     Raises:
         InputError: a column is missing, a method has two values for one image, or a metric's direction is not known.
@@ -80,7 +82,8 @@ def leaderboard(
     board = summarise_compared(scores, by=[*group, "method"], **settings)
     told = {name: _direction(str(name), directions or {}) for name in board["metric"].unique()}
     sign = board["metric"].map({name: {"higher": -1.0, "lower": 1.0, "none": np.nan}[told[name]] for name in told})
-    value = (board["mean"] * sign.astype(float)).where(board["compared"])
+    bounds = board["variant"].astype(str).str.endswith((CEILING, CHANCE))  # of a variant, no scores of their own
+    value = (board["mean"] * sign.astype(float)).where(board["compared"] & ~bounds)
     keys = [board[name] for name in group]
     value = value.groupby(keys, sort=False, observed=True, dropna=False).transform(
         lambda means: snapped(means.to_numpy()[:, None])[:, 0]
@@ -89,7 +92,8 @@ def leaderboard(
     p = against(tests, BASELINE, group)[[*group, "method", "p_adjusted"]].rename(columns={"p_adjusted": "p"})
     p = p.astype({name: board[name].dtype for name in (*group, "method")})
     board = board.merge(p, on=[*group, "method"], how="left")
-    columns = ["n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "rank", "p"]
+    own = ["asked", "n_own", "mean_own", "low_own", "high_own"]
+    columns = ["n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "rank", "p", *own]
     board = board.sort_values([*group, "rank", "method"], kind="stable", ignore_index=True)
     return board[[*condition, "method", *[name for name in ("metric", "variant") if name not in condition], *columns]]
 

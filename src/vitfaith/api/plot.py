@@ -1,0 +1,192 @@
+"""Figures of scores, curves and maps in memory, in the style of a study's figures.
+
+Each function returns a matplotlib ``Figure``: notebooks show it, ``figure.savefig("name.pdf")`` writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from vitfaith.api.inputs import images_of
+from vitfaith.api.summary import leaderboard as ranked
+from vitfaith.errors import InputError
+from vitfaith.figures.drawing.data import FigureData
+from vitfaith.figures.drawing.draw import canvas
+from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.registry import FIGURES
+from vitfaith.map_values import map_flags, unit_range
+from vitfaith.study.values import validate
+from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.curves import curve_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+_PANEL_MM = 28
+
+
+def leaderboard(
+    scores: pd.DataFrame,
+    metric: str = "saco",
+    *,
+    variant: str | None = None,
+    directions: Mapping[str, Literal["higher", "lower"]] | None = None,
+    style: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Methods ranked by their mean over images, with confidence intervals, one panel a dataset and model.
+
+    Args:
+        scores: from :func:`vitfaith.score` or :func:`vitfaith.read`, or a table of :func:`vitfaith.leaderboard`; of one
+            attack and smoothing.
+        metric: id of the metric.
+        variant: of the metric; without it the only one, or k=10.
+        directions: see :func:`vitfaith.leaderboard`.
+        style: settings of the configuration's section ``style``.
+
+    Raises:
+        ConfigError: the scores have no such metric or variant, or a wrong style.
+        InputError: a column is missing.
+
+    Example:
+        >>> import pandas as pd, vitfaith as vf
+        >>> rows = [(f"image-{i}", m, "saco", "", i / 9, "") for i in range(9) for m in ("mine", "random")]
+        >>> scores = pd.DataFrame(rows, columns=["image_id", "method", "metric", "variant", "value", "flag"])
+        >>> vf.plot.leaderboard(scores).axes[0].get_xlabel()[:4]
+        'SaCo'
+    """
+    board = scores if "mean" in scores else ranked(scores, directions=directions)
+    board = _placed(board)
+    if "reference" not in board:
+        board = board.assign(reference="")
+    return _drawn(
+        "saco_leaderboard",
+        {"metric": metric, "variant": variant, "directions": dict(directions or {}), **_condition(board)},
+        style,
+        summary=board,
+    )
+
+
+def curves(
+    curves: pd.DataFrame,
+    *,
+    curve: Sequence[Literal["morf", "lerf"]] | None = None,
+    variant: str | None = None,
+    quantity: Literal["probability", "kl"] = "probability",
+    style: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Mean answer of the model while features are replaced, by method, with confidence bands.
+
+    Args:
+        curves: of :func:`vitfaith.evaluate`, or from :func:`vitfaith.read`.
+        curve: most relevant first ("morf") and least relevant first ("lerf"); without it those that there are.
+        variant: features, fill and steps; without it the finest that has all curves.
+        quantity: probability of the explained class, or KL(clean ‖ perturbed) in nats.
+        style: see :func:`leaderboard`.
+
+    Raises:
+        ConfigError: no such curve or variant, or a wrong style.
+
+    Example:
+        >>> import timm, torch, vitfaith as vf
+        >>> model = vf.wrap(timm.create_model("vit_tiny_patch16_224", img_size=64, depth=1, num_classes=10))
+        >>> images = torch.rand(3, 3, 64, 64)
+        >>> found = vf.evaluate(model, images, vf.explain(model, images, ["saliency", "random"]), "deletion_auc")
+        >>> len(vf.plot.curves(found.curves).axes)
+        1
+    """
+    present = [name for name in ("morf", "lerf") if name in set(curves["curve"])]
+    settings = {"curves": list(curve or present), "variant": variant, "quantity": quantity}
+    placed = _placed(curves)
+    every: dict[str, list[str]] = {"attacks": [], "smoothings": []}
+    return _drawn("perturbation_curves", {**settings, **every}, style, curves=curve_table(placed))
+
+
+def maps(
+    images: Tensor,
+    maps: Mapping[str, Tensor],
+    *,
+    titles: Sequence[str] | None = None,
+    overlay: float = 0.0,
+    style: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Each image beside its maps, one row an image; every map is scaled to its own range, dark low and bright high.
+
+    Args:
+        images: (B, C, H, W) with one or three channels, float in [0, 1] or uint8.
+        maps: method → (B, rows, columns); a constant map, or one that is not finite, is shown as "no map".
+        titles: of the rows; without it none.
+        overlay: weight in [0, 1) of the grey image under the map.
+        style: see :func:`leaderboard`.
+
+    Raises:
+        InputError: maps, titles and images are not of one number, or images have other channels.
+
+    Example:
+        >>> import torch, vitfaith as vf
+        >>> len(vf.plot.maps(torch.rand(2, 3, 32, 32), {"mine": torch.rand(2, 4, 4)}).axes)
+        4
+    """
+    pixels = images_of(images).cpu()
+    count = len(pixels)
+    if not count or pixels.shape[1] not in (1, 3) or not 0 <= overlay < 1:
+        raise InputError(
+            f"images have shape {tuple(pixels.shape)} and overlay is {overlay}; give 1 or 3 channels, overlay in [0, 1)"
+        )
+    if any(len(one) != count for one in maps.values()) or len(titles or pixels) != count:
+        raise InputError(f"give {count} maps of each method, and {count} titles or none")
+    look = validate(Style, style or {}, "style")
+    with look.context_of_drawing():
+        figure, axes = canvas(look, count, 1 + len(maps), panel_mm=_PANEL_MM)
+        for row, image in enumerate(pixels):
+            shown = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
+            axes[row, 0].imshow(shown, cmap="gray", vmin=0, vmax=1)
+            axes[row, 0].set_ylabel("" if titles is None else titles[row])
+            extent = (-0.5, image.shape[2] - 0.5, image.shape[1] - 0.5, -0.5)
+            for column, one in enumerate(maps.values(), 1):
+                panel = axes[row, column]
+                values = one[row].detach().cpu().float().numpy()
+                if map_flags(values[None]) != [""]:
+                    panel.imshow([[0.8]], cmap="gray", vmin=0, vmax=1, extent=extent)
+                    panel.text(0.5, 0.5, "no map", transform=panel.transAxes, ha="center", va="center")
+                    continue
+                panel.imshow(
+                    unit_range(values), cmap=look.sequential, vmin=0, vmax=1, extent=extent, interpolation="nearest"
+                )
+                if overlay:
+                    panel.imshow(image.mean(0).numpy(), cmap="gray", vmin=0, vmax=1, alpha=overlay)
+        for panel, name in zip(axes[0], ["image", *map(look.label, maps)], strict=True):
+            panel.set_title(name)
+        for panel in axes.flat:
+            panel.set(xticks=[], yticks=[])
+            panel.grid(visible=False)
+    return figure
+
+
+def _drawn(name: str, settings: Mapping[str, Any], style: Mapping[str, Any] | None, **tables: pd.DataFrame) -> Figure:
+    """A registered figure of tables in memory."""
+    entry = FIGURES[name]
+    look = validate(Style, style or {}, "style")
+    parameters = validate(entry.parameters, settings, f"figures.{name}")
+    with look.context_of_drawing():
+        figure: Figure = entry.implementation(FigureData(**tables), parameters, look)
+    return figure
+
+
+def _placed(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with all columns of a condition, those of images in memory where it has none."""
+    default = {"dataset": "images", "model": "model", "attack": "clean", "smoothing": "none"}
+    return frame.assign(**{name: default[name] for name in CONDITION if name not in frame})
+
+
+def _condition(frame: pd.DataFrame) -> dict[str, str]:
+    """The only attack and smoothing of a table."""
+    found = {name: frame[name].astype(str).unique() for name in ("attack", "smoothing")}
+    for name, values in found.items():
+        if len(values) > 1:
+            raise InputError(
+                f"scores are of {name} {', '.join(values)}; choose one, such as scores[scores.{name} == '{values[0]}']"
+            )
+    return {name: values[0] for name, values in found.items()}
