@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,12 @@ def test_the_file_behind_a_number_is_where_the_page_says() -> None:
         for entry in registry:
             noun = next(name for name, other in REGISTRIES.items() if other is registry)
             assert entry.module.startswith(f"vitfaith.{noun}."), entry.name
+
+
+def test_the_picture_of_the_layers_is_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract["name"] == "Imports run down")
+    drawn = re.findall(r'^  L\d+\["(.+)"\]$', TEXT, re.MULTILINE)
+    assert [layer.split(" · ") for layer in drawn] == [layer.split(" | ") for layer in layers]
