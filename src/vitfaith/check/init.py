@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,14 @@ def _lines(items: dict[str, str]) -> str:
     return "\n".join(f"  {name}: {value}" for name, value in items.items())
 
 
-def write_config(model: str, images: Path, out: Path, weights: Path | None = None) -> list[str]:
+def _from(base: Path | None, path: Path) -> Path:
+    """A relative path as it is written from the folder ``base``."""
+    return path if base is None or path.is_absolute() else Path(os.path.relpath(path.absolute(), base.absolute()))
+
+
+def write_config(
+    model: str, images: Path, out: Path, weights: Path | None = None, *, base: Path | None = None
+) -> list[str]:
     """Write a study of ``model`` on ``images`` to ``out`` (and beside it a class list where one is needed).
 
     Args:
@@ -147,6 +155,7 @@ def write_config(model: str, images: Path, out: Path, weights: Path | None = Non
         images: folder or file with the images; the reader is found by what lies there.
         out: YAML file; must not exist.
         weights: checkpoint of the architecture; without it timm's pretrained ones.
+        base: folder that relative paths in the file are written from; without it the folder of the caller.
 
     Returns:
         Lines that say what was found.
@@ -196,9 +205,13 @@ def write_config(model: str, images: Path, out: Path, weights: Path | None = Non
     count = min(IMAGES, len(source.labels))
     masks = _open(reader).masks is not None
     metrics = _METRICS | (dict.fromkeys(_LOCALISATION, "{}") if masks else {})
+    reader = {key: _from(base, value) if isinstance(value, Path) else value for key, value in reader.items()}
+    section = found.section
+    if section["weights"] != "pretrained":
+        section = section | {"weights": str(_from(base, Path(section["weights"])))}
     text = f"""# yaml-language-server: $schema=../workflow/schemas/config.schema.json
 # Check it:  vitfaith check {out}
-# Run it:    snakemake --cores all --configfile {out}
+# Run it:    vitfaith run {out}
 # Every key: config/README.md; what there is to choose from: vitfaith list explainers (metrics, attacks, …)
 seed: 0
 
@@ -206,7 +219,7 @@ datasets:{remark}
   mine: {_flow({**reader, "images": count, "shard_size": min(count, 64)})}
 
 models:
-  model: {_flow(found.section)}
+  model: {_flow(section)}
 
 attacks:
   clean: {{}} # always needed: the explained class is the one predicted for the clean image

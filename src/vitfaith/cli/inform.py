@@ -67,9 +67,11 @@ def check(
 ) -> None:
     """Check all that a run needs, in seconds: keys, files, weights, image sizes, classes, explainers, disk and memory."""
     from vitfaith.check.study import check_study
+    from vitfaith.cli.launch import inside
 
-    for line in check_study(config, elsewhere=elsewhere, sample=sample):
-        typer.echo(line)
+    with inside(config) as path:
+        for line in check_study(path, elsewhere=elsewhere, sample=sample):
+            typer.echo(line)
 
 
 @app.command()

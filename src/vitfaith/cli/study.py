@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_MACHINE = ("--cores", "--jobs", "--profile", "--workflow-profile")
-"""Options of Snakemake that say where jobs run and how many at a time."""
-
 Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
 Results = Annotated[Path, typer.Argument(help="folder with the results of a run")]
 Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
@@ -50,10 +47,11 @@ def init(
         if model is None or images is None:
             raise typer.BadParameter("give --model and --images for a study, or --plugin for a plugin")
         from vitfaith.check.init import write_config
+        from vitfaith.cli.launch import working_folder
 
-        for line in write_config(model, images, out, weights):
+        for line in write_config(model, images, out, weights, base=working_folder(out)):
             typer.echo(line)
-        typer.echo(f"wrote {out}; next: vitfaith check {out}")
+        typer.echo(f"wrote {out}; next: vitfaith check {out}, then vitfaith run {out}")
     if plugin is not None:
         lines = write_plugin(plugin)
         typer.echo(f"wrote {plugin}; to use it, a study says:\n" + "\n".join(f"  {line}" for line in lines))
@@ -61,23 +59,40 @@ def init(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(
-    context: typer.Context, config: Annotated[Path, typer.Argument(help="configuration file of the study")]
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Argument(help="configuration file of the study")] = None,
+    default: Annotated[bool, typer.Option("--default", help="run the default study, here in this folder")] = False,
 ) -> None:
-    """Run a study by Snakemake, to which further options are passed on; a file that cannot be read is one line.
+    """Run a study by Snakemake in the folder of its file, to which paths in it are relative; further options are passed on.
 
     Without --cores, --jobs or a profile all cores of this machine are used.
     """
     import os
     import sys
 
-    _plan(config)
-    given = context.args
-    chosen = any(option.split("=")[0] in _MACHINE or option.startswith(("-c", "-j")) for option in given)
-    cores = [] if chosen else ["--cores", "all"]
-    # The programs of this environment first: rules call python by its name.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    # --configfile takes all words that follow it, so it comes last.
-    os.execv(sys.executable, [sys.executable, "-m", "snakemake", *cores, *given, "--configfile", str(config)])
+    from vitfaith.cli.launch import (
+        environment,
+        inside,
+        link_resources,
+        snakemake_command,
+        workflow_folder,
+        working_folder,
+    )
+
+    given = list(context.args)
+    if default:
+        # What stands first among the options was taken for the file.
+        given, config = [*([str(config)] if config else []), *given], None
+        if line := link_resources(Path.cwd()):
+            typer.echo(line)
+        study, folder = Path(str(workflow_folder()), "config", "config.yaml"), Path.cwd()
+    elif config is None:
+        raise typer.BadParameter("name a study, or give --default")
+    else:
+        with inside(config) as path:
+            _plan(path)
+        study, folder = config, working_folder(config)
+    os.execve(sys.executable, snakemake_command(study, folder, given), environment())
 
 
 @app.command()
@@ -105,10 +120,12 @@ def plan(
 @app.command()
 def cite(config: Config = Path("config/config.yaml")) -> None:
     """Print BibTeX entries of all that a study uses: methods, metrics, attacks, data sets, networks, this package."""
+    from vitfaith.cli.launch import inside
     from vitfaith.study.bibliography import bibliography
     from vitfaith.study.load import load_study, read_yaml
 
-    typer.echo(bibliography(load_study(read_yaml(config))), nl=False)
+    with inside(config) as path:
+        typer.echo(bibliography(load_study(read_yaml(path))), nl=False)
 
 
 class Only(StrEnum):
