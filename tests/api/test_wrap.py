@@ -156,3 +156,13 @@ def test_an_unknown_name_is_refused() -> None:
 def test_a_classifier_of_a_study_is_taken() -> None:
     vit = tiny_vit()
     assert vf.wrap(vit, device="cpu") is vit
+
+
+def test_a_changed_transformers_classifier_is_any_module() -> None:
+    other = stand_in("vit")
+    tensors = {k: v for k, v in other.state_dict().items() if "layer.1" not in k}
+    other.state_dict = lambda: tensors  # type: ignore[method-assign, assignment]
+    other.forward = lambda images: images.flatten(1)[:, :5]  # type: ignore[method-assign]
+    with pytest.warns(UserWarning, match="ViTForImageClassification is not converted, so explainers of attention"):
+        classifier = vf.wrap(other, mean=[0.5] * 3, std=[0.5] * 3)
+    assert (classifier.grid, classifier.num_classes) == ((4, 4), 5)

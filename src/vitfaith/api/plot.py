@@ -13,7 +13,7 @@ from vitfaith.api.summary import leaderboard as ranked
 from vitfaith.errors import InputError
 from vitfaith.figures.drawing.data import FigureData
 from vitfaith.figures.drawing.draw import canvas
-from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.style import MM_PER_INCH, Style
 from vitfaith.figures.registry import FIGURES
 from vitfaith.map_values import map_flags, unit_range
 from vitfaith.study.values import validate
@@ -140,6 +140,7 @@ def maps(
     look = validate(Style, style or {}, "style")
     with look.context_of_drawing():
         figure, axes = canvas(look, count, 1 + len(maps), panel_mm=_PANEL_MM)
+        figure.set_figwidth(min(look.width, (1 + len(maps)) * _PANEL_MM / MM_PER_INCH))
         for row, image in enumerate(pixels):
             shown = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
             axes[row, 0].imshow(shown, cmap="gray", vmin=0, vmax=1)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitfaith.api.plain import PlainBackbone, grid_of, logits_of, pair
 from vitfaith.errors import InputError
-from vitfaith.models.checkpoint import fit_weights
+from vitfaith.models.checkpoint import misfit
 from vitfaith.models.class_names import class_names as names_of
 from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.huggingface import ARCHITECTURES, constructor_arguments, convert
@@ -36,7 +38,7 @@ def wrap(
 
     - A timm ViT: every explainer that its architecture has a meaning for.
     - A transformers classifier (the object or its folder): ViT, DeiT and DINOv2 become timm models with the same logits,
-      hence every explainer; the tensors are copied.
+      hence every explainer; the tensors are copied. Objects of other kinds (Swin, BEiT, SigLIP, CLIP …) are any module.
     - Any other module that maps (B, C, H, W) to logits (B, K), or to an object with ``logits``: explainers of gradients
       and perturbations. Maps then are on cells of ``patch_size`` pixels.
     - A text that is no folder: the name of a timm model with pretrained weights.
@@ -173,10 +175,23 @@ def _converted(module: nn.Module) -> nn.Module | None:
     settings = config.to_dict()
     with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced, cost the caller no random number
         backbone: nn.Module = ARCHITECTURES[kind](**constructor_arguments(kind, settings))
-    state = convert({name: tensor.detach() for name, tensor in module.state_dict().items()}, backbone, settings)
-    fit_weights(backbone, state, Path(kind), "only unchanged classifiers of transformers are converted")
+    state = convert(_stored_tensors(module), backbone, settings)
+    problem = misfit(backbone.state_dict(), state)
+    if problem is not None:
+        warnings.warn(f"{kind} is not converted, so explainers of attention are not defined: {problem}", stacklevel=3)
+        return None
+    backbone.load_state_dict(state)
     anchor = next(module.parameters())
     return backbone.to(anchor.device, anchor.dtype)
+
+
+def _stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors under the names that they have in a file: transformers 5 has others in memory."""
+    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    revert = getattr(sys.modules.get("transformers.core_model_loading"), "revert_weight_conversion", None)
+    if revert is None or not any(kind.__module__.startswith("transformers.") for kind in type(module).__mro__):
+        return state
+    return dict(revert(module, state))
 
 
 def _plain(
