@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import vitfaith
 from vitfaith.errors import ConfigError
 
 PROFILES = "workflow/profiles"
@@ -20,7 +19,7 @@ _MACHINE = ("--cores", "--jobs", "--profile", "--workflow-profile")
 
 def workflow_folder() -> Path | None:
     """The folder with the Snakefile: the clone that this package was installed from; None where it has none."""
-    root = Path(vitfaith.__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     return root if (root / "Snakefile").is_file() else None
 
 
