@@ -42,7 +42,7 @@ def load_denoiser(
     source: str | Path,
     *,
     format: str = "diffusers",
-    device: str = "cpu",
+    device: str | torch.device | None = None,
     **arguments: Any,
 ) -> Denoiser:
     """A diffusion denoiser for :func:`vitfaith.smooth`, for attacks through it, and for the fill ``diffusion``.
@@ -51,7 +51,7 @@ def load_denoiser(
         source: folder in the diffusers layout (``unet/`` and ``scheduler/``), id of the Hugging Face hub, or with
             ``format="adm"`` a checkpoint of OpenAI's networks.
         format: "diffusers" or "adm".
-        device: where it runs; smoothing works there.
+        device: where it runs, without it the CPU; smoothing works there.
         arguments: ``class_label``, and for "adm" ``preset`` and ``arguments``, as in the configuration.
 
     Raises:
@@ -64,7 +64,7 @@ def load_denoiser(
         >>> denoiser.channels
         1
     """
-    return Denoiser.load(source, {"format": format, **arguments}, device=device)
+    return Denoiser.load(source, {"format": format, **arguments}, device="cpu" if device is None else str(device))
 
 
 @dataclass(frozen=True)
