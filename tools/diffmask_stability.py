@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.datasets.opening import open_source
 from vitfaith.errors import VitfaithError
-from vitfaith.explainers.diffmask.log import LOG
 from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.load import load_classifier
@@ -59,7 +59,7 @@ def train(given: argparse.Namespace) -> None:
             except VitfaithError as error:
                 print(f"{rule}, seed {seed}: {error}")
                 log = []
-            pq.write_table(pa.Table.from_pylist(log, schema=LOG), path)
+            pq.write_table(pa.Table.from_pylist(log, schema=DIFFMASK_LOG), path)
 
 
 def table(given: argparse.Namespace) -> str:
