@@ -28,8 +28,8 @@ PACKAGES = (
     "scikit-learn", "scipy", "timm", "torch",
 )  # fmt: skip
 SECTIONS: dict[str, dict[str, str]] = {
-    "Explainers": {"explainers": "attribute"},
-    "Metrics": {"metrics": "score"},
+    "Explainers": {"explainers": "explainers"},
+    "Metrics": {"metrics": "metrics"},
     "Stability and sanity": {"stability": "stability", "sanity": "sanity"},
 }
 """Heading → registry, each of whose entries needs a row there → package under tests/ whose oracles stand there."""
