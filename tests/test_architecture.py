@@ -50,6 +50,14 @@ def test_every_rule_is_a_verb_or_a_target() -> None:
     assert sorted(re.findall(r"^rule (\w+):", text, re.MULTILINE)) == sorted(VERBS)
 
 
+def test_the_files_that_the_page_names_exist() -> None:
+    section = TEXT.split("\nNumbers of no single item:\n")[1].split("\nThe folder names")[0]
+    files = re.findall(r"`([\w/]+(?:\.py|/))`", section)
+    assert len(files) > 10
+    for file in files:
+        assert (PACKAGE / file).exists() or (ROOT / file).exists(), file
+
+
 def test_the_links_of_the_page_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", TEXT):
         assert (ROOT / "docs" / target).resolve().exists(), target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,12 +14,14 @@ from vitfaith.cli.main import main
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.registries import DISCRIMINATORS
-from vitfaith.study.describe import describe, example_text, find, plain_type
+from vitfaith.study.describe import code_file, describe, example_text, find, plain_type
 from vitfaith.study.listing import LISTED, listing_text, sections_text
 from vitfaith.study.load import instance
 from vitfaith.study.sections import DatasetSection
 
 ITEMS = [(section, entry.name) for section, registry in LISTED.items() for entry in registry]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("section", LISTED)
@@ -61,6 +64,9 @@ def test_an_item_is_described_in_full(section: str, name: str) -> None:
     entry, text = LISTED[section][name], describe(section, name, width=80)
     assert text.startswith(f"{name} ({section}")
     assert "".join(entry.citation.split()) in "".join(text.split())
+    file = code_file(entry)
+    assert file in "".join(text.split())
+    assert name in (ROOT / file).read_text(encoding="utf-8")
     for key, field in entry.parameters.model_fields.items():
         assert f"  {key} " in text
         assert field.description

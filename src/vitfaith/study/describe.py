@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,6 +161,13 @@ def _filled(text: str, width: int) -> str:
     return "\n".join(textwrap.fill(line, width, subsequent_indent=indent + "  ") for line, indent in lines)
 
 
+def code_file(entry: Entry) -> str:
+    """The file that defines an item, from the repository's root; a plugin's as it was given."""
+    if entry.module.startswith("vitfaith."):
+        return f"src/{entry.module.replace('.', '/')}.py"
+    return str(getattr(sys.modules[entry.module], "__file__", entry.module))
+
+
 def describe(section: str, name: str, *, cost: str = "", width: int = 80) -> str:
     """What the registries know of an item: what it does, formula, source, settings, an example.
 
@@ -183,6 +191,7 @@ def describe(section: str, name: str, *, cost: str = "", width: int = 80) -> str
         ("needs", ", ".join(sorted(map(str, entry.traits.get("needs", ()))))),
         ("cost", cost or str(entry.traits.get("explanations", ""))),
         ("source", entry.citation),
+        ("code", code_file(entry)),
     ]
     known = [(fact, text) for fact, text in facts if text]
     if known:

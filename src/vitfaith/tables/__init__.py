@@ -1,1 +1,1 @@
-"""The tables stage."""
+"""Results of an experiment as tidy tables, and as Markdown, CSV and LaTeX."""
