@@ -94,9 +94,12 @@ def reached_modules(entries: Iterable[str], stop: Iterable[str] = ()) -> list[st
 
 
 def fingerprint(entries: Iterable[str], stop: Iterable[str] = (), files: Iterable[Path] = ()) -> str:
-    """Twelve hexadecimal digits for the code that ``entries`` (module names) and ``files`` (plugins) stand for."""
-    digest = hashlib.blake2b(digest_size=6)
-    for module in reached_modules(entries, stop):
+    """Twelve hexadecimal digits for the code that ``entries`` (module names) and ``files`` (plugins) stand for.
+
+    What a plugin imports of the package counts too.
+    """
+    digest, files = hashlib.blake2b(digest_size=6), list(files)
+    for module in reached_modules([*entries, *(module for file in files for module in _imports_of(file))], stop):
         path = _path_of(module)
         assert path is not None
         digest.update(f"{module}={_digest_of_file(path)};".encode())

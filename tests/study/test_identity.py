@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from vitfaith import fingerprint
 from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.metrics.fills.registry import FILLS
+from vitfaith.metrics.registry import METRICS
 from vitfaith.stability.registry import STABILITY_MEASURES
 from vitfaith.study import identity
-from vitfaith.study.identity import code_of
+from vitfaith.study.identity import code_of, spec_of
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
@@ -35,11 +38,10 @@ def changed_code(plan: Plan, stage: str, where: dict[str, Any], module: str, mon
     """Whether another syntax tree of ``module`` gives the job another code."""
     before = code_of(plan, stage, where)
     path, digest = fingerprint._path_of(module), fingerprint._digest_of_file
-    monkeypatch.setattr(fingerprint, "_digest_of_file", lambda file: "other" if file == path else digest(file))
-    identity._fingerprint.cache_clear()
-    after = code_of(plan, stage, where)
-    monkeypatch.undo()
-    monkeypatch.chdir(ROOT)
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprint, "_digest_of_file", lambda file: "other" if file == path else digest(file))
+        identity._fingerprint.cache_clear()
+        after = code_of(plan, stage, where)
     identity._fingerprint.cache_clear()
     return before != after
 
@@ -81,3 +83,58 @@ def test_the_readers_of_both_datasets_of_a_training_count(
     for dataset in ("fashion_mnist", "fashion_mnist_train"):  # two readers
         module = plan.study.datasets[dataset][0].entry.module
         assert changed_code(plan, stage, {"name": where}, module, monkeypatch)
+
+
+PLUGIN = """
+from vitfaith.register import Metric, fill, metric
+from vitfaith.rng import uniform
+
+
+@fill("white", citation="mine")
+def white(context, parameters):
+    \"\"\"One in pixel units.\"\"\"
+    return context.images.new_ones(context.images.shape)
+
+
+@metric("drawn", direction="higher", citation="mine")
+class Drawn(Metric):
+    \"\"\"A random number.\"\"\"
+"""
+
+
+def test_a_plugin_and_what_it_imports_count_also_where_it_brings_a_fill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for registry in (FILLS, METRICS):  # what the plugin enters goes with the test
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    plugin = tmp_path / "white_fill.py"
+    plugin.write_text(PLUGIN, encoding="utf-8")
+    raw = read_yaml(Path("config/tiny.yaml"))
+    raw["plugins"] = [str(plugin)]
+    raw["metrics"] = {"saco": {"groups": [7], "fill": "white"}}
+    for experiment in raw["experiments"].values():
+        experiment["metrics"] = ["saco"]
+    plan = Plan(load_study(raw))
+    assert json.loads(spec_of(plan, "score", SANITY))["plugins"] == [str(plugin)]
+    assert changed_code(plan, "score", SANITY, "vitfaith.rng", monkeypatch)
+    assert "plugins" not in json.loads(spec_of(plan, "attribute", SANITY))
+
+    before = code_of(plan, "score", SANITY)
+    plugin.write_text(PLUGIN.replace("new_ones", "new_zeros"), encoding="utf-8")
+    fingerprint._digest_of_file.cache_clear()
+    identity._fingerprint.cache_clear()
+    assert code_of(plan, "score", SANITY) != before
+
+
+def test_the_imports_of_a_plugin_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = tmp_path / "imports.py"
+    plugin.write_text("from vitfaith.statistics.ranks import friedman_nemenyi", encoding="utf-8")
+
+    def code() -> str:
+        return fingerprint.fingerprint(["vitfaith.stages.stability"], stop=identity.STOP, files=[plugin])
+
+    before, digest = code(), fingerprint._digest_of_file
+    changed = fingerprint._path_of("vitfaith.statistics.ranks")
+    monkeypatch.setattr(fingerprint, "_digest_of_file", lambda path: digest(path) + "*" * (path == changed))
+    assert code() != before

@@ -19,6 +19,7 @@ import torch
 
 from vitfaith.attacks.registry import attack
 from vitfaith.explainers.registry import explainer
+from vitfaith.metrics.fills.registry import fill
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Parameters
@@ -44,6 +45,12 @@ def squares(parameters):
 def darkening(classifier, images, targets, parameters):
     """Every pixel a little darker."""
     return (images - 8 / 255).clamp(0, 1)
+
+
+@fill("my_white", citation="mine")
+def white(context, parameters):
+    """One in pixel units."""
+    return torch.ones_like(context.images)
 
 
 @SMOOTHINGS.register("my_noise")
@@ -117,7 +124,7 @@ def test_a_study_of_plugins_runs_to_its_end(tmp_path: Path) -> None:
         "attacks": {"clean": {}, "darker": {"attack": "my_darkening"}},
         "smoothings": {"none": {}, "twice": {"smoothing": "my_noise"}},
         "explainers": {"random": {}, "bright": {"explainer": "my_brightness"}},
-        "metrics": {"mean": {"metric": "my_mean"}, "deletion_auc": {}},
+        "metrics": {"mean": {"metric": "my_mean"}, "deletion_auc": {"fill": "my_white"}},
         "stability": {"agreement": {"measure": "my_agreement"}},
         "sanity": {"mine": {"check": "my_check"}, "random_logit": {"measures": ["my_agreement"]}},
         "statistics": {"resamples": 100},

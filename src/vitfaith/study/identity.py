@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitfaith.fingerprint import fingerprint
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
 from vitfaith.study.contents import contents
@@ -30,6 +31,9 @@ USED: dict[str, tuple[tuple[str, str], ...]] = {
     "figures": (("figures", "figure"),),
 }
 """Stage → pairs of a registry and the key of the stage's specification that names the items in use."""
+
+STOP = ("vitfaith.registries", "vitfaith.register")
+"""Modules that name every registry; a job's code follows them to none."""
 
 INSIDE = {"attack": ("explainers",), "sanity": ("stability",)}
 """Stage → the registries whose items its own items name in their settings: what an attack is on, what a check compares by."""
@@ -72,7 +76,7 @@ def texts_in(value: Any) -> set[str]:
 @cache  # thousands of jobs share a few sets of modules
 def _fingerprint(stage: str, modules: frozenset[str], plugins: tuple[Path, ...]) -> str:
     own = sorted(m for m in modules if m.startswith("vitfaith."))
-    return fingerprint([f"vitfaith.stages.{stage}", *own], stop=["vitfaith.registries"], files=plugins)
+    return fingerprint([f"vitfaith.stages.{stage}", *own], stop=STOP, files=plugins)
 
 
 def _modules(stage: str, spec: Mapping[str, Any]) -> set[str]:
@@ -100,4 +104,5 @@ def _plugins(plan: Plan, spec: Mapping[str, Any]) -> list[Path]:
 def _registered_by(plan: Plan, plugin: Path) -> set[str]:
     """Names that a plugin entered when ``plan``'s study was read."""
     module = plugin_module(plugin)
-    return {entry.name for registry in REGISTRIES.values() for entry in registry if entry.module == module}
+    registries = (*REGISTRIES.values(), FILLS)
+    return {entry.name for registry in registries for entry in registry if entry.module == module}

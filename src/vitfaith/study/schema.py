@@ -72,7 +72,10 @@ def config_schema() -> dict[str, Any]:
         properties[section] = {"type": "object", "additionalProperties": {"anyOf": options}}
     properties["figures"]["properties"] = _model_schema(FiguresSection, definitions)["properties"]
     for section, model in NAMED.items():
-        properties[section] = {"type": "object", "additionalProperties": _model_schema(model, definitions)}
+        item = _model_schema(model, definitions)
+        if not any(field.is_required() for field in model.model_fields.values()):
+            item = {"anyOf": [item, {"type": "null"}]}
+        properties[section] = {"type": "object", "additionalProperties": item}
     for section, model in FIXED.items():
         properties[section] = _model_schema(model, definitions)
     return {

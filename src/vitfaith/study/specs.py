@@ -247,12 +247,12 @@ def _shown(plan: Plan, experiment: str, figure: Any) -> list[str]:
 
 
 def _directions(plan: Plan, shown: Iterable[str]) -> dict[str, str]:
-    """Id → what is better, for the ids of metrics and measures that a figure shows, where they are not registered names."""
+    """Id → what is better, for the ids of metrics and measures that a figure shows."""
     found = {}
     for section in ("metrics", "stability"):
         items = getattr(plan.study, section)
         for id_ in shown:
-            if id_ in items and id_ != items[id_].name:
+            if id_ in items:
                 found[id_] = items[id_].traits["direction"]
     return found
 
