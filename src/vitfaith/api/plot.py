@@ -16,6 +16,7 @@ from vitfaith.figures.drawing.draw import canvas
 from vitfaith.figures.drawing.style import MM_PER_INCH, Style
 from vitfaith.figures.registry import FIGURES
 from vitfaith.map_values import map_flags, unit_range
+from vitfaith.registry import Better
 from vitfaith.study.values import validate
 from vitfaith.tables.collect import CONDITION
 from vitfaith.tables.curves import curve_table
@@ -33,7 +34,7 @@ def leaderboard(
     metric: str = "saco",
     *,
     variant: str | None = None,
-    directions: Mapping[str, Literal["higher", "lower"]] | None = None,
+    directions: Mapping[str, Better] | None = None,
     style: Mapping[str, Any] | None = None,
 ) -> Figure:
     """Methods ranked by their mean over images, with confidence intervals, one panel a dataset and model.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
 from vitfaith.order import natural
+from vitfaith.registry import Better
 from vitfaith.statistics.common import COVERAGE, common_images
 from vitfaith.statistics.precision import snapped
 
@@ -22,7 +22,7 @@ SHORT = 64
 
 def metric_agreement(
     scores: pd.DataFrame,
-    directions: Mapping[str, Literal["higher", "lower"]] | None = None,
+    directions: Mapping[str, Better] | None = None,
     *,
     coverage: float = COVERAGE,
 ) -> pd.DataFrame:

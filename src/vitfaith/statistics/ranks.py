@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
+from vitfaith.registry import Better
 from vitfaith.statistics.clusters import cluster_codes, cluster_sums
 from vitfaith.statistics.common import COVERAGE, comparable
 from vitfaith.statistics.precision import snapped
@@ -54,7 +54,7 @@ class MeanRanks:
 def friedman_nemenyi(
     table: pd.DataFrame,
     *,
-    direction: Literal["higher", "lower"] = "higher",
+    direction: Better = "higher",
     alpha: float = 0.05,
     coverage: float = COVERAGE,
     clusters: Mapping[str, str | None] | None = None,
