@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from vitfaith.api.inputs import Target
@@ -69,7 +70,8 @@ def certify(
     dimensions = smoothed.samples[0, 0].numel()
     parts = [Samples(votes, sigma, dimensions, smoothed.seed)]
     if explainers:
-        maps = smoothed.explain(explainers, target=target, labels=labels)
+        targets = torch.tensor(table["target"].to_numpy())  # found once, from the passes of the prediction
+        maps = smoothed.explain(explainers, target=targets)
         parts += [
             Samples(votes, sigma, dimensions, smoothed.seed, method, one.flatten(2).numpy())
             for method, one in maps.sample_maps.items()
