@@ -91,9 +91,7 @@ def attack(
     defence = None if smoothing is None else Defence(smoothing, denoiser)
     pixels = _on_lattice(images_of(images))
     ids = ids_of(pixels, image_ids)
-    with ready(model) as classifier:
-        if len(pixels):
-            classifier.check_images(pixels)
+    with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=True)
         targets = targets_of(target, classifier, pixels, labels, size)
 

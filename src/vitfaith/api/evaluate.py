@@ -85,9 +85,7 @@ def evaluate(
     """
     asked = items_of("metrics", metrics)
     pixels = images_of(images)
-    with ready(model) as classifier:
-        if len(pixels):
-            classifier.check_images(pixels)
+    with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=False)
         told = maps if isinstance(maps, Maps) else None
         ids = ids_of(pixels, image_ids) if told is None or image_ids is not None else told.image_ids

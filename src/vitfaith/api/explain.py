@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of, while_memory_lasts
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps
-from vitfaith.explainers.explain import check_defined, families
+from vitfaith.explainers.explain import check_defined, check_files, families
 from vitfaith.explainers.explain import explain as explain_batch
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Item
@@ -64,9 +63,7 @@ def explain(
     methods = items_of("explainers", explainers)
     pixels = images_of(images)
     ids = ids_of(pixels, image_ids)
-    with ready(model) as classifier:
-        if len(pixels):
-            classifier.check_images(pixels)
+    with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=True)
         targets = targets_of(target, classifier, pixels, labels, size)
         found = maps_of(classifier, pixels, targets, ids, methods, seed=seed, batch_size=size)
@@ -86,8 +83,7 @@ def maps_of(
 ) -> dict[str, Tensor]:
     """The maps of all families, one family at a time as the workflow does."""
     check_defined(classifier, methods)  # of all families, so that the error names all
-    for method in methods.values():
-        method.traits.get("check", _nothing)(classifier, method.parameters)
+    check_files(classifier, methods)
     found: dict[str, Tensor] = {}
     for ids in families(methods).values():
         family = {id_: methods[id_] for id_ in ids}
@@ -99,7 +95,3 @@ def maps_of(
 
         found |= while_memory_lasts(run, batch_size)
     return {id_: found[id_] for id_ in methods}
-
-
-def _nothing(*_: Any) -> None:
-    """For explainers that have nothing to check."""

@@ -30,13 +30,19 @@ _MEASURED: WeakKeyDictionary[nn.Module, dict[tuple[str, bool], int]] = WeakKeyDi
 
 
 @contextmanager
-def ready(model: nn.Module) -> Iterator[Classifier]:
-    """``model`` as a frozen classifier for the block, its normalisation on the device where its weights are now."""
+def ready(model: nn.Module, images: Tensor | None = None) -> Iterator[Classifier]:
+    """``model`` as a frozen classifier for the block, its normalisation on the device where its weights are now.
+
+    Raises:
+        InputError: ``images`` are not what it takes.
+    """
     classifier = wrap(model)
     anchor = next(classifier.backbone.parameters(), None)
     if anchor is not None and anchor.device != classifier.mean.device:
         classifier.mean, classifier.std = classifier.mean.to(anchor.device), classifier.std.to(anchor.device)
     with frozen(classifier), torch.inference_mode(False), torch.no_grad():
+        if images is not None and len(images):
+            classifier.check_images(images)
         yield classifier
 
 

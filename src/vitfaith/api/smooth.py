@@ -211,9 +211,7 @@ def smooth(
         raise InputError(f"smoothing '{smoothing}' needs denoiser=; load one with vitfaith.load_denoiser")
     pixels = images_of(images)
     ids = ids_of(pixels, image_ids)
-    with ready(model) as classifier:
-        if len(pixels):
-            classifier.check_images(pixels)
+    with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=False)
     count = int(getattr(item.parameters, "samples", 1))
 

@@ -108,6 +108,13 @@ def _explain_batch(context: Context, methods: Methods, maps: Mapping[str, list[T
         maps[id_].append(found.detach().float().cpu())
 
 
+def check_files(classifier: Classifier, methods: Mapping[str, Item]) -> None:
+    """Raise where a trained network that an explainer reads does not fit the classifier (its trait ``check``)."""
+    for method in methods.values():
+        if check := method.traits.get("check"):
+            check(classifier, method.parameters)
+
+
 def check_defined(classifier: Classifier, methods: Methods) -> None:
     """Raise :class:`InputError` with the names of all explainers that the model's architecture has no meaning for."""
     # here and not above: it imports torch

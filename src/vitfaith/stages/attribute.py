@@ -16,7 +16,7 @@ from vitfaith.artifacts.samples import read_denoised
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
-from vitfaith.explainers.explain import explain
+from vitfaith.explainers.explain import check_files, explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.map_values import map_flags, tied_share
 from vitfaith.models.fast.linear import kernels
@@ -62,10 +62,6 @@ def map_table(
     return table.append_column("sample_maps", pa.array(list(flat), pa.list_(pa.float32())))
 
 
-def _nothing(*_: object) -> None:
-    """For explainers that have nothing to check."""
-
-
 def run_attribute(
     spec: Mapping[str, Any],
     code: str,
@@ -83,8 +79,7 @@ def run_attribute(
     targets = integer_tensor(table, "target", device)
     classifier = load_classifier(spec["model"], weights, device)
     methods = EXPLAINERS.from_specs(spec["methods"])
-    for method in methods.values():
-        method.traits.get("check", _nothing)(classifier, method.parameters)
+    check_files(classifier, methods)
 
     def explain_sample(batch: Tensor, sample: int) -> dict[str, Tensor]:
         return explain(
