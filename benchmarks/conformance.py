@@ -27,12 +27,12 @@ PACKAGES = (
     "captum", "fast-vit-rollout", "grad-cam", "quantus", "torchcam", "txv", "zennit", "numpy", "scikit-image",
     "scikit-learn", "scipy", "timm", "torch",
 )  # fmt: skip
-SECTIONS: dict[str, dict[str, str]] = {
-    "Explainers": {"explainers": "explainers"},
-    "Metrics": {"metrics": "metrics"},
-    "Stability and sanity": {"stability": "stability", "sanity": "sanity"},
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Explainers": ("explainers",),
+    "Metrics": ("metrics",),
+    "Stability and sanity": ("stability", "sanity"),
 }
-"""Heading → registry, each of whose entries needs a row there → package under tests/ whose oracles stand there."""
+"""Heading → nouns: each entry of their registries needs a row there, and their tests have the oracles."""
 
 Measured = Mapping[str, Sequence[tuple[Oracle, tuple[float, float]]]]
 """Heading → its oracles with their errors."""
@@ -54,12 +54,8 @@ COLUMNS = (
 def oracles() -> dict[str, list[Oracle]]:
     """Heading → the entries of its packages' ``tests/*/oracles``."""
     return {
-        heading: [
-            oracle
-            for package in packages.values()
-            for oracle in importlib.import_module(f"tests.{package}.oracles").ORACLES
-        ]
-        for heading, packages in SECTIONS.items()
+        heading: [oracle for noun in nouns for oracle in importlib.import_module(f"tests.{noun}.oracles").ORACLES]
+        for heading, nouns in SECTIONS.items()
     }
 
 
@@ -93,12 +89,12 @@ def page(measured: Measured) -> str:
 def missing(text: str) -> list[str]:
     """What is registered here and has no row in the page ``text``."""
     found = []
-    for heading, packages in SECTIONS.items():
+    for heading, nouns in SECTIONS.items():
         listed = page_rows(heading, text)
-        for section, package in packages.items():
-            registry = REGISTRIES[section]
+        for noun in nouns:
+            registry = REGISTRIES[noun]
             found += [
-                f"{registry.kind} '{entry.name}' has no row; add an oracle to tests/{package}/oracles"
+                f"{registry.kind} '{entry.name}' has no row; add an oracle to tests/{noun}/oracles"
                 for entry in registry
                 if entry.module.startswith("vitfaith.") and not any(r.startswith(f"| `{entry.name}` |") for r in listed)
             ]

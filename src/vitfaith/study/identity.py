@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vitfaith.fingerprint import fingerprint
-from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
 from vitfaith.study.contents import contents
+from vitfaith.study.listing import LISTED
 from vitfaith.study.plan import Plan
 from vitfaith.study.specs import SPECS
 
@@ -104,5 +104,4 @@ def _plugins(plan: Plan, spec: Mapping[str, Any]) -> list[Path]:
 def _registered_by(plan: Plan, plugin: Path) -> set[str]:
     """Names that a plugin entered when ``plan``'s study was read."""
     module = plugin_module(plugin)
-    registries = (*REGISTRIES.values(), FILLS)
-    return {entry.name for registry in registries for entry in registry if entry.module == module}
+    return {entry.name for registry in LISTED.values() for entry in registry if entry.module == module}
