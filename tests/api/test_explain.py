@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -175,20 +174,3 @@ def test_a_metric_without_its_input_says_so(vit: Classifier, images: Tensor) -> 
     truth = torch.zeros(5, 16, 16, dtype=torch.bool)
     truth[:, 4:12, 4:12] = True
     assert set(vf.score(vit, images, maps, "pointing_game", truth=truth)["value"]) <= {0.0, 1.0}
-
-
-def test_memory_that_runs_out_halves_the_batch(
-    vit: Classifier, images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes = []
-
-    def scarce(*arguments: Any, batch_size: int, **rest: Any) -> dict[str, Tensor]:
-        sizes.append(batch_size)
-        if batch_size > 2:
-            raise torch.OutOfMemoryError
-        return explain_batch(*arguments, batch_size=batch_size, **rest)
-
-    monkeypatch.setattr("vitfaith.api.explain.explain_batch", scarce)
-    maps = vf.explain(vit, images, "saliency", batch_size=8)
-    assert sizes == [8, 4, 2]
-    assert np.isfinite(maps["saliency"].numpy()).all()

@@ -277,7 +277,7 @@ def test_errors_name_the_argument(vit, images, targets, image_ids, maps):
         evaluate(vit, images * 2, targets, image_ids, maps, saco)
     with pytest.raises(InputError, match="truth has shape"):
         evaluate(vit, images, targets, image_ids, maps, saco, truth=torch.zeros(5, 4, 4))
-    with pytest.raises(InputError, match="batch_size=0"):
+    with pytest.raises(InputError, match="batch_size is 0"):
         evaluate(vit, images, targets, image_ids, maps, saco, batch_size=0)
     with pytest.raises(InputError, match=r"steps=17.*at most 16"):
         evaluate(vit, images, targets, image_ids, maps, {"a": METRICS.item("aopc", steps=17)})

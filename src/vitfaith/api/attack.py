@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of, while_memory_lasts
+from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of
 from vitfaith.api.items import item_of, items_of
 from vitfaith.attacks.registry import smoothing_seen
-from vitfaith.attacks.run import AttackResult, attack_images
+from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
@@ -94,11 +94,7 @@ def attack(
     with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=True)
         targets = targets_of(target, classifier, pixels, labels, size)
-
-        def run(size: int) -> AttackResult:
-            return attack_images(classifier, pixels, targets, ids, item, seed=seed, batch_size=size, defence=defence)
-
-        found = while_memory_lasts(run, size)
+        found = attack_images(classifier, pixels, targets, ids, item, seed=seed, batch_size=size, defence=defence)
     return Attacked(
         torch.from_numpy(found.images).float() / 255,
         targets,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of, while_memory_lasts
+from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps
 from vitfaith.explainers.explain import check_defined, check_files, families
@@ -87,11 +87,7 @@ def maps_of(
     found: dict[str, Tensor] = {}
     for ids in families(methods).values():
         family = {id_: methods[id_] for id_ in ids}
-
-        def run(size: int, family: Mapping[str, Item] = family) -> dict[str, Tensor]:
-            return explain_batch(
-                classifier, images, targets, image_ids, family, seed=seed, batch_size=size, sample=sample
-            )
-
-        found |= while_memory_lasts(run, batch_size)
+        found |= explain_batch(
+            classifier, images, targets, image_ids, family, seed=seed, batch_size=batch_size, sample=sample
+        )
     return {id_: found[id_] for id_ in methods}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,13 +18,10 @@ from vitfaith.models.auto_batch import measured
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.forward import forward_in_batches
-from vitfaith.models.memory import is_out_of_memory
 
 Target: TypeAlias = Literal["prediction", "label", "runner_up"] | int | Tensor | Sequence[int]
 """Which class is explained: the one predicted for the images given, their label, the class with the second largest logit,
 one class for all, or a class for each image."""
-
-R = TypeVar("R")
 
 _MEASURED: WeakKeyDictionary[nn.Module, dict[tuple[str, bool], int]] = WeakKeyDictionary()
 
@@ -156,15 +153,3 @@ def batch_size_of(classifier: Classifier, given: int | None, *, backward: bool) 
     if key not in known:
         known[key] = measured(classifier, classifier.input_shape, backward=backward)
     return known[key]
-
-
-def while_memory_lasts(run: Callable[[int], R], batch_size: int) -> R:
-    """``run(batch_size)``, with half of it as often as memory runs out."""
-    while True:
-        try:
-            return run(batch_size)
-        except RuntimeError as error:
-            if batch_size == 1 or not is_out_of_memory(error):
-                raise
-        torch.cuda.empty_cache()
-        batch_size //= 2

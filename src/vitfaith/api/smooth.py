@@ -21,7 +21,6 @@ from vitfaith.api.inputs import (
     images_of,
     ready,
     targets_of,
-    while_memory_lasts,
 )
 from vitfaith.api.items import Choices, item_of, items_of
 from vitfaith.api.maps import Maps
@@ -164,7 +163,7 @@ class Smoothed:
         """(B, S, K) float32 on the CPU."""
         size = batch_size_of(classifier, self.batch_size, backward=False)
         flat = self.samples.flatten(0, 1).to(classifier.mean.device)
-        logits = while_memory_lasts(lambda most: forward_in_batches(classifier, flat, most), size)
+        logits = forward_in_batches(classifier, flat, size)
         return logits.softmax(1).unflatten(0, self.samples.shape[:2]).cpu()
 
     def _targets(self, target: Target, labels: Any, classifier: Any, probabilities: Tensor | None) -> Tensor:
@@ -214,14 +213,9 @@ def smooth(
     with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=False)
     count = int(getattr(item.parameters, "samples", 1))
-
-    def run(size: int) -> Tensor:
-        found: Tensor = item.implementation(
-            denoiser, pixels, ids, item.parameters, range(count), seed=seed, batch_size=size
-        )
-        return found
-
-    samples = while_memory_lasts(run, size)
+    samples: Tensor = item.implementation(
+        denoiser, pixels, ids, item.parameters, range(count), seed=seed, batch_size=size
+    )
     if samples.shape != (len(ids), count, *pixels.shape[1:]):
         raise InputError(
             f"smoothing '{smoothing}' returned shape {tuple(samples.shape)} for {count} samples of {len(ids)} images"

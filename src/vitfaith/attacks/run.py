@@ -13,6 +13,7 @@ from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, t
 from vitfaith.attacks.registry import Bound, check_bound, smoothing_seen
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import torch
+from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def attack_images(
         targets: (B,) the classes predicted for the clean images; attacks on the prediction move away from them, attacks
             on the explanation keep them.
         image_ids: B names; with ``seed`` they key every random number.
-        batch_size: most images attacked at once; attacks that mix a batch get one image at a time.
+        batch_size: most images attacked at once; halved when memory runs out; attacks that mix a batch get one image at a time.
         defence: the smoothing that the parameters name in ``through``; None where they name none.
 
     Raises:
@@ -87,14 +88,17 @@ def attack_images(
     check_bound(bound)
     if bound is not None and bound.norm == "l2" and len(clean) and bound.eps > clean[0].numel() ** 0.5:
         raise ConfigError(f"eps = {bound.eps:g} reaches every image; the l2 radius is in [0,1] pixel units")
-    step = max(1, batch_size) if attack.traits["batched"](attack.parameters) else 1
+    limit = BatchSize(batch_size if attack.traits["batched"](attack.parameters) else 1)
     stored, predictions = [torch.empty(0, *clean.shape[1:], dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
+
+    def attack_rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        rows = slice(start, stop)
+        ids = list(image_ids[rows])
+        attacked = _craft(attack, classifier, clean[rows], targets[rows].clone(), ids, seed, device, defence)
+        return _store(attack, classifier, clean[rows].clone(), attacked, targets[rows], bound, ids)
+
     with frozen(classifier), torch.inference_mode(False), quick_linear_layers(classifier):
-        for start in range(0, len(clean), step):
-            rows = slice(start, start + step)
-            ids = list(image_ids[rows])
-            attacked = _craft(attack, classifier, clean[rows], targets[rows].clone(), ids, seed, device, defence)
-            kept, prediction = _store(attack, classifier, clean[rows].clone(), attacked, targets[rows], bound, ids)
+        for _, (kept, prediction) in in_batches(len(clean), limit, attack_rows):
             stored.append(kept)
             predictions.append(prediction)
     result, prediction = torch.cat(stored), torch.cat(predictions)

@@ -9,6 +9,7 @@ from vitfaith.errors import InputError
 from vitfaith.explainers.passes.context import Context
 from vitfaith.explainers.registry import EXPLAINERS, Family
 from vitfaith.lazy import torch
+from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def explain(
         image_ids: B names; with ``seed`` and ``sample`` they key every random number.
         methods: what to compute.
         seed: the study's seed.
-        batch_size: most images that go through the classifier at once; no result depends on it.
+        batch_size: most images that go through the classifier at once, halved when memory runs out; no result depends on it.
         sample: index of the noise sample that ``images`` shows (0 without smoothing).
         margin: how far ``images`` may leave [0, 1], where noise is added and not clipped.
 
@@ -54,8 +55,7 @@ def explain(
     """
     if not len(images) == len(targets) == len(image_ids):
         raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; give at least 1")
+    limit = BatchSize(batch_size)
     check_defined(classifier, methods)
     classifier.check_targets(targets, len(images))
     if len(images):
@@ -63,24 +63,32 @@ def explain(
     needs = frozenset(need for method in methods.values() for need in method.traits["needs"])
     device = classifier.mean.device
     maps: dict[str, list[Tensor]] = {id_: [] for id_ in methods}
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
+    reading = {id_: method for id_, method in methods.items() if _only_reads(method)}
+    others = {id_: method for id_, method in methods.items() if id_ not in reading}
+
+    def explain_rows(start: int, stop: int) -> dict[str, list[Tensor]]:
+        rows = slice(start, stop)
+        found: dict[str, list[Tensor]] = {id_: [] for id_ in methods}
         # A tensor made in inference mode cannot take part in a backward pass, so the loop leaves that mode.
         with torch.inference_mode(False), torch.no_grad():
             context = Context(
                 classifier=classifier,
-                images=_own(images[part], device).float(),
-                targets=_own(targets[part], device),
-                image_ids=list(image_ids[part]),
+                images=_own(images[rows], device).float(),
+                targets=_own(targets[rows], device),
+                image_ids=list(image_ids[rows]),
                 seed=seed,
                 needs=needs,
-                batch_size=batch_size,
+                batch_size=limit.size,
                 sample=sample,
             )
-            reading = {id_: method for id_, method in methods.items() if _only_reads(method)}
             for some in context.parts() if reading else ():
-                _explain_batch(some, reading, maps)
-            _explain_batch(context, {id_: method for id_, method in methods.items() if id_ not in reading}, maps)
+                _explain_batch(some, reading, found)
+            _explain_batch(context, others, found)
+        return found
+
+    for _, found in in_batches(len(images), limit, explain_rows, copies=True):
+        for id_, parts in found.items():
+            maps[id_] += parts
     with torch.inference_mode(False):
         return {
             id_: torch.cat(parts) if parts else torch.zeros(0, *_shape(classifier, methods[id_]))

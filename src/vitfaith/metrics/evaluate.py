@@ -133,7 +133,7 @@ def evaluate(
         pa.concat_tables([SCORES.empty_table(), *scores]),
         pa.concat_tables([CURVES.empty_table(), *curves]),
         engine.forwards,
-        engine.batch_size,
+        engine.limit.size,
     )
 
 

@@ -12,6 +12,7 @@ from vitfaith.denoisers.sampling import Draw, keyed_noise, resize, spread_timest
 from vitfaith.denoisers.schedule import OFFICIAL_RESPACING, Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import torch
+from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.models.pixels import check_pixels
 from vitfaith.registry import Ids, Parameters
 from vitfaith.rng import generator
@@ -212,7 +213,7 @@ def dds(
         images: (B, C, H, W) float in [0, 1].
         image_ids: B names.
         samples: sample numbers, for example ``range(parameters.samples)``.
-        batch_size: most (image, sample) pairs that go through the network at once.
+        batch_size: most (image, sample) pairs that go through the network at once; halved when memory runs out.
 
     Returns:
         (B, len(samples), C, H, W) float32 in [0, 1], on the CPU.
@@ -228,16 +229,18 @@ def dds(
         result = torch.empty(len(images), len(samples), *images.shape[1:])
         flat = result.view(-1, *images.shape[1:])
         pairs = [(i, s) for i in range(len(images)) for s in samples]
-        step = max(1, batch_size)
-        finished: tuple[slice, Tensor] | None = None
-        for start in range(0, len(pairs), step):
-            chunk = pairs[start : start + step]
+
+        def smooth(start: int, stop: int) -> Tensor:
+            chunk = pairs[start:stop]
             batch = upload(images[[i for i, _ in chunk]].clone().float(), denoiser.device)
             draw = keyed_noise([generator(seed, image_ids[i], PURPOSE, s) for i, s in chunk])
-            smoothed = smooth_batch(denoiser, batch, parameters, draw, level)
+            return smooth_batch(denoiser, batch, parameters, draw, level)
+
+        finished: tuple[slice, Tensor] | None = None
+        for rows, smoothed in in_batches(len(pairs), BatchSize(batch_size), smooth):
             if finished is not None:  # fetched late, so that a GPU works while the next noise is drawn
                 flat[finished[0]] = finished[1].cpu()
-            finished = slice(start, start + len(chunk)), smoothed
+            finished = rows, smoothed
         if finished is not None:
             flat[finished[0]] = finished[1].cpu()
     return result

@@ -8,7 +8,6 @@ ones once an image.
 
 from __future__ import annotations
 
-import gc
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA, marked_patches
 from vitfaith.metrics.fills.registry import Fill
 from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.fast.linear import quick_linear_layers
-from vitfaith.models.memory import is_out_of_memory
+from vitfaith.models.memory import BatchSize, in_batches
 
 if TYPE_CHECKING:
     from vitfaith.metrics.fills.registry import Imputer
@@ -108,19 +107,17 @@ class Engine:
     """Runs requests of one context through its classifier.
 
     Attributes:
-        batch_size: most images at once; halved for good when memory runs out.
+        limit: most images at once; halved for good when memory runs out.
         forwards: images that went through the classifier so far.
     """
 
     def __init__(self, context: ScoreContext, batch_size: int, precision: Precision = "float32") -> None:
         """Raises :class:`InputError` for a batch size below 1 or a classifier in training mode."""
-        if batch_size < 1:
-            raise InputError(f"batch_size={batch_size} must be at least 1")
         if context.classifier.training:
             raise InputError(
                 "the classifier is in training mode, where results depend on the batch; call freeze() first"
             )
-        self.context, self.batch_size, self.forwards, self.precision = context, batch_size, 0, precision
+        self.context, self.limit, self.forwards, self.precision = context, BatchSize(batch_size), 0, precision
         self.preparation = Preparation(context)
 
     @cached_property
@@ -216,18 +213,18 @@ class Engine:
         """One pass over the concatenated segments, of which the first must be the clean images."""
         context, device = self.context, self.context.images.device
         ends = list(accumulate(len(segment) for segment in segments))
-        total, start = ends[-1], 0
+        total = ends[-1]
         values = {name: torch.empty(total, dtype=torch.float64, device=device) for name in FLOATS}
         prediction = torch.empty(total, dtype=torch.int64, device=device)
         clean: Tensor | None = None
-        while start < total:
-            stop = min(start + self.batch_size, total)
-            pieces = _cut(segments, ends, start, stop)
-            logits = self._forward(pieces)
-            if logits is None:
-                continue
+
+        def forward(start: int, stop: int) -> Tensor:
+            return self._forward(_cut(segments, ends, start, stop))
+
+        for rows, logits in in_batches(total, self.limit, forward):
+            start, stop = rows.start, rows.stop
             distribution = logits.log_softmax(1)
-            index = torch.cat([segment.image_index(a, b) for segment, a, b in pieces])
+            index = torch.cat([segment.image_index(a, b) for segment, a, b in _cut(segments, ends, start, stop)])
             if start < ends[0]:
                 fresh = distribution[: ends[0] - start]
                 clean = fresh if clean is None else torch.cat([clean, fresh])
@@ -238,37 +235,25 @@ class Engine:
             terms = reference.exp() * (reference - distribution)
             # 0 · (−∞ − −∞) is NaN where the limit is 0.
             terms = torch.where(reference.isneginf(), 0.0, terms)
-            values["logit"][start:stop] = logits.gather(1, target)[:, 0]
-            values["probability"][start:stop] = own.exp()
-            values["log_probability"][start:stop] = own
-            values["kl"][start:stop] = terms.sum(1).clamp(min=0)
+            values["logit"][rows] = logits.gather(1, target)[:, 0]
+            values["probability"][rows] = own.exp()
+            values["log_probability"][rows] = own
+            values["kl"][rows] = terms.sum(1).clamp(min=0)
             best = distribution.argmax(1)
-            prediction[start:stop] = torch.where(own.isnan(), -1, best)
-            start = stop
+            prediction[rows] = torch.where(own.isnan(), -1, best)
         begins = [0, *ends[:-1]]
         return [
             Response(**{name: column[a:b] for name, column in values.items()}, prediction=prediction[a:b])
             for a, b in zip(begins, ends, strict=True)
         ]
 
-    def _forward(self, pieces: Sequence[tuple[Segment, int, int]]) -> Tensor | None:
-        """Logits (N, K) float64 of a batch, or None after halving the batch because memory ran out."""
-        try:
-            images = torch.cat([segment.build(a, b) for segment, a, b in pieces])
-            with forward_precision(self.precision, images.device.type):
-                logits: Tensor = self.context.classifier(images.to(self._dtype))
-            self.forwards += len(images)
-            return logits.double()
-        except RuntimeError as error:
-            size = sum(b - a for _, a, b in pieces)
-            if not is_out_of_memory(error) or size == 1:
-                raise
-        # Outside the handler, so that the traceback no longer holds the failed batch.
-        self.batch_size = size // 2
-        gc.collect()
-        if self.context.images.is_cuda:
-            torch.cuda.empty_cache()
-        return None
+    def _forward(self, pieces: Sequence[tuple[Segment, int, int]]) -> Tensor:
+        """Logits (N, K) float64 of a batch."""
+        images = torch.cat([segment.build(a, b) for segment, a, b in pieces])
+        with forward_precision(self.precision, images.device.type):
+            logits: Tensor = self.context.classifier(images.to(self._dtype))
+        self.forwards += len(images)
+        return logits.double()
 
 
 FLOATS = ("logit", "probability", "log_probability", "kl")
