@@ -6,6 +6,7 @@ Each function returns a matplotlib ``Figure``: notebooks show it, ``figure.savef
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from vitfaith.api.inputs import images_of
@@ -13,6 +14,7 @@ from vitfaith.api.summary import leaderboard as ranked
 from vitfaith.errors import InputError
 from vitfaith.figures.drawing.data import FigureData
 from vitfaith.figures.drawing.draw import canvas
+from vitfaith.figures.drawing.save import render_bytes
 from vitfaith.figures.drawing.style import MM_PER_INCH, Style
 from vitfaith.figures.registry import FIGURES
 from vitfaith.map_values import map_flags, unit_range
@@ -164,7 +166,7 @@ def maps(
         for panel in axes.flat:
             panel.set(xticks=[], yticks=[])
             panel.grid(visible=False)
-    return figure
+    return _for_notebooks(figure)
 
 
 def _drawn(name: str, settings: Mapping[str, Any], style: Mapping[str, Any] | None, **tables: pd.DataFrame) -> Figure:
@@ -174,6 +176,12 @@ def _drawn(name: str, settings: Mapping[str, Any], style: Mapping[str, Any] | No
     parameters = validate(entry.parameters, settings, f"figures.{name}")
     with look.context_of_drawing():
         figure: Figure = entry.implementation(FigureData(**tables), parameters, look)
+    return _for_notebooks(figure)
+
+
+def _for_notebooks(figure: Figure) -> Figure:
+    """``figure``, which IPython shows as a picture though it is none of pyplot's, the only ones that it knows."""
+    figure._repr_png_ = partial(render_bytes, figure, "png")  # type: ignore[attr-defined]
     return figure
 
 
