@@ -30,7 +30,7 @@ from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Clean, Features, Groups
 from vitfaith.metrics.engine.salience import map_salience
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.saco import saco
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
@@ -87,7 +87,7 @@ def main() -> int:
     options = parser.parse_args()
     study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
     images, ids = images_of(study, options.images)
-    fill = resolve_fill("image_mean")
+    fill = FILLS.item("image_mean")
     print(f"{len(ids)} images × {options.draws} maps, {options.device}; mean ± standard error, in standard errors")
     head = ["model", "P", "K", "maps", "SaCo", "", "below 3", *(["⌊iP/K⌋", ""] if options.floors else [])]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))

@@ -65,7 +65,7 @@ class Entry:
     implementation: Callable[..., Any]
     parameters: type[Parameters]
     citation: str
-    traits: Mapping[str, Any] = field(default_factory=dict)
+    traits: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def summary(self) -> str:
@@ -82,7 +82,7 @@ class Entry:
 class Item:
     """An entry of a registry with settings: the one form of an item from the configuration to the function that uses it.
 
-    ``id`` is the key that the configuration gives it; empty where it has none.
+    ``id`` is the key that the configuration gives it; empty where it has none. Items are hashable where their settings are.
 
     Raises:
         ConfigError: the parameters are of another model than the entry takes.
@@ -114,9 +114,25 @@ class Item:
         """What the registry says of the entry."""
         return self.entry.traits
 
+    def __str__(self) -> str:
+        """The name, with the settings that differ from their defaults in brackets: ``blur(sigma=3.0)``."""
+        changed = []
+        for key, field_ in type(self.parameters).model_fields.items():
+            value = _shown(getattr(self.parameters, key))
+            if field_.is_required() or value != field_.get_default(call_default_factory=True):
+                changed.append(f"{key}={value}")
+        return self.name + (f"({' '.join(changed)})" if changed else "")
+
     def spec(self) -> dict[str, Any]:
         """Plain JSON values, defaults filled in; ``use`` names the entry. :meth:`Registry.from_spec` reads it."""
         return {"use": self.name, **self.parameters.model_dump(mode="json")}
+
+
+def _shown(value: Any) -> Any:
+    """A setting as its default is written: an item by its text, which is its name where it has no settings of its own."""
+    if isinstance(value, tuple):
+        return tuple(map(_shown, value))
+    return str(value) if isinstance(value, Item) else value
 
 
 T = TypeVar("T", bound=Callable[..., Any])

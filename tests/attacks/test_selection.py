@@ -28,7 +28,7 @@ def attack_with(vit: Classifier, network: Denoiser, **settings: object) -> TopKA
     smoothed = {"through": "dds", "eot": 2, "explainer": "raw_attention", "k": 3, "steps": 15}
     parameters: Any = ATTACKS["top_k_attack"].parameters.model_validate(smoothed | settings)
     defence = behind(network, sigma=0.25)
-    return TopKAttack(vit, parameters.resolve(), parameters, margin=parameters.margin, k=parameters.k, defence=defence)
+    return TopKAttack(vit, parameters.explainer, parameters, margin=parameters.margin, k=parameters.k, defence=defence)
 
 
 @pytest.mark.parametrize("seed", [3, 4])

@@ -124,7 +124,7 @@ def test_the_pipeline_that_is_differentiated_is_the_defences_own(
     assert float((copies.unflatten(0, (SAMPLES, 5)).transpose(0, 1) - own).abs().max()) <= 1e-6
     with monkeypatch.context() as patched:
         patched.setattr(torch, "randn_like", StageNoise())
-        view = TopKAttack(vit, attack.resolve(), attack, margin=0.1, k=0.2, defence=defence).view(
+        view = TopKAttack(vit, attack.explainer, attack, margin=0.1, k=0.2, defence=defence).view(
             pixels.clone().requires_grad_(), predicted
         )
     assert float((view.log_probability.detach().exp() - probabilities).abs().max()) <= 1e-4

@@ -17,7 +17,7 @@ from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest, Singles
 from vitfaith.metrics.correlation import pearson, spearman
 from vitfaith.metrics.evaluate import evaluate
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Item
@@ -82,7 +82,7 @@ def test_a_map_that_states_the_drops_scores_best(
     name: str, vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]
 ) -> None:
     """Additive responses: each patch's own drop is the right map where one patch is removed at a time."""
-    bank = build_bank(vit, images, targets, image_ids, [BankRequest(Singles(), resolve_fill("image_mean"))])
+    bank = build_bank(vit, images, targets, image_ids, [BankRequest(Singles(), FILLS.item("image_mean"))])
     stored = next(iter(bank.responses.values())).probability
     drops = (bank.clean.probability[:, None] - stored).view(5, 4, 4).float()
     result = scores(vit, images, targets, image_ids, drops, name)

@@ -22,11 +22,12 @@ from vitfaith.check.counting import passes_of
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.metrics.common import CurveParameters
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Full
 from vitfaith.metrics.fills.diffusion import DiffusionParameters, infill
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import prepare_fill
 from vitfaith.models.passes import PassCounter
 from vitfaith.rng import generator
 from vitfaith.study.jobs import jobs
@@ -35,6 +36,7 @@ from vitfaith.study.metric_inputs import infilled
 from vitfaith.study.plan import Plan
 
 FILL = {"name": "diffusion", "denoiser": "tiny", "steps": 3, "resamples": 2}
+DRAWN = CurveParameters(fill=FILL).fill
 
 
 class Known(nn.Module):
@@ -210,7 +212,7 @@ def context_of(vit: Any, images: Tensor, ids: list[str], **extras: Any) -> Score
 
 def test_as_a_fill(vit: Any, unet: Denoiser, images: Tensor) -> None:
     """One noise an image, whatever the mask and the batch; steps × resamples network calls for each perturbed image."""
-    impute = resolve_fill(FILL).prepare(context_of(vit, images, IDS, denoiser=unet))
+    impute = prepare_fill(DRAWN, context_of(vit, images, IDS, denoiser=unet))
     removed = torch.zeros(3, 16, 16, dtype=torch.bool)
     removed[:, :8] = True
     index = torch.tensor([4, 1, 4])
@@ -220,18 +222,18 @@ def test_as_a_fill(vit: Any, unet: Denoiser, images: Tensor) -> None:
         alone = infill(unet, images[4:], removed[:1], lambda: torch.randn(1, 3, 16, 16, generator=source), chosen())
     assert torch.equal(found[0], found[2])
     assert torch.allclose(found[:1], alone, atol=1e-6)
-    request = Full(resolve_fill(FILL))
+    request = Full(DRAWN)
     with PassCounter(unet.network) as passes:
         whole = Engine(context_of(vit, images, IDS, denoiser=unet), 64).answer([request])[request].probability
     assert passes.forwards == 5 * 3 * 2
     single = Engine(context_of(vit, images[2:3], IDS[2:3], denoiser=unet), 64).answer([request])[request].probability
     assert float(single[0]) == pytest.approx(float(whole[2]), rel=1e-5)
     with pytest.raises(InputError, match="there is no denoiser"):
-        resolve_fill(FILL).prepare(context_of(vit, images, IDS))
+        prepare_fill(DRAWN, context_of(vit, images, IDS))
     with pytest.raises(ConfigError, match="steps=2000, the schedule has 1000"):
-        resolve_fill({**FILL, "steps": 2000}).prepare(context_of(vit, images, IDS, denoiser=unet))
+        prepare_fill(CurveParameters(fill={**FILL, "steps": 2000}).fill, context_of(vit, images, IDS, denoiser=unet))
     with pytest.raises(InputError, match="multiples of 2"):
-        resolve_fill(FILL).prepare(context_of(vit, images[..., :15], IDS, denoiser=unet))
+        prepare_fill(DRAWN, context_of(vit, images[..., :15], IDS, denoiser=unet))
 
 
 def saved(folder: Path, channels: int = 3) -> Path:

@@ -17,11 +17,11 @@ from vitfaith.metrics.engine.engine import Engine, Preparation, merge
 from vitfaith.metrics.engine.requests import Clean, Curve, EqualSteps, Features, Full, Groups, Stride
 from vitfaith.metrics.engine.segments import ImageSegment, MaskSegment
 from vitfaith.metrics.evaluate import evaluate
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.registry import METRICS
 from vitfaith.registry import Item
 
-MEAN = resolve_fill("image_mean")
+MEAN = FILLS.item("image_mean")
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from tests.denoisers.conftest import tiny_unet
 from vitfaith import fingerprint
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
-from vitfaith.errors import ConfigError, InputError
+from vitfaith.errors import InputError
 from vitfaith.metrics import fills
 from vitfaith.metrics.common import CurveParameters
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Full
-from vitfaith.metrics.fills.registry import FILLS, resolve_fill
+from vitfaith.metrics.fills.registry import FILLS, prepare_fill
 from vitfaith.metrics.fills.road import impute_linear
+from vitfaith.stability.registry import STABILITY_MEASURES
 
 
 def context_of(images: torch.Tensor, image_ids: list[str], vit=None, **extras: object) -> ScoreContext:
@@ -33,7 +35,7 @@ def context_of(images: torch.Tensor, image_ids: list[str], vit=None, **extras: o
 
 
 def values(images: torch.Tensor, image_ids: list[str], choice, **extras: object) -> torch.Tensor:
-    return resolve_fill(choice).prepare(context_of(images, image_ids, **extras)).expand_as(images)
+    return prepare_fill(CurveParameters(fill=choice).fill, context_of(images, image_ids, **extras)).expand_as(images)
 
 
 def test_constant_fills(images, image_ids):
@@ -89,7 +91,7 @@ def test_given_fills(vit, images, image_ids):
         assert removed.all()
         return 0.1 * index[:, None, None, None] * chosen
 
-    request = Full(resolve_fill("given"))
+    request = Full(FILLS.item("given"))
     answer = Engine(context_of(images, image_ids, vit, infill=darken), 2).answer([request])[request]
     with torch.no_grad():
         expected = vit(images * torch.tensor([0, 0.1, 0.2, 0.3, 0.4])[:, None, None, None]).softmax(1)[:, 0]
@@ -101,7 +103,7 @@ def test_every_fill_is_deterministic_and_independent_of_the_batch(vit, images, i
         if entry.name == "given":
             continue
         diffusion = {"name": "diffusion", "denoiser": "tiny", "steps": 2, "resamples": 2}
-        request = Full(resolve_fill(diffusion if entry.name == "diffusion" else entry.name))
+        request = Full(CurveParameters(fill=diffusion if entry.name == "diffusion" else entry.name).fill)
         learned = {
             "diffmask_placeholder": {"diffmask_placeholder": torch.arange(24.0)},
             "diffusion": {"denoiser": Denoiser(tiny_unet(), Schedule.from_config({}))},
@@ -113,20 +115,32 @@ def test_every_fill_is_deterministic_and_independent_of_the_batch(vit, images, i
         assert float(single[0]) == pytest.approx(float(whole[2]), rel=1e-5)
 
 
-def test_wrong_fills_are_reported_when_the_configuration_is_read():
-    with pytest.raises(ConfigError, match=r"unknown fill 'blurr'.*did you mean 'blur'"):
-        resolve_fill("blurr")
-    with pytest.raises(ConfigError, match="fill 'blur': sigma"):
-        resolve_fill({"name": "blur", "sigma": -1})
-    with pytest.raises(ConfigError, match=r"fill 'black': width.*none"):
-        resolve_fill({"name": "black", "width": 2})
-    with pytest.raises(ConfigError, match="no 'name'"):
-        resolve_fill({"sigma": 2})
-    with pytest.raises(ValueError, match="unknown fill 'gray'"):
-        CurveParameters(fill="gray")
-    assert str(resolve_fill("blur")) == "blur"
-    assert str(resolve_fill({"name": "blur", "sigma": 2})) == "blur(sigma=2.0)"
-    assert resolve_fill({"name": "blur", "sigma": 5}) == resolve_fill("blur")
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("blurr", r"unknown fill 'blurr' \(did you mean 'blur'\?\); known: black, blur"),
+        (
+            {"name": "blur", "sigma": -1},
+            "fill 'blur': sigma: Input should be greater than 0; its settings are kernel, sigma",
+        ),
+        ({"name": "black", "width": 2}, r"fill 'black': width: Extra .* its settings are none"),
+        ({"sigma": 2}, "has no key 'name'; known: image_mean"),
+        (3, "give the name of a fill, or a mapping with the key 'name'; known: image_mean"),
+        (STABILITY_MEASURES.item("spearman"), "give the name of a fill"),
+    ],
+)
+def test_wrong_fills_are_reported_when_the_configuration_is_read(choice, message):
+    with pytest.raises(ValidationError, match=message) as caught:
+        CurveParameters(fill=choice)
+    assert [error["loc"] for error in caught.value.errors()] == [("fill",)]
+
+
+def test_a_fill_is_named_with_the_settings_that_differ_from_their_defaults():
+    assert str(FILLS.item("blur")) == "blur"
+    assert str(FILLS.item("blur", sigma=2)) == "blur(sigma=2.0)"
+    assert str(FILLS.item("blur", kernel=3, sigma=5)) == "blur(kernel=3)"
+    assert str(FILLS.item("diffusion", denoiser="tiny")) == "diffusion(denoiser=tiny)"
+    assert FILLS.item("blur", sigma=5) == FILLS.item("blur")
 
 
 def dense_solution(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
@@ -176,7 +190,7 @@ def test_imputation_of_one_image_ignores_its_neighbours(images):
 
 
 def test_road_noise_is_added_to_imputed_pixels_only_and_keyed_by_image(images, image_ids):
-    impute = resolve_fill({"name": "noisy_linear", "noise": 0.1}).prepare(context_of(images, image_ids))
+    impute = prepare_fill(FILLS.item("noisy_linear", noise=0.1), context_of(images, image_ids))
     removed = torch.zeros(2, 16, 16, dtype=torch.bool)
     removed[:, 4:8] = True
     index = torch.tensor([3, 0])

@@ -18,7 +18,7 @@ from vitfaith.metrics.engine.ranking import ranking_of
 from vitfaith.metrics.engine.requests import Features, Groups, group_edges
 from vitfaith.metrics.engine.salience import group_salience, map_salience
 from vitfaith.metrics.evaluate import evaluate
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.registry import METRICS
 from vitfaith.metrics.saco import SacoParameters, saco, saco_pairs, saco_rank
 
@@ -90,7 +90,7 @@ def test_intervals_and_salience_share_one_table_of_edges(context):
     for features, count in itertools.product(
         (Features("patch"), Features("region", 5), Features("superpixel", 60)), (3, 5)
     ):
-        groups = Groups(count, features, resolve_fill("black"))
+        groups = Groups(count, features, FILLS.item("black"))
         ranking = ranking_of(context, features)
         low, high = groups.intervals(ranking.totals, context.image_ids, context.seed)
         salience = map_salience(context, groups)

@@ -53,7 +53,7 @@ def test_the_example_loads(section: str, name: str) -> None:
         settings = {k: v for k, v in settings.items() if k not in DatasetSection.model_fields}
     item = instance(given, id_, settings)
     if section == "fills":
-        assert item.parameters.filling.name == name  # type: ignore[attr-defined]
+        assert item.parameters.fill.name == name  # type: ignore[attr-defined]
     else:
         assert given == section
         assert item.name == name

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vitfaith.attacks.registry import Steps, attack, linf_bound
 from vitfaith.attacks.smoothed import Defence, SmoothedSteps
-from vitfaith.errors import ConfigError
+from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.nested import ItemOf
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
@@ -17,40 +19,46 @@ if TYPE_CHECKING:
     from vitfaith.models.classifier import Classifier
 
 UNSUPPORTED_NEEDS = frozenset({"layer_scores"})
+_EXPLAINER = "attention_rollout"
 
 
 class ExplanationParameters(SmoothedSteps):
     """Which explanation is attacked, and how far the image may move."""
 
-    explainer: str = Field("attention_rollout", description="registered explainer of the family one_pass")
-    arguments: dict[str, Any] = Field(default_factory=dict, description="the explainer's parameters")
+    explainer: Annotated[Item, ItemOf(EXPLAINERS, key="explainer")] = Field(
+        _EXPLAINER, validate_default=True, description="registered explainer of the family one_pass"
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, exclude=True, description="the explainer's parameters")
     steps: Steps = 30
     margin: float = Field(
         0.1, ge=0, description="lead in logits below which steps also defend the predicted class; 0 only checks it"
     )
 
-    @model_validator(mode="after")
-    def _check_explainer(self) -> ExplanationParameters:
-        self.resolve()
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _with_arguments(cls, raw: Any) -> Any:
+        """``arguments`` are a second way to write the settings of the explainer; they become part of it."""
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("arguments"), Mapping) or not raw["arguments"]:
+            return raw
+        explainer = raw.get("explainer", _EXPLAINER)
+        if not isinstance(explainer, str):
+            raise ValueError("arguments: the explainer has its settings beside its name; write them there alone")
+        return {**raw, "explainer": {"use": explainer, **raw["arguments"]}, "arguments": {}}
 
-    def resolve(self) -> Item:
-        """The explainer with its settings; raises :class:`ConfigError` if it cannot be attacked."""
-        from vitfaith.explainers.registry import EXPLAINERS
-
-        entry = EXPLAINERS[self.explainer]
-        needs = entry.traits["needs"]
-        reads_files = bool(entry.traits.get("model_files"))  # one for each model, which an attack does not name
-        one_pass = entry.traits["family"] == "one_pass" and not entry.traits["stochastic"] and not reads_files
-        if not one_pass or not needs or needs & UNSUPPORTED_NEEDS:
-            raise ConfigError(
-                f"explainer '{self.explainer}' has no gradient in the image here; attack a deterministic one of the "
+    @field_validator("explainer")
+    @classmethod
+    def _can_be_attacked(cls, explainer: Item) -> Item:
+        traits = explainer.traits
+        reads_files = bool(traits.get("model_files"))  # one for each model, which an attack does not name
+        one_pass = traits["family"] == "one_pass" and not traits["stochastic"] and not reads_files
+        if not one_pass or not traits["needs"] or traits["needs"] & UNSUPPORTED_NEEDS:
+            raise ValueError(
+                f"explainer '{explainer.name}' has no gradient in the image here; attack a deterministic one of the "
                 "family one_pass such as attention_rollout, raw_attention or transformer_mm"
             )
-        parameters = entry.parameters.model_validate(self.arguments)
-        if getattr(parameters, "resolution", "patch") == "pixel":
-            raise ConfigError("attacks on explanations move patches; set the explainer's resolution to patch")
-        return Item(entry, parameters)
+        if getattr(explainer.parameters, "resolution", "patch") == "pixel":
+            raise ValueError("attacks on explanations move patches; set the explainer's resolution to patch")
+        return explainer
 
 
 class TopKParameters(ExplanationParameters):
@@ -87,7 +95,7 @@ def top_k_attack(
     from vitfaith.attacks.craft.explanation_attacks import TopKAttack
 
     return TopKAttack(
-        classifier, parameters.resolve(), parameters, margin=parameters.margin, k=parameters.k, defence=defence
+        classifier, parameters.explainer, parameters, margin=parameters.margin, k=parameters.k, defence=defence
     )(images, targets)
 
 
@@ -109,7 +117,7 @@ def mass_centre_attack(
     """Moves the map's centre of mass as far as possible, keeping the prediction."""
     from vitfaith.attacks.craft.explanation_attacks import MassCentreAttack
 
-    return MassCentreAttack(classifier, parameters.resolve(), parameters, margin=parameters.margin, defence=defence)(
+    return MassCentreAttack(classifier, parameters.explainer, parameters, margin=parameters.margin, defence=defence)(
         images, targets
     )
 
@@ -134,7 +142,7 @@ def manipulation(
 
     return ManipulationAttack(
         classifier,
-        parameters.resolve(),
+        parameters.explainer,
         parameters,
         margin=parameters.margin,
         pattern=parameters.pattern,

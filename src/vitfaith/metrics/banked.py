@@ -10,6 +10,7 @@ Shapes: maps (B, M, P), masks (B, S, P) bool, drops (B, S) = f(x) − f(x withou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator
@@ -21,8 +22,8 @@ from vitfaith.metrics.common import FillParameters, Output
 from vitfaith.metrics.context import Answers, Response, ScoreContext
 from vitfaith.metrics.correlation import pearson, spearman
 from vitfaith.metrics.engine.requests import Clean
-from vitfaith.metrics.fills.registry import FillChoice, resolve_fill
 from vitfaith.metrics.registry import Metric, metric
+from vitfaith.registry import Item
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,14 +82,14 @@ class MonotonicityParameters(BankParameters):
     draws: int = Field(1, ge=1, description="with fill noise: draws that the squared response is averaged over")
 
     @property
-    def fills(self) -> list[FillChoice]:
+    def fills(self) -> list[Item]:
         """One fill a draw."""
         if self.draws == 1:
             return [self.fill]
-        settings = {"name": self.fill} if isinstance(self.fill, str) else dict(self.fill)
-        if settings["name"] != "noise":
-            raise InputError(f"draws={self.draws} needs the fill 'noise'; fill '{settings['name']}' has one value")
-        return [{**settings, "draw": draw} for draw in range(self.draws)]
+        if self.fill.name != "noise":
+            raise InputError(f"draws={self.draws} needs the fill 'noise'; fill '{self.fill.name}' has one value")
+        noise = self.fill.parameters
+        return [replace(self.fill, parameters=noise.model_copy(update={"draw": i})) for i in range(self.draws)]
 
 
 P = TypeVar("P", bound=BankParameters)
@@ -107,7 +108,7 @@ class BankMetric(Metric[P]):
 
     def banked(self) -> Sequence[BankRequest]:
         """One request a mask set."""
-        return [BankRequest(masks, self.parameters.filling) for masks in self.masks().values()]
+        return [BankRequest(masks, self.parameters.fill) for masks in self.masks().values()]
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | BankRequest]:
         """Those that no stored bank answers."""
@@ -299,7 +300,7 @@ class MonotonicityCorrelation(BankMetric[MonotonicityParameters]):
 
     def banked(self) -> Sequence[BankRequest]:
         """Every patch, once a draw."""
-        return [BankRequest(Singles(), resolve_fill(choice)) for choice in self.parameters.fills]
+        return [BankRequest(Singles(), fill) for fill in self.parameters.fills]
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from vitfaith.metrics.common import (
     LabelledParameters,
     LevelChoice,
@@ -14,7 +16,7 @@ from vitfaith.metrics.common import (
     unit_area,
 )
 from vitfaith.metrics.engine.requests import EqualSteps, Grid
-from vitfaith.metrics.fills.registry import FillChoice
+from vitfaith.metrics.fills.registry import Fill
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +28,7 @@ class CheferParameters(LevelParameters, LabelledParameters):
     """The authors' protocol: pixels, black in [0, 1] units, top-1 against the ground truth; 0 %, 10 %, … 90 %."""
 
     level: LevelChoice = "pixel"
-    fill: FillChoice = "black"
+    fill: Fill = Field("black", validate_default=True)
 
     @property
     def grid(self) -> Grid:

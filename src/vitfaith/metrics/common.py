@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
 from vitfaith.metrics.context import Answers, Response, ScoreContext
 from vitfaith.metrics.engine.requests import Curve, EqualSteps, Features, Grid, Level, Order, Upsampling
-from vitfaith.metrics.fills.registry import Fill, FillChoice, resolve_fill
+from vitfaith.metrics.fills.registry import Fill
 from vitfaith.metrics.registry import Metric, metric
-from vitfaith.registry import Direction, Parameters
+from vitfaith.registry import Direction, Item, Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,21 +39,7 @@ class FillParameters(Parameters):
     ``fill`` names a fill ("image_mean", "black", "blur" …) or gives its settings ({"name": "blur", "sigma": 3}).
     """
 
-    fill: FillChoice = "image_mean"
-
-    @field_validator("fill")
-    @classmethod
-    def _known(cls, value: FillChoice) -> FillChoice:
-        try:
-            resolve_fill(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @property
-    def filling(self) -> Fill:
-        """The fill itself."""
-        return resolve_fill(self.fill)
+    fill: Fill = Field("image_mean", validate_default=True)
 
 
 class LevelParameters(FillParameters):
@@ -114,7 +100,7 @@ class HasCurve(Protocol):
         """What is ranked and removed."""
 
     @property
-    def filling(self) -> Fill:
+    def fill(self) -> Item:
         """What it is replaced with."""
 
     @property
@@ -179,7 +165,7 @@ class CurveMetric(Metric[Any]):
     def curves(self) -> list[Curve]:
         """The curves, in the order of the row."""
         p: HasCurve = self.parameters
-        return [Curve(order, p.features, p.filling, p.grid) for order in self.read_out.orders]
+        return [Curve(order, p.features, p.fill, p.grid) for order in self.read_out.orders]
 
     def requests(self, context: ScoreContext) -> Sequence[Curve]:
         """See :class:`Metric`."""

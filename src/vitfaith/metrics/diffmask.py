@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from vitfaith.metrics.common import CurveParameters, LevelChoice, ReadOut, read_outs, unit_area
-from vitfaith.metrics.fills.registry import FillChoice
+from vitfaith.metrics.fills.registry import Fill
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ class DiffMaskParameters(CurveParameters):
     """The notebook's protocol: 29 points, 0 to 100 % of the pixels, uniform noise that is the same at every step."""
 
     level: LevelChoice = "pixel"
-    fill: FillChoice = "noise"
+    fill: Fill = Field("noise", validate_default=True)
     steps: int = Field(28, description="equal steps from the whole image to nothing")
 
 

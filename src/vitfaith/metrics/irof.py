@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vitfaith.metrics.common import FillParameters, ReadOut, area, read_outs
 from vitfaith.metrics.engine.requests import Features, Grid, Stride
-from vitfaith.metrics.fills.registry import FillChoice
+from vitfaith.metrics.fills.registry import Fill
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class IrofParameters(FillParameters):
     """Number of superpixels asked of SLIC, which returns about as many."""
 
-    fill: FillChoice = "channel_mean"
+    fill: Fill = Field("channel_mean", validate_default=True)
     segments: int = Field(100, ge=2, description="superpixels asked of SLIC, which returns about as many")
 
     @property

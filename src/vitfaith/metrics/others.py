@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
 from vitfaith.lazy import torch
@@ -15,9 +15,9 @@ from vitfaith.metrics.common import FillParameters, Output
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.engine.requests import Clean, Full, Prepared
 from vitfaith.metrics.engine.segments import ImageSegment
-from vitfaith.metrics.fills.registry import FILLS, Fill, FillChoice, resolve_fill
+from vitfaith.metrics.fills.registry import Fill, prepare_fill
 from vitfaith.metrics.registry import Metric, metric
-from vitfaith.registry import Parameters
+from vitfaith.registry import Item, Parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +32,12 @@ class SoftMask(Prepared):
     One job for each usable map, image by image; :meth:`table` puts the answers back in their places.
     """
 
-    fill: Fill
+    fill: Item
 
     def segment(self, context: ScoreContext) -> ImageSegment:
         """See :class:`~vitfaith.metrics.context.Request`."""
         image, method = context.usable.to(context.images.device).nonzero(as_tuple=True)
-        filling = self.fill.prepare(context)
+        filling = prepare_fill(self.fill, context)
         if not isinstance(filling, torch.Tensor):
             raise InputError(f"fill '{self.fill}' cannot be blended with an image; use a colour, blur or noise")
         background = filling.expand(len(context.images), -1, -1, -1)
@@ -61,27 +61,26 @@ class SoftMask(Prepared):
 class SoftMaskParameters(FillParameters):
     """What shows through where the map is low: "black" multiplies the image by the map, as the paper does."""
 
-    fill: FillChoice = "black"
+    fill: Fill = Field("black", validate_default=True)
 
     @field_validator("fill")
     @classmethod
-    def _blends(cls, value: FillChoice) -> FillChoice:
-        fill = resolve_fill(value)
-        if FILLS[fill.name].traits["imputes"]:
+    def _blends(cls, fill: Item) -> Item:
+        if fill.traits["imputes"]:
             raise ValueError(
                 f"fill '{fill.name}' needs to know what is removed, and nothing is here; use a colour, blur or noise"
             )
-        return value
+        return fill
 
 
 class _SoftMasked(Metric[SoftMaskParameters]):
     def requests(self, context: ScoreContext) -> Sequence[Clean | SoftMask]:
         """The clean and the blended images."""
-        return [Clean(), SoftMask(self.parameters.filling)]
+        return [Clean(), SoftMask(self.parameters.fill)]
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
-        request = SoftMask(self.parameters.filling)
+        request = SoftMask(self.parameters.fill)
         masked = request.table(context, responses[request].probability)
         value = self.score(responses[Clean()].probability[:, None], masked)
         return {"": value.masked_fill(masked.isnan(), torch.nan)}
@@ -142,7 +141,7 @@ class AverageGain(_SoftMasked):
 class CompletenessParameters(FillParameters):
     """The baseline that the explainer attributes against, and the output whose change it should add up to."""
 
-    fill: FillChoice = "black"
+    fill: Fill = Field("black", validate_default=True)
     output: Output = "logit"
 
 
@@ -164,11 +163,11 @@ class CompletenessError(Metric[CompletenessParameters]):
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | Full]:
         """The image and the baseline."""
-        return [Clean(), Full(self.parameters.filling)]
+        return [Clean(), Full(self.parameters.fill)]
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
-        clean, full = responses[Clean()], responses[Full(self.parameters.filling)]
+        clean, full = responses[Clean()], responses[Full(self.parameters.fill)]
         change = getattr(clean, self.parameters.output) - getattr(full, self.parameters.output)
         return {"": (context.maps.double().sum((2, 3)) - change[:, None]).abs()}
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vitfaith.metrics.common import FillParameters, LevelParameters, ReadOut, mean_after_start, read_outs
 from vitfaith.metrics.engine.requests import Features, Grid, Stride
-from vitfaith.metrics.fills.registry import FillChoice
+from vitfaith.metrics.fills.registry import Fill
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class FlippingParameters(LevelParameters):
     """Features removed at each step, down to the last one; the curve has ⌈P / features_in_step⌉ steps."""
 
-    fill: FillChoice = "black"
+    fill: Fill = Field("black", validate_default=True)
     features_in_step: int = Field(1, ge=1, description="features removed at each step")
 
     @property
@@ -29,7 +29,7 @@ class FlippingParameters(LevelParameters):
 class RegionParameters(FillParameters):
     """Side of the square regions in pixels, and at most how many are removed (the paper: 9, 100, uniform noise)."""
 
-    fill: FillChoice = "noise"
+    fill: Fill = Field("noise", validate_default=True)
     region: int = Field(9, ge=1, description="side of the square regions, pixels")
     regions: int = Field(100, ge=1, description="most regions that are removed")
 

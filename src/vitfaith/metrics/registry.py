@@ -7,7 +7,7 @@ A metric is a class in any module of this package (modules are imported automati
         \"\"\"One line that the listings show.\"\"\"
 
         def requests(self, context):                      # which perturbed images the model must see
-            return [Curve("morf", Grid(steps=10), Features("patch"), self.parameters.filling)]
+            return [Curve("morf", Grid(steps=10), Features("patch"), self.parameters.fill)]
 
         def read(self, context, responses):               # (B, M) float64 for each read-out
             curve = responses[self.requests(context)[0]]  # Response with fields (B, M, S)

@@ -17,7 +17,7 @@ from vitfaith.metrics.common import (
     read_outs,
 )
 from vitfaith.metrics.engine.requests import Grid, Shares
-from vitfaith.metrics.fills.registry import FillChoice
+from vitfaith.metrics.fills.registry import Fill
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class RoadParameters(LevelParameters, LabelledParameters):
     """
 
     level: LevelChoice = "pixel"
-    fill: FillChoice = "noisy_linear"
+    fill: Fill = Field("noisy_linear", validate_default=True)
     shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9), min_length=1, description="shares of the pixels that are removed"
     )

@@ -57,7 +57,7 @@ class _Saco(Metric[SacoParameters]):
     def groups(self) -> list[Groups]:
         """K groups for every K."""
         p = self.parameters
-        return [Groups(count, p.features, p.filling, p.salience) for count in p.groups]
+        return [Groups(count, p.features, p.fill, p.salience) for count in p.groups]
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | Groups]:
         """The clean images and the groups."""

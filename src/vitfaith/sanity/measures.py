@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from vitfaith.artifacts.schemas import SANITY
-from vitfaith.errors import ConfigError
+from vitfaith.nested import ItemOf
 from vitfaith.registry import Item, Parameters
 from vitfaith.sanity.registry import Subject
 from vitfaith.stability.compare import stability_table
 from vitfaith.stability.registry import STABILITY_MEASURES
 
-MeasureChoice = str | dict[str, Any]
-"""How a parameter names a measure: "spearman", or {"measure": "top_k_overlap", "k": [0.1]}."""
-
-
-def resolve_measure(choice: MeasureChoice) -> Item:
-    """The measure; raises :class:`ConfigError` for unknown names and wrong parameters."""
-    settings = {"measure": choice} if isinstance(choice, str) else dict(choice)
-    if "measure" not in settings:
-        raise ConfigError(f"measure {settings} has no key 'measure'; known: {', '.join(STABILITY_MEASURES.names)}")
-    name = settings.pop("measure")
-    try:
-        return STABILITY_MEASURES.item(name, **settings)
-    except ValidationError as error:
-        raise ConfigError(f"measure '{name}': {error.errors()[0]['msg']}") from None
+Measure = Annotated[Item, ItemOf(STABILITY_MEASURES, key="measure")]
+"""Type of a setting that names a measure: "spearman", or {"measure": "top_k_overlap", "k": [0.1]}."""
 
 
 class MeasureParameters(Parameters):
     """How like the new maps are the old ones."""
 
-    measures: tuple[MeasureChoice, ...] = Field(
-        ("spearman", "ssim"), min_length=1, description="stability measures: names, or {measure: name, setting: value}"
+    measures: tuple[Measure, ...] = Field(
+        ("spearman", "ssim"),
+        min_length=1,
+        validate_default=True,
+        description="stability measures: names, or {measure: name, setting: value}",
     )
 
     @field_validator("measures")
     @classmethod
-    def _known(cls, choices: tuple[MeasureChoice, ...]) -> tuple[MeasureChoice, ...]:
-        try:
-            names = [resolve_measure(choice).name for choice in choices]
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
+    def _different(cls, measures: tuple[Item, ...]) -> tuple[Item, ...]:
+        names = [measure.name for measure in measures]
         if len(set(names)) != len(names):
             raise ValueError(f"measures {names} repeat a name")
-        return choices
+        return measures
 
     def compare(self, subject: Subject, maps: dict[str, Any], reference: str, step: int) -> list[pa.Table]:
         """Rows that compare ``maps`` (method → (B, rows, columns)) with the subject's own, one table a method."""
-        chosen = {measure.name: measure for measure in map(resolve_measure, self.measures)}
+        chosen = {measure.name: measure for measure in self.measures}
         return [
             with_step(
                 stability_table(

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
-from vitfaith.metrics.fills.registry import FILLS, fill_of
+from vitfaith.nested import items_inside
 from vitfaith.study.sections import Experiment
 from vitfaith.study.study import Study
 
@@ -62,7 +62,7 @@ def works_in(citation: str) -> list[Work]:
 
 
 def _citations(study: Study) -> Iterator[tuple[str, str]]:
-    """(key, citation) of every item that an experiment crosses, of all datasets, and of the fills of metrics."""
+    """(key, citation) of every item that an experiment crosses, of all datasets, and of the items in their settings."""
     yield from ((f"datasets.{id_}", reader.entry.citation) for id_, (reader, _) in study.datasets.items())
     for section in Experiment.model_fields:
         items = getattr(study, section)
@@ -71,9 +71,8 @@ def _citations(study: Study) -> Iterator[tuple[str, str]]:
             asked |= {str(through) for attack in study.attacks.values() if (through := _through(attack.parameters))}
         for id_ in (id_ for id_ in items if id_ in asked and section not in ("datasets", "models")):
             yield f"{section}.{id_}", items[id_].entry.citation
-            fill = fill_of(items[id_].parameters)
-            if fill is not None:
-                yield f"{section}.{id_}.fill", FILLS[fill.name].citation
+            for place, inner in items_inside(items[id_].parameters):
+                yield f"{section}.{id_}.{place}", inner.entry.citation
 
 
 def _through(parameters: object) -> str | None:

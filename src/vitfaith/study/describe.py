@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vitfaith.errors import ConfigError, did_you_mean
-from vitfaith.registry import Entry
+from vitfaith.registry import Entry, Item
 from vitfaith.study.listing import KEYS, LISTED, columns, kind_of, registry_of
 from vitfaith.study.sections import DatasetSection
 
@@ -69,6 +69,8 @@ def find(name: str, section: str | None = None) -> tuple[str, Entry]:
 def plain_type(annotation: Any) -> str:
     """A type in words: ``tuple[int, ...] | None`` is "list of integers or none"."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is Item:
+        return "text or mapping"
     if origin is Annotated:
         return plain_type(arguments[0])
     if origin is Literal:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitfaith.fingerprint import fingerprint
+from vitfaith.nested import items_inside
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
 from vitfaith.study.contents import contents
@@ -34,9 +35,6 @@ USED: dict[str, tuple[tuple[str, str], ...]] = {
 
 STOP = ("vitfaith.registries", "vitfaith.register")
 """Modules that name every registry; a job's code follows them to none."""
-
-INSIDE = {"attack": ("explainers",), "sanity": ("stability",)}
-"""Stage → the registries whose items its own items name in their settings: what an attack is on, what a check compares by."""
 
 
 def spec_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
@@ -80,16 +78,19 @@ def _fingerprint(stage: str, modules: frozenset[str], plugins: tuple[Path, ...])
 
 
 def _modules(stage: str, spec: Mapping[str, Any]) -> set[str]:
-    """Modules of the registered items that a specification names."""
-    used: list[tuple[str, str]] = []
+    """Modules of the registered items that a specification names, and of the items in their settings."""
+    found: set[str] = set()
     for section, key in USED.get(stage, ()):
-        found = spec.get(key, {})
-        items = [found] if "use" in found else list(found.values())
-        used += [(section, item["use"]) for item in items]
-    if inside := INSIDE.get(stage):
-        named = texts_in(spec)
-        used += [(section, name) for section in inside for name in REGISTRIES[section].names if name in named]
-    return {REGISTRIES[section][name].module for section, name in used}
+        named = spec.get(key, {})
+        for item in [named] if "use" in named else named.values():
+            found |= _modules_of_item(section, canonical(item))
+    return found
+
+
+@cache  # thousands of jobs share a few items
+def _modules_of_item(section: str, spec: str) -> frozenset[str]:
+    item = REGISTRIES[section].from_spec(json.loads(spec))
+    return frozenset(one.entry.module for one in (item, *(inner for _, inner in items_inside(item.parameters))))
 
 
 def _plugins(plan: Plan, spec: Mapping[str, Any]) -> list[Path]:

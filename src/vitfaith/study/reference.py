@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from types import GenericAlias
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -14,7 +15,7 @@ from vitfaith.figures.drawing.style import Style
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
-from vitfaith.registry import Registry
+from vitfaith.registry import Item, Registry
 from vitfaith.study.load import FIXED, NAMED
 from vitfaith.study.sections import AXES, DatasetSection, Experiment
 from vitfaith.tables.text import markdown_table
@@ -61,8 +62,16 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 
+def _written(annotation: Any) -> Any:
+    """The type that a configuration has: an item is its name, or a mapping."""
+    if get_origin(annotation) is tuple:
+        return GenericAlias(tuple, tuple(map(_written, get_args(annotation))))
+    return str | dict if Item in (annotation, *get_args(annotation)) else annotation
+
+
 def _type(field: FieldInfo) -> str:
-    text = field.annotation.__name__ if isinstance(field.annotation, type) else str(field.annotation)
+    annotation = _written(field.annotation)
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     for noise in (
         "typing.",
         "pathlib.",

@@ -9,7 +9,7 @@ from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.denoisers.adm_settings import PRESETS, AdmSettings
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.metrics.fills.placeholder import placeholder_of
-from vitfaith.metrics.fills.registry import settings_of_fill
+from vitfaith.nested import items_inside
 from vitfaith.registry import Parameters, named_ids
 from vitfaith.smoothings.registry import smoothings_with_gradient
 from vitfaith.study.axes import recipes
@@ -62,9 +62,9 @@ def _check_named(study: Study) -> None:
     """Raise :class:`ConfigError` for a name in a parameter marked by :class:`~vitfaith.registry.Ids` that is in no section."""
     for section in _SECTIONS:
         for id_, item in getattr(study, section).items():
-            for where, parameters in (("", item.parameters), (".fill", settings_of_fill(item.parameters))):
-                if parameters is not None:
-                    _check_ids(parameters, study, f"{section}.{id_}{where}", "section ")
+            _check_ids(item.parameters, study, f"{section}.{id_}", "section ")
+            for place, inner in items_inside(item.parameters):
+                _check_ids(inner.parameters, study, f"{section}.{id_}.{place}", "section ")
 
 
 def _check_through(study: Study) -> None:

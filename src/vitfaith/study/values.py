@@ -23,8 +23,10 @@ def validate(model: type[M], raw: Any, where: str, *, also: Iterable[str] = ()) 
     try:
         return model.model_validate(dict(raw))
     except ValidationError as error:
-        lines = []
-        for item in error.errors(include_url=False):
+        lines, found = [], error.errors(include_url=False)
+        for item in found:
+            if item["type"] == "too_short" and any(_is_inside(other["loc"], item["loc"]) for other in found):
+                continue  # pydantic counts the right elements, and wrong ones are reported themselves
             key = ".".join([where, *map(str, item["loc"])])
             if item["type"] == "extra_forbidden":
                 lines.append(f"{key}: unknown key{did_you_mean(str(item['loc'][-1]), (*model.model_fields, *also))}")
@@ -33,3 +35,7 @@ def validate(model: type[M], raw: Any, where: str, *, also: Iterable[str] = ()) 
             else:
                 lines.append(f"{key}: {item['msg']} (found {item['input']!r})")
         raise ConfigError("\n".join(lines)) from error
+
+
+def _is_inside(place: tuple[int | str, ...], group: tuple[int | str, ...]) -> bool:
+    return len(place) > len(group) and place[: len(group)] == group

@@ -25,7 +25,7 @@ from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Clean, Curve, EqualSteps, Features, Full
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.models.classifier import Classifier, save_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.stages import train_diffmask as stage
@@ -108,7 +108,7 @@ def test_the_placeholder_replaces_embeddings_of_removed_patches(vit: Classifier,
     maps = torch.rand(5, 4, 4, generator=torch.Generator().manual_seed(0))
     placeholder, fill = (
         torch.randn(24, generator=torch.Generator().manual_seed(1)),
-        resolve_fill("diffmask_placeholder"),
+        FILLS.item("diffmask_placeholder"),
     )
 
     curve = Curve("morf", Features("patch"), fill, EqualSteps(4))
@@ -129,7 +129,7 @@ def test_the_placeholder_replaces_embeddings_of_removed_patches(vit: Classifier,
 
 
 def test_a_placeholder_that_is_missing_or_cannot_be_used(vit: Classifier, images: Tensor) -> None:
-    fill = resolve_fill("diffmask_placeholder")
+    fill = FILLS.item("diffmask_placeholder")
 
     with pytest.raises(InputError, match="no trained DiffMask"):
         scored(vit, images, torch.rand(5, 4, 4), [Full(fill)])

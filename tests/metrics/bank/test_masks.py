@@ -10,7 +10,7 @@ import torch
 
 from vitfaith.errors import InputError
 from vitfaith.metrics.bank.masks import BankRequest, Cells, Singles, Subsets
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.rng import uniform
 
 
@@ -52,5 +52,5 @@ def test_masks_that_do_not_fit_are_refused(masks: Any) -> None:
 
 @pytest.mark.parametrize("masks", [Singles(), Cells(4), Subsets(0.2, 100), Subsets(3, 10, 5)], ids=str)
 def test_a_request_survives_json(masks: Any) -> None:
-    request = BankRequest(masks, resolve_fill({"name": "noise", "draw": 2}))
+    request = BankRequest(masks, FILLS.item("noise", draw=2))
     assert BankRequest.from_spec(json.loads(json.dumps(request.spec()))) == request

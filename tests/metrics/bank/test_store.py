@@ -14,7 +14,7 @@ from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest, Cells, Singles, Subsets
 from vitfaith.metrics.bank.store import Bank
 from vitfaith.metrics.evaluate import evaluate
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.models.classifier import Classifier
 
 
@@ -26,7 +26,7 @@ def maps() -> Tensor:
 def test_a_stored_bank_costs_no_forward_and_changes_nothing(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:
-    fill = resolve_fill("image_mean")
+    fill = FILLS.item("image_mean")
     masks = [Subsets(0.2, 12), Subsets(2, 12, 3), Subsets(2, 12), Subsets(0.5, 12), Singles(), Cells(2)]
     built = build_bank(vit, images, targets, image_ids, [BankRequest(m, fill) for m in masks], batch_size=9)
     table = built.to_table()
@@ -54,7 +54,7 @@ def test_a_stored_bank_costs_no_forward_and_changes_nothing(
 def test_a_bank_for_other_images_or_seeds_is_not_used(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:
-    request = BankRequest(Singles(), resolve_fill("image_mean"))
+    request = BankRequest(Singles(), FILLS.item("image_mean"))
     bank = build_bank(vit, images[:3], targets[:3], image_ids[:3], [request])
     chosen = {"x": entry("faithfulness_estimate")}
     arguments = (vit, images, targets, image_ids, {"m": maps}, chosen)
@@ -70,7 +70,7 @@ def test_a_bank_for_other_images_or_seeds_is_not_used(
 
 def test_damaged_banks_are_refused(vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str]) -> None:
     table = build_bank(
-        vit, images, targets, image_ids, [BankRequest(Singles(), resolve_fill("black"))], batch_size=64
+        vit, images, targets, image_ids, [BankRequest(Singles(), FILLS.item("black"))], batch_size=64
     ).to_table()
     with pytest.raises(ArtifactError, match=r"file\.parquet lacks 'kl'"):
         Bank.from_table(table.drop_columns("kl"), "file.parquet")

@@ -18,7 +18,7 @@ from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.ranking import Ranking
 from vitfaith.metrics.engine.requests import Curve, Features, Stride
-from vitfaith.metrics.fills.registry import resolve_fill
+from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.patches import Patches
 
@@ -49,7 +49,7 @@ def curve_of(b: Batch, features: Features, grid: Stride) -> Tensor:
     """Probabilities (5, points) under removal of the most relevant features by black."""
     maps, usable = b.maps[:, None], torch.ones(5, 1, dtype=torch.bool)
     context = ScoreContext(b.classifier, b.images, b.targets, b.ids, ("m",), maps, usable)
-    request = Curve("morf", features, resolve_fill("black"), grid)
+    request = Curve("morf", features, FILLS.item("black"), grid)
     return Engine(context, 64).answer([request])[request].probability[:, 0].double()
 
 

@@ -18,7 +18,8 @@ from vitfaith.lazy import torch
 from vitfaith.metrics.engine.ranking import ranking_of
 from vitfaith.metrics.engine.requests import Features, Prepared
 from vitfaith.metrics.engine.segments import MaskSegment
-from vitfaith.metrics.fills.registry import Fill, resolve_fill
+from vitfaith.metrics.fills.registry import FILLS, prepare_fill
+from vitfaith.registry import Item
 from vitfaith.rng import uniform
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class BankRequest(Prepared):
     """Images without the patches of each mask; the response is image-major, B·S long (see :func:`by_image`)."""
 
     masks: MaskSet
-    fill: Fill
+    fill: Item
 
     @property
     def key(self) -> tuple[str, str]:
@@ -125,14 +126,13 @@ class BankRequest(Prepared):
     def spec(self) -> dict[str, Any]:
         """The request as plain JSON values, which :meth:`from_spec` reads."""
         name = next(name for name, kind in SETS.items() if kind is type(self.masks))
-        fill = {"name": self.fill.name, **self.fill.parameters.model_dump(mode="json")}
-        return {"masks": {"set": name, **asdict(self.masks)}, "fill": fill}
+        return {"masks": {"set": name, **asdict(self.masks)}, "fill": self.fill.spec()}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> BankRequest:
         """The request that :meth:`spec` described."""
         settings = dict(spec["masks"])
-        return cls(SETS[settings.pop("set")](**settings), resolve_fill(spec["fill"]))
+        return cls(SETS[settings.pop("set")](**settings), FILLS.from_spec(spec["fill"]))
 
     def chosen(self, context: ScoreContext) -> Tensor:
         """The masks (B, S, P) bool of the context's images, on its device."""
@@ -144,7 +144,7 @@ class BankRequest(Prepared):
         masks = self.chosen(context)
         ranking = ranking_of(context, Features("patch"))
         image = torch.arange(len(masks)).repeat_interleave(masks.shape[1])
-        return MaskSegment(context, ranking, self.fill.prepare(context), masks.flatten(0, 1), image)
+        return MaskSegment(context, ranking, prepare_fill(self.fill, context), masks.flatten(0, 1), image)
 
 
 def by_image(response: Response, images: int) -> Response:

@@ -28,10 +28,11 @@ from vitfaith.metrics.engine.ranking import Ranking, ranking_of
 from vitfaith.metrics.engine.requests import Clean, Curve, Features, Full, Groups, Interval
 from vitfaith.metrics.engine.segments import CleanSegment, FullSegment, IntervalSegment
 from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA, marked_patches
-from vitfaith.metrics.fills.registry import Fill
+from vitfaith.metrics.fills.registry import prepare_fill
 from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.models.memory import BatchSize, in_batches
+from vitfaith.registry import Item
 
 if TYPE_CHECKING:
     from vitfaith.metrics.fills.registry import Imputer
@@ -43,16 +44,16 @@ class Preparation:
     def __init__(self, context: ScoreContext) -> None:
         """``context``: the batch to score."""
         self.context = context
-        self._fills: dict[Fill, Tensor | Imputer] = {}
+        self._fills: dict[Item, Tensor | Imputer] = {}
 
     def ranking(self, features: Features) -> Ranking:
         """The ranking of ``features``."""
         return ranking_of(self.context, features)
 
-    def filling(self, fill: Fill) -> Tensor | Imputer:
+    def filling(self, fill: Item) -> Tensor | Imputer:
         """The values of ``fill``."""
         if fill not in self._fills:
-            self._fills[fill] = fill.prepare(self.context)
+            self._fills[fill] = prepare_fill(fill, self.context)
         return self._fills[fill]
 
 
@@ -141,7 +142,7 @@ class Engine:
 
     def _answer(self, wanted: Sequence[Request | Interval | Clean | Full]) -> dict[object, Response]:
         context, preparation = self.context, self.preparation
-        merged: dict[tuple[Features, Fill], Merged] = {}
+        merged: dict[tuple[Features, Item], Merged] = {}
         for key in dict.fromkeys((r.features, r.fill) for r in wanted if isinstance(r, Curve | Groups)):
             same = [r for r in wanted if isinstance(r, Curve | Groups) and (r.features, r.fill) == key]
             merged[key] = merge(same, preparation.ranking(key[0]).totals, context.image_ids, context.seed)
@@ -164,7 +165,7 @@ class Engine:
                 responses[request] = self._select(table, part, rows)
         return responses
 
-    def _jobs(self, key: tuple[Features, Fill], part: Merged) -> tuple[IntervalSegment, NDArray[np.int64]]:
+    def _jobs(self, key: tuple[Features, Item], part: Merged) -> tuple[IntervalSegment, NDArray[np.int64]]:
         """Interior intervals × usable maps, map by map; and each job's place in the (U, M) table, flattened."""
         usable = self.context.usable.cpu().numpy()
         inner = np.flatnonzero(~part.is_clean & ~part.is_full)

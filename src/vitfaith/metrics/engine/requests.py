@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vitfaith.metrics.context import ScoreContext, Segment
-    from vitfaith.metrics.fills.registry import Fill
+    from vitfaith.registry import Item
 
 Level = Literal["patch", "pixel"]
 Order = Literal["morf", "lerf"]
@@ -139,7 +139,7 @@ class Curve:
 
     order: Order
     features: Features
-    fill: Fill
+    fill: Item
     grid: Grid
 
     @property
@@ -176,7 +176,7 @@ class Groups:
 
     count: int
     features: Features
-    fill: Fill
+    fill: Item
     salience: Salience = "mean"
 
     name = "groups"
@@ -212,7 +212,7 @@ class Clean:
 class Full:
     """The images with every pixel removed: shape (B,)."""
 
-    fill: Fill
+    fill: Item
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class FullSegment(CleanSegment):
     """The images with every pixel removed."""
 
     def __init__(self, images: Tensor, filling: Tensor | Imputer) -> None:
-        """``filling`` as :meth:`vitfaith.metrics.fills.registry.Fill.prepare` returns it."""
+        """``filling`` as :func:`vitfaith.metrics.fills.registry.prepare_fill` returns it."""
         super().__init__(images)
         self.filling = filling
 
@@ -68,7 +68,7 @@ class IntervalSegment:
     Args:
         context: images and maps.
         ranking: the features.
-        filling: as :meth:`vitfaith.metrics.fills.registry.Fill.prepare` returns it.
+        filling: as :func:`vitfaith.metrics.fills.registry.prepare_fill` returns it.
         image, method, low, high: (N,) integers a job: whose map, and the interval ``[low, high)`` of ranks. Jobs of
             one map should follow each other: ranks are computed once for the maps of a batch.
     """
@@ -119,7 +119,7 @@ class MaskSegment:
     Args:
         context: images.
         ranking: the features.
-        filling: as :meth:`vitfaith.metrics.fills.registry.Fill.prepare` returns it.
+        filling: as :func:`vitfaith.metrics.fills.registry.prepare_fill` returns it.
         masks: (N, P) bool on any device, or a function of (start, stop) that makes the slice; True = removed.
         image: (N,) int64, the image of every mask.
     """

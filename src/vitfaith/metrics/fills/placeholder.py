@@ -34,7 +34,7 @@ class PlaceholderParameters(Parameters):
     explainer: Annotated[str, Ids("explainers")] = Field("diffmask", description="id of an explainer with a DiffMask")
 
 
-def placeholder_of(parameters: object) -> str | None:
+def placeholder_of(parameters: Parameters) -> str | None:
     """Id of the explainer whose placeholder a metric with these parameters fills with."""
     settings = settings_of_fill(parameters)
     return settings.explainer if isinstance(settings, PlaceholderParameters) else None
