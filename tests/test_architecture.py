@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vitfaith.api.results import PER_IMAGE
 from vitfaith.registries import REGISTRIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,11 +52,30 @@ def test_every_rule_is_a_verb_or_a_target() -> None:
 
 
 def test_the_files_that_the_page_names_exist() -> None:
-    section = TEXT.split("\nNumbers of no single item:\n")[1].split("\nThe folder names")[0]
+    section = TEXT.split("\nNumbers of no single item:\n")[1].split("\n## Nouns")[0]
     files = re.findall(r"`([\w/]+(?:\.py|/))`", section)
     assert len(files) > 10
     for file in files:
         assert (PACKAGE / file).exists() or (ROOT / file).exists(), file
+
+
+def test_the_columns_that_name_an_item_are_in_the_files() -> None:
+    section = TEXT.split("\n## The file behind a number\n")[1].split("\nNumbers of no single item:\n")[0]
+    found = 0
+    for line in section.splitlines():
+        folders, columns = re.findall(r"`(?:results/)?([a-z]+)`", line.split("|")[1]) if "| `" in line else [], []
+        for folder in folders:
+            columns = re.findall(r"`(\w+)`", line.split("|")[2])
+            assert columns
+            assert set(columns) <= set(PER_IMAGE[folder if folder != "attribute" else "maps"][1].names), line
+            found += 1
+    assert found >= 9
+
+
+def test_every_layer_has_a_line() -> None:
+    named = set(re.findall(r"`(\w+?)(?:/|\.py)`", TEXT))
+    drawn = re.findall(r'^  L\d+\["(.+)"\]$', TEXT, re.MULTILINE)
+    assert {name for layer in drawn for name in layer.split(" · ")} <= named
 
 
 def test_the_links_of_the_page_lead_somewhere() -> None:
