@@ -159,8 +159,6 @@ def test_a_gate_at_zero_is_one_half() -> None:
 @pytest.mark.parametrize(
     ("build_model", "words"),
     [
-        (lambda: tiny_vit(0, global_pool="map", class_token=False), "attn_pool"),
-        (lambda: tiny_vit(0, mlp_layer=timm.layers.SwiGLU), r"blocks.0.mlp.*SwiGLU"),
         (lambda: tiny_vit(0, attn_layer="diff"), "DiffAttention"),
         (lambda: tiny_vit(0, act_layer=nn.Tanh), "Tanh"),
         (lambda: Classifier(timm.create_model("resnet10t"), [0.5] * 3, [0.5] * 3), "ResNet"),

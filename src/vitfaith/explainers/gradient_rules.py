@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.explainers.passes.context import Context
+    from vitfaith.explainers.relevance.forwards import AttentionRule, GateRule
     from vitfaith.explainers.relevance.full_gradient import FullGradient
-    from vitfaith.explainers.relevance.modified import AttentionRule
 
 At = Literal["pixels", "tokens"]
 
@@ -87,7 +87,10 @@ LIBRAGRAD = "Mehri, Soleymani Baghshah and Pilehvar, LibraGrad: Balancing Gradie
     parameters=CpLrpParameters,
 )
 def cp_lrp(context: Context, parameters: CpLrpParameters) -> Tensor:
-    """Gradient × input with attention matrices, norm scales and activation gates held constant.
+    """Gradient × input with attention matrices, norm scales, activation gates and gated MLPs' gates held constant.
+
+    A gated MLP ``act(g) ⊙ x`` (SwiGLU) passes its gradient to x alone, as in the code of AttnLRP's authors for CP-LRP and
+    in the rule for gates of Arras et al. 2017.
 
     With ``gamma`` the linear layers of MLPs and head, and the patch embedding, follow the γ-rule (see ``attnlrp``), while
     those inside attention keep their gradient: the recipe of the ViT example by AttnLRP's authors, who search ``gamma`` in
@@ -100,7 +103,7 @@ def cp_lrp(context: Context, parameters: CpLrpParameters) -> Tensor:
     Raises:
         InputError: a module has no rule (see :func:`vitfaith.explainers.relevance.support.check_gradient_rules`).
     """
-    return _input_map(context, "constant", parameters, parameters.gammas)
+    return _input_map(context, "constant", "constant", parameters, parameters.gammas)
 
 
 @explainer(
@@ -113,6 +116,7 @@ def cp_lrp(context: Context, parameters: CpLrpParameters) -> Tensor:
 def attnlrp(context: Context, parameters: AttnLrpParameters) -> Tensor:
     """Gradient × input with halved gradients at both attention products and the softmax's own gradient.
 
+    Gated MLPs (SwiGLU) halve the gradient at their product in the same way (eq. 7), with their activation by its own rule.
     Norm scales and activation gates are held constant; linear layers follow the ε-rule with ε = 0, which gradient ×
     input is, or for ViTs the γ-rule (Montavon et al. 2019, generalised to inputs of both signs), which counts
     contributions of an output's own sign 1 + γ times; 0 is the ε-rule. γ is of all linear layers here, those inside attention
@@ -125,7 +129,7 @@ def attnlrp(context: Context, parameters: AttnLrpParameters) -> Tensor:
     Raises:
         InputError: as ``cp_lrp``.
     """
-    return _input_map(context, "uniform", parameters, (parameters.gamma, parameters.gamma_patches))
+    return _input_map(context, "uniform", "uniform", parameters, (parameters.gamma, parameters.gamma_patches))
 
 
 @explainer(
@@ -139,12 +143,14 @@ def libragrad_input_x_gradient(context: Context, parameters: TokenParameters) ->
     """Libra Input × Grad: gradient × token at the first block, in the FullGrad-complete backward pass (§3.5).
 
     For models without gated MLPs its backward pass is that of ``cp_lrp``; the two differ in where they multiply (the
-    authors take the tokens with positions), and with equal ``at`` they are equal. Cost, errors: as ``cp_lrp``.
+    authors take the tokens with positions), and with equal ``at`` they are equal. A gated MLP ``act(g) ⊙ x`` passes half of its
+    gradient to each factor here, as in the authors' code, and all of it to x in ``cp_lrp``; such models take a pass of
+    their own. Cost, errors: as ``cp_lrp``.
 
     Returns:
         (B, rows, columns) float32, signed.
     """
-    return _input_map(context, "constant", parameters)
+    return _input_map(context, "constant", "uniform", parameters)
 
 
 @explainer(
@@ -163,26 +169,36 @@ def libragrad_fullgrad_plus(context: Context, parameters: Parameters) -> Tensor:
     Returns:
         (B, rows, columns) float32, signed.
     """
-    passed = _full_gradient(context, "constant")
+    passed = _full_gradient(context, "constant", "uniform")
     return context.on_grid(passed.inputs.sum(1) + passed.biases)
 
 
 def _input_map(
-    context: Context, attention: AttentionRule, parameters: _InputParameters, gammas: tuple[float, float] = (0, 0)
+    context: Context,
+    attention: AttentionRule,
+    gates: GateRule,
+    parameters: _InputParameters,
+    gammas: tuple[float, float] = (0, 0),
 ) -> Tensor:
-    passed = _full_gradient(context, attention, gammas)
+    passed = _full_gradient(context, attention, gates, gammas)
     if parameters.at == "tokens":
         return context.on_grid(passed.inputs[:, 0])
     patches = context.classifier.patches
     return masking.at_resolution(passed.pixels.float(), patches, parameters.resolution, pool="sum")
 
 
-def _full_gradient(context: Context, attention: AttentionRule, gammas: tuple[float, float] = (0, 0)) -> FullGradient:
-    """The modified pass of this batch, run once for all maps of one rule."""
+def _full_gradient(
+    context: Context, attention: AttentionRule, gates: GateRule, gammas: tuple[float, float] = (0, 0)
+) -> FullGradient:
+    """The modified pass of this batch, run once for all maps of one rule; without gated MLPs their rules are one."""
     from vitfaith.explainers.relevance.full_gradient import full_gradient
     from vitfaith.explainers.relevance.modified import Rules
+    from vitfaith.explainers.relevance.support import GATED_MLPS
+
+    if not any(isinstance(module, GATED_MLPS) for module in context.classifier.modules()):
+        gates = "uniform"
 
     def run() -> FullGradient:
-        return full_gradient(context.classifier, context.images, context.targets, Rules(attention, *gammas))
+        return full_gradient(context.classifier, context.images, context.targets, Rules(attention, *gammas, gates))
 
-    return context.once(f"full gradient {attention} {gammas}", run)
+    return context.once(f"full gradient {attention} {gates} {gammas}", run)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import ParallelScalingBlock
 from torch import Tensor, nn
 
 from vitfaith.explainers.passes import graph
 from vitfaith.explainers.passes.watch import Watch
 from vitfaith.explainers.relevance.modified import Rules, modified_backward
-from vitfaith.explainers.relevance.support import NORMS, check_gradient_rules
+from vitfaith.explainers.relevance.support import NORMS, check_gradient_rules, modules_of
 from vitfaith.models.classifier import Classifier
 
 
@@ -52,53 +53,73 @@ def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, rules
         InputError: the model has a module without a rule, or a target is out of range.
     """
     backbone = check_gradient_rules(classifier.backbone)
-    with graph.with_graph(), modified_backward(backbone, rules):
+    biases: list[_Bias] = []
+
+    def on_bias(bias: Tensor, added_to: Tensor) -> None:
+        biases.append(_Bias(bias, added_to, (-1,)))
+
+    with graph.with_graph(), modified_backward(backbone, rules, on_bias):
         leaves, targets = graph.ordinary(images).requires_grad_(), graph.ordinary(targets)
-        with Watch[nn.Module]() as tokens, Watch[nn.Module]() as biased:
+        with Watch[nn.Module]() as tokens, Watch[_Place]() as biased:
             for block in backbone.blocks:
                 tokens.entering(block, block)
-            for module in _with_bias(backbone):
-                biased.leaving(module, module)
+            _watch_biases(biased, backbone)
             logits = classifier(leaves)
         score = graph.target_logits(logits, targets)
-        outputs = [output for _, output in biased.seen if output.requires_grad]
-        inputs = [leaves, *(x for _, x in tokens.seen), *outputs]
+        for (bias, pooled), x in biased.seen:
+            if x.requires_grad:
+                biases.append(_Bias(bias, x, tuple(range(1, x.ndim)) if pooled else (-1,)))
+        inputs = [leaves, *(x for _, x in tokens.seen), *(x for _, x, _ in biases)]
         gradients = iter(torch.autograd.grad(score.sum(), inputs, allow_unused=True, materialize_grads=True))
     with torch.no_grad():
         pixels = ((leaves - classifier.mean) * next(gradients)).sum(1)
-        by_block = [_dot(x, next(gradients)) for _, x in tokens.seen]
-        biases, pooled = torch.zeros_like(by_block[0]), torch.zeros_like(by_block[0][:, 0])
-        for module, output in biased.seen:
-            if output.requires_grad:
-                term = _dot(module.bias, next(gradients))
-                if term.ndim == 2:
-                    biases += term
-                else:
-                    pooled += term
+        by_block = [_sum(x, next(gradients), (-1,)) for _, x in tokens.seen]
+        by_token, after_pooling = torch.zeros_like(by_block[0]), torch.zeros_like(by_block[0][:, 0])
+        for bias, _, axes in biases:
+            term = _sum(bias, next(gradients), axes)
+            if term.ndim == 1:
+                after_pooling += term
+            else:
+                by_token[:, by_token.shape[1] - term.shape[1] :] += term  # a pooling may read the patches alone
     return FullGradient(
         score=_wide(score.detach()),
         pixels=_wide(pixels),
         inputs=torch.stack(by_block, 1),
-        biases=biases,
-        pooled_biases=pooled,
+        biases=by_token,
+        pooled_biases=after_pooling,
     )
 
 
-def _with_bias(backbone: VisionTransformer) -> list[nn.Module]:
+class _Place(NamedTuple):
+    """A bias, and whether it is added after pooling."""
+
+    bias: Tensor
+    pooled: bool
+
+
+class _Bias(NamedTuple):
+    """A bias, the tensor it was added to, and the axes to sum over for one value a token, or one an image."""
+
+    bias: Tensor
+    added_to: Tensor
+    axes: tuple[int, ...]
+
+
+def _watch_biases(watch: Watch[_Place], backbone: nn.Module) -> None:
     """Layers with a bias from the first block on. Query and key norms work per head, and only on the matrix side."""
-    return [
-        module
-        for name, module in backbone.named_modules()
-        if name.split(".")[0] in ("blocks", "norm", "fc_norm", "head", "head_dist")
-        and name.split(".")[-1] not in ("q_norm", "k_norm")
-        and isinstance(module, (nn.Linear, *NORMS))
-        and getattr(module, "bias", None) is not None
-    ]
+    for name, module in modules_of(backbone):
+        first, last = name.split(".")[0], name.split(".")[-1]
+        if first not in ("blocks", "norm", "attn_pool", "fc_norm", "head", "head_dist") or last in ("q_norm", "k_norm"):
+            continue
+        if isinstance(module, ParallelScalingBlock) and module.mlp_bias is not None:
+            watch.entering(module.mlp_act, _Place(module.mlp_bias, pooled=False))
+        bias = getattr(module, "bias", None)
+        if isinstance(module, (nn.Linear, *NORMS)) and bias is not None:
+            watch.leaving(module, _Place(bias, pooled=first == "attn_pool" and last != "kv"))
 
 
-def _dot(value: Tensor | nn.Module, gradient: Tensor) -> Tensor:
-    assert isinstance(value, Tensor)
-    return (_wide(value.detach()) * _wide(gradient)).sum(-1)
+def _sum(value: Tensor, gradient: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return (_wide(value.detach()) * _wide(gradient)).sum(axes)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -24,15 +24,20 @@ Apply = Callable[[Tensor, Tensor], Tensor]
 def gamma_linear(layer: nn.Linear, gamma: float) -> Callable[[Tensor], Tensor]:
     """A forward of ``layer`` whose gradient follows the γ-rule."""
 
+    def forward(inputs: Tensor) -> Tensor:
+        return linear_with_gamma(inputs, layer.weight, layer.bias, gamma)
+
+    return forward
+
+
+def linear_with_gamma(inputs: Tensor, weight: Tensor, bias: Tensor | None, gamma: float) -> Tensor:
+    """``inputs @ weight.T + bias`` whose gradient at the inputs follows the γ-rule."""
+
     def back(gradient: Tensor, weight: Tensor, _like: Tensor) -> Tensor:
         return gradient @ weight
 
-    def forward(inputs: Tensor) -> Tensor:
-        outputs = functional.linear(inputs, layer.weight, layer.bias)
-        bias = layer.bias
-        return _share(inputs, outputs, layer.weight, bias, gamma, functional.linear, back)
-
-    return forward
+    outputs = functional.linear(inputs, weight, bias)
+    return _share(inputs, outputs, weight, bias, gamma, functional.linear, back)
 
 
 def gamma_convolution(layer: nn.Conv2d, gamma: float) -> Callable[[Tensor], Tensor]:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from timm.layers.activations import GELU, GELUTanh, QuickGELU, Swish
-from timm.layers.attention import Attention
+from timm.layers.attention import Attention, AttentionRope
+from timm.layers.attention_pool import AttentionPoolLatent, AttentionPoolPrr
 from timm.layers.drop import DropPath
 from timm.layers.layer_scale import LayerScale
-from timm.layers.mlp import Mlp
+from timm.layers.mlp import GluMlp, Mlp, SwiGLU
 from timm.layers.norm import LayerNorm, LayerNormFp32, RmsNorm
-from timm.layers.patch_dropout import PatchDropout
+from timm.layers.patch_dropout import PatchDropout, PatchDropoutWithIndices
 from timm.layers.patch_embed import PatchEmbed
+from timm.layers.pos_embed_rel import RelPosBias, RelPosMlp
+from timm.layers.pos_embed_sincos import (
+    RotaryEmbedding,
+    RotaryEmbeddingCat,
+    RotaryEmbeddingDinoV3,
+    RotaryEmbeddingMixed,
+    RotaryEmbeddingMRope,
+)
+from timm.models import beit
 from timm.models.deit import VisionTransformerDistilled
-from timm.models.vision_transformer import Block, ParallelThingsBlock, ResPostBlock, VisionTransformer
+from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
+from timm.models.vision_transformer import (
+    Block,
+    ParallelScalingBlock,
+    ParallelThingsBlock,
+    ResPostBlock,
+    VisionTransformer,
+)
+from timm.models.vision_transformer_relpos import (
+    RelPosAttention,
+    RelPosBlock,
+    ResPostRelPosBlock,
+    VisionTransformerRelPos,
+)
 from torch import nn
 
 from vitfaith.errors import InputError
@@ -22,57 +48,100 @@ RMS_NORMS = (nn.RMSNorm, RmsNorm)
 NORMS = LAYER_NORMS + RMS_NORMS
 ACTIVATIONS = (nn.GELU, nn.SiLU, nn.ReLU, GELU, GELUTanh, QuickGELU, Swish)
 """Functions ``x·gate(x)`` of one number; all have the limit gate(0) = 1/2 (for ReLU: the mean of both sides)."""
+GATED_MLPS = (SwiGLU, GluMlp)
+"""MLPs whose hidden values are ``act(g) ⊙ x`` with two linear maps g and x of the token."""
+ATTENTIONS = (Attention, AttentionRope, EvaAttention, beit.Attention, RelPosAttention)
+"""Self-attention with projections; rotary embeddings and position biases act before or inside its one product."""
+POOLS = (AttentionPoolLatent, AttentionPoolPrr)
 
-_NEUTRAL = (nn.Identity, nn.Dropout, DropPath, PatchDropout, LayerScale, nn.Linear, nn.Conv2d)
-_CONTAINERS = (nn.Sequential, nn.ModuleList, PatchEmbed, Mlp, Attention, Block)
-_RELPROP = _CONTAINERS + _NEUTRAL + NORMS + ACTIVATIONS
-_GRADIENT = (*_RELPROP, ResPostBlock, ParallelThingsBlock)
+_POSITIONS = (RelPosBias, RelPosMlp, beit.RelativePositionBias, RotaryEmbedding, RotaryEmbeddingCat,
+              RotaryEmbeddingDinoV3, RotaryEmbeddingMixed, RotaryEmbeddingMRope)  # fmt: skip
+_NEUTRAL = (nn.Identity, nn.Dropout, DropPath, PatchDropout, PatchDropoutWithIndices, LayerScale, nn.Linear, nn.Conv2d)
+_BLOCKS = (Block, ResPostBlock, EvaBlock, EvaBlockPostNorm, beit.Block, RelPosBlock, ResPostRelPosBlock)
+_CONTAINERS = (nn.Sequential, nn.ModuleList, PatchEmbed, Mlp, *GATED_MLPS, *ATTENTIONS, *_BLOCKS, AttentionPoolLatent)
+_RELPROP = (nn.Sequential, nn.ModuleList, PatchEmbed, Mlp, Attention, Block, *_NEUTRAL, *NORMS, *ACTIVATIONS)
+_GRADIENT = (*_CONTAINERS, *_POSITIONS, *_NEUTRAL, *NORMS, *ACTIVATIONS, ParallelThingsBlock, ParallelScalingBlock,
+             AttentionPoolPrr)  # fmt: skip
+_NETWORKS = (VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit, VisionTransformerRelPos)
+
+_WITHOUT_RULES = "use an explainer that needs no rules, such as generic_attention or integrated_gradients"
+_WITH_OTHER_RULES = "use cp_lrp, attnlrp or a libragrad explainer, which have rules for it"
 
 
-def check_relprop(network: nn.Module) -> VisionTransformer:
-    """``network``, if the rules of Chefer et al. cover it.
+def modules_of(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Names and modules below ``network`` that see the image; the insides of position modules, constants, are left out."""
+
+    def walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        for child_name, child in module.named_children():
+            path = f"{name}.{child_name}" if name else child_name
+            yield path, child
+            if not isinstance(child, _POSITIONS):
+                yield from walk(path, child)
+
+    return walk("", network)
+
+
+def check_relprop(network: nn.Module) -> Any:
+    """``network``, if the rules of Chefer et al. and their extensions cover it.
 
     Covered: timm ``VisionTransformer`` (also distilled) made of standard blocks, with class-token or average pooling,
     registers, layer scale, query-key normalisation, any number of prefix tokens, learned or no position embedding.
 
     Raises:
-        InputError: another architecture, a module or a pooling without a rule; the text names it.
+        InputError: another architecture, a module or a pooling without a rule; the text names it and what to use.
     """
-    backbone = _check(network, _RELPROP, "LRP", (VisionTransformer, VisionTransformerDistilled))
-    if backbone.global_pool not in ("token", "avg"):
-        raise InputError(
-            f"LRP has no rule for {backbone.global_pool!r} pooling; use a model pooled by 'token' or 'avg'"
-        )
-    convolution = backbone.patch_embed.proj
-    if convolution.stride != convolution.kernel_size or convolution.padding != (0, 0):
-        raise InputError("LRP needs patches that do not overlap; this model's patch embedding is another convolution")
+    try:
+        backbone = _check(network, _RELPROP, (VisionTransformer, VisionTransformerDistilled), "LRP")
+        if backbone.global_pool not in ("token", "avg"):
+            raise InputError(f"LRP has no rule for {backbone.global_pool!r} pooling")
+        convolution = backbone.patch_embed.proj
+        if convolution.stride != convolution.kernel_size or convolution.padding != (0, 0):
+            raise InputError(
+                "LRP needs patches that do not overlap; this model's patch embedding is another convolution"
+            )
+    except InputError as error:
+        raise InputError(f"{error}; {_WITH_OTHER_RULES if _has_gradient_rules(network) else _WITHOUT_RULES}") from None
     return backbone
 
 
-def check_gradient_rules(network: nn.Module) -> VisionTransformer:
+def check_gradient_rules(network: nn.Module) -> Any:
     """``network``, if every non-linear module in it has a modified backward pass.
 
-    Covered: what :func:`check_relprop` covers, every pooling without weights (also DINOv2's pair of class token and mean
-    patch), post-norm and parallel blocks.
+    Covered: timm's ``VisionTransformer`` (also distilled), ``Eva`` (EVA, EVA02, DINOv3, Perception Encoder, RoPE-ViT),
+    ``Beit`` and ``VisionTransformerRelPos``, with every pooling (also DINOv2's pair of class token and mean patch), gated
+    MLPs, grouped queries, norms anywhere, layer scale, and both kinds of parallel blocks. Differential attention and gated attention have no published rule.
 
     Raises:
-        InputError: another architecture or a module without a rule; the text names it.
+        InputError: another architecture or a module without a rule; the text names it and what to use.
     """
-    kinds = (VisionTransformer, VisionTransformerDistilled, PairPooledViT)
-    return _check(network, _GRADIENT, "the modified backward pass", kinds)
+    try:
+        return _check(network, _GRADIENT, (*_NETWORKS, PairPooledViT), "the modified backward pass")
+    except InputError as error:
+        raise InputError(f"{error}; {_WITHOUT_RULES}") from None
+
+
+def _has_gradient_rules(network: nn.Module) -> bool:
+    try:
+        check_gradient_rules(network)
+    except InputError:
+        return False
+    return True
 
 
 def _check(
-    network: nn.Module, known: tuple[type[nn.Module], ...], job: str, kinds: tuple[type[nn.Module], ...]
-) -> VisionTransformer:
-    if type(network) not in kinds:
-        raise InputError(f"{job} has no rules for {type(network).__name__}; use a timm VisionTransformer")
-    for name, module in network.named_modules():
-        if name and type(module) not in known:
-            raise InputError(f"{job} has no rule for module '{name}' ({type(module).__name__}); use a standard ViT")
-        if isinstance(module, Attention) and module.gate is not None:
-            raise InputError(f"{job} has no rule for the gated attention of '{name}'; use a ViT without gates")
-    assert isinstance(network, VisionTransformer)
+    network: nn.Module, known: tuple[type[nn.Module], ...], networks: tuple[type[nn.Module], ...], job: str
+) -> Any:
+    if type(network) not in networks:
+        raise InputError(f"{job} has no rules for {type(network).__name__}")
+    for name, module in modules_of(network):
+        if type(module) not in known:
+            raise InputError(f"{job} has no rule for module '{name}' ({type(module).__name__})")
+        if getattr(module, "gate", None) is not None and isinstance(module, ATTENTIONS):
+            raise InputError(f"{job} has no rule for the gated attention of '{name}'")
+        if isinstance(module, AttentionPoolLatent) and module.pos_embed is not None:
+            raise InputError(f"{job} has no rule for the position embedding of '{name}'")
     if not isinstance(network.head, nn.Linear):
         raise InputError(f"{job} starts at class logits; this model has no linear head (num_classes=0)")
+    if not network.global_pool:
+        raise InputError(f"{job} starts at class logits; this model gives some for every token (global_pool='')")
     return network
