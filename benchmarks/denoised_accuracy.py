@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from vitfaith.datasets.files.idx import read_fashion_mnist
+from vitfaith.datasets.opening import read_all
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
@@ -21,7 +21,7 @@ from vitfaith.study.load import load_study, read_yaml
 def main(count: int = 10000, samples: int = 1) -> None:
     """Print clean accuracy and the accuracy of the mean probability over ``samples`` denoised draws, σ = 0.25."""
     study = load_study(read_yaml(Path("config/config.yaml")))
-    pixels, labels = read_fashion_mnist("test")
+    pixels, labels = read_all({"use": "fashion_mnist", "split": "test"})
     images = torch.from_numpy(pixels[:count].copy()).float() / 255
     truth = torch.from_numpy(labels[:count].copy())
     denoiser = Denoiser.load(Path("resources/denoisers/fashion_mnist"))

@@ -56,6 +56,8 @@ def test_the_files_that_the_page_names_exist() -> None:
     files = re.findall(r"`([\w/]+(?:\.py|/))`", section)
     assert len(files) > 10
     for file in files:
+        if file.startswith("logs/"):  # made by runs
+            continue
         assert (PACKAGE / file).exists() or (ROOT / file).exists(), file
 
 

@@ -62,8 +62,8 @@ def dataset(path: str) -> Change:
 
 def test_the_default_studies_pass(run: Callable[..., list[str]]) -> None:
     lines = run()
-    assert "1 experiments, 4 conditions" in lines[0]
-    assert lines[1].strip() == "tiny: 1 datasets × 1 models × 2 attacks × 2 smoothings × 3 explainers × 2 metrics"
+    assert "1 experiment, 4 conditions" in lines[0]
+    assert lines[1].strip() == "tiny: 1 dataset × 1 model × 2 attacks × 2 smoothings × 3 explainers × 2 metrics"
     assert [line.strip() for line in lines[2:10]] == [
         "datasets: tiny",
         "models: vit_patch4",
@@ -343,7 +343,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(app, ["check", "config/tiny.yaml", "--elsewhere"])
     assert done.exit_code == 0, done.output
-    assert "config/tiny.yaml: 1 experiments, 4 conditions" in done.output
+    assert "config/tiny.yaml: 1 experiment, 4 conditions" in done.output
 
 
 def test_the_examples_lack_nothing_but_their_files(monkeypatch: pytest.MonkeyPatch) -> None:

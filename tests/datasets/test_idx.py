@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from vitfaith.datasets.files.idx import read_fashion_mnist, read_idx
+from vitfaith.datasets.files.idx import read_idx
+from vitfaith.datasets.opening import read_all
 from vitfaith.errors import ArtifactError
 
 
@@ -36,8 +38,12 @@ def test_reads_plain_and_gzipped(tmp_path: Path) -> None:
     assert np.array_equal(read_idx(tmp_path / "a.gz"), array)
 
 
+def read_fashion_mnist(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    return read_all({"use": "fashion_mnist", "split": "test", "folder": str(folder)})
+
+
 def test_reads_a_fashion_mnist_folder(tmp_path: Path) -> None:
-    images, labels = read_fashion_mnist("test", folder_with(tmp_path))
+    images, labels = read_fashion_mnist(folder_with(tmp_path))
     assert images.shape == (6, 1, 28, 28)
     assert labels.tolist() == [0, 1, 2, 3, 4, 5]
 
@@ -64,9 +70,9 @@ def test_truncated_gzip_and_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="cannot be read"):
         read_idx(tmp_path / "broken.gz")
     with pytest.raises(ArtifactError, match="no Fashion-MNIST IDX files"):
-        read_fashion_mnist("test", tmp_path)
+        read_fashion_mnist(tmp_path)
 
 
 def test_other_numbers_of_labels_and_images(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="6 images but 5 labels"):
-        read_fashion_mnist("test", folder_with(tmp_path, labels=5))
+        read_fashion_mnist(folder_with(tmp_path, labels=5))

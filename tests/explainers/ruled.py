@@ -7,9 +7,11 @@ from functools import cache
 
 import timm
 import torch
+from torch import Tensor
 
 from tests.conftest import tiny_vit
 from tests.explainers.zoo import TINY, tiny
+from vitfaith.explainers.relevance.full_gradient import FullGradient
 from vitfaith.models.classifier import Classifier
 
 FAMILIES = {
@@ -68,3 +70,8 @@ def batch(classifier: Classifier, count: int = 3) -> tuple[torch.Tensor, torch.T
     """Images in float32 and targets that fit ``classifier``."""
     images = torch.rand(count, *classifier.input_shape, generator=torch.Generator().manual_seed(7))
     return images, torch.arange(count) % classifier.num_classes
+
+
+def gap(found: FullGradient) -> Tensor:
+    """(B,) ``|score − Σ attributions|``, the completeness error of FullGrad from the first block on."""
+    return (found.score - found.inputs[:, 0].sum(1) - found.biases.sum(1) - found.pooled_biases).abs()

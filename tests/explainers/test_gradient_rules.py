@@ -13,11 +13,12 @@ from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock
 from torch import Tensor, nn
 
 from tests.conftest import tiny_vit
+from tests.explainers.ruled import gap
 from tests.explainers.zoo import model
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.context import Context
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.explainers.relevance.full_gradient import FullGradient, full_gradient
+from vitfaith.explainers.relevance.full_gradient import full_gradient
 from vitfaith.explainers.relevance.gamma import gamma_linear
 from vitfaith.explainers.relevance.modified import Rules, modified_backward
 from vitfaith.models.classifier import Classifier
@@ -70,13 +71,13 @@ def test_fullgrad_is_complete(variant: str, images: Tensor, targets: Tensor) -> 
     classifier = double(**VARIANTS[variant])
     found = full_gradient(classifier, images, targets, Rules("constant"))
     torch.testing.assert_close(found.score, classifier(images.double()).gather(1, targets[:, None])[:, 0])
-    assert float(found.completeness_gap.max()) < 1e-10
+    assert float(gap(found).max()) < 1e-10
     single = full_gradient(classifier.float(), images, targets, Rules("constant"))
-    assert float(single.completeness_gap.max()) < 1e-4
+    assert float(gap(single).max()) < 1e-4
 
 
 def test_fullgrad_of_a_distilled_model_is_complete(images: Tensor, targets: Tensor) -> None:
-    assert float(full_gradient(distilled(), images, targets, Rules("constant")).completeness_gap.max()) < 1e-10
+    assert float(gap(full_gradient(distilled(), images, targets, Rules("constant"))).max()) < 1e-10
 
 
 def test_plain_fullgrad_is_not_complete(images: Tensor, targets: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +88,7 @@ def test_plain_fullgrad_is_not_complete(images: Tensor, targets: Tensor, monkeyp
 
     monkeypatch.setattr(module, "modified_backward", lambda *_: contextlib.nullcontext())
     found = full_gradient(double(), images, targets, Rules("constant"))
-    assert float((found.completeness_gap / found.score.abs()).median()) > 0.1
+    assert float((gap(found) / found.score.abs()).median()) > 0.1
 
 
 def test_libra_gradient_at_pixels_is_cp_lrp(vit: Classifier, images: Tensor, targets: Tensor) -> None:
@@ -170,7 +171,7 @@ def test_models_without_rules_are_refused(build_model: Any, words: str, images: 
 
 
 def test_result_has_one_entry_an_image(vit: Classifier, images: Tensor, targets: Tensor) -> None:
-    found: FullGradient = full_gradient(vit, images, targets, Rules("uniform"))
+    found = full_gradient(vit, images, targets, Rules("uniform"))
     assert found.pixels.shape == (5, 16, 16)
     assert found.inputs.shape == (5, 3, 17)
     assert found.biases.shape == (5, 17)

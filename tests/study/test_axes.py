@@ -141,3 +141,12 @@ def test_an_empty_list_is_no_left_out_axis(axis: str) -> None:
     raw["experiments"]["tiny"][axis] = []
     with pytest.raises(ConfigError, match=rf"experiments\.tiny\.{axis}: List should have at least 1 item"):
         load_study(raw)
+
+
+@pytest.mark.parametrize("axis", [axis for axis in Experiment.model_fields if axis != "certificates"])
+def test_an_id_that_is_listed_twice_is_refused(axis: str) -> None:
+    raw = shipped("tiny.yaml")
+    ids = list(raw.get(axis, {}))
+    raw["experiments"]["tiny"][axis] = [*ids, ids[0]] if ids else ["a", "a"]
+    with pytest.raises(ConfigError, match=rf"^experiments\.tiny\.{axis}: .*'{ids[0] if ids else 'a'}' is listed twice"):
+        load_study(raw)

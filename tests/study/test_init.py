@@ -58,7 +58,7 @@ def test_what_it_writes_passes_the_check(
     dataset, lines = written(tmp_path / "files" / path, tmp_path, weights[2 if own else 1000])
     assert dataset["reader"] == reader
     assert dataset["size"] == 224
-    assert "1 experiments, 2 conditions" in lines[0]
+    assert "1 experiment, 2 conditions" in lines[0]
 
 
 def test_the_geometry_is_the_pretrained_models(tmp_path: Path, weights: dict[int, Path]) -> None:

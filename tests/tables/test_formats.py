@@ -202,3 +202,11 @@ def test_tables_keep_every_cell_as_it_is() -> None:
         r"\bottomrule",
         r"\end{tabular}",
     ]
+    assert latex_table(["a", "a"], []) == [
+        r"\begin{tabular}{ll}",
+        r"\toprule",
+        r"a & a \\",
+        r"\midrule",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]

@@ -31,7 +31,7 @@ from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.registry import Item
 from vitfaith.smoothings.aggregate import aggregate_maps
-from vitfaith.smoothings.dds import Aggregation
+from vitfaith.smoothings.registry import map_aggregation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -149,7 +149,7 @@ class Smoothed:
                 for sample in range(self.samples.shape[1])
             ]
         stacked = {id_: torch.stack([maps[id_] for maps in each]) for id_ in methods}
-        how: Aggregation = getattr(self.smoothing.parameters, "map_aggregation", "mean")
+        how = map_aggregation(self.smoothing.parameters)
         return Maps(
             {id_: aggregate_maps(maps, how)[0] for id_, maps in stacked.items()},
             target=targets,

@@ -14,7 +14,7 @@ from vitfaith.lazy import torch
 from vitfaith.registry import Ids, Item, Parameters
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.dds import DdsParameters
-from vitfaith.smoothings.registry import smoothings_with_gradient
+from vitfaith.smoothings.registry import map_aggregation, smoothings_with_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,5 +124,4 @@ class Defence:
 
     def aggregate(self, maps: Tensor, draws: int) -> Tensor:
         """The map (B, rows, columns) behind the smoothing, from ``maps`` (draws·B, rows, columns), draw by draw."""
-        parameters = self.smoothing.parameters
-        return aggregate_maps(maps.unflatten(0, (draws, -1)), getattr(parameters, "map_aggregation", "mean"))[0]
+        return aggregate_maps(maps.unflatten(0, (draws, -1)), map_aggregation(self.smoothing.parameters))[0]

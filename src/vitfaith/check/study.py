@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -168,11 +168,17 @@ def _check_metrics(study: Study, datasets: dict[str, DatasetFacts], report: Repo
 
 
 def _outline(config: Path, study: Study, plan: Plan) -> list[str]:
-    lines = [f"{config}: {len(study.experiments)} experiments, {len(plan.conditions)} conditions"]
+    lines = [f"{config}: {_counted(study.experiments, 'experiment')}, {_counted(plan.conditions, 'condition')}"]
     for name, experiment in study.experiments.items():
-        lines.append(f"  {name}: {' × '.join(f'{len(getattr(experiment, axis))} {axis}' for axis in AXES)}")
+        lines.append(
+            f"  {name}: {' × '.join(_counted(getattr(experiment, axis), axis.removesuffix('s')) for axis in AXES)}"
+        )
         lines += [f"    {key}: {_shortened(ids)}" for key, ids in experiment if ids]
     return lines
+
+
+def _counted(things: Collection[object], noun: str) -> str:
+    return f"{len(things)} {noun}" + ("" if len(things) == 1 else "s")
 
 
 def _shortened(ids: Sequence[str]) -> str:

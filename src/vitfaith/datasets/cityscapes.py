@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from vitfaith.datasets.files.headers import headers_of
-from vitfaith.datasets.files.pictures import MaskParameters, masks_of, read_pictures
+from vitfaith.datasets.files.pictures import MaskParameters, masks_of
 from vitfaith.datasets.files.preprocessing import PictureParameters
+from vitfaith.datasets.files.source import source_of_files
 from vitfaith.datasets.files.walk import walk_pictures
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError, did_you_mean
@@ -64,11 +64,11 @@ def cityscapes(parameters: CityscapesParameters) -> Source:
     if absent is not None:
         raise ArtifactError(f"mask '{absent}' does not exist; unpack gtFine beside leftImg8bit")
     meaning = MaskParameters(mask_object=tuple(LABEL_IDS[n] for n in parameters.objects), mask_ignore=VOID)
-    return Source(
+    return source_of_files(
+        files,
         names,
         np.full(len(names), UNLABELLED, np.int64),
-        lambda indices: read_pictures(((files[k], f"'{files[k]}'") for k in indices), parameters),
-        masks_of(files, masks.__getitem__, parameters, meaning),
-        headers=headers_of(files, parameters),
+        parameters,
+        masks=masks_of(files, masks.__getitem__, parameters, meaning),
         clusters=["_".join(name.split("/")[-1].split("_")[:2]) for name in names],  # CITY_SEQUENCE: one drive
     )

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from vitfaith.datasets.files.class_lists import check_unique
 from vitfaith.datasets.files.coco_masks import segmentation_mask
-from vitfaith.datasets.files.headers import headers_of
-from vitfaith.datasets.files.pictures import picture_size, read_pictures
+from vitfaith.datasets.files.pictures import picture_size
 from vitfaith.datasets.files.preprocessing import PictureParameters, prepare_mask
+from vitfaith.datasets.files.source import source_of_files
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError, did_you_mean
 
@@ -126,11 +126,11 @@ def coco(parameters: CocoParameters) -> Source:
         labels = np.array([order.index(c) for c in main], np.int64)
     ids = [str(i["file_name"]) for i in chosen]
     check_unique(ids, f"'{path}'")
-    return Source(
+    return source_of_files(
+        files,
         ids,
         labels,
-        lambda indices: read_pictures(((files[k], f"'{files[k]}'") for k in indices), parameters),
-        lambda indices: [mask(int(k)) for k in indices],
-        [named[i] for i in order] if parameters.label == "category" else (),
-        headers=headers_of(files, parameters),
+        parameters,
+        masks=lambda indices: [mask(int(k)) for k in indices],
+        classes=[named[i] for i in order] if parameters.label == "category" else (),
     )

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from vitfaith.datasets.files.class_lists import as_labels, check_unique, labels_of, read_class_list
-from vitfaith.datasets.files.headers import headers_of
-from vitfaith.datasets.files.pictures import MaskParameters, masks_of, read_pictures
+from vitfaith.datasets.files.pictures import MaskParameters, masks_of
 from vitfaith.datasets.files.preprocessing import PictureParameters
+from vitfaith.datasets.files.source import source_of_files
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.errors import ArtifactError, did_you_mean
 
@@ -111,12 +111,5 @@ def csv(parameters: CsvParameters) -> Source:
     if "mask" in rows[0]:
         found = [root / row["mask"] if row["mask"] else None for row in rows]
         masks = masks_of(files, found.__getitem__, parameters, parameters)
-    return Source(
-        ids,
-        labels,
-        lambda i: read_pictures(((files[k], f"'{files[k]}'") for k in i), parameters),
-        masks,
-        names,
-        headers=headers_of(files, parameters),
-        clusters=[row["cluster"] or None for row in rows] if "cluster" in rows[0] else None,
-    )
+    clusters = [row["cluster"] or None for row in rows] if "cluster" in rows[0] else None
+    return source_of_files(files, ids, labels, parameters, masks=masks, classes=names, clusters=clusters)

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from vitfaith.datasets.files.class_lists import labels_of
-from vitfaith.datasets.files.headers import headers_of
-from vitfaith.datasets.files.pictures import MaskParameters, masks_of, read_pictures
+from vitfaith.datasets.files.pictures import MaskParameters, masks_of
 from vitfaith.datasets.files.preprocessing import PictureParameters
+from vitfaith.datasets.files.source import source_of_files
 from vitfaith.datasets.files.splits import split_named
 from vitfaith.datasets.files.walk import EXTENSIONS, walk_pictures
 from vitfaith.datasets.registry import DATASETS, Source
@@ -127,12 +127,5 @@ def image_folder(parameters: ImageFolderParameters) -> Source:
     if parameters.masks is not None:
         found = mask_finder(parameters.masks, names)
         masks = masks_of(paths, found.__getitem__, parameters, parameters)
-    return Source(
-        names,
-        labels,
-        lambda i: read_pictures(((paths[k], f"'{paths[k]}'") for k in i), parameters),
-        masks,
-        shown,
-        headers=headers_of(paths, parameters),
-        clusters=clusters_of(names, parameters.cluster),
-    )
+    clusters = clusters_of(names, parameters.cluster)
+    return source_of_files(paths, names, labels, parameters, masks=masks, classes=shown, clusters=clusters)

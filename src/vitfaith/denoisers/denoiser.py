@@ -17,6 +17,7 @@ from vitfaith.denoisers.layout import folder_files
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.denoisers.scheduler_config import check_is_scheduler
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.models.classifier import freeze
 
 
 class Denoiser:
@@ -52,7 +53,7 @@ class Denoiser:
             ConfigError: it is no denoiser of images (other output channels), or the class label does not fit it.
         """
         config: Any = network.config
-        self.network, self.schedule = network.eval().requires_grad_(False), schedule
+        self.network, self.schedule = freeze(network), schedule
         self.channels = int(config.in_channels)
         outputs = int(config.out_channels)
         if outputs not in (self.channels, 2 * self.channels):

@@ -11,11 +11,13 @@ from vitfaith.map_values import unit_range
 if TYPE_CHECKING:
     from torch import Tensor
 
+Aggregation = Literal["mean", "percentile_max"]
+
 _CUT = 0.1
 """Percentile below which the notebook sets a map to zero."""
 
 
-def aggregate_maps(maps: Tensor, how: Literal["mean", "percentile_max"]) -> tuple[Tensor, Tensor]:
+def aggregate_maps(maps: Tensor, how: Aggregation) -> tuple[Tensor, Tensor]:
     """One map per image from those of its noise samples, each min–max normalised first.
 
     ``mean`` estimates the expectation of the normalised map. ``percentile_max`` is the published notebook's: values

@@ -16,6 +16,7 @@ from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.models.pixels import check_pixels
 from vitfaith.registry import Ids, Parameters
 from vitfaith.rng import generator
+from vitfaith.smoothings.aggregate import Aggregation
 from vitfaith.smoothings.registry import SMOOTHINGS
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ Mode = Literal[
     "official_noise_only",
     "official_denoise_only",
 ]
-Aggregation = Literal["mean", "percentile_max"]
 
 
 class DdsParameters(Parameters):

@@ -20,7 +20,7 @@ from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
-from vitfaith.models.fast.linear import kernels
+from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
@@ -79,18 +79,13 @@ def run_attack(
         )
         stored = torch.from_numpy(result.images).to(device).float() / 255
         probabilities = forward_in_batches(classifier, stored, batch_size).softmax(1)[:, None].cpu()
-    counted = {"forwards": passes.forwards, "backwards": passes.backwards}
     names = list(read_provenance(images).get("classes") or classifier.class_names)
     classes = {"classes": names} if names else {}
     facts = provenance(
         "attack",
         spec,
         code,
-        normalisation=classifier.normalisation,
-        device=device,
-        kernels=kernels(device),
-        dtype="float32",
-        **counted,
+        **facts_of_passes(classifier, device, forwards=passes.forwards, backwards=passes.backwards),
         **classes,
     )
     target = targets.cpu().numpy()

@@ -19,11 +19,11 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.explainers.explain import check_files, explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.map_values import map_flags, tied_share
-from vitfaith.models.fast.linear import kernels
+from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.smoothings.aggregate import aggregate_maps
-from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.smoothings.registry import SMOOTHINGS, map_aggregation
 
 
 def map_table(
@@ -98,17 +98,12 @@ def run_attribute(
             smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
             for id_ in methods:
                 stacked = torch.stack([maps[id_] for maps in per_sample])
-                mean, spread = aggregate_maps(stacked, getattr(smoothing.parameters, "map_aggregation", "mean"))
+                mean, spread = aggregate_maps(stacked, map_aggregation(smoothing.parameters))
                 parts.append(map_table(ids, id_, targets, mean, spread, stacked))
     facts = provenance(
         "attribute",
         spec,
         code,
-        normalisation=classifier.normalisation,
-        device=device,
-        kernels=kernels(device),
-        dtype="float32",
-        forwards=passes.forwards,
-        backwards=passes.backwards,
+        **facts_of_passes(classifier, device, forwards=passes.forwards, backwards=passes.backwards),
     )
     write_table(pa.concat_tables(parts), out, MAPS if denoised is None else SMOOTHED_MAPS, facts)

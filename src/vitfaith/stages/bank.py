@@ -13,7 +13,7 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest
 from vitfaith.metrics.fills.diffusion import infill_extras
-from vitfaith.models.fast.linear import kernels
+from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 
@@ -55,13 +55,6 @@ def run_bank(
             extras=infill,
         )
     facts = provenance(
-        "bank",
-        spec,
-        code,
-        normalisation=classifier.normalisation,
-        device=device,
-        kernels=kernels(device),
-        dtype=spec["precision"],
-        forwards=passes.forwards,
+        "bank", spec, code, **facts_of_passes(classifier, device, spec["precision"], forwards=passes.forwards)
     )
     write_table(bank.to_table(), out, BANK, facts)

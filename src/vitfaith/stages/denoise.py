@@ -20,6 +20,7 @@ from vitfaith.artifacts.schemas import DENOISED, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
+from vitfaith.models.fast.linear import kernels
 from vitfaith.models.passes import PassCounter
 from vitfaith.smoothings.dds import DdsParameters, noise_level
 from vitfaith.smoothings.registry import SMOOTHINGS
@@ -69,6 +70,8 @@ def run_denoise(
     }
     facts |= {"device": device, "dtype": "float32", "stored": np.dtype(STORED).name, "kept": kept}
     facts["forwards"] = 0 if passes is None else passes.forwards
+    if network is not None:
+        facts["kernels"] = kernels(device, quick=False)
     if isinstance(parameters, DdsParameters) and network is not None:  # t*, realised and told deviation, calls
         facts["noise"] = asdict(noise_level(network.schedule, parameters))
     write_table(pa.table(columns), out, DENOISED, facts)

@@ -14,7 +14,7 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.samples import read_denoised
 from vitfaith.artifacts.schemas import IMAGES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.models.fast.linear import kernels
+from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 
@@ -38,16 +38,7 @@ def run_predict(
     logits = forward_in_batches(classifier, samples.flatten(0, 1), batch_size)
     probabilities = logits.softmax(1).unflatten(0, samples.shape[:2]).cpu()
     labels, targets = (table.column(c).to_numpy() for c in ("label", "target"))
-    facts = provenance(
-        "predict",
-        spec,
-        code,
-        normalisation=classifier.normalisation,
-        device=device,
-        kernels=kernels(device),
-        dtype="float32",
-        forwards=len(logits),
-    )
+    facts = provenance("predict", spec, code, **facts_of_passes(classifier, device, forwards=len(logits)))
     found = prediction_table(ids, labels, targets, probabilities)
     each = list(probabilities.argmax(-1).int().numpy())
     write_table(

@@ -16,7 +16,7 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.fast.linear import kernels
+from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.sanity.registry import SANITY_CHECKS, Subject
@@ -64,14 +64,6 @@ def run_sanity(
         rows = check.implementation(subject, check.parameters)
         parts.append(rows.append_column("check", pa.repeat(id_, len(rows))).select(SANITY.names).cast(SANITY))
     facts = provenance(
-        "sanity",
-        spec,
-        code,
-        normalisation=classifier.normalisation,
-        device=device,
-        kernels=kernels(device),
-        dtype="float32",
-        forwards=forwards,
-        backwards=backwards,
+        "sanity", spec, code, **facts_of_passes(classifier, device, forwards=forwards, backwards=backwards)
     )
     write_table(pa.concat_tables(parts), out, SANITY, facts)

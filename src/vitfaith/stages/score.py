@@ -25,7 +25,7 @@ from vitfaith.metrics.fills.diffusion import infill_extras
 from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.fast.linear import kernels
+from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.load import load_classifier
 from vitfaith.models.passes import PassCounter
 
@@ -90,14 +90,7 @@ def run_score(
             raw_maps=raw,
         )
     facts = provenance(
-        "score",
-        spec,
-        code,
-        normalisation=classifier.normalisation,
-        device=device,
-        kernels=kernels(device),
-        dtype=spec["precision"],
-        forwards=passes.forwards,
+        "score", spec, code, **facts_of_passes(classifier, device, spec["precision"], forwards=passes.forwards)
     )
     write_table(result.curves, curves, CURVES, facts)
     write_table(result.scores, scores, SCORES, facts)

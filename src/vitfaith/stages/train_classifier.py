@@ -18,6 +18,7 @@ from vitfaith.models.training.recipe import ClassifierRecipe
 def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
     """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row an epoch."""
     from vitfaith.models.classifier import save_classifier
+    from vitfaith.models.fast.linear import kernels
     from vitfaith.models.training.classifier import train_classifier
 
     model, recipe = spec["model"], ClassifierRecipe(**spec["recipe"])
@@ -33,4 +34,6 @@ def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Pat
     }
     save_classifier(classifier, out, description)
     write_parquet(pa.Table.from_pylist(rows), log)
-    write_record(record_beside(out), provenance("train", spec, code, device=device), [out])
+    write_record(
+        record_beside(out), provenance("train", spec, code, device=device, kernels=kernels(device, quick=False)), [out]
+    )

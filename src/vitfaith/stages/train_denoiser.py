@@ -19,10 +19,15 @@ from vitfaith.denoisers.recipe import DenoiserRecipe
 def run_train_denoiser(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
     """Train a denoiser; ``out`` is the folder in the diffusers layout, ``log`` a Parquet file with one row an epoch."""
     from vitfaith.denoisers.training import save_denoiser, train_denoiser
+    from vitfaith.models.fast.linear import kernels
 
     (train, _), (test, _) = read_all(spec["train_on"]), read_all(spec["test_on"])
     recipe = DenoiserRecipe(**spec["recipe"])
     network, scheduler, rows = train_denoiser(train, test, recipe, seed=recipe.seed, device=device)
     save_denoiser(network, scheduler, out)
     write_parquet(pa.Table.from_pylist(rows), log)
-    write_record(out / OF_FOLDER, provenance("train", spec, code, device=device), folder_files(out))
+    write_record(
+        out / OF_FOLDER,
+        provenance("train", spec, code, device=device, kernels=kernels(device, quick=False)),
+        folder_files(out),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import log2
 
 from vitfaith.errors import ConfigError
-from vitfaith.smoothings.registry import certified_sigma
+from vitfaith.smoothings.registry import certified_sigma, map_aggregation
 from vitfaith.study.sections import Experiment
 from vitfaith.study.study import Study
 
@@ -49,7 +49,7 @@ def check_scales(study: Study) -> None:
     """
     for name, experiment in study.experiments.items():
         for smoothing in experiment.smoothings:
-            how = getattr(study.smoothings[smoothing].parameters, "map_aggregation", "mean")
+            how = map_aggregation(study.smoothings[smoothing].parameters)
             if how == "mean":
                 continue
             for section, id_ in _scale_dependent(study, experiment):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from vitfaith.denoisers.adm_settings import PRESETS
 from vitfaith.denoisers.recipe import DenoiserRecipe
@@ -155,3 +155,11 @@ class Experiment(Section):
     sanity: list[str] = Field(default_factory=list, description="ids of checks; left out: none")
     certificates: list[str] = Field(default_factory=list, description="ids; left out: none")
     figures: list[str] = Field(default_factory=list, description="ids; left out: none")
+
+    @field_validator("*")
+    @classmethod
+    def _once(cls, ids: list[str]) -> list[str]:
+        twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'{twice}' is listed twice; name it once")
+        return ids

@@ -70,5 +70,9 @@ def latex_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]
     r"""Lines of a ``tabular`` (package booktabs); cells are escaped already. Rows begin at line 4, ``\bottomrule`` follows them."""
     from pandas import DataFrame
 
-    style = DataFrame(list(rows)).style.hide(axis="index").relabel_index(list(head), axis="columns")
+    style = (
+        DataFrame(list(rows), columns=range(len(head)))
+        .style.hide(axis="index")
+        .relabel_index(list(head), axis="columns")
+    )
     return style.to_latex(hrules=True, column_format="l" * len(head)).splitlines()

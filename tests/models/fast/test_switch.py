@@ -147,6 +147,7 @@ def test_the_kernel_is_named_for_provenance() -> None:
     assert has_onednn() == (torch.backends.mkldnn.is_available() and processor in CAPABILITIES)
     linear_by = "oneDNN" if has_onednn() else "torch"
     assert kernels("cpu") == {"fast": "on", "linear": linear_by, "processor": processor}
+    assert kernels("cpu", quick=False) == {"fast": "on", "linear": "torch", "processor": processor}
     assert kernels("cuda") == {"fast": "on", "linear": "torch"}
     with fast_paths(on=False):
         assert kernels("cpu") == {"fast": "off", "linear": "torch", "processor": processor}

@@ -155,9 +155,3 @@ def _download() -> Path:
             f"or install the Debian package dataset-fashion-mnist ({error})"
         ) from error
     return root / "FashionMNIST" / "raw"
-
-
-def read_fashion_mnist(split: str, folder: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (N, 1, 28, 28) uint8 and labels (N,) int64 of ``split`` ('train' or 'test')."""
-    images, labels = open_idx(find_idx_folder(folder), split)
-    return read_idx_images(images, np.arange(len(labels))), labels

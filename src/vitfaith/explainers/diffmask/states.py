@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.readout import blocks_of
+from vitfaith.explainers.passes.watch import Watch
 from vitfaith.models.classifier import Classifier
 
 
@@ -31,7 +32,7 @@ def width_of(classifier: Classifier) -> int:
 
 @contextmanager
 def hidden_states(classifier: Classifier) -> Iterator[list[Tensor]]:
-    """Inside, each forward pass leaves its L + 2 states in the list that is yielded, and nothing else there.
+    """The list that is yielded holds, after the block, the L + 2 states of the one forward pass in it.
 
     State 0 is the patch embedding without position, states 1 … L the inputs of the blocks, state L + 1 the output of the
     last one: (B, P, D) each, patches alone, whatever tokens stand before them.
@@ -39,25 +40,14 @@ def hidden_states(classifier: Classifier) -> Iterator[list[Tensor]]:
     states: list[Tensor] = []
     blocks = blocks_of_vit(classifier)
     rows, columns = classifier.grid
-    patches = rows * columns
-
-    def embedded(_module: nn.Module, _args: object, output: Tensor) -> None:
-        states[:] = [_flat(output, patches)]
-
-    def entered(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-        states.append(_patches(args[0] if args else kwargs["x"], patches))
-
-    def left(_module: nn.Module, _args: object, output: Tensor) -> None:
-        states.append(_patches(output, patches))
-
-    handles = [classifier.backbone.patch_embed.register_forward_hook(embedded)]  # type: ignore[union-attr]
-    handles += [block.register_forward_pre_hook(entered, with_kwargs=True) for block in blocks]
-    handles.append(blocks[-1].register_forward_hook(left))
-    try:
+    with Watch[str]() as watch:
+        watch.leaving(classifier.backbone.patch_embed, "embedding")  # type: ignore[arg-type]
+        for block in blocks:
+            watch.entering(block, "tokens")
+        watch.leaving(blocks[-1], "tokens")
         yield states
-    finally:
-        for handle in handles:
-            handle.remove()
+    for kind, value in watch.seen:
+        states.append((_flat if kind == "embedding" else _patches)(value, rows * columns))
 
 
 def patch_embedding(classifier: Classifier, images: Tensor) -> Tensor:

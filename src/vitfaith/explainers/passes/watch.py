@@ -33,10 +33,10 @@ class Watch(Generic[Key]):
     def entering(self, module: nn.Module, key: Key) -> None:
         """Keep the first input of ``module``."""
 
-        def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            self.seen.append((key, inputs[0]))
+        def hook(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            self.seen.append((key, inputs[0] if inputs else next(iter(named.values()))))
 
-        self._handles.append(module.register_forward_pre_hook(hook))
+        self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def leaving(self, module: nn.Module, key: Key) -> None:
         """Keep the output of ``module``."""

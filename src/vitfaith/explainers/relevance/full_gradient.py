@@ -38,11 +38,6 @@ class FullGradient:
     biases: Tensor
     pooled_biases: Tensor
 
-    @property
-    def completeness_gap(self) -> Tensor:
-        """(B,) ``|score − Σ attributions|``, the completeness error of FullGrad from the first block on."""
-        return (self.score - self.inputs[:, 0].sum(1) - self.biases.sum(1) - self.pooled_biases).abs()
-
 
 def full_gradient(classifier: Classifier, images: Tensor, targets: Tensor, rules: Rules) -> FullGradient:
     """One forward and one modified backward pass of ``images`` (B, C, H, W) in [0, 1] for ``targets`` (B,).

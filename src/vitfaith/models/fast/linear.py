@@ -39,14 +39,18 @@ def has_onednn() -> bool:
     )
 
 
-def kernels(device: str) -> dict[str, str]:
+def kernels(device: str, *, quick: bool = True) -> dict[str, str]:
     """What runs a job's networks on ``device`` (cpu, cuda), for provenance.
 
     Keys: ``fast`` (on, off), ``linear`` (oneDNN, or torch for torch's own choice) and on a CPU ``processor``, the
     instruction set that torch has chosen (AVX2, AVX512 …): float32 results differ in rounding between these.
+
+    Args:
+        quick: whether the networks ran inside :func:`quick_linear_layers`; those of denoisers and of trainings do not.
     """
     on_cpu = torch.device(device).type == "cpu"
-    found = {"fast": "on" if is_on() else "off", "linear": "oneDNN" if on_cpu and is_on() and has_onednn() else "torch"}
+    by = "oneDNN" if quick and on_cpu and is_on() and has_onednn() else "torch"
+    found = {"fast": "on" if is_on() else "off", "linear": by}
     return found | ({"processor": torch.backends.cpu.get_cpu_capability()} if on_cpu else {})
 
 
