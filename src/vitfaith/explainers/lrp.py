@@ -56,7 +56,10 @@ CHEFER = "Chefer, Gur and Wolf, Transformer Interpretability Beyond Attention Vi
 def lrp(context: Context, parameters: LrpParameters) -> Tensor:
     """Relevance of the logit carried back to the pixels (α = 1), summed over channels and patch.
 
-    Cost per image by all four relevance maps: 1 forward, 1 backward, and rules worth about 5 forwards.
+    Beyond Chefer et al.'s ViT it covers what today's backbones have, by their own rules: the gate of a gated MLP is a factor of a
+    product, rotary embeddings are part of the product of queries and keys, position biases take no part, layer scale is
+    part of the linear layer before it, and attention pooling is an attention whose learned query takes no part
+    (:func:`vitfaith.explainers.relevance.relprop.propagate`). Cost per image by all four relevance maps: 1 forward, 1 backward, and rules worth about 5 forwards.
 
     Returns:
         (B, rows, columns) float32, signed, in units of the logit's starting relevance 1.
@@ -78,6 +81,8 @@ def lrp(context: Context, parameters: LrpParameters) -> Tensor:
 def partial_lrp(context: Context, parameters: RelevanceParameters) -> Tensor:
     """Positive relevance of the last block's attention from the head's tokens to the patches, mean over heads.
 
+    Where the model pools by attention, that is the last one.
+
     Cost, errors: as ``lrp``.
 
     Returns:
@@ -96,7 +101,8 @@ def partial_lrp(context: Context, parameters: RelevanceParameters) -> Tensor:
 def transformer_attribution(context: Context, parameters: RolloutParameters) -> Tensor:
     """Rollout of positive gradient × relevance of every block's attention (§3.2 of the paper).
 
-    ``Π_l (I + E_h (∇A_l ⊙ R^{A_l})⁺)``, rows not normalised, read at the head's tokens. Cost, errors: as ``lrp``.
+    ``Π_l (I + E_h (∇A_l ⊙ R^{A_l})⁺)``, rows not normalised, read at the head's tokens; of a model that pools by attention,
+    at the pooling's own row ``E_h (∇A ⊙ R^A)⁺``. Cost, errors: as ``lrp``.
 
     Returns:
         (B, rows, columns) float32, non-negative.

@@ -45,3 +45,12 @@ class Watch(Generic[Key]):
             self.seen.append((key, output))
 
         self._handles.append(module.register_forward_hook(hook))
+
+    def argument(self, module: nn.Module, name: str, key: Key) -> None:
+        """Keep the keyword argument ``name`` of ``module`` where it is a tensor."""
+
+        def hook(_module: nn.Module, _inputs: tuple[Any, ...], arguments: dict[str, Any]) -> None:
+            if isinstance(arguments.get(name), Tensor):
+                self.seen.append((key, arguments[name]))
+
+        self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))

@@ -55,8 +55,28 @@ def product(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tensor, Ten
     Returns:
         Relevance of ``left`` (..., N, D) and of ``right`` (..., D, M).
     """
+    of_left, of_right = product_factors(left, right, relevance)
+    return left * of_left, right * of_right
+
+
+def product_factors(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    """The same as relevance divided by the operand, which passes through linear maps of it like a gradient."""
     share = stable_divide(relevance, left @ right) / 2
-    return left * (share @ right.mT), right * (left.mT @ share)
+    return share @ right.mT, left.mT @ share
+
+
+def gate(relevance: Tensor) -> Tensor:
+    """The rule for ``act(g) ⊙ x``: the same z-rule, halved, which gives R/2 to each factor whatever their values.
+
+    Chefer et al. have no gated MLPs; this is their rule for products. act is the identity, as other activations are.
+
+    Args:
+        relevance: (..., D) of the product.
+
+    Returns:
+        (..., 2 D) relevance of g, then of x.
+    """
+    return torch.cat([relevance / 2, relevance / 2], -1)
 
 
 def residual(skip: Tensor, branch: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:

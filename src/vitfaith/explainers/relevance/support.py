@@ -59,9 +59,8 @@ _POSITIONS = (RelPosBias, RelPosMlp, beit.RelativePositionBias, RotaryEmbedding,
 _NEUTRAL = (nn.Identity, nn.Dropout, DropPath, PatchDropout, PatchDropoutWithIndices, LayerScale, nn.Linear, nn.Conv2d)
 _BLOCKS = (Block, ResPostBlock, EvaBlock, EvaBlockPostNorm, beit.Block, RelPosBlock, ResPostRelPosBlock)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, PatchEmbed, Mlp, *GATED_MLPS, *ATTENTIONS, *_BLOCKS, AttentionPoolLatent)
-_RELPROP = (nn.Sequential, nn.ModuleList, PatchEmbed, Mlp, Attention, Block, *_NEUTRAL, *NORMS, *ACTIVATIONS)
-_GRADIENT = (*_CONTAINERS, *_POSITIONS, *_NEUTRAL, *NORMS, *ACTIVATIONS, ParallelThingsBlock, ParallelScalingBlock,
-             AttentionPoolPrr)  # fmt: skip
+_RELPROP = _CONTAINERS + _POSITIONS + _NEUTRAL + NORMS + ACTIVATIONS
+_GRADIENT = (*_RELPROP, ParallelThingsBlock, ParallelScalingBlock, AttentionPoolPrr)
 _NETWORKS = (VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit, VisionTransformerRelPos)
 
 _WITHOUT_RULES = "use an explainer that needs no rules, such as generic_attention or integrated_gradients"
@@ -84,16 +83,21 @@ def modules_of(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def check_relprop(network: nn.Module) -> Any:
     """``network``, if the rules of Chefer et al. and their extensions cover it.
 
-    Covered: timm ``VisionTransformer`` (also distilled) made of standard blocks, with class-token or average pooling,
-    registers, layer scale, query-key normalisation, any number of prefix tokens, learned or no position embedding.
+    Covered: timm's ``VisionTransformer`` (also distilled), ``Eva`` (EVA, EVA02, DINOv3, Perception Encoder, RoPE-ViT),
+    ``Beit`` and ``VisionTransformerRelPos``, made of blocks with one attention and one MLP, pooled by class token, mean
+    or learned query. Blocks may have rotary embeddings, position biases, gated MLPs, grouped queries, norms before or
+    after attention and MLP, inside them, and on queries and keys, and layer scale.
 
     Raises:
         InputError: another architecture, a module or a pooling without a rule; the text names it and what to use.
     """
     try:
-        backbone = _check(network, _RELPROP, (VisionTransformer, VisionTransformerDistilled), "LRP")
-        if backbone.global_pool not in ("token", "avg"):
+        backbone = _check(network, _RELPROP, _NETWORKS, "LRP")
+        if backbone.global_pool not in ("token", "avg", "map"):
             raise InputError(f"LRP has no rule for {backbone.global_pool!r} pooling")
+        pool = getattr(backbone, "attn_pool", None)
+        if pool is not None and (pool.latent_len != 1 or pool.mlp is None):
+            raise InputError("LRP has no rule for attention pooling by several queries or without an MLP")
         convolution = backbone.patch_embed.proj
         if convolution.stride != convolution.kernel_size or convolution.padding != (0, 0):
             raise InputError(
@@ -107,9 +111,8 @@ def check_relprop(network: nn.Module) -> Any:
 def check_gradient_rules(network: nn.Module) -> Any:
     """``network``, if every non-linear module in it has a modified backward pass.
 
-    Covered: timm's ``VisionTransformer`` (also distilled), ``Eva`` (EVA, EVA02, DINOv3, Perception Encoder, RoPE-ViT),
-    ``Beit`` and ``VisionTransformerRelPos``, with every pooling (also DINOv2's pair of class token and mean patch), gated
-    MLPs, grouped queries, norms anywhere, layer scale, and both kinds of parallel blocks. Differential attention and gated attention have no published rule.
+    Covered: what :func:`check_relprop` covers, every pooling (also DINOv2's pair of class token and mean patch), and
+    both kinds of parallel blocks. Differential attention and gated attention have no published rule.
 
     Raises:
         InputError: another architecture or a module without a rule; the text names it and what to use.
