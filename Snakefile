@@ -1,14 +1,19 @@
 # vitfaith: faithfulness of Vision Transformer explanations, clean, under attack, and behind denoised diffusion smoothing.
 # Run:   uv run snakemake --cores all            Config: config/config.yaml, explained in config/README.md
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.20")
 
 
-# `--configfile my_study.yaml` replaces the default study; without any the default one runs.
+# `--configfile my_study.yaml` replaces the default study; without any that of the folder runs, else the shipped one.
+DEFAULT = "config/config.yaml"
+if not os.path.isfile(DEFAULT):
+    DEFAULT = str(workflow.source_path("config/config.yaml"))
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: DEFAULT
 
 
 report: "workflow/report/workflow.rst"
@@ -31,10 +36,8 @@ include: "rules/figures.smk"
 include: "rules/page.smk"
 
 
-localrules:
-    all,
-    train,
-    scores,
+# Snakemake calls no hook where there is nothing to do.
+logger.addFilter(PlacesWhereNothingIsDone(PLAN))
 
 
 rule all:
@@ -44,17 +47,20 @@ rule all:
         expand(rules.tables.output, experiment=STUDY.experiments),
         [expand(rules.figures.output, experiment=e, figure=f) for e, f in FIGURES],
         expand(rules.page.output, experiment=STUDY.experiments),
+    localrule: True
 
 
 rule scores:
     input:
         all_results,
         expand(rules.tables.output, experiment=STUDY.experiments),
+    localrule: True
 
 
 rule train:
     input:
         trained_networks,
+    localrule: True
 
 
 onstart:
@@ -65,7 +71,6 @@ onstart:
 
 onsuccess:
     from vitfaith.artifacts.parts import remove_leftovers
-    from vitfaith.study.places import places
     from vitfaith.tables.warnings import warnings_in
 
     remove_leftovers(Path(PLAN.results))

@@ -2,17 +2,31 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from vitfaith.study.load import load_study, read_yaml
-from vitfaith.errors import VitfaithError
-from vitfaith.artifacts.paths import SHARED
-from vitfaith.study import identity, inputs
-from vitfaith.study.contents import is_outside
-from vitfaith.study.plan import Plan
-from vitfaith.study.promised import promised_files
+# The library of the clone in which this file lies, also where another Snakefile uses it as a module; jobs find it, too.
+SOURCE = Path(str(workflow.current_basedir), "..", "src").resolve()
+if (SOURCE / "vitfaith").is_dir() and str(SOURCE) not in sys.path[:1]:
+    sys.path.insert(0, str(SOURCE))
+    searched = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ.update(PYTHONPATH=os.pathsep.join(searched))
+try:
+    from vitfaith.study.load import load_study, read_yaml
+    from vitfaith.errors import VitfaithError
+    from vitfaith.artifacts.paths import SHARED
+    from vitfaith.shipped import is_shipped, named
+    from vitfaith.study import identity, inputs
+    from vitfaith.study.contents import is_outside
+    from vitfaith.study.places import PlacesWhereNothingIsDone, places
+    from vitfaith.study.plan import Plan
+    from vitfaith.study.promised import promised_files
+except ImportError as error:
+    raise WorkflowError(
+        f"{error}: install vitfaith in the environment of Snakemake: pip install 'vitfaith[workflow]'"
+    )
 
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -28,7 +42,7 @@ try:
     # Stricter than Snakemake, which takes the later of two equal keys.
     for file in workflow.overwrite_configfiles:
         read_yaml(Path(file))
-    PLAN = Plan(load_study(config))
+    PLAN = Plan(load_study(config or read_yaml(Path(DEFAULT))))
 except VitfaithError as error:
     raise WorkflowError(f"configuration: {error}")
 STUDY = PLAN.study
@@ -120,12 +134,13 @@ BATCHES = {
 def by_contents(files):
     """Files as input of a rule; those given to the study count by the digest in ``params.spec``, not by their time.
 
-    Names in which Snakemake would expand ``{x}`` or ``<x>`` are left out: the digest alone counts.
+    Shipped files, whose place may change, and names in which Snakemake would expand ``{x}`` or ``<x>`` are left out: the
+    digest alone counts.
     """
     return [
         ancient(file) if is_outside(PLAN, file) else file
         for file in files
-        if not re.search("[{}<>]", file)
+        if not re.search("[{}<>]", file) and not is_shipped(file)
     ]
 
 
@@ -144,7 +159,7 @@ def options(stage):
 
     def get(wildcards):
         found = inputs.reads(PLAN, stage, dict(wildcards))
-        return [text for read in found for text in (f"--{read.option}", read.path)]
+        return [text for read in found for text in (f"--{read.option}", named(read.path))]
 
     return get
 
@@ -164,7 +179,9 @@ def experiment_results(wildcards):
 
 def training_logs(wildcards):
     logs = inputs.training_logs(PLAN, wildcards.experiment)
-    return [log for log in logs if not re.search("[{}<>]", log)]
+    return [
+        log for log in logs if not re.search("[{}<>]", log) and not is_shipped(log)
+    ]
 
 
 def tables_folder(wildcards):

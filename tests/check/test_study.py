@@ -97,7 +97,7 @@ def test_weights(run: Callable[..., list[str]], tmp_path: Path) -> None:
     ]
     (line,) = problems(run, put(*model, "arguments", "depth", value=5))
     assert line.startswith(
-        "models.vit_patch4: weights 'resources/models/vit_patch4.safetensors' do not fit the model: "
+        f"models.vit_patch4: weights '{ROOT}/resources/models/vit_patch4.safetensors' do not fit the model: "
     )
     assert "12 unexpected: blocks.5.attn.proj.bias, " in line
     cut = tmp_path / "cut.safetensors"

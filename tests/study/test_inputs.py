@@ -18,8 +18,8 @@ from vitfaith.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CONDITION = "dataset=tiny/model=vit_patch4/attack=pgd"
-WEIGHTS = "resources/models/vit_patch4.safetensors"
-DENOISER = "resources/denoisers/fashion_mnist"
+WEIGHTS = f"{ROOT}/resources/models/vit_patch4.safetensors"
+DENOISER = f"{ROOT}/resources/denoisers/fashion_mnist"
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def certify(
         >>> import timm, torch, vitfaith as vf
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=28, patch_size=4, in_chans=1, depth=1, num_classes=10)
         >>> model = vf.wrap(network, mean=[0.5], std=[0.5])
-        >>> denoiser = vf.load_denoiser("resources/denoisers/fashion_mnist")
+        >>> denoiser = vf.load_denoiser("vitfaith:denoisers/fashion_mnist")
         >>> smoothed = vf.smooth(model, torch.rand(1, 1, 28, 28), "dds", denoiser=denoiser, sigma=0.25, samples=30)
         >>> vf.certify(smoothed, ("cohen", {"selection": 10}))["certificate"].tolist()
         ['cohen']

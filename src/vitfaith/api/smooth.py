@@ -30,6 +30,7 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.registry import Item
+from vitfaith.shipped import located
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.registry import map_aggregation
 
@@ -48,7 +49,7 @@ def load_denoiser(
 
     Args:
         source: folder in the diffusers layout (``unet/`` and ``scheduler/``), id of the Hugging Face hub, or with
-            ``format="adm"`` a checkpoint of OpenAI's networks.
+            ``format="adm"`` a checkpoint of OpenAI's networks; ``vitfaith:denoisers/fashion_mnist`` is shipped.
         format: "diffusers" or "adm".
         device: where it runs, without it the CPU; smoothing works there.
         arguments: ``class_label``, and for "adm" ``preset`` and ``arguments``, as in the configuration.
@@ -59,11 +60,13 @@ def load_denoiser(
 
     Example:
         >>> import vitfaith as vf
-        >>> denoiser = vf.load_denoiser("resources/denoisers/fashion_mnist")
+        >>> denoiser = vf.load_denoiser("vitfaith:denoisers/fashion_mnist")
         >>> denoiser.channels
         1
     """
-    return Denoiser.load(source, {"format": format, **arguments}, device="cpu" if device is None else str(device))
+    return Denoiser.load(
+        located(source), {"format": format, **arguments}, device="cpu" if device is None else str(device)
+    )
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def smooth(
         >>> import timm, torch, vitfaith as vf
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=28, patch_size=4, in_chans=1, depth=2, num_classes=10)
         >>> model = vf.wrap(network, mean=[0.5], std=[0.5])
-        >>> denoiser = vf.load_denoiser("resources/denoisers/fashion_mnist")
+        >>> denoiser = vf.load_denoiser("vitfaith:denoisers/fashion_mnist")
         >>> smoothed = vf.smooth(model, torch.rand(2, 1, 28, 28), "dds", denoiser=denoiser, sigma=0.25, samples=3)
         >>> smoothed.samples.shape, len(smoothed.predict())
         (torch.Size([2, 3, 1, 28, 28]), 2)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitfaith.shipped import named
+
 LIBRARIES = ("diffusers", "numpy", "pillow", "pyarrow", "timm", "torch", "torchattacks")
 
 
@@ -25,7 +27,7 @@ def provenance(stage: str, spec: Mapping[str, Any], code: str, **facts: Any) -> 
     versions = {name: metadata.version(name) for name in LIBRARIES}
     return {
         "stage": stage,
-        "spec": dict(spec),
+        "spec": named(dict(spec)),
         "code": code,
         "versions": versions | {"vitfaith": metadata.version("vitfaith")},
         **facts,

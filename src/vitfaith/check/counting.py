@@ -32,6 +32,7 @@ from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.fast.switch import fast_paths
 from vitfaith.models.passes import PassCounter
 from vitfaith.registry import Item
+from vitfaith.shipped import located
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.study.identity import spec_of
 from vitfaith.study.jobs import Job
@@ -189,7 +190,7 @@ def passes_of(plan: Plan, job: Job) -> Passes | None:
 
 @cache
 def _counted(plan: Plan, model: str, stage: str, spec: str, maps: int) -> Passes | None:
-    settings = json.loads(spec)
+    settings = located(json.loads(spec))
     if stage == "denoise":
         return _denoise(settings)
     if stage == "score":

@@ -14,6 +14,7 @@ import yaml
 from vitfaith.check.guess import FIXED_SIZE, guess_reader
 from vitfaith.datasets.opening import open_dataset
 from vitfaith.errors import ConfigError, VitfaithError
+from vitfaith.shipped import workflow_folder
 from vitfaith.study.load import instance
 
 if TYPE_CHECKING:
@@ -145,6 +146,17 @@ def _from(base: Path | None, path: Path) -> Path:
     return path if base is None or path.is_absolute() else Path(os.path.relpath(path.absolute(), base.absolute()))
 
 
+def _schema_line(out: Path) -> str:
+    """What tells an editor where the schema of the workflow is; empty where the package came without."""
+    root = workflow_folder()
+    if root is None:
+        return ""
+    schema, study = root / "workflow" / "schemas" / "config.schema.json", out.resolve().parent
+    # A clone may move, with the studies in it.
+    shown = os.path.relpath(schema, study) if study.is_relative_to(root) else schema.as_uri()
+    return f"# yaml-language-server: $schema={shown}\n"
+
+
 def write_config(
     model: str, images: Path, out: Path, weights: Path | None = None, *, base: Path | None = None
 ) -> list[str]:
@@ -209,8 +221,7 @@ def write_config(
     section = found.section
     if section["weights"] != "pretrained":
         section = section | {"weights": str(_from(base, Path(section["weights"])))}
-    text = f"""# yaml-language-server: $schema=../workflow/schemas/config.schema.json
-# Check it:  vitfaith check {out}
+    text = f"""{_schema_line(out)}# Check it:  vitfaith check {out}
 # Run it:    vitfaith run {out}
 # Every key: config/README.md; what there is to choose from: vitfaith list explainers (metrics, attacks, …)
 seed: 0

@@ -9,54 +9,57 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vitfaith.errors import ConfigError
+from vitfaith.shipped import PACKAGED, workflow_folder
 
 PROFILES = "workflow/profiles"
 """Below the folder of the workflow."""
+
+DEFAULT = Path("config", "config.yaml")
+"""The default study, in the workflow and, where there is one, in the folder of the caller."""
 
 _MACHINE = ("--cores", "--jobs", "--profile", "--workflow-profile")
 """Options of Snakemake that say where jobs run and how many at a time."""
 
 
-def workflow_folder() -> Path | None:
-    """The folder with the Snakefile: the clone that this package was installed from; None where it has none."""
-    root = Path(__file__).resolve().parents[3]
-    return root if (root / "Snakefile").is_file() else None
-
-
 def working_folder(config: Path) -> Path:
     """The folder that paths in a study are relative to, and that its results go to.
 
-    It is the folder of the YAML file; a study inside the clone, as those in config/, runs at the root of the clone.
+    It is the folder of the YAML file; a study inside the clone, as those in config/, runs at the root of the clone, one of
+    an installed package in the folder of the caller.
     """
     folder, root = config.resolve().parent, workflow_folder()
-    return root if root is not None and folder.is_relative_to(root) else folder
+    if root is None or not folder.is_relative_to(root):
+        return folder
+    return Path.cwd() if root == PACKAGED else root
+
+
+def _found(config: Path, folder: Path | None) -> tuple[Path, Path]:
+    """A study and its folder. Where the caller's folder has none, ``config/config.yaml`` is the default study, run there."""
+    root = workflow_folder()
+    if config == DEFAULT and not config.is_file() and root is not None:
+        return root / DEFAULT, folder or Path.cwd()
+    return config, folder or working_folder(config)
+
+
+def results_of(config: Path, folder: Path | None = None) -> Path:
+    """The folder with the results of a study, as its caller names it."""
+    there = _found(config, folder)[1].resolve()
+    return Path("results") if there == Path.cwd() else there / "results"
 
 
 @contextlib.contextmanager
-def inside(config: Path) -> Iterator[Path]:
-    """Work in that folder for a while; gives the path of the file from there. A file that is not there changes nothing."""
+def inside(config: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Work in the folder of a study, or in ``folder``, for a while; gives the path of its file from there.
+
+    A file that is not there changes nothing.
+    """
+    config, there = _found(config, folder)
     if not config.is_file():
         yield config
         return
-    folder, given = working_folder(config), config.absolute()
-    path = config if folder == Path.cwd() else given
-    with contextlib.chdir(folder):
+    path = config if there.resolve() == Path.cwd() else config.absolute()
+    with contextlib.chdir(there):
         yield path
-
-
-def link_resources(folder: Path) -> str:
-    """Make the resources of the shipped studies visible in ``folder``; a sentence where a link was needed.
-
-    Raises:
-        ConfigError: something else lies there, or the workflow was not installed from a clone.
-    """
-    here, there = folder / "resources", _workflow() / "resources"
-    if here.exists() and here.samefile(there):
-        return ""
-    if here.exists() or here.is_symlink():
-        raise ConfigError(f"'{here}' is not the shipped folder; run the default study in an empty folder")
-    here.symlink_to(there, target_is_directory=True)
-    return f"linked {here} to {there}"
 
 
 def snakemake_command(config: Path, folder: Path, options: Sequence[str]) -> list[str]:
@@ -65,7 +68,7 @@ def snakemake_command(config: Path, folder: Path, options: Sequence[str]) -> lis
     Without --cores, --jobs or a profile all cores are used; a profile of the workflow may be named as profiles/slurm.
 
     Raises:
-        ConfigError: the workflow was not installed from a clone.
+        ConfigError: the package came without the workflow.
     """
     root, given = _workflow(), [_profile(option) for option in options]
     names = {option.split("=")[0] for option in given}
@@ -86,7 +89,7 @@ def _workflow() -> Path:
     root = workflow_folder()
     if root is None:
         raise ConfigError(
-            "there is no Snakefile beside the installed package; clone the repository and install from there: uv sync"
+            "there is no Snakefile beside the installed package; install vitfaith[workflow] from its wheel or from a clone"
         )
     return root
 

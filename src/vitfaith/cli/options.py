@@ -15,6 +15,7 @@ import typer
 from vitfaith.errors import VitfaithError
 from vitfaith.models.fast.switch import fast_paths
 from vitfaith.registry import load_plugin
+from vitfaith.shipped import located
 
 Role = Literal["", "images", "network", "learned", "output"]
 
@@ -119,7 +120,7 @@ def parse_spec(text: str) -> dict[str, Any]:
         VitfaithError: it is no JSON object, or a plugin file does not exist.
     """
     try:
-        spec = dict(json.loads(text))
+        spec = located(dict(json.loads(text)))
     except ValueError as error:
         raise VitfaithError(f"--spec is not a JSON object: {error}") from error
     for plugin in spec.get("plugins", []):

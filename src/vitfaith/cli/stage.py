@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from vitfaith.artifacts.parts import Paths, run_alone, run_in_parts
 from vitfaith.cli.options import CODE, IN_PARTS, ON_DEVICE, SPEC, Options, parse_spec
 from vitfaith.device import job_device
+from vitfaith.shipped import located
 
 Given = Mapping[str, Any]
 """Option → value on the command line."""
@@ -40,7 +41,7 @@ class Stage:
         """A function with the verb's options as its signature."""
 
         def command(**given: Any) -> None:
-            self.run(given, self.load())
+            self.run(located(given), self.load())
 
         options = {"spec": SPEC, **self.options, "code": CODE, **self.machine}
         command.__signature__ = Signature([o.parameter(name) for name, o in options.items()])  # type: ignore[attr-defined]

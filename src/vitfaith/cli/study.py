@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
-Results = Annotated[Path, typer.Argument(help="folder with the results of a run")]
-Folder = Annotated[Path, typer.Option(help="folder in which Snakemake runs")]
+Results = Annotated[Path | None, typer.Argument(help="folder with the results of a run; without it the study's")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="folder in which Snakemake runs, if it is not that in which `vitfaith run` runs the study"),
+]
 
 
 def _plan(config: Path, results: str = "results") -> Plan:
@@ -71,9 +74,9 @@ def run(
     import sys
 
     from vitfaith.cli.launch import (
+        DEFAULT,
         environment,
         inside,
-        link_resources,
         snakemake_command,
         workflow_folder,
         working_folder,
@@ -83,9 +86,7 @@ def run(
     if default:
         # What stands first among the options was taken for the file.
         given, config = [*([str(config)] if config else []), *given], None
-        if line := link_resources(Path.cwd()):
-            typer.echo(line)
-        study, folder = Path(str(workflow_folder()), "config", "config.yaml"), Path.cwd()
+        study, folder = Path(str(workflow_folder()), DEFAULT), Path.cwd()
     elif config is None:
         raise typer.BadParameter("name a study, or give --default")
     else:
@@ -98,23 +99,26 @@ def run(
 @app.command()
 def plan(
     config: Config = Path("config/config.yaml"),
-    folder: Folder = Path(),
+    folder: Folder = None,
     like: Annotated[Path | None, typer.Option(help="folder of a finished run of this study on this machine")] = None,
 ) -> None:
     """Show jobs, network passes, hours and disk by stage before anything runs."""
+    from vitfaith.cli.launch import inside
     from vitfaith.study.estimate import costs, estimate
     from vitfaith.study.jobs import jobs
     from vitfaith.study.show import print_plan
 
-    study = _plan(config)
-    found = jobs(study)
+    earlier = None if like is None else like.absolute()
 
     def count(job: Job) -> tuple[float, float] | None:
         from vitfaith.check.counting import passes_of  # imports torch, which a study that has run does not need
 
         return passes_of(study, job)
 
-    print_plan(estimate(found, folder, costs(found, like or folder), count))
+    with inside(config, folder) as path:
+        study = _plan(path)
+        found = jobs(study)
+        print_plan(estimate(found, Path(), costs(found, earlier or Path()), count))
 
 
 @app.command()
@@ -137,17 +141,26 @@ class Only(StrEnum):
 
 @app.command()
 def verify(
-    results: Results = Path("results"),
+    results: Results = None,
     study: Annotated[
         Path | None, typer.Option(help="configuration file: compare also with what the study asks for")
     ] = None,
     only: Annotated[Only | None, typer.Option(help="print the bad files alone, or what to ask Snakemake for")] = None,
 ) -> None:
     """Read all results again: name what is altered, stale, mixed or missing, and the commands that make it again."""
+    from vitfaith.cli.launch import inside, results_of
     from vitfaith.verify.results import commands
     from vitfaith.verify.results import verify as verify_results
 
-    verdict = verify_results(results, None if study is None else _plan(study))
+    if study is None:
+        results = results or Path("results")
+        verdict = verify_results(results)
+    else:
+        own = results_of(study)
+        results = results or own
+        given = results.absolute() if own.is_absolute() else results
+        with inside(study) as path:
+            verdict = verify_results(given, _plan(path))
     if only is not None:
         for path in verdict.targets if only is Only.targets else [finding.path for finding in verdict.findings]:
             typer.echo(path)
@@ -167,26 +180,38 @@ def verify(
 
 
 @app.command()
-def status(config: Config = Path("config/config.yaml"), folder: Folder = Path()) -> None:
+def status(config: Config = Path("config/config.yaml"), folder: Folder = None) -> None:
     """Show how many jobs of each stage are done (their files are there, of whatever settings), running, failed, to do."""
+    from vitfaith.cli.launch import inside
     from vitfaith.study.jobs import jobs
     from vitfaith.study.show import print_status
     from vitfaith.study.status import status as status_of
 
-    print_status(*status_of(jobs(_plan(config)), folder))
+    with inside(config, folder) as path:
+        print_status(*status_of(jobs(_plan(path)), Path()))
 
 
 @app.command()
 def clean(
     configs: Annotated[list[Path], typer.Argument(help="configuration files of all studies in the folder")],
-    folder: Folder = Path(),
+    folder: Folder = None,
     yes: Annotated[bool, typer.Option("--yes", help="remove without asking")] = False,
 ) -> None:
     """List the result files that no study names any more, and remove them after asking."""
     from vitfaith.check.room import amount
+    from vitfaith.cli.launch import inside, results_of
     from vitfaith.study.unnamed import remove_files, unnamed_files
 
-    found = unnamed_files([_plan(config, str(folder / "results")) for config in configs], folder / "results")
+    results, *others = {results_of(config, folder) for config in configs}
+    if others:
+        raise typer.BadParameter(
+            "the studies run in several folders: clean each folder by itself, or name it by --folder"
+        )
+    plans = []
+    for config in configs:
+        with inside(config, folder) as path:
+            plans.append(_plan(path, str(results)))
+    found = unnamed_files(plans, results)
     if not found:
         typer.echo("nothing to remove: every result belongs to a study")
         return
@@ -195,5 +220,5 @@ def clean(
         typer.echo(f"{place}: {len(files)} files, {amount(sum(path.stat().st_size for path in files))}")
     if not yes:
         typer.confirm(f"Remove these {len(found)} files?", abort=True)
-    remove_files(found, folder / "results")
+    remove_files(found, results)
     typer.echo(f"removed {len(found)} files")

@@ -12,6 +12,7 @@ from vitfaith.fingerprint import fingerprint
 from vitfaith.nested import items_inside
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
+from vitfaith.shipped import named
 from vitfaith.study.contents import contents
 from vitfaith.study.listing import LISTED
 from vitfaith.study.plan import Plan
@@ -59,8 +60,8 @@ def code_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys: equal settings give equal text, whatever their order in the YAML."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    """JSON with sorted keys: equal settings give equal text, whatever their order in the YAML and the place of the package."""
+    return json.dumps(named(value), sort_keys=True, separators=(",", ":"))
 
 
 def texts_in(value: Any) -> set[str]:

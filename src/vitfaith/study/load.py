@@ -15,6 +15,7 @@ from vitfaith.attacks.registry import check_bound
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Item, load_plugin
+from vitfaith.shipped import located
 from vitfaith.study.axes import written_out
 from vitfaith.study.references import check_references
 from vitfaith.study.sections import (
@@ -97,6 +98,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     Raises:
         ConfigError: one line a problem: the key, what is wrong, what to write instead.
     """
+    raw = located(raw)
     for key in raw:
         if key not in KEYS:
             raise ConfigError(f"{key}: unknown section{did_you_mean(str(key), KEYS)}; known: {', '.join(KEYS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,3 +21,18 @@ def places(plan: Plan) -> Iterator[str]:
         for what, path in found.items():
             if path.exists():
                 yield f"{what:8} {path}"
+
+
+class PlacesWhereNothingIsDone(logging.Filter):
+    """Adds the places to Snakemake's message that nothing is to be done."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the message; every record passes."""
+        text = record.getMessage()
+        if text.startswith("Nothing to be done"):
+            record.msg, record.args = "\n".join([text, *places(self._plan)]), ()
+        return True

@@ -1,0 +1,64 @@
+"""The workflow and the files that come with the package, named alike in a clone and in an installed package.
+
+``vitfaith:models/vit_patch4.safetensors`` is a file of the folder ``resources``. Inside the process such names are paths;
+specifications, provenance and parameters of rules hold the names, so that no result depends on where the package lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vitfaith.errors import ConfigError
+
+PREFIX = "vitfaith:"
+PACKAGED = Path(__file__).resolve().parent / "_workflow"
+"""Where the wheel puts the workflow; a clone has it at its root."""
+
+T = TypeVar("T")
+
+
+@cache
+def workflow_folder() -> Path | None:
+    """The folder with the Snakefile: in an installed package or at the root of the clone; None where neither has one."""
+    for folder in (PACKAGED, Path(__file__).resolve().parents[2]):
+        if (folder / "Snakefile").is_file():
+            return folder
+    return None
+
+
+def located(value: T) -> T:
+    """``value`` with names of shipped files made paths: a string, a path, or mappings and lists of them, at any depth.
+
+    Raises:
+        ConfigError: a shipped file is named, but the package came without them.
+    """
+    if isinstance(value, str | Path) and str(value).startswith(PREFIX):
+        folder = workflow_folder()
+        if folder is None:
+            raise ConfigError(f"'{value}' names a file that is shipped with vitfaith, but none lie beside the package")
+        return type(value)(str(folder / "resources" / str(value).removeprefix(PREFIX)))  # type: ignore[call-arg]
+    return _inside(value, located)
+
+
+def named(value: T) -> T:
+    """The inverse of :func:`located`: paths of shipped files become their names."""
+    folder = workflow_folder()
+    if isinstance(value, str | Path) and folder is not None and str(value).startswith(f"{folder}/resources/"):
+        return type(value)(PREFIX + str(value).removeprefix(f"{folder}/resources/"))  # type: ignore[call-arg]
+    return _inside(value, named)
+
+
+def is_shipped(path: str | Path) -> bool:
+    """Whether a path is that of a shipped file."""
+    return named(str(path)).startswith(PREFIX)
+
+
+def _inside(value: Any, change: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: change(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(change(item) for item in value)
+    return value
