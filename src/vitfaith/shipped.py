@@ -39,7 +39,7 @@ def located(value: T) -> T:
         folder = workflow_folder()
         if folder is None:
             raise ConfigError(f"'{value}' names a file that is shipped with vitfaith, but none lie beside the package")
-        return type(value)(str(folder / "resources" / str(value).removeprefix(PREFIX)))  # type: ignore[call-arg]
+        return type(value)(str(folder / "resources" / str(value).removeprefix(PREFIX)))
     return _inside(value, located)
 
 
@@ -47,7 +47,7 @@ def named(value: T) -> T:
     """The inverse of :func:`located`: paths of shipped files become their names."""
     folder = workflow_folder()
     if isinstance(value, str | Path) and folder is not None and str(value).startswith(f"{folder}/resources/"):
-        return type(value)(PREFIX + str(value).removeprefix(f"{folder}/resources/"))  # type: ignore[call-arg]
+        return type(value)(PREFIX + str(value).removeprefix(f"{folder}/resources/"))
     return _inside(value, named)
 
 

@@ -80,7 +80,7 @@ def test_status(study: Workflow) -> None:
     (study.folder / fresh.log).unlink()
     assert [state_of(j, study.folder, alive=True) for j in (failed, running, fresh)] == ["failed", "running", "to do"]
     assert state_of(running, study.folder, alive=False) == "to do"
-    command = [sys.executable, "-m", "vitfaith", "status", str(CONFIG)]
+    command = [sys.executable, "-m", "vitfaith", "status", "config/tiny.yaml"]
     shown = subprocess.run(
         command, cwd=study.folder, env=study.environment, capture_output=True, text=True, check=True
     ).stdout

@@ -78,9 +78,9 @@ def run(
         environment,
         inside,
         snakemake_command,
-        workflow_folder,
         working_folder,
     )
+    from vitfaith.shipped import workflow_folder
 
     given = list(context.args)
     if default:
