@@ -24,14 +24,15 @@ def provenance(stage: str, spec: Mapping[str, Any], code: str, **facts: Any) -> 
         code: fingerprint of the modules that computed it.
         facts: device, kernels that ran the networks, dtype, counted forward and backward passes …
     """
-    versions = {name: metadata.version(name) for name in LIBRARIES}
-    return {
-        "stage": stage,
-        "spec": named(dict(spec)),
-        "code": code,
-        "versions": versions | {"vitfaith": metadata.version("vitfaith")},
-        **facts,
-    }
+    versions = {name: _version(name) for name in (*LIBRARIES, "vitfaith")}
+    return {"stage": stage, "spec": dict(spec), "code": code, "versions": versions, **facts}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # this package, where its source is on the path and nothing was installed
+        return "not installed"
 
 
 def images_digest(image_ids: Sequence[str], pixels: NDArray[np.uint8]) -> str:

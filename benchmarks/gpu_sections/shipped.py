@@ -1,0 +1,102 @@
+"""The networks and images of the repository, on the CPU and on the device alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from benchmarks.gpu_sections.setup import ROOT, Setup
+from torch import Tensor
+
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.explainers.diffmask.files import load_diffmask, save_diffmask
+from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
+from vitfaith.explainers.diffmask.network import new_diffmask
+from vitfaith.metrics.fills.diffusion import DENOISER_EXTRA
+from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA
+from vitfaith.models.load import load_classifier
+from vitfaith.registries import REGISTRIES
+from vitfaith.registry import Item
+from vitfaith.study.load import load_study, read_yaml
+
+CHEAP = {"samples": 16, "steps": 8, "masks": 64, "iterations": 20}
+"""Smaller budgets of explainers that have these settings."""
+MODEL = "vit_patch4"
+DENOISER = ROOT / "resources" / "denoisers" / "fashion_mnist"
+DIFFMASK = ROOT / "resources" / "diffmasks" / f"{MODEL}.safetensors"
+
+
+@dataclass
+class Shipped:
+    """A trained ViT, a denoiser and test images of the repository, on one device."""
+
+    device: str
+    count: int
+    folder: Path
+
+    @cached_property
+    def spec(self) -> dict[str, object]:
+        """The model's specification, as jobs have it."""
+        section = load_study(read_yaml(ROOT / "config" / "config.yaml")).models[MODEL]
+        return section.model_dump(mode="json") | {"weights": str(self.weights)}
+
+    @property
+    def weights(self) -> Path:
+        """The model's file."""
+        return ROOT / "resources" / "models" / f"{MODEL}.safetensors"
+
+    def __post_init__(self) -> None:
+        self.classifier = load_classifier(self.spec, self.weights, self.device)
+        self.denoiser = Denoiser.load(DENOISER, device=self.device)
+        reader = REGISTRIES["datasets"].item("parquet", path=str(ROOT / "resources/data/fashion_mnist.parquet"))
+        source = reader.implementation(reader.parameters)
+        chosen = np.arange(self.count)
+        self.pixels = source.read(chosen)
+        self.ids = [source.image_ids[i] for i in chosen]
+        self.labels = torch.from_numpy(np.asarray(source.labels)[chosen].astype(np.int64)).to(self.device)
+        self.images: Tensor = torch.from_numpy(self.pixels.copy()).to(self.device).float() / 255
+        with torch.inference_mode():
+            self.targets = self.classifier(self.images).argmax(1).clone()
+        self.truth = (self.images[:, 0] > 0.2).to(torch.int8)
+
+    def explainer(self, name: str) -> Item:
+        """A registered explainer with affordable settings."""
+        entry = REGISTRIES["explainers"][name]
+        fields = entry.parameters.model_fields
+        settings: dict[str, object] = {key: value for key, value in CHEAP.items() if key in fields}
+        if "weights" in fields:
+            settings["weights"] = self.learned if entry.traits["class_specific"] else DIFFMASK
+        return REGISTRIES["explainers"].item(name, **settings)
+
+    @cached_property
+    def learned(self) -> Path:
+        """A DiffMask of classes with random gates, since the repository has none; the same for both devices."""
+        path = self.folder / "diffmask_class.safetensors"
+        if not path.exists():
+            source = torch.Generator().manual_seed(0)
+            classifier = load_classifier(self.spec, self.weights)
+            network = new_diffmask(
+                classifier, distribution=HardConcrete(), beta=1.0, class_specific=True, generator=source
+            )
+            assert network.gates.classes is not None
+            network.gates.classes.data.normal_(generator=source)
+            save_diffmask(network, path, classifier, {})
+        return path
+
+    @cached_property
+    def extras(self) -> dict[str, object]:
+        """What fills take."""
+        placeholder = load_diffmask(DIFFMASK, self.classifier).placeholder
+        return {DENOISER_EXTRA: self.denoiser, PLACEHOLDER_EXTRA: placeholder, "infill": self.images.flip(-1)}
+
+
+def both(setup: Setup) -> tuple[Shipped, Shipped]:
+    """On the CPU, and on the device."""
+    if "shipped" not in setup.made:
+        count = 2 if setup.small else 8
+        setup.made["shipped"] = [Shipped(device, count, setup.folder) for device in ("cpu", setup.device)]
+    on_cpu, on_device = setup.made["shipped"]
+    return on_cpu, on_device

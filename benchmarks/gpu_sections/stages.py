@@ -1,0 +1,178 @@
+"""Every stage as its job runs it, from file to file, on the device against the CPU; each reads what the CPU's chain wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from benchmarks.gpu_sections.compare import of_tables
+from benchmarks.gpu_sections.setup import Case, Row, Setup
+from benchmarks.gpu_sections.shipped import DENOISER, Shipped, both
+
+from vitfaith.artifacts.images import encode_images
+from vitfaith.artifacts.schemas import SHARDS
+from vitfaith.artifacts.store import read_any, write_table
+from vitfaith.metrics.engine.precision import forward_precision
+from vitfaith.registries import REGISTRIES
+from vitfaith.stages.attack import run_attack
+from vitfaith.stages.attribute import run_attribute
+from vitfaith.stages.bank import run_bank
+from vitfaith.stages.certify import run_certify
+from vitfaith.stages.denoise import run_denoise
+from vitfaith.stages.predict import run_predict
+from vitfaith.stages.sanity import run_sanity
+from vitfaith.stages.score import run_score
+from vitfaith.stages.stability import run_stability
+
+METHODS = ("random", "attention_rollout", "transformer_mm", "input_x_gradient", "legrad", "tokentm")
+METRICS = ("saco", "insertion_auc", "faithfulness_correlation", "energy_pointing_game")
+MEASURES = ("spearman", "top_k_overlap")
+CERTIFICATES: dict[str, dict[str, Any]] = {"lipschitz": {"selection": 4}, "cohen": {"selection": 4}}
+"""All others of these sections are computed alike; the section 'correctness' has each metric and explainer."""
+
+
+@dataclass
+class Chain:
+    """Files of one shard, and the specifications of its jobs."""
+
+    shipped: Shipped
+    folder: Path
+
+    def specs(self) -> dict[str, dict[str, Any]]:
+        """Stage → what it is told."""
+        model = {"seed": 0, "model": self.shipped.spec}
+        smoothing = _item("smoothings", "dds", sigma=0.25, samples=16, denoiser="shipped")
+        methods = {name: self.shipped.explainer(name).spec() for name in METHODS}
+        asked = {name: REGISTRIES["metrics"].item(name) for name in METRICS}
+        masks = [request.spec() for item in asked.values() for request in _banked(item)]
+        return {
+            "attack": model | {"attack": _item("attacks", "pgd", steps=3)},
+            "denoise": {"seed": 0, "smoothing": smoothing},
+            "predict": {"model": self.shipped.spec},
+            "attribute": model | {"smoothing": smoothing, "methods": methods},
+            "bank": model | {"precision": "float32", "masks": masks},
+            "score": model | {"precision": "float32", "metrics": {name: item.spec() for name, item in asked.items()}},
+            "stability": {"measures": {name: _item("stability", name) for name in MEASURES}},
+            "sanity": model | {"methods": methods, "checks": {"randomised": _item("sanity", "model_randomisation", stride=4)}},
+            "certify": {
+                "seed": 0, "sigma": 0.25,
+                "certificates": {name: _item("certificates", name, **s) for name, s in CERTIFICATES.items()},
+            },
+        }  # fmt: skip
+
+
+def _item(section: str, name: str, **settings: Any) -> dict[str, Any]:
+    return REGISTRIES[section].item(name, **settings).spec()
+
+
+def _banked(item: Any) -> Any:
+    return item.implementation(item.parameters).banked()
+
+
+def cases(setup: Setup) -> Iterator[Case]:
+    """One row a stage. A stage that runs no network gets the device's maps and predictions in place of the CPU's."""
+    on_cpu, _ = both(setup)
+    folder = setup.folder / "stages"
+    chain = Chain(on_cpu, folder)
+    for place in ("cpu", "device"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    shard = {"image_id": pa.array(on_cpu.ids), "label": pa.array(on_cpu.labels.numpy())}
+    write_table(pa.table(shard | encode_images(np.asarray(on_cpu.pixels))), folder / "shard.parquet", SHARDS, {})
+    jobs = _jobs(chain)
+    for name in jobs:
+        yield f"stage {name}", partial(_stage, setup, folder, jobs, name)
+
+
+Job = Callable[[Callable[[str], Path], Callable[[str], Path], str], None]
+"""``job(made, out, device)``: paths of what stages before have made, paths to write, where to compute."""
+
+
+Jobs = dict[str, tuple[Job, list[str], float, float]]
+
+
+def _jobs(chain: Chain) -> Jobs:
+    """Stage → its job, the files that it writes, the tolerance and the share of values that keeps it."""
+    specs, weights, shard = chain.specs(), chain.shipped.weights, chain.folder / "shard.parquet"
+    network = {"batch_size": 64}
+
+    def attack(made: Any, out: Any, device: str) -> None:
+        run_attack(specs["attack"], "", shard, weights, out("images"), out("plain"), device=device, **network)
+
+    def denoise(made: Any, out: Any, device: str) -> None:
+        run_denoise(specs["denoise"], "", made("images"), str(DENOISER), out("denoised"), device=device, **network)
+
+    def predict(made: Any, out: Any, device: str) -> None:
+        paths = (made("images"), made("denoised"), weights, out("votes"))
+        run_predict(specs["predict"], "", *paths, device=device, **network)
+
+    def attribute(made: Any, out: Any, device: str) -> None:
+        spec = specs["attribute"] | {"smoothing": _item("smoothings", "none")}
+        run_attribute(spec, "", made("images"), None, weights, out("maps"), device=device, **network)
+
+    def attribute_smoothed(made: Any, out: Any, device: str) -> None:
+        paths = (made("images"), made("denoised"), weights, out("smoothed"))
+        run_attribute(specs["attribute"], "", *paths, device=device, **network)
+
+    def bank(made: Any, out: Any, device: str) -> None:
+        run_bank(specs["bank"], "", made("images"), weights, out("bank"), device=device, **network)
+
+    def score(made: Any, out: Any, device: str) -> None:
+        asked = {k: v for k, v in specs["score"]["metrics"].items() if k != "energy_pointing_game"}
+        run_score(
+            specs["score"] | {"metrics": asked}, "", images=made("images"), maps=made("smoothed"), weights=weights,
+            scores=out("scores"), curves=out("curves"), bank=made("bank"), device=device, **network,
+        )  # fmt: skip
+
+    def stability(made: Any, out: Any, device: str) -> None:
+        here = out if out("maps").exists() else made
+        run_stability(specs["stability"], "", here("smoothed"), out("stability"), clean=here("maps"))
+
+    def sanity(made: Any, out: Any, device: str) -> None:
+        run_sanity(specs["sanity"], "", made("images"), weights, out("sanity"), device=device, **network)
+
+    def certify(made: Any, out: Any, device: str) -> None:
+        here = out if out("votes").exists() else made
+        run_certify(specs["certify"], "", made("images"), here("votes"), [here("smoothed")], out("certificates"))
+
+    return {
+        "attack": (attack, ["images", "plain"], 1e-3, 0.95),
+        "denoise": (denoise, ["denoised"], 0.0, 0.95),
+        "predict": (predict, ["votes"], 1e-4, 0.999),
+        "attribute": (attribute, ["maps"], 1e-3, 0.99),
+        "attribute, smoothed": (attribute_smoothed, ["smoothed"], 1e-3, 0.99),
+        "bank": (bank, ["bank"], 1e-4, 0.999),
+        "score": (score, ["scores", "curves"], 1e-3, 0.95),
+        "stability": (stability, ["stability"], 1e-3, 0.9),
+        "sanity": (sanity, ["sanity"], 1e-3, 0.9),
+        "certify": (certify, ["certificates"], 1e-3, 0.95),
+    }
+
+
+def _stage(setup: Setup, folder: Path, jobs: Jobs, name: str) -> Row:
+    job, written, tolerance, within = jobs[name]
+
+    def at(place: str) -> Callable[[str], Path]:
+        return lambda file: folder / place / f"{file}.parquet"
+
+    def made(file: str) -> Path:
+        """A file of the CPU's chain, which is made where it is not there yet."""
+        path = at("cpu")(file)
+        if not path.exists():
+            (producer,) = (one for one, written, *_ in jobs.values() if file in written)
+            producer(made, at("cpu"), "cpu")
+        return path
+
+    for file in written:
+        made(file)
+    with forward_precision("float32", setup.device):
+        job(made, at("device"), setup.device)
+    rows = []
+    for file in written:
+        found, expected = (read_any(at(place)(file)) for place in ("device", "cpu"))
+        rows.append(of_tables(found, expected, tolerance, within=within) | {"file": file})
+    return next((row for row in rows if row["result"] != "ok"), rows[0])
