@@ -25,7 +25,7 @@ def provenance(stage: str, spec: Mapping[str, Any], code: str, **facts: Any) -> 
         facts: device, kernels that ran the networks, dtype, counted forward and backward passes …
     """
     versions = {name: _version(name) for name in (*LIBRARIES, "vitfaith")}
-    return {"stage": stage, "spec": dict(spec), "code": code, "versions": versions, **facts}
+    return {"stage": stage, "spec": named(dict(spec)), "code": code, "versions": versions, **facts}
 
 
 def _version(name: str) -> str:
