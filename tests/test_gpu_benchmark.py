@@ -19,7 +19,7 @@ from benchmarks.gpu_sections.setup import Case, Row, Setup
 
 
 @pytest.mark.parametrize(
-    ("section", "every"), [("stages", 4), ("correctness", 20), ("batch sizes", 3), ("throughput", 5)]
+    ("section", "every"), [("stages", 3), ("correctness", 20), ("batch sizes", 3), ("throughput", 5)]
 )
 def test_every_section_runs_on_a_cpu(section: str, every: int, tmp_path: Path) -> None:
     setup = Setup("cpu", True, tmp_path, repeats=1)

@@ -46,7 +46,7 @@ class Chain:
     def specs(self) -> dict[str, dict[str, Any]]:
         """Stage → what it is told."""
         model = {"seed": 0, "model": self.shipped.spec}
-        smoothing = _item("smoothings", "dds", sigma=0.25, samples=16, denoiser="shipped")
+        smoothing = _item("smoothings", "dds", sigma=0.25, samples=24, denoiser="shipped")
         methods = {name: self.shipped.explainer(name).spec() for name in METHODS}
         asked = {name: REGISTRIES["metrics"].item(name) for name in METRICS}
         masks = [request.spec() for item in asked.values() for request in _banked(item)]
