@@ -1,8 +1,8 @@
 """Heavy libraries behind a proxy that imports them at first use.
 
-Registries hold functions that need torch, while listing them, checking a config or planning a workflow must not
-pay the seconds that importing torch costs. A module writes ``from vitfaith.lazy import torch`` and uses ``torch.…``
-inside its functions only.
+Registries hold functions that need torch and numpy, while listing them, checking a config or planning a workflow must not
+pay the seconds that importing torch costs, and works where Snakemake alone is installed. A module writes
+``from vitfaith.lazy import np, torch`` and uses ``torch.…`` inside its functions only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+__all__ = ["np", "pa", "pc", "pd", "pq", "torch"]
 
 
 class LazyModule(ModuleType):
@@ -20,6 +22,16 @@ class LazyModule(ModuleType):
 
 
 if TYPE_CHECKING:
-    import torch as torch
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    import torch
 else:
+    np = LazyModule("numpy")
+    pa = LazyModule("pyarrow")
+    pc = LazyModule("pyarrow.compute")
+    pd = LazyModule("pandas")
+    pq = LazyModule("pyarrow.parquet")
     torch = LazyModule("torch")

@@ -6,12 +6,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, torch
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
 ROUNDING = 1e-6

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.conftest import ROOT, Workflow
+from tests.workflow.environments import environment_with, uv
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
@@ -65,21 +65,9 @@ class Installed:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The wheel is built, and installed with the pinned versions of what its extra ``workflow`` asks for."""
     folder = tmp_path_factory.mktemp("wheel")
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
-    pins, overrides = folder / "pins.txt", folder / "overrides.txt"
-    pins.write_text("\n".join(settings["constraint-dependencies"]))
-    overrides.write_text("\n".join(settings["override-dependencies"]))
-
-    def uv(*arguments: str | Path) -> None:
-        done = subprocess.run(["uv", *arguments], cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
     uv("build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
     (wheel,) = folder.glob("*.whl")
-    uv("venv", "--quiet", "--python", sys.executable, folder / "environment")
-    python = folder / "environment" / "bin" / "python"
-    uv("pip", "install", "--quiet", "--python", python, "-c", pins, "--overrides", overrides, f"{wheel}[workflow]")
-    return Installed(wheel, python)
+    return Installed(wheel, environment_with(folder, f"{wheel}[workflow]"))
 
 
 def test_the_wheel_is_small_and_whole(installed: Installed) -> None:

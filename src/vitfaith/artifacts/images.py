@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from vitfaith.artifacts.schemas import TRUTH
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np, pa
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 IGNORED = -1
 """Value of pixels that a segmentation leaves undecided (the byte 255 in the file)."""
@@ -54,6 +53,8 @@ def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArr
 
 def encode_truth(masks: Sequence[NDArray[Any] | None]) -> dict[str, pa.Array]:
     """The column for segmentations (H, W) of 1 (object), 0 (background) and −1 (ignored), or bool; None has none."""
+    from vitfaith.artifacts.schemas import TRUTH
+
     rows = [None if m is None else np.ascontiguousarray(m, np.int8).tobytes() for m in masks]
     return {TRUTH.name: pa.array(rows, pa.binary())}
 
@@ -67,6 +68,8 @@ def decode_truth(table: pa.Table, where: str) -> NDArray[np.int8] | None:
     Raises:
         ArtifactError: a segmentation has another size than its image, or another value.
     """
+    from vitfaith.artifacts.schemas import TRUTH
+
     rows = table.column(TRUTH.name).to_pylist() if TRUTH.name in table.column_names else []
     if all(row is None for row in rows):
         return None

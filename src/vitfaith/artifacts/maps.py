@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vitfaith.artifacts.schemas import MAPS, SAMPLE_MAPS
 from vitfaith.artifacts.store import open_any, read_table
 from vitfaith.errors import ArtifactError
 
 
 def read_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
     """Method → (image ids, maps (B, rows, columns) float32) of one file of schema MAPS."""
+    from vitfaith.artifacts.schemas import MAPS
+
     table = read_table(path, MAPS)
     found = {}
     for method in table.column("method").unique().to_pylist():
@@ -32,6 +33,8 @@ def read_sample_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float3
     Raises:
         ArtifactError: the file holds no per-sample maps, or numbers that do not fit its shapes.
     """
+    from vitfaith.artifacts.schemas import SAMPLE_MAPS
+
     table = read_table(path, SAMPLE_MAPS)
     found = {}
     for method in table.column("method").unique().to_pylist():

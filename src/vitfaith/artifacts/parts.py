@@ -20,21 +20,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from vitfaith.artifacts.lock import is_worked_on, job_lock
 from vitfaith.artifacts.provenance import merge
 from vitfaith.artifacts.store import open_parquet, read_any, read_provenance, write_parquet, write_table, writing
 from vitfaith.errors import ArtifactError, VitfaithError
+from vitfaith.lazy import pa, pc
 
 Paths = Mapping[str, Path]
 
 _LOG = logging.getLogger(__name__)
 _LEFT = re.compile(r"\.(?P<stem>.+)\.(parts|lock)|\.(?P<temporary>.+\..+)\.[a-z0-9_]{8}")
 """Names of parts, locks and temporary files; see :func:`~vitfaith.artifacts.store.atomic_path`."""
-
-_ID = pa.schema([pa.field("image_id", pa.string())])
 
 
 class StoppedEarlyError(VitfaithError):
@@ -111,7 +107,8 @@ def remove_leftovers(results: Path) -> list[Path]:
 
 def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, part_size: int, folder: Path) -> None:
     first = next(iter(inputs.values()))
-    ids = list(dict.fromkeys(open_parquet(first, _ID).read(columns=["image_id"]).column(0).to_pylist()))
+    only_ids = pa.schema([pa.field("image_id", pa.string())])
+    ids = list(dict.fromkeys(open_parquet(first, only_ids).read(columns=["image_id"]).column(0).to_pylist()))
     if part_size == 0 or len(ids) <= part_size:
         run(inputs, outputs)
         return

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitfaith.artifacts.images import decode_images
-from vitfaith.artifacts.schemas import DENOISED
 from vitfaith.artifacts.store import read_provenance, read_table
 from vitfaith.errors import ArtifactError
 
@@ -47,6 +46,8 @@ def kept_samples(path: Path, facts: Mapping[str, Any], ids: list[str], samples: 
 
 
 def _cache(path: Path, image_ids: list[str]) -> NDArray[np.float16]:
+    from vitfaith.artifacts.schemas import DENOISED
+
     table = read_table(path, DENOISED)
     samples = len(table) // max(1, len(image_ids))
     if table.column("image_id").to_pylist() != [i for i in image_ids for _ in range(samples)]:

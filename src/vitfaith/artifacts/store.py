@@ -15,12 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from vitfaith.artifacts.schemas import OPTIONAL
 from vitfaith.artifacts.seal import EMPTY, KEY, is_intact, seal
 from vitfaith.errors import FULL, ArtifactError
+from vitfaith.lazy import pa, pq
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -106,6 +103,8 @@ def _without_seal(table: pa.Table) -> pa.Table:
 
 
 def _with_optional(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    from vitfaith.artifacts.schemas import OPTIONAL
+
     for field in schema:
         if field.name in OPTIONAL and field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
@@ -113,6 +112,8 @@ def _with_optional(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _check(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
+    from vitfaith.artifacts.schemas import OPTIONAL
+
     for field in expected:
         index = found.get_field_index(field.name)
         if index < 0 and field.name in OPTIONAL:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitfaith.artifacts.images import IGNORED, decode_truth
-from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import open_parquet
 from vitfaith.errors import ArtifactError
 
@@ -23,6 +22,8 @@ def read_truth(path: Path, image_ids: Sequence[str]) -> NDArray[np.int8]:
     Raises:
         ArtifactError: the shard lacks one of the images, or a segmentation does not fit its image.
     """
+    from vitfaith.artifacts.schemas import SHARDS
+
     handle = open_parquet(path, SHARDS)
     table = handle.read(columns=[name for name in COLUMNS if name in handle.schema_arrow.names])
     place = {image: row for row, image in enumerate(table.column("image_id").to_pylist())}

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, to_lattice
 from vitfaith.attacks.registry import Bound, check_bound, smoothing_seen
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, torch
 from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from vitfaith.attacks.smoothed import Defence

@@ -7,10 +7,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.datasets.files.arrays import prepare_arrays
@@ -19,6 +17,10 @@ from vitfaith.datasets.files.pickled import read_plain_pickle
 from vitfaith.datasets.files.preprocessing import ArrayParameters
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PIXELS = 3 * 32 * 32
 _CITATION = "Krizhevsky 2009, Learning multiple layers of features from tiny images"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.datasets.files.pictures import MaskParameters, masks_of
@@ -14,6 +13,7 @@ from vitfaith.datasets.files.source import source_of_files
 from vitfaith.datasets.files.walk import walk_pictures
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.lazy import np
 
 _NAMES = (
     "unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, road, sidewalk, parking, rail track, "

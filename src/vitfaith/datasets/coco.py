@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.datasets.files.class_lists import check_unique
@@ -17,6 +15,10 @@ from vitfaith.datasets.files.preprocessing import PictureParameters, prepare_mas
 from vitfaith.datasets.files.source import source_of_files
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class CocoParameters(PictureParameters):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.errors import did_you_mean
+from vitfaith.lazy import np
 from vitfaith.registry import Parameters
 from vitfaith.rng import derive_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CORNERS = {
     "red": (255, 0, 0),

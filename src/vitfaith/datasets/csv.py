@@ -6,7 +6,6 @@ import csv as csv_format
 import re
 from pathlib import Path
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.datasets.files.class_lists import as_labels, check_unique, labels_of, read_class_list
@@ -15,6 +14,7 @@ from vitfaith.datasets.files.preprocessing import PictureParameters
 from vitfaith.datasets.files.source import source_of_files
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.lazy import np
 
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*", re.ASCII)
 """Labels that count classes; 1.0 is one, as tables with gaps are written."""

@@ -8,18 +8,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vitfaith.datasets.files.pictures import load_picture
 from vitfaith.datasets.files.walk import walk_pictures
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
 from vitfaith.registry import Parameters
 from vitfaith.rng import derive_seed
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.datasets.files.class_lists import as_labels, check_labels, check_unique
-from vitfaith.datasets.files.parquet_files import KINDS, column_type, column_values, read_rows, schema_of
+from vitfaith.datasets.files.parquet_files import column_type, column_values, is_of, read_rows, schema_of
 from vitfaith.datasets.files.pictures import MaskParameters, picture_size, read_mask, read_pictures
 from vitfaith.datasets.files.preprocessing import PictureParameters, prepare_mask
 from vitfaith.datasets.files.splits import of_split
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np, pa, pq
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class HuggingFaceParameters(MaskParameters, PictureParameters):
@@ -62,7 +62,7 @@ def _leaf(schema: pa.Schema, name: str, path: Path) -> str:
     kind = column_type(schema, name, path)
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind, name = kind.field("bytes").type, f"{name}.bytes"
-    if not any(is_kind(kind) for is_kind in KINDS["bytes"]):
+    if not is_of(kind, "bytes"):
         raise ArtifactError(f"'{path}', column '{name}': type {kind}; pictures are binary, or a struct with bytes")
     return name
 

@@ -6,9 +6,8 @@ import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.datasets.files.class_lists import check_unique, labels_of
@@ -19,6 +18,10 @@ from vitfaith.datasets.files.preprocessing import PictureParameters
 from vitfaith.datasets.files.walk import walk_pictures
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CLASSES = 1000
 _NUMBER = re.compile(r"(ILSVRC2012_val_(\d{8}))\.JPEG", re.IGNORECASE)

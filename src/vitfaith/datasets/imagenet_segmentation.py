@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.datasets.files.pictures import stack_images
 from vitfaith.datasets.files.preprocessing import PictureParameters, prepare_image, prepare_mask
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     import h5py
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from vitfaith.datasets.files.class_lists import LARGEST_LABEL
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
 from vitfaith.registry import Item
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def open_dataset(reader: Item) -> Source:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.artifacts.images import decode_images, decode_truth
-from vitfaith.artifacts.schemas import CLUSTER, TRUTH
 from vitfaith.datasets.files.class_lists import as_labels, check_labels, check_unique
 from vitfaith.datasets.files.parquet_files import check_column, column_values, read_rows, schema_of
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np, pa, pq
 from vitfaith.registry import Parameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class ParquetParameters(Parameters):
@@ -30,6 +30,8 @@ class ParquetParameters(Parameters):
 @DATASETS.register("parquet", parameters=ParquetParameters)
 def parquet(parameters: ParquetParameters) -> Source:
     """Images from one Parquet file with the columns of a shard (raw uint8 pixels, channel-first)."""
+    from vitfaith.artifacts.schemas import CLUSTER, TRUTH
+
     path = parameters.path
     schema = schema_of(path)
     for name in ("channels", "height", "width"):

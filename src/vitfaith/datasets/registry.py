@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vitfaith.lazy import np
 from vitfaith.registry import Registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DATASETS: Registry = Registry("dataset reader")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from vitfaith.errors import ConfigError
+from vitfaith.lazy import np
 from vitfaith.rng import derive_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def stratified_subset(labels: NDArray[np.int64], count: int | None, seed: int) -> NDArray[np.int64]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, pi, sqrt
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from vitfaith.denoisers.scheduler_config import read_scheduler
 from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"]

@@ -11,12 +11,11 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
 from vitfaith.explainers.registry import PixelLevel, explainer
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, torch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

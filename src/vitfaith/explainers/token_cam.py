@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.explainers.registry import Explain, explainer
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, torch
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes import masking
 from vitfaith.explainers.registry import explainer
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, torch
 from vitfaith.registry import Parameters
 from vitfaith.rng import generator
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
@@ -26,6 +25,7 @@ from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import MARKERS, Look, Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
+from vitfaith.lazy import np
 from vitfaith.registry import Ids
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
@@ -13,6 +12,7 @@ from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_abo
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.style import MARKERS, Look, Style
 from vitfaith.figures.registry import figure
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
@@ -14,6 +13,7 @@ from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_title
 from vitfaith.figures.drawing.heat import heat_panel
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.lazy import np
 from vitfaith.order import natural
 from vitfaith.registry import Direction, Ids
 

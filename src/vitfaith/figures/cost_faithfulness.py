@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError
@@ -27,6 +26,7 @@ from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
 from vitfaith.figures.saco_leaderboard import rows as leaderboard_rows
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
@@ -14,6 +13,7 @@ from vitfaith.figures.drawing.pictures import decode_map, decode_object, decode_
 from vitfaith.figures.drawing.sheet import HEADING, Sheet
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.lazy import np
 from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
@@ -25,6 +24,7 @@ from vitfaith.figures.drawing.draw import (
 )
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

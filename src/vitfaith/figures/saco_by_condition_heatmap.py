@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vitfaith.figures.drawing.data import FigureData, overall_order
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, metric_text, wrap_titles
@@ -14,6 +12,7 @@ from vitfaith.figures.drawing.names import decimal, order_conditions
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_by_condition import ByCondition, rows
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.figures.drawing.data import FigureData, MethodsOfOneCondition, metric_rows
@@ -23,6 +22,7 @@ from vitfaith.figures.drawing.draw import (
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
 from vitfaith.figures.registry import figure
+from vitfaith.lazy import np
 from vitfaith.registry import Direction, Ids
 
 if TYPE_CHECKING:

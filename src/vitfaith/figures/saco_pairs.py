@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
@@ -12,6 +11,7 @@ from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, sha
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
+from vitfaith.lazy import np
 from vitfaith.order import natural
 
 if TYPE_CHECKING:

@@ -6,12 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
-from vitfaith.artifacts.schemas import CURVES, SCORES
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, pa, torch
 from vitfaith.map_values import map_flags
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.requests import Curve, Groups
@@ -88,6 +84,7 @@ def evaluate(
         InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
         ConfigError: a metric needs an input that is missing.
     """
+    from vitfaith.artifacts.schemas import CURVES, SCORES
     from vitfaith.metrics.engine.engine import Engine
 
     parts: list[tuple[Mapping[str, Tensor], Mapping[str, Item]]] = []
@@ -223,6 +220,8 @@ def _score_rows(
     context: ScoreContext, flags: NDArray[np.str_], name: str, variant: str, result: Tensor | tuple[Tensor, Any]
 ) -> pa.Table:
     """Rows of one metric and variant, image by image."""
+    from vitfaith.artifacts.schemas import SCORES
+
     values, own = result if isinstance(result, tuple) else (result, np.full(flags.shape, ""))
     if tuple(values.shape) != flags.shape:
         raise InputError(f"metric '{name}' returned shape {tuple(values.shape)}, expected {flags.shape}")
@@ -247,6 +246,8 @@ def _score_rows(
 
 def _curve_rows(context: ScoreContext, request: Curve | Groups, response: Response) -> pa.Table:
     """Rows of one request, image by image, method by method, step by step; padding is left out."""
+    from vitfaith.artifacts.schemas import CURVES
+
     assert response.fraction is not None
     images, methods, steps = response.probability.shape
     fraction = response.fraction.cpu().numpy()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
 from pydantic import Field
 
+from vitfaith.lazy import pa
 from vitfaith.registry import Parameters
 from vitfaith.sanity.measures import MeasureParameters
 from vitfaith.sanity.registry import Subject, check

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import pyarrow as pa
 from pydantic import Field, field_validator
 
-from vitfaith.artifacts.schemas import SANITY
+from vitfaith.lazy import pa
 from vitfaith.nested import ItemOf
 from vitfaith.registry import Item, Parameters
 from vitfaith.sanity.registry import Subject
@@ -57,5 +56,7 @@ def array_of(maps: Any) -> Any:
 
 def with_step(table: pa.Table, step: int) -> pa.Table:
     """``table`` (schema STABILITY) with the column ``step``; the columns of SANITY but ``check``."""
+    from vitfaith.artifacts.schemas import SANITY
+
     steps = pa.repeat(pa.scalar(step, pa.int16()), len(table))
     return table.append_column(SANITY.field("step"), steps).select([n for n in SANITY.names if n != "check"])

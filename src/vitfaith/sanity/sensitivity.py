@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from vitfaith.artifacts.schemas import SANITY
 from vitfaith.errors import InputError
-from vitfaith.lazy import torch
+from vitfaith.lazy import pa, torch
 from vitfaith.map_values import map_flags
 from vitfaith.rng import uniform
 
@@ -99,6 +96,8 @@ def _read(norm: Tensor, change: Tensor, distance: Tensor, clean_flags: list[str]
 
 def sensitivity_table(subject: Subject, *, radius: float, samples: int, clip: bool) -> pa.Table:
     """The columns of the schema SANITY but ``check``; ``reference`` is "noise"."""
+    from vitfaith.artifacts.schemas import SANITY
+
     schema = pa.schema([field for field in SANITY if field.name != "check"])
     count = len(subject.image_ids)
     tables = []

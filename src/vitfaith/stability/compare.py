@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import pyarrow as pa
-
-from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.errors import InputError
+from vitfaith.lazy import np, pa
 from vitfaith.map_values import map_flags
 from vitfaith.registry import Item
 from vitfaith.stability.registry import Maps, Values
@@ -69,6 +66,8 @@ def stability_table(
     Raises:
         InputError: the number of ids or the maps' shapes do not agree.
     """
+    from vitfaith.artifacts.schemas import STABILITY
+
     if len(image_ids) != len(maps):
         raise InputError(f"image_ids has {len(image_ids)} names for {len(maps)} maps")
     columns: dict[str, list[object]] = {field: [] for field in STABILITY.names}

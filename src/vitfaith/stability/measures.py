@@ -7,16 +7,18 @@ and returns ``{variant: (B,) float64}``. All but :func:`l1`, :func:`l2`, :func:`
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
+from vitfaith.lazy import np
 from vitfaith.map_values import CEILING, CHANCE, membership, within_rounding
 from vitfaith.registry import Parameters
 from vitfaith.stability.registry import Maps, Values, measure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def flatten(maps: Maps) -> NDArray[np.float64]:

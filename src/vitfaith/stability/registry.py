@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitfaith.registry import Better, Parameters, Registry
 
-Maps: TypeAlias = NDArray[np.floating[Any]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Maps: TypeAlias = "NDArray[np.floating[Any]]"
 """(B, rows, columns), one map an image."""
 
-Values: TypeAlias = NDArray[np.float64]
+Values: TypeAlias = "NDArray[np.float64]"
 """(B,), one number an image."""
 
 Measure: TypeAlias = Callable[[Maps, Maps, Any], Mapping[str, Values]]

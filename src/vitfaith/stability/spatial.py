@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vitfaith.errors import InputError
+from vitfaith.lazy import np
 from vitfaith.map_values import unit_range
 from vitfaith.registry import Parameters
 from vitfaith.stability.measures import unit_mass
 from vitfaith.stability.registry import Maps, Values, measure
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitfaith.statistics.chance import accuracy_warning
-
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -19,6 +17,8 @@ def chance_warnings(predictions: DataFrame) -> list[str]:
     Args:
         predictions: rows of schema PREDICTIONS with the condition; ``target`` is the class predicted for the clean image.
     """
+    from vitfaith.statistics.chance import accuracy_warning
+
     found = []
     labelled = predictions[predictions["label"] >= 0]
     for (dataset, model), rows in labelled.groupby(["dataset", "model"], sort=True, observed=True):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from vitfaith.datasets.files.preprocessing import ArrayParameters, prepare_image
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def prepare_arrays(images: NDArray[np.uint8], settings: ArrayParameters, where: str) -> NDArray[np.uint8]:

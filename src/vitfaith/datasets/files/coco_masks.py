@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def polygon_mask(points: Sequence[float], height: int, width: int) -> NDArray[np.bool_]:

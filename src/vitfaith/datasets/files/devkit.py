@@ -6,11 +6,13 @@ import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 _AWAY = "take both files from ILSVRC2012_devkit_t12.tar.gz"

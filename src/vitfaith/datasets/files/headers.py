@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from vitfaith.datasets.files.pictures import check_header, decode_picture, open_picture, picture_size
 from vitfaith.datasets.files.preprocessing import PictureParameters
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DECODED = 64
 """Pictures with an alpha channel that are decoded to see whether a pixel is transparent."""

@@ -11,12 +11,13 @@ import struct
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO, TYPE_CHECKING, cast
 
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package ``dataset-fashion-mnist`` puts the files."""

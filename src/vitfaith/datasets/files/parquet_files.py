@@ -5,27 +5,30 @@ Memory follows the rows that are asked for, not the files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.lazy import np, pa, pq
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BATCH = 64
 """Rows decoded at once; only those asked for are kept."""
 
-Kind = Callable[[pa.DataType], bool]
-
-KINDS: Mapping[str, tuple[Kind, ...]] = {
-    "integers": (pa.types.is_integer,),
-    "names": (pa.types.is_string, pa.types.is_large_string),
-    "bytes": (pa.types.is_binary, pa.types.is_large_binary),
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "integers": ("is_integer",),
+    "names": ("is_string", "is_large_string"),
+    "bytes": ("is_binary", "is_large_binary"),
 }
+"""What a column may hold → the functions of ``pyarrow.types`` one of which is true of its type."""
+
+
+def is_of(found: pa.DataType, *kinds: str) -> bool:
+    """Whether a type is of one of ``kinds`` (keys of :data:`KINDS`)."""
+    return any(getattr(pa.types, name)(found) for kind in kinds for name in KINDS[kind])
 
 
 def schema_of(path: Path) -> pa.Schema:
@@ -48,7 +51,7 @@ def column_type(schema: pa.Schema, name: str, path: Path) -> pa.DataType:
 def check_column(schema: pa.Schema, name: str, path: Path, *kinds: str) -> None:
     """Raise :class:`ArtifactError` unless the column is there and of one of the ``kinds`` (keys of :data:`KINDS`)."""
     found = column_type(schema, name, path)
-    if not any(is_kind(found) for kind in kinds for is_kind in KINDS[kind]):
+    if not is_of(found, *kinds):
         raise ArtifactError(f"'{path}', column '{name}': type {found}; write {' or '.join(kinds)}")
 
 

@@ -13,9 +13,8 @@ import pickletools
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-import numpy as np
-
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
 
 _VALUES = {
     "BININT", "BININT1", "BININT2", "LONG1", "SHORT_BINSTRING", "BINSTRING", "SHORT_BINBYTES", "BINBYTES",

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vitfaith.datasets.files.preprocessing import PictureParameters, prepare_image, prepare_mask
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 _ORIENTATION = 0x0112

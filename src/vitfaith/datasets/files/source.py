@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from vitfaith.datasets.files.headers import headers_of
 from vitfaith.datasets.files.pictures import read_pictures
 from vitfaith.datasets.files.preprocessing import PictureParameters
 from vitfaith.datasets.registry import Source
+from vitfaith.lazy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def source_of_files(

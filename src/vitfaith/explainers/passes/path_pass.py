@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.passes import masking
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, torch
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:

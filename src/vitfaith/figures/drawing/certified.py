@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from vitfaith.figures.drawing.data import CONDITION, Selection
 from vitfaith.figures.drawing.style import LINES, Style
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vitfaith.figures.drawing.data import overall_order
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, legend_above, points, shape_of, wrap_titles
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, MARKERS, Look, Style, is_baseline
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.rc import remember
 from vitfaith.figures.drawing.style import MM_PER_INCH, Look, Style
+from vitfaith.lazy import np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

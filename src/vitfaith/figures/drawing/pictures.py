@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vitfaith.errors import ArtifactError
+from vitfaith.lazy import np
 from vitfaith.map_values import map_flags, unit_range
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pandas import Series
 
 

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-
-from vitfaith.artifacts.schemas import BANK
 from vitfaith.artifacts.store import read_table
 from vitfaith.errors import ArtifactError, InputError
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, pa, torch
 from vitfaith.metrics.bank.masks import FIELDS, BankRequest, each
 from vitfaith.metrics.context import Response
 from vitfaith.metrics.engine.requests import Clean
@@ -71,6 +67,8 @@ class Bank:
 
     def to_table(self) -> pa.Table:
         """Rows of the schema ``BANK``."""
+        from vitfaith.artifacts.schemas import BANK
+
         parts = {("clean", ""): each(self.clean, lambda column: column[:, None])}
         parts.update(self.responses)
         tables = []
@@ -100,6 +98,8 @@ class Bank:
             ArtifactError: a column is missing, rows of several seeds or grids are mixed, or the masks of an image are
                 incomplete; the text begins with ``source``.
         """
+        from vitfaith.artifacts.schemas import BANK
+
         missing = [name for name in BANK.names if name not in table.column_names]
         if missing:
             raise ArtifactError(f"{source} lacks '{missing[0]}'; build it again")
@@ -139,6 +139,8 @@ def read_bank(path: Path, image_ids: list[str], grid: tuple[int, int], seed: int
     Raises:
         ArtifactError: it is incomplete, or was made for others.
     """
+    from vitfaith.artifacts.schemas import BANK
+
     bank = Bank.from_table(read_table(path, BANK), f"'{path}'")
     if (bank.seed, bank.grid) != (seed, grid) or not set(image_ids) <= set(bank.image_ids):
         raise ArtifactError(

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from vitfaith.errors import InputError
+from vitfaith.lazy import np
 from vitfaith.rng import permutation
 
 if TYPE_CHECKING:

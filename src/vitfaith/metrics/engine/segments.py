@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from vitfaith.lazy import torch
+from vitfaith.lazy import np, torch
 from vitfaith.metrics.engine.enlarge import maps_to_rank
 
 if TYPE_CHECKING:
