@@ -159,7 +159,9 @@ def options(stage):
 
     def get(wildcards):
         found = inputs.reads(PLAN, stage, dict(wildcards))
-        return [text for read in found for text in (f"--{read.option}", named(read.path))]
+        return [
+            text for read in found for text in (f"--{read.option}", named(read.path))
+        ]
 
     return get
 
@@ -179,9 +181,7 @@ def experiment_results(wildcards):
 
 def training_logs(wildcards):
     logs = inputs.training_logs(PLAN, wildcards.experiment)
-    return [
-        log for log in logs if not re.search("[{}<>]", log) and not is_shipped(log)
-    ]
+    return [log for log in logs if not re.search("[{}<>]", log) and not is_shipped(log)]
 
 
 def tables_folder(wildcards):
