@@ -83,6 +83,6 @@ def test_without_its_source_the_workflow_says_how_to_install_it(python: Path, tm
     shutil.copy(ROOT / "Snakefile", tmp_path)
     done = snakemake(python, tmp_path, "-n")
     assert done.returncode != 0
-    (line,) = [line for line in done.stderr.splitlines() if "pip install" in line]
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "pip install" in line]
     assert "pip install 'vitfaith[workflow]'" in line
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
