@@ -233,16 +233,19 @@ def test_published_denoisers(run: Callable[..., list[str]], tmp_path: Path) -> N
 
 
 def test_explainers_are_rehearsed(run: Callable[..., list[str]]) -> None:
-    folder = {"weights": "tests/data/huggingface/dinov2"}
     changes = (
-        put("models", "vit_patch4", value=folder),
+        put("models", "vit_patch4", value={"timm": "vit_small_patch16_18x2_224", "weights": "pretrained"}),
         put("explainers", "lrp", value={}),
-        put("experiments", "tiny", "explainers", value=["random", "rollout", "lrp"]),
+        put("experiments", "tiny", "explainers", value=["random", "cp_lrp", "lrp"]),
+        put("explainers", "cp_lrp", value={}),
     )
     lines = problems(run, *changes)
-    told = "explainers.lrp, models.vit_patch4: LRP has no rules for PairPooledViT; use cp_lrp, attnlrp or a libragrad"
-    assert any(line.startswith(told) for line in lines)
-    assert not any("rollout" in line for line in lines)
+    told = (
+        "explainers.lrp, models.vit_patch4: LRP has no rule for module 'blocks.0' (ParallelThingsBlock); "
+        "use cp_lrp, attnlrp or a libragrad explainer, which have rules for it"
+    )
+    assert told in lines
+    assert not any("cp_lrp, models" in line for line in lines)
     swin = {"timm": "swin_tiny_patch4_window7_224", "weights": "pretrained"}
     lines = problems(run, put("models", "vit_patch4", value=swin))
     assert any(line.startswith("explainers.rollout, models.vit_patch4: ") for line in lines)

@@ -12,7 +12,19 @@ from torch import Tensor
 from tests.conftest import tiny_vit
 from tests.explainers.zoo import TINY, tiny
 from vitfaith.explainers.relevance.full_gradient import FullGradient
-from vitfaith.models.classifier import Classifier
+from vitfaith.models.classifier import Classifier, freeze
+from vitfaith.models.pair_pooled import PairPooledViT
+
+
+def pair_pooled(**arguments: object) -> Classifier:
+    """DINOv2 with its published kind of head."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = PairPooledViT(**{**TINY, **arguments})  # type: ignore[arg-type]
+        for parameter in backbone.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return freeze(Classifier(backbone, [0.5] * 3, [0.25] * 3))
+
 
 FAMILIES = {
     "EVA": lambda: tiny("eva_giant_patch14_224", **TINY, init_values=0.5),
@@ -42,6 +54,7 @@ FAMILIES = {
     "SigLIP with registers": lambda: tiny("vit_so150m_patch16_reg4_map_256", **TINY),
     "AIMv2": lambda: tiny("aimv2_large_patch14_224", **TINY),
     "DINOv2 giant": lambda: tiny("vit_giant_patch14_dinov2", **TINY),
+    "DINOv2, both pools": lambda: pair_pooled(init_values=0.5, reg_tokens=2, no_embed_class=True),
     "BEiT-3": lambda: tiny("beit3_base_patch16_224", **TINY),
     "post-norm": lambda: tiny("vit_base_patch16_rpn_224", **TINY),
 }  # fmt: skip

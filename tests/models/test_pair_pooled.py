@@ -14,7 +14,7 @@ from vitfaith.models.pair_pooled import PairPooledViT
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Item
 
-REFUSED = {"lrp", "partial_lrp", "transformer_attribution", "lrp_rollout", "legrad"}
+REFUSED = {"legrad"}
 ARGUMENTS = {
     **{"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "mlp_ratio": 2.0, "reg_tokens": 2},
 }

@@ -6,11 +6,12 @@ conformance page (``python -m benchmarks.conformance``) prints the error itself.
 
 from __future__ import annotations
 
-from tests.explainers.oracles import learned, loops, packages, stored
+from tests.explainers.oracles import families, learned, loops, packages, stored
 from tests.explainers.oracles.base import Oracle, Pair
 
 __all__ = ["ORACLES", "Oracle", "Pair"]
 
 ORACLES: list[Oracle] = sorted(
-    [*packages.ORACLES, *stored.ORACLES, *loops.ORACLES, *learned.ORACLES], key=lambda oracle: oracle.subject
+    [*packages.ORACLES, *stored.ORACLES, *loops.ORACLES, *families.ORACLES, *learned.ORACLES],
+    key=lambda oracle: oracle.subject,
 )

@@ -237,6 +237,8 @@ class Written:
         net, pool = self.net, getattr(self.net, "attn_pool", None)
         first = sum(len(t) for t in self.prefix)
         self.first = 0 if pool is not None and (type(net).__name__ == "Eva" or net.pool_include_prefix) else first
+        if pool is None and type(net).__name__ == "PairPooledViT":
+            return torch.cat([x[0], x[first:].mean(0)])
         if pool is None:
             return x[0] if net.global_pool == "token" else x[first:].mean(0)
         x = x[self.first :]

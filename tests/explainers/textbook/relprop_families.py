@@ -85,8 +85,9 @@ def family_maps(classifier: Classifier, image: Tensor, target: int) -> dict[str,
             start["rollout"][run.first :] = torch.stack([r.clamp(min=0) for r, _ in rows]).mean(0)
             start["attribution"][run.first :] = torch.stack([(r * g).clamp(min=0) for r, g in rows]).mean(0)
         elif net.global_pool == "token":
-            relevance[0] = out
-        else:
+            relevance[0] = out[: final.shape[1]]
+            out = out[final.shape[1] :]  # DINOv2's other half
+        if len(out) and pool is None:
             positive = final[first:].clamp(min=0)
             relevance[first:] = divide(positive * out, positive.sum(0))
         by_layer, sums = [], []

@@ -21,6 +21,7 @@ from vitfaith.explainers.relevance.record import (
 )
 from vitfaith.explainers.relevance.support import GATED_MLPS, check_relprop
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.pair_pooled import PairPooledViT
 
 MEMORY = 2**32
 """Bytes that the record of one chunk of images may take, about; chunks do not change results."""
@@ -146,7 +147,11 @@ def _through_head(backbone: Any, kept: Record, targets: Tensor) -> tuple[Tensor,
         return _padded(tokens, kept.final), (attention, gradient)
     rows = readout_rows(backbone)
     relevance = torch.zeros_like(kept.final)
-    if backbone.global_pool == "avg":
+    if isinstance(backbone, PairPooledViT):
+        token, mean = pooled[0].chunk(2, -1)
+        patches = slice(backbone.num_prefix_tokens, None)
+        relevance[:, 0], relevance[:, patches] = token, rules.pooled_mean(kept.final[:, patches], mean)
+    elif backbone.global_pool == "avg":
         relevance[:, rows] = rules.pooled_mean(kept.final[:, rows], pooled[0])
     else:
         relevance[:, rows] = torch.stack(pooled, 1)

@@ -61,7 +61,7 @@ _BLOCKS = (Block, ResPostBlock, EvaBlock, EvaBlockPostNorm, beit.Block, RelPosBl
 _CONTAINERS = (nn.Sequential, nn.ModuleList, PatchEmbed, Mlp, *GATED_MLPS, *ATTENTIONS, *_BLOCKS, AttentionPoolLatent)
 _RELPROP = _CONTAINERS + _POSITIONS + _NEUTRAL + NORMS + ACTIVATIONS
 _GRADIENT = (*_RELPROP, ParallelThingsBlock, ParallelScalingBlock, AttentionPoolPrr)
-_NETWORKS = (VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit, VisionTransformerRelPos)
+_NETWORKS = (VisionTransformer, VisionTransformerDistilled, PairPooledViT, Eva, beit.Beit, VisionTransformerRelPos)
 
 _WITHOUT_RULES = "use an explainer that needs no rules, such as generic_attention or integrated_gradients"
 _WITH_OTHER_RULES = "use cp_lrp, attnlrp or a libragrad explainer, which have rules for it"
@@ -84,8 +84,8 @@ def check_relprop(network: nn.Module) -> Any:
     """``network``, if the rules of Chefer et al. and their extensions cover it.
 
     Covered: timm's ``VisionTransformer`` (also distilled), ``Eva`` (EVA, EVA02, DINOv3, Perception Encoder, RoPE-ViT),
-    ``Beit`` and ``VisionTransformerRelPos``, made of blocks with one attention and one MLP, pooled by class token, mean
-    or learned query. Blocks may have rotary embeddings, position biases, gated MLPs, grouped queries, norms before or
+    ``Beit`` and ``VisionTransformerRelPos``, made of blocks with one attention and one MLP, pooled by class token, mean,
+    both side by side (DINOv2) or learned query. Blocks may have rotary embeddings, position biases, gated MLPs, grouped queries, norms before or
     after attention and MLP, inside them, and on queries and keys, and layer scale.
 
     Raises:
@@ -111,14 +111,13 @@ def check_relprop(network: nn.Module) -> Any:
 def check_gradient_rules(network: nn.Module) -> Any:
     """``network``, if every non-linear module in it has a modified backward pass.
 
-    Covered: what :func:`check_relprop` covers, every pooling (also DINOv2's pair of class token and mean patch), and
-    both kinds of parallel blocks. Differential attention and gated attention have no published rule.
+    Covered: what :func:`check_relprop` covers, every other pooling, and both kinds of parallel blocks. Differential attention and gated attention have no published rule.
 
     Raises:
         InputError: another architecture or a module without a rule; the text names it and what to use.
     """
     try:
-        return _check(network, _GRADIENT, (*_NETWORKS, PairPooledViT), "the modified backward pass")
+        return _check(network, _GRADIENT, _NETWORKS, "the modified backward pass")
     except InputError as error:
         raise InputError(f"{error}; {_WITHOUT_RULES}") from None
 
