@@ -114,7 +114,7 @@ def test_the_pooling_is_the_last_attention() -> None:
     [
         *[(lambda name=name: ruled(name), "use cp_lrp, attnlrp or a libragrad explainer") for name in PARALLEL],
         (lambda: tiny_vit(global_pool="max"), "'max' pooling; use cp_lrp"),
-        (lambda: tiny("vit_dwee_patch16_reg1_gap_256", **TINY), r"\(DiffAttention\); use .* generic_attention"),
+        (lambda: tiny("vit_dwee_patch16_reg1_gap_256", **TINY), r"\(DiffAttention\); use .* integrated_gradients"),
         (lambda: tiny("cait_xxs24_224", img_size=32, num_classes=5), "Cait; use an explainer that needs no rules"),
     ],
 )

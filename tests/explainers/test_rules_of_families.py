@@ -147,7 +147,7 @@ def test_gamma_of_cp_lrp_spares_the_attention_of_a_pooling_and_reaches_its_mlp()
     [
         (
             lambda: tiny("vit_dwee_patch16_reg1_gap_256", **TINY),
-            r"'blocks.0.attn' \(DiffAttention\); use .* generic_attention",
+            r"'blocks.0.attn' \(DiffAttention\); use .* integrated_gradients",
         ),
         (lambda: tiny("vit_dpwee_patch16_reg1_gap_256", **TINY), r"'blocks.0' \(DiffParallelScalingBlock\)"),
         (lambda: tiny("cait_xxs24_224", img_size=32, num_classes=5), "Cait; use an explainer that needs no rules"),

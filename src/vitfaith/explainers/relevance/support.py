@@ -63,7 +63,7 @@ _RELPROP = _CONTAINERS + _POSITIONS + _NEUTRAL + NORMS + ACTIVATIONS
 _GRADIENT = (*_RELPROP, ParallelThingsBlock, ParallelScalingBlock, AttentionPoolPrr)
 _NETWORKS = (VisionTransformer, VisionTransformerDistilled, PairPooledViT, Eva, beit.Beit, VisionTransformerRelPos)
 
-_WITHOUT_RULES = "use an explainer that needs no rules, such as generic_attention or integrated_gradients"
+_WITHOUT_RULES = "use an explainer that needs no rules, such as integrated_gradients or rise"
 _WITH_OTHER_RULES = "use cp_lrp, attnlrp or a libragrad explainer, which have rules for it"
 
 
