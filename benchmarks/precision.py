@@ -21,11 +21,11 @@ from scipy.stats import kendalltau, spearmanr
 
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.metrics.engine.precision import Precision
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
+from vitfaith.models.precision import Precision
 from vitfaith.registries import REGISTRIES
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.study import Study

@@ -22,10 +22,10 @@ from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.metrics.engine.precision import forward_precision
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.registry import METRICS
+from vitfaith.models.precision import forward_precision
 from vitfaith.smoothings.dds import DdsParameters, Mode, dds
 from vitfaith.smoothings.registry import SMOOTHINGS
 

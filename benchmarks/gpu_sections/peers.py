@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.metrics.engine.precision import forward_precision
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.precision import forward_precision
 
 CAMS = {
     "token_gradcam": "GradCAM",

@@ -17,7 +17,7 @@ from benchmarks.gpu_sections.shipped import DENOISER, Shipped, both
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import read_any, write_table
-from vitfaith.metrics.engine.precision import forward_precision
+from vitfaith.models.precision import forward_precision
 from vitfaith.registries import REGISTRIES
 from vitfaith.stages.attack import run_attack
 from vitfaith.stages.attribute import run_attribute

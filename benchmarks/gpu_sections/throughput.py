@@ -22,11 +22,11 @@ from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.explainers.diffmask.steps import SharedStep
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.metrics.engine.precision import Precision, forward_precision
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.passes import PassCounter
+from vitfaith.models.precision import Precision, forward_precision
 
 METHODS = 10
 """Maps per image that are scored."""

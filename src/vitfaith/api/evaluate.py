@@ -14,8 +14,8 @@ from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps
 from vitfaith.errors import InputError
 from vitfaith.metrics.engine.enlarge import EXPLAINERS_EXTRA
-from vitfaith.metrics.engine.precision import Precision
 from vitfaith.metrics.evaluate import evaluate as evaluate_maps
+from vitfaith.models.precision import Precision
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -18,6 +18,7 @@ from vitfaith.models.auto_batch import measured
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.forward import forward_in_batches
+from vitfaith.models.precision import forward_precision
 
 Target: TypeAlias = Literal["prediction", "label", "runner_up"] | int | Tensor | Sequence[int]
 """Which class is explained: the one predicted for the images given, their label, the class with the second largest logit,
@@ -30,6 +31,8 @@ _MEASURED: WeakKeyDictionary[nn.Module, dict[tuple[str, bool], int]] = WeakKeyDi
 def ready(model: nn.Module, images: Tensor | None = None) -> Iterator[Classifier]:
     """``model`` as a frozen classifier for the block, its normalisation on the device where its weights are now.
 
+    Inside, networks compute in full float32.
+
     Raises:
         InputError: ``images`` are not what it takes.
     """
@@ -37,7 +40,8 @@ def ready(model: nn.Module, images: Tensor | None = None) -> Iterator[Classifier
     anchor = next(classifier.backbone.parameters(), None)
     if anchor is not None and anchor.device != classifier.mean.device:
         classifier.mean, classifier.std = classifier.mean.to(anchor.device), classifier.std.to(anchor.device)
-    with frozen(classifier), torch.inference_mode(False), torch.no_grad():
+    kind = classifier.mean.device.type
+    with frozen(classifier), torch.inference_mode(False), torch.no_grad(), forward_precision("float32", kind):
         if images is not None and len(images):
             classifier.check_images(images)
         yield classifier

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Signature
 from pathlib import Path
@@ -86,7 +87,7 @@ class OnDevice(Stage):
 
     def run(self, given: Given, function: Callable[..., None]) -> None:
         """Do the job; where another process does the same, take its result."""
-        with job_device(given["gpus"], given["device"]) as device:
+        with _device(given) as device:
             run_alone(
                 lambda: function(**self.told(given), spec=parse_spec(given["spec"]), device=device),
                 self.outputs(given),
@@ -112,7 +113,7 @@ class OverShard(Stage):
         """Do the job in parts."""
         outputs: Paths = self.named(given, "output")
         whole = self.extends and all(path.exists() for path in outputs.values())
-        with job_device(given["gpus"], given["device"]) as device:
+        with _device(given) as device:
             spec = parse_spec(given["spec"])
             told = self.told(given) | {
                 "spec": spec,
@@ -133,6 +134,17 @@ class OverShard(Stage):
         from vitfaith.models.auto_batch import batch_size_for
 
         return batch_size_for(spec, given.get("weights"), given["images"], device, backward=self.backward)
+
+
+@contextmanager
+def _device(given: Given) -> Iterator[str]:
+    """The device of the job, on which networks compute in full float32 unless the job itself chooses otherwise."""
+    with job_device(given["gpus"], given["device"]) as device:
+        # Imported here: torch must not be loaded before CUDA_VISIBLE_DEVICES is set.
+        from vitfaith.models.precision import forward_precision
+
+        with forward_precision("float32", device):
+            yield device
 
 
 def identity(given: Path | str) -> str:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.metrics.context import Response
-    from vitfaith.metrics.engine.precision import Precision
     from vitfaith.metrics.registry import Metric
     from vitfaith.models.classifier import Classifier
+    from vitfaith.models.precision import Precision
     from vitfaith.registry import Item
 
 

@@ -13,9 +13,9 @@ from vitfaith.metrics.bank.masks import BankRequest, by_image, each
 from vitfaith.metrics.bank.store import Bank
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
-from vitfaith.metrics.engine.precision import Precision
 from vitfaith.metrics.engine.requests import Clean
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.precision import Precision
 
 
 def build_bank(

@@ -23,7 +23,6 @@ from torch import Tensor
 import vitfaith.metrics.fills  # noqa: F401  (fills are found by name: this makes all of them part of the code's fingerprint)
 from vitfaith.errors import InputError
 from vitfaith.metrics.context import Request, Response, ScoreContext, Segment
-from vitfaith.metrics.engine.precision import Precision, forward_precision
 from vitfaith.metrics.engine.ranking import Ranking, ranking_of
 from vitfaith.metrics.engine.requests import Clean, Curve, Features, Full, Groups, Interval
 from vitfaith.metrics.engine.segments import CleanSegment, FullSegment, IntervalSegment
@@ -32,6 +31,7 @@ from vitfaith.metrics.fills.registry import prepare_fill
 from vitfaith.models.fast.class_token import class_token_alone
 from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.models.memory import BatchSize, in_batches
+from vitfaith.models.precision import Precision, forward_precision
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:

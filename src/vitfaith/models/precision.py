@@ -1,4 +1,4 @@
-"""Precision of the forward passes that score maps: full float32, TF32 or bfloat16 matrix products."""
+"""Precision of the passes through networks: full float32, TF32 or bfloat16 matrix products."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 
 @contextmanager
 def forward_precision(precision: Precision, device: str) -> Iterator[None]:
-    """Forward passes on a ``device`` type ("cpu", "cuda") inside run in ``precision``; the caller's settings come back.
+    """Passes on a ``device`` type ("cpu", "cuda") inside run in ``precision``; the caller's settings come back.
 
-    ``float32`` also switches off the TF32 convolutions that torch allows by default on NVIDIA GPUs. ``tf32`` changes
+    Every job and every public function runs in ``float32``; scoring may choose another. ``float32`` also switches off the TF32 convolutions that torch allows by default on NVIDIA GPUs. ``tf32`` changes
     nothing on a CPU. ``bfloat16`` is torch's autocast: matrix products, convolutions and attention in bfloat16.
     """
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
