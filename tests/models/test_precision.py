@@ -32,7 +32,10 @@ def allowed() -> tuple[bool, bool]:
 
 
 @pytest.mark.parametrize("kind", [OnDevice, OverShard])
-def test_a_job_computes_in_float32(kind: type[Stage], reduced: None, tmp_path: Path) -> None:
+def test_a_job_computes_in_float32(
+    kind: type[Stage], reduced: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitfaith.cli.stage.run_in_parts", lambda run, inputs, outputs, **_: run(inputs, outputs))
     seen = []
     stage = kind("verb", "", "", {"out": OUT})
     machine = {"gpus": 0, "device": "auto", "part_size": 0, "batch_size": 1}
