@@ -17,6 +17,7 @@ import vitfaith as vf
 from tests.conftest import tiny_vit
 
 DATA = Path(__file__).parents[1] / "data" / "huggingface"
+FOLDERS = sorted(folder.name for folder in DATA.iterdir() if folder.is_dir())
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
 
 
@@ -105,9 +106,7 @@ def stand_in(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     return Kind()
 
 
-@pytest.mark.parametrize(
-    "name", ["vit", "vit_grey", "deit", "deit_teacher", "dinov2", "dinov2_swiglu", "dinov2_registers"]
-)
+@pytest.mark.parametrize("name", FOLDERS)
 def test_a_transformers_classifier_becomes_a_timm_model(name: str) -> None:
     outputs = load_file(DATA / "outputs.safetensors")
     channels = 1 if name == "vit_grey" else 3
@@ -120,6 +119,31 @@ def test_a_transformers_classifier_becomes_a_timm_model(name: str) -> None:
         found, folder = (model.eval()(outputs["images"][:, :channels]) for model in (classifier, vf.wrap(DATA / name)))
     assert float((found - outputs[f"{name}.logits"]).abs().max()) <= 1e-5
     assert torch.equal(found, folder)
+
+
+@pytest.mark.parametrize("name", ["vit", "beit", "siglip2", "swin"])
+def test_positions_of_a_transformers_classifier_are_resized(name: str) -> None:
+    outputs = load_file(DATA / "outputs.safetensors")
+    classifier = vf.wrap(stand_in(name), mean=[0.48, 0.45, 0.4], std=[0.23, 0.22, 0.25], input_size=24)
+    assert classifier.input_shape == (3, 24, 24)
+    with torch.no_grad():
+        found = classifier.eval()(outputs["larger"])
+    assert float((found - outputs[f"{name}.larger_logits"]).abs().max()) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["beit", "beit_shared", "clip", "siglip", "siglip2", "swin", "swinv2"])
+def test_explainers_of_a_transformers_classifier(name: str) -> None:
+    """Every kind of explainer gives maps; Swin has no attention over the whole image, and says so."""
+    classifier = vf.wrap(DATA / name)
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    maps = vf.explain(classifier, images, ["saliency", ("rise", {"masks": 8})])
+    if name.startswith("swin"):
+        for method in ("attention_rollout", "transformer_mm"):
+            with pytest.raises(vf.InputError, match="Swin"):
+                vf.explain(classifier, images, method)
+    else:
+        maps |= vf.explain(classifier, images, ["attention_rollout", "transformer_mm"])
+    assert all(m.shape == (2, *classifier.grid) and float(m.std()) > 0 for m in maps.values())
 
 
 def test_a_converted_model_keeps_its_precision() -> None:
@@ -156,6 +180,22 @@ def test_an_unknown_name_is_refused() -> None:
 def test_a_classifier_of_a_study_is_taken() -> None:
     vit = tiny_vit()
     assert vf.wrap(vit, device="cpu") is vit
+
+
+def test_a_swin_that_timm_cuts_otherwise_is_any_module() -> None:
+    other = stand_in("swin")
+    other.config.to_dict()["window_size"] = 5
+    other.forward = lambda images: images.flatten(1)[:, :5]  # type: ignore[method-assign]
+    with pytest.warns(UserWarning, match="SwinForImageClassification is not converted.*: Swin with windows of 5"):
+        classifier = vf.wrap(other, mean=[0.5] * 3, std=[0.5] * 3)
+    assert classifier.grid == (8, 8)
+
+
+def test_a_network_without_a_head_is_refused() -> None:
+    other = stand_in("vit")
+    type(other).__name__ = "DINOv3ViTModel"
+    with pytest.raises(vf.InputError, match="transformers has no classifier of DINOv3, only the network before a head"):
+        vf.wrap(other, mean=[0.5] * 3, std=[0.5] * 3)
 
 
 def test_a_changed_transformers_classifier_is_any_module() -> None:

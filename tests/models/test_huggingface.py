@@ -11,12 +11,16 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.models.beit import Beit
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from tests.conftest import tiny_vit
 from vitfaith.errors import ArtifactError, ConfigError
+from vitfaith.models.huggingface import swin
 from vitfaith.models.load import load_classifier
 from vitfaith.models.pair_pooled import PairPooledViT
 
@@ -29,6 +33,13 @@ FOLDERS = {
     "dinov2": (PairPooledViT, 1),
     "dinov2_swiglu": (PairPooledViT, 1),
     "dinov2_registers": (PairPooledViT, 4),
+    "beit": (Beit, 1),
+    "beit_shared": (Beit, 1),
+    "clip": (VisionTransformer, 1),
+    "siglip": (VisionTransformer, 0),
+    "siglip2": (VisionTransformer, 0),
+    "swin": (SwinTransformer, 0),
+    "swinv2": (SwinTransformerV2, 0),
 }
 SPEC: dict[str, Any] = {"timm": None, "arguments": {}, "mean": None, "std": None}
 
@@ -43,7 +54,8 @@ def test_logits_are_those_of_transformers(name: str, outputs: dict[str, Tensor])
     classifier = load_classifier(SPEC, DATA / name)
     kind, prefix = FOLDERS[name]
     assert type(classifier.backbone) is kind
-    assert (classifier.prefix_tokens, classifier.grid, classifier.num_classes) == (prefix, (4, 4), 5)
+    side = 8 if name.startswith("swin") else 4
+    assert (classifier.prefix_tokens, classifier.grid, classifier.num_classes) == (prefix, (side, side), 5)
     assert classifier.class_names == ("owl", "fox", "bee", "cod", "elk")
     channels = classifier.input_shape[0]
     with torch.no_grad():
@@ -52,14 +64,19 @@ def test_logits_are_those_of_transformers(name: str, outputs: dict[str, Tensor])
     assert float(logits.std()) > 0.1
 
 
+@pytest.mark.parametrize(("images", "size"), [("larger", (24, 24)), ("oblong", (8, 32))])
 @pytest.mark.parametrize("name", FOLDERS)
-def test_position_tables_are_resized_as_in_transformers(name: str, outputs: dict[str, Tensor]) -> None:
-    classifier = load_classifier({**SPEC, "arguments": {"img_size": 24}}, DATA / name)
-    assert classifier.grid == (6, 6)
+def test_position_tables_are_resized_as_in_transformers(
+    name: str, images: str, size: tuple[int, int], outputs: dict[str, Tensor]
+) -> None:
+    """The oblong grid has as many patches as the stored square one."""
+    spec = {**SPEC, "arguments": {"img_size": size}}
+    classifier = load_classifier(spec, DATA / name)
+    assert classifier.input_shape[1:] == size
     with torch.no_grad():
-        logits = classifier(outputs["larger"][:, : classifier.input_shape[0]])
-    assert float((logits - outputs[f"{name}.larger_logits"]).abs().max()) <= 1e-5
-    shapes = load_classifier({**SPEC, "arguments": {"img_size": 24}}, DATA / name, shapes_only=True)
+        logits = classifier(outputs[images][:, : classifier.input_shape[0]])
+    assert float((logits - outputs[f"{name}.{images}_logits"]).abs().max()) <= 1e-5
+    shapes = load_classifier(spec, DATA / name, shapes_only=True)
     assert all(p.is_meta for p in shapes.backbone.parameters())
 
 
@@ -78,7 +95,11 @@ def test_normalisation(folder: Path, outputs: dict[str, Tensor]) -> None:
     change(file, do_normalize=False)
     plain = load_classifier(SPEC, folder)
     assert (plain.mean.flatten().tolist(), plain.std.flatten().tolist()) == ([0.0] * 3, [1.0] * 3)
+    both = folder / "processor_config.json"
+    both.write_text(json.dumps({"image_processor": {"image_mean": [0.1] * 3, "image_std": [0.2] * 3}}))
     file.unlink()
+    assert load_classifier(SPEC, folder).std.flatten().tolist() == pytest.approx([0.2] * 3)
+    both.unlink()
     with pytest.raises(ConfigError, match="does not say how images are normalised; set mean and std"):
         load_classifier(SPEC, folder)
     given = load_classifier({**SPEC, "mean": [0.48, 0.45, 0.4], "std": [0.23, 0.22, 0.25]}, folder)
@@ -100,7 +121,8 @@ def test_torch_weights_in_a_folder(folder: Path, outputs: dict[str, Tensor]) -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"architectures": ["SwinForImageClassification"]}, "holds a SwinForImageClassification; converted are ViTFor"),
+        ({"architectures": ["CvtForImageClassification"]}, "holds a CvtForImageClassification; converted are ViTFor"),
+        ({"architectures": ["DINOv3ViTModel"]}, "no classifier of DINOv3.* put your head on timm's network"),
         ({"architectures": ["ViTModel"]}, "holds a ViTModel; converted are"),
         ({"architectures": None}, "holds a model without a head; converted are"),
         ({"hidden_act": "gelus"}, "hidden_act 'gelus' is not known; known: gelu"),
@@ -116,6 +138,65 @@ def test_folders_that_do_not_fit(folder: Path, values: dict[str, Any], message: 
     change(folder / "config.json", **values)
     with pytest.raises((ConfigError, ArtifactError), match=message):
         load_classifier(SPEC, folder, shapes_only=shapes_only)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "size", "message"),
+    [
+        ("vit", {"image_size": [8, 32]}, 16, r"positions of an oblong grid \(2×8\) are not resized to 4×4"),
+        ("beit", {"image_size": [8, 32]}, 16, "transformers mixes up the offsets of a BEiT"),
+        ("swin", {"use_absolute_embeddings": True}, 16, "use_absolute_embeddings has no counterpart"),
+        ("swin", {}, 18, r"not the same .* 18×18 pixels; use a square size that 8 divides"),
+        ("swin", {"depths": [2, 2]}, (8, 32), "not the same"),
+        ("swin", {"window_size": 5}, 16, "not the same"),
+        ("swinv2", {"window_size": 4, "depths": [2, 2]}, 24, "leave img_size out, which is 16×16 then"),
+        ("swinv2", {"window_size": 3}, 16, "name a timm model"),
+    ],
+)
+def test_what_would_not_be_equal_is_refused(
+    name: str, values: dict[str, Any], size: Any, message: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(DATA / name, tmp_path / name))
+    change(folder / "config.json", **values)
+    with pytest.raises(ConfigError, match=message):
+        load_classifier({**SPEC, "arguments": {"img_size": size}}, folder)
+
+
+@pytest.mark.parametrize(
+    ("image", "window", "depths", "first", "equal"),
+    [
+        (224, 7, (2, 2, 6, 2), None, True),
+        (448, 7, (2, 2, 6, 2), None, True),
+        (384, 12, (2, 2, 18, 2), None, True),
+        ((224, 448), 7, (2, 2, 6, 2), None, False),  # the last grid is 7×14: timm shifts windows along its longer side
+        (256, 7, (2, 2, 6, 2), None, False),  # both pad a grid of 64, on either side of the shift
+        (226, 7, (2, 2, 6, 2), None, False),  # transformers pads patches
+        (112, 7, (2, 2, 6, 2), None, False),  # transformers cannot run it
+        (256, 16, (2, 2, 6, 2), (256, 256), True),  # the last window is 8
+        (512, 16, (2, 2, 6, 2), (256, 256), False),  # transformers keeps the window of 8
+    ],
+)
+def test_windows_of_swin(image: Any, window: int, depths: tuple[int, ...], first: Any, equal: bool) -> None:
+    arguments = {"img_size": image, "patch_size": 4, "window_size": window, "depths": depths}
+    if equal:
+        swin._check_windows(arguments, first)
+    else:
+        with pytest.raises(ConfigError, match="is not the same in timm and transformers"):
+            swin._check_windows(arguments, first)
+
+
+def test_old_files(tmp_path: Path, outputs: dict[str, Tensor]) -> None:
+    """Tables that transformers once stored, and CLIP's settings under two keys."""
+    for name, stored in (("clip", "vision_model.embeddings.position_ids"), ("swin", "swin.x.relative_position_index")):
+        folder = Path(shutil.copytree(DATA / name, tmp_path / name))
+        state = load_file(folder / "model.safetensors")
+        save_file(state | {stored: torch.zeros(2, 2)}, folder / "model.safetensors")
+        if name == "clip":
+            vision = json.loads((folder / "config.json").read_text())["vision_config"]
+            change(folder / "config.json", vision_config={"hidden_size": 768}, vision_config_dict=vision)
+        with torch.no_grad():
+            found = load_classifier(SPEC, folder)(outputs["images"])
+        assert float((found - outputs[f"{name}.logits"]).abs().max()) <= 1e-5
 
 
 def test_broken_folders(folder: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from vitfaith.api.plain import PlainBackbone, grid_of, logits_of, pair
-from vitfaith.errors import InputError
+from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.checkpoint import misfit
 from vitfaith.models.class_names import class_names as names_of
 from vitfaith.models.classifier import Classifier, frozen
-from vitfaith.models.huggingface import ARCHITECTURES, constructor_arguments, convert
+from vitfaith.models.huggingface.kinds import INSTEAD, KINDS
 from vitfaith.models.load import load_classifier
 
 
@@ -37,8 +37,9 @@ def wrap(
     """A classifier of images in [0, 1], which normalises inside, for every other function of ``vitfaith``.
 
     - A timm ViT: every explainer that its architecture has a meaning for.
-    - A transformers classifier (the object or its folder): ViT, DeiT and DINOv2 become timm models with the same logits,
-      hence every explainer; the tensors are copied. Objects of other kinds (Swin, BEiT, SigLIP, CLIP …) are any module.
+    - A transformers classifier (the object or its folder): ViT, DeiT, DINOv2, BEiT, CLIP, SigLIP, SigLIP 2, Swin and Swin v2
+      become timm models with the same logits, hence every explainer that is defined for those; the tensors are copied.
+      Objects of other kinds are any module.
     - Any other module that maps (B, C, H, W) to logits (B, K), or to an object with ``logits``: explainers of gradients
       and perturbations. Maps then are on cells of ``patch_size`` pixels.
     - A text that is no folder: the name of a timm model with pretrained weights.
@@ -52,7 +53,8 @@ def wrap(
             Without them those that timm or the folder stores; required for every other module (``mean=(0, 0, 0),
             std=(1, 1, 1)`` where it takes images in [0, 1]).
         input_size: height and width of the images in pixels, one number for squares. Without it what the module says of
-            itself (``input_size`` in timm's configuration, ``image_size`` in transformers').
+            itself (``input_size`` in timm's configuration, ``image_size`` in transformers'). Position tables of a
+            transformers classifier are resized to it as transformers does.
         num_classes: K. Without it what the module says, or one forward pass of a black image.
         patch_size: side of the cells of maps, in pixels, for modules without patches of their own. Without it the
             module's own, or the divisor of both sides that gives a grid nearest to 14 × 14.
@@ -81,7 +83,7 @@ def wrap(
     told = _read(model)
     normalisation = _checked(model, mean or told.mean, std or told.std)
     module = model if device is None else _moved(model, device)
-    backbone = _converted(module)
+    backbone = _converted(module, input_size)
     if backbone is None:
         backbone = module if told.patches else _plain(module, told, len(normalisation[0]), input_size, patch_size)
     classifier = _Wrapped(backbone, *normalisation, class_names, "the caller" if mean else "the module")
@@ -166,17 +168,28 @@ def _checked(
     return mean, std
 
 
-def _converted(module: nn.Module) -> nn.Module | None:
+def _converted(module: nn.Module, input_size: int | Sequence[int] | None) -> nn.Module | None:
     """A timm model with the tensors of a transformers classifier; None where there is no conversion."""
-    kind = next((c.__name__ for c in type(module).__mro__ if c.__name__ in ARCHITECTURES), None)
+    names = [kind.__name__ for kind in type(module).__mro__]
     config: Any = getattr(module, "config", None)
-    if kind is None or not hasattr(config, "to_dict"):
+    if not hasattr(config, "to_dict"):
+        return None
+    if names[0] in INSTEAD:
+        raise InputError(f"model is a {names[0]}: {INSTEAD[names[0]]}")
+    kind = next((name for name in names if name in KINDS), None)
+    if kind is None:
         return None
     settings = config.to_dict()
-    with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced, cost the caller no random number
-        backbone: nn.Module = ARCHITECTURES[kind](**constructor_arguments(kind, settings))
-    state = convert(_stored_tensors(module), backbone, settings)
-    problem = misfit(backbone.state_dict(), state)
+    arguments = {} if input_size is None else {"img_size": pair(input_size)}
+    try:
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the initial weights, which are replaced, cost the caller no random number
+            backbone = KINDS[kind].build(settings, arguments)
+        state = KINDS[kind].convert(_stored_tensors(module), backbone, settings)
+        problem = misfit(backbone.state_dict(), state)
+    except ConfigError as error:
+        problem = str(error).removeprefix("models: ")
     if problem is not None:
         warnings.warn(f"{kind} is not converted, so explainers of attention are not defined: {problem}", stacklevel=3)
         return None

@@ -15,7 +15,7 @@ from vitfaith.check.room import amount, memory_here
 from vitfaith.errors import InputError
 from vitfaith.explainers.explain import explain
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
-from vitfaith.models.huggingface import read_folder
+from vitfaith.models.huggingface.folder import read_folder
 from vitfaith.models.patches import find_patches
 from vitfaith.registry import Item, Parameters
 

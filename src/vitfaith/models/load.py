@@ -15,7 +15,7 @@ from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import Checkpoint, fit_weights, misfit, read_checkpoint
 from vitfaith.models.class_names import class_names
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
-from vitfaith.models.huggingface import read_folder
+from vitfaith.models.huggingface.folder import read_folder
 from vitfaith.models.shapes import without_numbers
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def load_classifier(
     Args:
         spec: keys ``timm`` (None for a folder), ``arguments`` and optionally ``mean``, ``std`` (in [0, 1] pixel units;
             else those stored with the weights, else timm's for the architecture).
-        weights: safetensors or torch file, folder of the Hugging Face hub (see :mod:`vitfaith.models.huggingface`), or
+        weights: safetensors or torch file, folder of the Hugging Face hub (see :mod:`vitfaith.models.huggingface.folder`), or
             None to take timm's pretrained weights.
         device: torch device name.
         shapes_only: check that everything fits, from the files' headers; the model has no weights.

@@ -36,8 +36,8 @@ class ModelSection(Section):
     arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of timm.create_model")
     weights: Path | Literal["trained", "pretrained"] = Field(
         description="safetensors file, or torch file (read without running code from it); or a folder of the Hugging Face hub with "
-        "config.json: a ViT, DeiT or DINOv2 classifier of transformers, or a timm model; 'trained' trains by the recipe "
-        "below; 'pretrained' asks timm's hub"
+        "config.json: a ViT, DeiT, DINOv2, BEiT, CLIP, SigLIP or Swin classifier of transformers, or a timm model; 'trained' trains "
+        "by the recipe below; 'pretrained' asks timm's hub"
     )
     mean: tuple[float, ...] | None = Field(
         None, description="channel means in [0, 1] pixel units; without it those stored with the weights"
