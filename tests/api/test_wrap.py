@@ -138,11 +138,11 @@ def test_explainers_of_a_transformers_classifier(name: str) -> None:
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     maps = vf.explain(classifier, images, ["saliency", ("rise", {"masks": 8})])
     if name.startswith("swin"):
-        for method in ("attention_rollout", "transformer_mm"):
+        for method in ("attention_rollout", "transformer_mm", "cp_lrp"):
             with pytest.raises(vf.InputError, match="Swin"):
                 vf.explain(classifier, images, method)
     else:
-        maps |= vf.explain(classifier, images, ["attention_rollout", "transformer_mm"])
+        maps |= vf.explain(classifier, images, ["attention_rollout", "transformer_mm", "cp_lrp"])
     assert all(m.shape == (2, *classifier.grid) and float(m.std()) > 0 for m in maps.values())
 
 
