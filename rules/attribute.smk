@@ -4,13 +4,13 @@ rule attribute:
         given=given("attribute"),
     output:
         ensure(
-            "results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
+            "results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/explained={explained}/family={family}/{shard}.parquet",
             non_empty=True,
         ),
     log:
-        "logs/attribute/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
+        "logs/attribute/{dataset}/{model}/{attack}/{smoothing}/{explained}/{family}/{shard}.log",
     benchmark:
-        "results/benchmarks/attribute/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+        "results/benchmarks/attribute/{dataset}/{model}/{attack}/{smoothing}/{explained}/{family}/{shard}.jsonl"
     conda:
         "../envs/vitfaith.yaml"
     resources:
@@ -21,7 +21,7 @@ rule attribute:
         code=code_of("attribute"),
         options=options("attribute"),
     message:
-        "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
+        "Explain {wildcards.dataset} {wildcards.shard} by family {wildcards.family}: {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}, {wildcards.explained}"
     shell:
         "python -m vitfaith attribute --spec {params.spec:q} --code {params.code:q}"
         " --images {input.images:q} {params.options:q} --out {output:q}"

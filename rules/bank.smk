@@ -4,13 +4,15 @@ rule bank:
         given=given("bank"),
     output:
         ensure(
-            "results/bank/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
+            "results/bank/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/explained={explained}/{shard}.parquet",
             non_empty=True,
         ),
     log:
-        "logs/bank/{dataset}/{model}/{attack}/{shard}.log",
+        "logs/bank/{dataset}/{model}/{attack}/{smoothing}/{explained}/{shard}.log",
     benchmark:
-        "results/benchmarks/bank/{dataset}/{model}/{attack}/{shard}.jsonl"
+        "results/benchmarks/bank/{dataset}/{model}/{attack}/{smoothing}/{explained}/{shard}.jsonl"
+    wildcard_constraints:
+        smoothing=one_of([*STUDY.smoothings, "none"]),
     conda:
         "../envs/vitfaith.yaml"
     resources:
@@ -21,7 +23,7 @@ rule bank:
         code=code_of("bank"),
         options=options("bank"),
     message:
-        "Response bank of {wildcards.model}: {wildcards.dataset} {wildcards.shard}, {wildcards.attack}"
+        "Response bank of {wildcards.model}: {wildcards.dataset} {wildcards.shard}, {wildcards.attack}, {wildcards.explained}"
     shell:
         "python -m vitfaith bank --spec {params.spec:q} --code {params.code:q}"
         " --images {input.images:q} {params.options:q} --out {output:q}"

@@ -59,6 +59,7 @@ wildcard_constraints:
     model=one_of([*STUDY.models, SHARED]),
     attack=one_of(STUDY.attacks),
     smoothing=one_of(STUDY.smoothings),
+    explained=r"[a-z0-9_]+",
     family=r"[a-z_]+",
     explainer=one_of(STUDY.explainers),
     shard=r"shard-\d+",

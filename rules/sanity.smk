@@ -4,13 +4,13 @@ rule sanity:
         given=given("sanity"),
     output:
         ensure(
-            "results/sanity/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
+            "results/sanity/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/explained={explained}/family={family}/{shard}.parquet",
             non_empty=True,
         ),
     log:
-        "logs/sanity/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
+        "logs/sanity/{dataset}/{model}/{attack}/{smoothing}/{explained}/{family}/{shard}.log",
     benchmark:
-        "results/benchmarks/sanity/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+        "results/benchmarks/sanity/{dataset}/{model}/{attack}/{smoothing}/{explained}/{family}/{shard}.jsonl"
     conda:
         "../envs/vitfaith.yaml"
     resources:
@@ -21,7 +21,7 @@ rule sanity:
         code=code_of("sanity"),
         options=options("sanity"),
     message:
-        "Sanity checks of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}"
+        "Sanity checks of family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.explained}"
     shell:
         "python -m vitfaith sanity --spec {params.spec:q} --code {params.code:q}"
         " --images {input.images:q} {params.options:q} --out {output:q}"

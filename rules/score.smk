@@ -1,18 +1,18 @@
 rule score:
     input:
         images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
-        maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
+        maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/explained={explained}/family={family}/{shard}.parquet",
         given=given("score"),
     output:
         scores=ensure(
-            "results/scores/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
+            "results/scores/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/explained={explained}/family={family}/{shard}.parquet",
             non_empty=True,
         ),
-        curves="results/curves/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/family={family}/{shard}.parquet",
+        curves="results/curves/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/explained={explained}/family={family}/{shard}.parquet",
     log:
-        "logs/score/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.log",
+        "logs/score/{dataset}/{model}/{attack}/{smoothing}/{explained}/{family}/{shard}.log",
     benchmark:
-        "results/benchmarks/score/{dataset}/{model}/{attack}/{smoothing}/{family}/{shard}.jsonl"
+        "results/benchmarks/score/{dataset}/{model}/{attack}/{smoothing}/{explained}/{family}/{shard}.jsonl"
     conda:
         "../envs/vitfaith.yaml"
     resources:
@@ -23,7 +23,7 @@ rule score:
         code=code_of("score"),
         options=options("score"),
     message:
-        "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}"
+        "Score family {wildcards.family}: {wildcards.dataset} {wildcards.shard}, {wildcards.model}, {wildcards.attack}, {wildcards.smoothing}, {wildcards.explained}"
     shell:
         "python -m vitfaith score --spec {params.spec:q} --code {params.code:q} --images {input.images:q} --maps {input.maps:q}"
         " {params.options:q} --scores {output.scores:q} --curves {output.curves:q}"

@@ -12,6 +12,7 @@ rule tables:
             "curves.parquet",
             "gallery.parquet",
             "statistics.parquet",
+            "explained.parquet",
             "agreement.parquet",
             "costs.parquet",
             "certificates.parquet",

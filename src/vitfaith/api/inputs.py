@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vitfaith.api.wrap import wrap
 from vitfaith.errors import InputError
+from vitfaith.explained import LABEL, PREDICTION, RUNNER_UP, classes
 from vitfaith.models.auto_batch import measured
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier, frozen
@@ -109,34 +110,27 @@ def targets_of(
     """
     count = len(images)
     if isinstance(target, str):
-        if target == "label":
-            if labels is None:
-                raise InputError("target 'label' needs labels=, the class of each image")
-            found = classes_of("labels", labels, count)
-        elif target in ("prediction", "runner_up"):
-            if logits is None:
-                logits = forward_in_batches(classifier, images.to(classifier.mean.device), batch_size)
-            found = ranked(logits, second=target == "runner_up")
-        else:
+        if target not in (PREDICTION, LABEL, RUNNER_UP):
             raise InputError(
                 f"target is '{target}'; give prediction, label, runner_up, a class, or a class for each image"
             )
+        if target == LABEL and labels is None:
+            raise InputError("target 'label' needs labels=, the class of each image")
+        if target != LABEL and logits is None:
+            logits = forward_in_batches(classifier, images.to(classifier.mean.device), batch_size)
+        found = classes(
+            target,
+            count,
+            predicted=None if logits is None else logits.argmax(1),
+            scores=logits,
+            labels=classes_of("labels", labels, count) if target == LABEL else None,
+        ).cpu()
     elif isinstance(target, int) and not isinstance(target, bool):
         found = torch.full((count,), target, dtype=torch.int64)
     else:
         found = classes_of("target", target, count)
     classifier.check_targets(found, count)
     return found
-
-
-def ranked(logits: Tensor, *, second: bool) -> Tensor:
-    """The class with the largest of the logits (B, K), or with the second largest, (B,) int64 on the CPU."""
-    first = logits.argmax(1)
-    if not second:
-        return first.cpu()
-    if logits.shape[1] < 2:
-        raise InputError("target 'runner_up' needs a model with two classes at least")
-    return logits.scatter(1, first[:, None], float("-inf")).argmax(1).cpu()
 
 
 def batch_size_of(classifier: Classifier, given: int | None, *, backward: bool) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vitfaith.api.inputs import images_of
 from vitfaith.api.summary import leaderboard as ranked
 from vitfaith.errors import InputError
+from vitfaith.explained import PREDICTION
 from vitfaith.figures.drawing.data import FigureData
 from vitfaith.figures.drawing.draw import canvas
 from vitfaith.figures.drawing.save import render_bytes
@@ -187,7 +188,7 @@ def _for_notebooks(figure: Figure) -> Figure:
 
 def _placed(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with all columns of a condition, those of images in memory where it has none."""
-    default = {"dataset": "images", "model": "model", "attack": "clean", "smoothing": "none"}
+    default = {"dataset": "images", "model": "model", "attack": "clean", "smoothing": "none", "explained": PREDICTION}
     return frame.assign(**{name: default[name] for name in CONDITION if name not in frame})
 
 

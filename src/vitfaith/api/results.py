@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from vitfaith.artifacts import schemas
+from vitfaith.artifacts.named import named_files
 from vitfaith.artifacts.store import partition_values, read_any, read_dataset
 from vitfaith.errors import InputError, did_you_mean
-from vitfaith.tables.collect import CONDITION, sort_rows
+from vitfaith.tables.collect import CONDITION, read_conditions, sort_rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,7 +31,7 @@ _ORDER = ("certificate", "check", "reference", "method", "metric", "curve", "var
 
 
 def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
-    """Rows of a study's results, with the condition (dataset, model, attack, smoothing) as columns of strings.
+    """Rows of a study's results, with the condition (dataset, model, attack, smoothing, explained) as columns of strings.
 
     Args:
         results: the folder ``results`` of a study.
@@ -55,10 +56,16 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
     if table in PER_IMAGE:
         name, schema = PER_IMAGE[table]
         found = sorted((folder / name).glob("**/*.parquet"))
+        found = named_files(folder, found)[0] or found
         paths = [path for path in found if _is_asked(path, wanted)]
         if found and not paths:
             paths, wanted = found[:1], {**wanted, "image_id": []}
-        frame = read_dataset(paths, schema).to_pandas() if paths else None
+        if not paths:
+            frame = None
+        elif table == "predictions":  # the same whichever class is explained
+            frame = read_dataset(paths, schema).to_pandas()
+        else:
+            frame = read_conditions(paths, schema)
     else:
         files = sorted(folder.glob(f"tables/experiment=*/{table}.parquet"))
         files = [path for path in files if _is_asked(path, wanted)]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BASELINE = "random"
 """Method that p-values refer to."""
 
-_GROUPS = (*CONDITION, "explained", "check", "reference")
+_GROUPS = (*CONDITION, "check", "reference")
 
 
 def leaderboard(
@@ -45,7 +45,7 @@ def leaderboard(
 
     Args:
         scores: from :func:`vitfaith.score`, :func:`vitfaith.compare_maps` or :func:`vitfaith.read`.
-        by: columns that make a table of its own; without it those of a condition (dataset, model, attack, smoothing …)
+        by: columns that make a table of its own; without it those of a condition (dataset, model, attack, smoothing, explained …)
             that ``scores`` has.
         directions: metric → "higher", "lower" or "none" for metrics under an id of their own; others are known.
         confidence: of the intervals (BCa bootstrap over images, over clusters where there is a column ``cluster``).
@@ -138,18 +138,14 @@ def compare_maps(
     both = isinstance(maps, Maps) and isinstance(reference, Maps)
     if both and maps.image_ids != reference.image_ids:  # type: ignore[attr-defined]
         raise InputError("maps and reference maps are of other images; explain both under the same image_ids")
+    moved = (maps.target != reference.target).numpy() if both else None  # type: ignore[attr-defined]
     parts: list[pa.Table] = []
     for id_, measure in items_of("stability", measures).items():
         one, other = (_read_by(some, scale=measure.traits["scale_dependent"]) for some in (maps, reference))
         for method in shared:
             a, b = (torch.as_tensor(some[method]).cpu().numpy() for some in (one, other))
-            parts.append(stability_table(image_ids, method, "", a, b, {id_: measure}))
-    table = pa.concat_tables(parts).to_pandas().drop(columns="reference")
-    if both:
-        moved = maps.target != reference.target  # type: ignore[attr-defined]
-        rows = table["image_id"].isin({name for name, other in zip(image_ids, moved.tolist(), strict=True) if other})
-        table.loc[rows, "value"], table.loc[rows & (table["flag"] == ""), "flag"] = np.nan, "other class"
-    return table
+            parts.append(stability_table(image_ids, method, "", a, b, {id_: measure}, moved))
+    return pa.concat_tables(parts).to_pandas().drop(columns="reference")
 
 
 def _read_by(maps: Mapping[str, Tensor], *, scale: bool) -> Mapping[str, Tensor]:

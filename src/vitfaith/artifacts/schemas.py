@@ -202,6 +202,7 @@ SUMMARY = pa.schema(
         pa.field("model", pa.string()),
         pa.field("attack", pa.string()),
         pa.field("smoothing", pa.string()),
+        pa.field("explained", pa.string()),
         _METHOD,
         pa.field("reference", pa.string(), nullable=False),  # empty for scores
         pa.field("metric", pa.string(), nullable=False),

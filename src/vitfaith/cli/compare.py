@@ -38,15 +38,16 @@ def _say_what_is_left_out(*folders: Path) -> None:
 Where = Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE to keep, e.g. attack=pgd or metric=saco")]
 
 
+_COLUMNS = ("dataset", "model", "attack", "smoothing", "explained", "method", "metric", "variant")
+
+
 def selection(where: list[str] | None) -> dict[str, str]:
     """Column → value from texts COLUMN=VALUE."""
     chosen = {}
     for pair in where or []:
         column, separator, value = pair.partition("=")
-        if not separator or column not in ("dataset", "model", "attack", "smoothing", "method", "metric", "variant"):
-            raise typer.BadParameter(
-                f"'{pair}': write COLUMN=VALUE with dataset, model, attack, smoothing, method, metric or variant"
-            )
+        if not separator or column not in _COLUMNS:
+            raise typer.BadParameter(f"'{pair}': write COLUMN=VALUE with {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}")
         chosen[column] = value
     return chosen
 

@@ -74,6 +74,9 @@ SPEC = Option(Annotated[str, typer.Option(help="what the job depends on, as cano
 CODE = Option(Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")], "")
 IMAGES = path("Parquet file with the images", "images")
 OUT = path("file to write", "output")
+DECIDING = path(
+    "predictions that decide the explained classes; without it those of the images file", "images"
+).or_none()
 WEIGHTS = path("safetensors weights; without it timm's pretrained ones", "network").or_none()
 DENOISER = Option(
     Annotated[str | None, typer.Option(help="denoiser folder, checkpoint or hub id, where one is used")],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitfaith.cli.options import DENOISER, IMAGES, LEARNED, OUT, TABLES, WEIGHTS, Option, path
+from vitfaith.cli.options import DECIDING, DENOISER, IMAGES, LEARNED, OUT, TABLES, WEIGHTS, Option, path
 from vitfaith.cli.stage import Given, OnDevice, OverShard, Stage
 
 
@@ -72,6 +72,7 @@ STAGES = (
             "denoised": path("denoised samples; without it the images themselves", "images").or_none(),
             "weights": WEIGHTS,
             "learned": LEARNED,
+            "predictions": DECIDING,
         },
         backward=True,
     ),
@@ -85,6 +86,7 @@ STAGES = (
             "scores": OUT,
             "curves": OUT,
             "weights": WEIGHTS,
+            "predictions": DECIDING,
             "bank": path("response bank of these images; without it masks are asked", "images").or_none(),
             "truth": path("shard with segmentations, for metrics that need them", "images").or_none(),
             "placeholder": path("DiffMask whose placeholder a fill takes", "network").or_none(),
@@ -95,7 +97,7 @@ STAGES = (
         "bank",
         "vitfaith.stages.bank.run_bank",
         "Ask the classifier about the masks that metrics share between explainers.",
-        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "denoiser": DENOISER},
+        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "denoiser": DENOISER, "predictions": DECIDING},
     ),
     Stage(
         "stability",
@@ -112,7 +114,7 @@ STAGES = (
         "sanity",
         "vitfaith.stages.sanity.run_sanity",
         "Explain the images of a shard again with random weights, for other classes, under noise.",
-        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "learned": LEARNED},
+        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "learned": LEARNED, "predictions": DECIDING},
         backward=True,
     ),
     Stage(

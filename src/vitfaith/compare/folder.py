@@ -10,11 +10,12 @@ import pandas as pd
 
 from vitfaith.artifacts.named import named_files
 from vitfaith.artifacts.schemas import SCORES
-from vitfaith.artifacts.store import partition_values, read_dataset, read_provenance
+from vitfaith.artifacts.store import partition_values, read_provenance
 from vitfaith.errors import ArtifactError
+from vitfaith.explained import CLEAN_PREDICTION, COLUMN
 from vitfaith.metrics.registry import METRICS
 from vitfaith.tables.clusters import read_clusters, with_clusters
-from vitfaith.tables.collect import CONDITION, sort_rows
+from vitfaith.tables.collect import CONDITION, read_conditions, sort_rows
 
 KEYS = (*CONDITION, "method", "metric", "variant")
 
@@ -70,12 +71,12 @@ def read_scores(results: Path, chosen: Mapping[str, str]) -> pd.DataFrame:
     for column, value in chosen.items():
         if column not in CONDITION:
             continue
-        kept = [path for path in files if partition_values(path)[column] == value]
+        kept = [path for path in files if _place(path)[column] == value]
         if not kept:
-            values = sorted({partition_values(path)[column] for path in files})
+            values = sorted({_place(path)[column] for path in files})
             raise ArtifactError(f"no scores with {column} '{value}' in '{results}'; there are {', '.join(values)}")
         files = kept
-    frame = read_dataset(files, SCORES).to_pandas().astype(dict.fromkeys(KEYS, "str"))
+    frame = read_conditions(files, SCORES).astype(dict.fromkeys(KEYS, "str"))
     for column, value in chosen.items():
         values = sorted(frame[column].unique())
         if value not in values:
@@ -85,6 +86,10 @@ def read_scores(results: Path, chosen: Mapping[str, str]) -> pd.DataFrame:
     shards = [(partition_values(p)["dataset"], p) for p in sorted((results / "shard").rglob("*.parquet"))]
     clusters = read_clusters((d, p) for d, p in shards if not _hidden(p.relative_to(results)))
     return with_clusters(sort_rows(frame, [*KEYS, "image_id"]), clusters)
+
+
+def _place(path: Path) -> dict[str, str]:
+    return {COLUMN: CLEAN_PREDICTION, **partition_values(path)}
 
 
 def traits(results: Path) -> dict[str, Mapping[str, Any]]:

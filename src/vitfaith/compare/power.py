@@ -13,7 +13,7 @@ from vitfaith.errors import ArtifactError
 from vitfaith.statistics.clusters import cluster_codes
 from vitfaith.statistics.common import COVERAGE, comparable
 from vitfaith.statistics.power import detectable_difference, spread_of
-from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.collect import CONDITION, condition_text, tells
 from vitfaith.tables.text import markdown_table
 
 GROUP = [*CONDITION, "metric", "variant"]
@@ -79,9 +79,9 @@ def power_table(
 
 def power_text(found: pd.DataFrame, *, baseline: str, alpha: float, power: float) -> str:
     """:func:`power_table` as Markdown."""
-    rows = []
+    rows, told = [], tells(found)
     for _, row in found.iterrows():
-        condition = " · ".join(str(row[c]) for c in CONDITION)
+        condition = condition_text([row[c] for c in CONDITION], told=told)
         metric = f"{row['metric']} {row['variant']}".strip()
         alone, holm = (f"{row[c]:.3g}" if np.isfinite(row[c]) else "none" for c in ("alone", "holm"))
         rows.append([condition, metric, f"{row['sd']:.3g}", row["n"], alone, holm, row["tests"]])

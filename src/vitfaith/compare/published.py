@@ -11,11 +11,13 @@ from scipy.stats import kendalltau
 
 from vitfaith.compare.folder import KEYS, read_scores, traits
 from vitfaith.errors import ArtifactError
+from vitfaith.explained import CLEAN_PREDICTION, COLUMN
 from vitfaith.statistics import small_sample_note, summarise_compared
+from vitfaith.tables.collect import CONDITION, condition_text, tells
 from vitfaith.tables.pooled import pooled_summary
 from vitfaith.tables.text import markdown_table
 
-COLUMNS = ("table", *KEYS, "value", "status", "source")
+COLUMNS = ("table", *(key for key in KEYS if key != COLUMN), "value", "status", "source")
 STATUSES = {
     "confirmed": "read in the named source",
     "digitised": "measured in a figure of the named source",
@@ -31,7 +33,8 @@ _FEWEST = 3
 def read_published(path: Path) -> pd.DataFrame:
     """Published values: columns :data:`COLUMNS`, ``value`` float64 on the metric's own scale, the others text.
 
-    An empty ``dataset`` or ``model`` means the mean over all that a run has.
+    An empty ``dataset`` or ``model`` means the mean over all that a run has. The column ``explained`` may be left out:
+    then all maps explain the clean prediction.
 
     Raises:
         ArtifactError: no such file, a column is missing, or a value or status is none.
@@ -52,6 +55,8 @@ def read_published(path: Path) -> pd.DataFrame:
             raise ArtifactError(f"'{path}', line {line}: value '{frame['value'].iloc[line - 2]}' is no number")
         if status not in STATUSES:
             raise ArtifactError(f"'{path}', line {line}: status '{status}' is none of {', '.join(STATUSES)}")
+    if COLUMN not in frame:
+        frame = frame.assign(**{COLUMN: CLEAN_PREDICTION})
     return frame.assign(value=numbers)
 
 
@@ -105,10 +110,10 @@ def _summary(scores: pd.DataFrame, how: Mapping[str, str], statistics: Mapping[s
 
 def published_text(found: pd.DataFrame) -> str:
     """Ours beside published, as Markdown: one table for each of the paper's, and how well the orders of methods agree."""
-    lines = []
+    lines, told = [], tells(found)
     for title, rows in found.groupby("table", sort=False):
         head = ["condition", "method", "metric", "ours", "n", "published", "status"]
-        lines += [f"### {title}", "", markdown_table(head, [_cells(row) for _, row in rows.iterrows()])]
+        lines += [f"### {title}", "", markdown_table(head, [_cells(row, told) for _, row in rows.iterrows()])]
         lines += ["", *_orders(rows)]
         lines += [f"Source: {source}." for source in dict.fromkeys(rows["source"])] + [""]
     used = [s for s in STATUSES if s in set(found["status"])]
@@ -131,8 +136,8 @@ def published_text(found: pd.DataFrame) -> str:
     return "\n".join([*lines, ""])
 
 
-def _cells(row: pd.Series) -> list[str]:
-    condition = " · ".join(str(row[c]) or f"mean of {c}s" for c in ("dataset", "model", "attack", "smoothing"))
+def _cells(row: pd.Series, told: bool) -> list[str]:
+    condition = condition_text([str(row[c]) or f"mean of {c}s" for c in CONDITION], told=told)
     metric = f"{row['metric']} {row['variant']}".strip()
     ours = "–" if row["n"] == 0 else f"{row['ours']:.4g} [{row['low']:.4g}, {row['high']:.4g}]"
     return [condition, row["method"], metric, ours, str(row["n"]), f"{row['value']:.4g}", row["status"]]
@@ -141,10 +146,10 @@ def _cells(row: pd.Series) -> list[str]:
 def _orders(rows: pd.DataFrame) -> list[str]:
     """A line for each column of three methods or more that both have."""
     found = []
-    place = ["dataset", "model", "attack", "smoothing", "metric", "variant"]
+    place = [*CONDITION, "metric", "variant"]
     for key, group in rows[(rows["n"] > 0) & rows["compared"].eq(True)].groupby(place, sort=False):
         if len(group) >= _FEWEST:
             tau = kendalltau(group["ours"], group["value"]).statistic
-            name = " ".join(filter(None, map(str, key[4:])))
+            name = " ".join(filter(None, map(str, key[len(CONDITION) :])))
             found.append(f"Order of {len(group)} methods by {name}: Kendall's τ {tau:.2f}.")
     return [*found, ""] if found else []

@@ -13,7 +13,7 @@ from vitfaith.compare.runs import Difference
 from vitfaith.statistics import COVERAGE, paired_comparisons, small_sample_note, summarise_compared
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import mark_of
-from vitfaith.tables.collect import CONDITION, sort_rows
+from vitfaith.tables.collect import CONDITION, condition_text, sort_rows, tells
 from vitfaith.tables.pooled import pooled_summary
 from vitfaith.tables.text import markdown_table
 
@@ -58,13 +58,13 @@ def difference_text(found: Difference) -> str:
     lines.append(f"{len(moved)} of {len(found.scores)} means moved.")
     if len(moved):
         order = moved["difference"].abs().sort_values(ascending=False, kind="stable", na_position="last").index
-        ordered = moved.loc[order]
+        ordered, told = moved.loc[order], tells(found.scores)
         above, below = ordered[ordered["compared"]], ordered[~ordered["compared"]]
         head = ["condition", "method", "metric", "A", "B", "B − A", "n"]
-        rows = [_cells(row) for _, row in above.iterrows()]
+        rows = [_cells(row, told) for _, row in above.iterrows()]
         if len(below):
             few = f"*fewer than {100 * found.coverage:g} % of the images in both runs: no test*"
-            rows += [[few, *[""] * (len(head) - 1)], *(_cells(row) for _, row in below.iterrows())]
+            rows += [[few, *[""] * (len(head) - 1)], *(_cells(row, told) for _, row in below.iterrows())]
         lines += ["", markdown_table(head, rows)]
         family = int(found.scores["p_adjusted"].notna().sum())
         lines += [
@@ -76,8 +76,8 @@ def difference_text(found: Difference) -> str:
     return "\n".join([*lines, ""])
 
 
-def _cells(row: pd.Series) -> list[str]:
-    condition = " · ".join(str(row[c]) for c in CONDITION)
+def _cells(row: pd.Series, told: bool) -> list[str]:
+    condition = condition_text([row[c] for c in CONDITION], told=told)
     metric = f"{row['metric']} {row['variant']}".strip()
     mark = mark_of(float(row["p_adjusted"])).replace("*", r"\*")
     shift = f"{row['difference']:+.4g}{mark} [{row['low']:+.4g}, {row['high']:+.4g}]"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import FigureData, metric_rows
+from vitfaith.figures.drawing.data import PANEL, FigureData, metric_rows
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
@@ -85,7 +85,7 @@ def rows(data: FigureData, parameters: Ablation) -> DataFrame:
 def ablation_gradient_layers(data: FigureData, parameters: Ablation, style: Style) -> Figure:
     """Two by two: last or all layers, attention alone or weighted by its gradient."""
     table = rows(data, parameters)
-    panels = facets(table, ("dataset", "model"), style)
+    panels = facets(table, PANEL, style)
     shape = shape_of(len(panels), 2 if style.columns == "two" else 1)
     picture, axes = canvas(style, *shape, panel_mm=58, extra_mm=10, sharex=True, sharey=True)
     steps = ("attention alone", "with gradient")

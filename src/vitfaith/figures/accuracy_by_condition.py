@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import CONDITION, FigureData, Selection, select, tidy
+from vitfaith.figures.drawing.data import INPUT, FigureData, Selection, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, points, wrap_titles
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.style import MARKERS, Look, Style
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-COLUMNS = (*CONDITION, "image_id", "label", "target", "prediction", "target_probability")
+COLUMNS = (*INPUT, "image_id", "label", "target", "prediction", "target_probability")
 
 
 class Accuracy(Selection):
     """Which conditions and what counts as correct."""
 
     reference: Literal["label", "target"] = Field(
-        "label", description="correct means the ground-truth label, or the explained class"
+        "label", description="correct means the ground-truth label, or the class predicted for the clean image"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
@@ -64,12 +64,11 @@ def rows(data: FigureData, parameters: Accuracy) -> DataFrame:
 
     from vitfaith.statistics import confidence_interval
 
-    wanted = {k: v for k, v in parameters.wanted().items() if k != "method"}
-    frame = select(data.table("predictions", COLUMNS), "predictions", **wanted)
-    frame = tidy(frame, "predictions", [*CONDITION, "image_id"])
+    frame = select(data.table("predictions", COLUMNS), "predictions", **parameters.wanted_inputs())
+    frame = tidy(frame, "predictions", [*INPUT, "image_id"])
     found = []
-    for key, part in frame.groupby(list(CONDITION), sort=True):
-        condition = dict(zip(CONDITION, key, strict=True))
+    for key, part in frame.groupby(list(INPUT), sort=True):
+        condition = dict(zip(INPUT, key, strict=True))
         correct = share_correct(part, parameters.reference, parameters.confidence)
         found.append({**condition, "quantity": "accuracy", **correct})
         values = part["target_probability"].to_numpy(float)
@@ -87,23 +86,23 @@ def rows(data: FigureData, parameters: Accuracy) -> DataFrame:
     title="The classifier under attack and behind smoothing",
     caption=(
         "Share of images classified as their ``{reference}`` (Wilson intervals) and mean probability of the "
-        "explained class (bootstrap intervals), by attack and smoothing, one row of panels a model. Where accuracy "
-        "falls, maps explain a class that the model no longer predicts."
+        "class predicted for the clean image (bootstrap intervals), by attack and smoothing, one row of panels a model. Where accuracy "
+        "falls, maps of that class (``explained: clean_prediction``) explain one that the model no longer predicts."
     ),
     category="robustness",
     parameters=Accuracy,
     citation="Wilson 1927",
 )
 def accuracy_by_condition(data: FigureData, parameters: Accuracy, style: Style) -> Figure:
-    """Accuracy and mean probability of the explained class by attack and smoothing."""
+    """Accuracy and mean probability of the clean image's class by attack and smoothing."""
     table = rows(data, parameters)
     panels = facets(table, ("dataset", "model"), style)
     attacks, smoothings = order_conditions(table["attack"]), order_conditions(table["smoothing"])
     colours = style.colours(smoothings)
     picture, axes = canvas(style, len(panels), 2, panel_mm=46, extra_mm=10, sharey=True, sharex=True)
     texts = {
-        "accuracy": "accuracy" if parameters.reference == "label" else "share predicted as the explained class",
-        "probability": "mean probability of the explained class",
+        "accuracy": "accuracy" if parameters.reference == "label" else "share predicted as the clean image",
+        "probability": "mean probability of the clean image's class",
     }
     for line, (title, part) in zip(axes, panels, strict=True):
         for panel, (quantity, text) in zip(line, texts.items(), strict=True):

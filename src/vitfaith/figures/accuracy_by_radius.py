@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from vitfaith.figures.accuracy_by_condition import COLUMNS, share_correct
-from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.drawing.data import INPUT, FigureData, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
 from vitfaith.figures.drawing.radius import ByRadius, draw_series, label_radius, orders, with_radius
 from vitfaith.figures.drawing.style import Style
@@ -22,7 +22,7 @@ class AccuracyByRadius(ByRadius):
     """What counts as correct."""
 
     reference: Literal["label", "target"] = Field(
-        "label", description="correct means the ground-truth label, or the explained class"
+        "label", description="correct means the ground-truth label, or the class predicted for the clean image"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
@@ -31,14 +31,13 @@ def rows(data: FigureData, parameters: AccuracyByRadius) -> DataFrame:
     """One row per (condition, kind of attack) with the columns kind and eps."""
     import pandas as pd
 
-    wanted = {k: v for k, v in parameters.wanted().items() if k != "method"}
-    frame = select(data.table("predictions", COLUMNS), "predictions", **wanted)
-    frame = tidy(frame, "predictions", [*CONDITION, "image_id"])
+    frame = select(data.table("predictions", COLUMNS), "predictions", **parameters.wanted_inputs())
+    frame = tidy(frame, "predictions", [*INPUT, "image_id"])
     found = []
-    for key, part in frame.groupby(list(CONDITION), sort=True):
+    for key, part in frame.groupby(list(INPUT), sort=True):
         correct = share_correct(part, parameters.reference, parameters.confidence)
-        found.append(dict(zip(CONDITION, key, strict=True)) | correct)
-    return tidy(with_radius(pd.DataFrame(found), data, parameters), "predictions", [*CONDITION, "kind"])
+        found.append(dict(zip(INPUT, key, strict=True)) | correct)
+    return tidy(with_radius(pd.DataFrame(found), data, parameters), "predictions", [*INPUT, "kind"])
 
 
 @figure(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
@@ -105,7 +105,7 @@ def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Fig
     table = rows(data, parameters)
     metrics = list(dict.fromkeys(sorted(table["metric"], key=natural)))
     methods = style.order(table["method"])
-    panels = facets(table, ("dataset", "model"), style)
+    panels = facets(table, PANEL, style)
     two = style.columns == "two" and len(metrics) <= 5 and len(panels) > 1
     shape = (-(-len(panels) // 2), 2) if two else (len(panels), 1)
     picture, axes = canvas(style, *shape, panel_mm=26 + len(methods) * 0.95 * style.font_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from vitfaith.explained import COLUMN, PREDICTION, in_words
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.registry import Item
 
@@ -28,10 +29,11 @@ def flagged_text(rows: DataFrame) -> str:
     where = (
         f", most of them ({int(worst['flagged'])} in one mean) for ``{worst['method']}``" if "method" in rows else ""
     )
-    return (
-        f"{total} of {asked} values ({100 * total / asked:.1f} %) are flagged (constant map, NaN or undefined score)"
-        f" and in no mean{where}."
-    )
+    compared = "reference" in rows and (rows["reference"].astype(str) != "").any()
+    moved = compared and COLUMN in rows and (rows[COLUMN].astype(str) == PREDICTION).any()
+    reasons = "constant map, NaN, undefined score, or" if moved else "constant map, NaN or undefined score"
+    reasons += " a reference map that explains another class" if moved else ""
+    return f"{total} of {asked} values ({100 * total / asked:.1f} %) are flagged ({reasons}) and in no mean{where}."
 
 
 def count_sentence(rows: DataFrame) -> str:
@@ -68,14 +70,18 @@ def _counts(counts: list[str]) -> str:
 
 
 def conditions_text(rows: DataFrame) -> str:
-    """Sentence on data sets, models, attacks and smoothings that are shown."""
+    """Sentences on data sets, models, attacks, smoothings and explained classes that are shown."""
     words = {"dataset": "Data", "model": "models", "attack": "attacks", "smoothing": "smoothings"}
     parts = [
         f"{word} " + ", ".join(f"``{v}``" for v in order_conditions(rows[column].astype(str)))
         for column, word in words.items()
         if column in rows
     ]
-    return "; ".join(parts) + "." if parts else ""
+    told = ["; ".join(parts) + "."] if parts else []
+    if COLUMN in rows:
+        values = order_conditions(rows[COLUMN].astype(str))
+        told.append(f"Maps explain {'; or '.join(map(in_words, values))}.")
+    return " ".join(told)
 
 
 def fills_text(fills: Mapping[str, str]) -> str:

@@ -47,7 +47,7 @@ def rows(data: FigureData, parameters: Certified) -> DataFrame:
 def certified_accuracy(data: FigureData, parameters: Certified, style: Style) -> Figure:
     """Certified accuracy over the radius, for each smoothing."""
     table = rows(data, parameters)
-    panels = facets(table, ("dataset", "model", "attack"), style)
+    panels = facets(table, ("dataset", "model", "attack", "explained"), style)
     sigma = {str(s): float(v) for s, v in zip(table["smoothing"], table["sigma"], strict=True)}
     series = sorted(order_conditions(table["series"]), key=lambda s: sigma[s])
     labels = {s: f"{style.label(s)}, σ = {sigma[s]:.3g}" for s in series}

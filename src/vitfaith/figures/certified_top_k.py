@@ -8,8 +8,8 @@ from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
-from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
-from vitfaith.figures.drawing.draw import blank, canvas, count_text, legend_above, shape_of, wrap_titles
+from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, select, tidy
+from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, legend_above, shape_of, wrap_titles
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.order import natural
@@ -93,13 +93,13 @@ def certified_top_k(data: FigureData, parameters: CertifiedTopK, style: Style) -
         labels = {s: style.label(s) for s in series}
     else:
         labels = {s: f"{'β' if parameters.series == 'beta' else 'k'} = {s}" for s in series}
-    pairs = sorted(set(zip(table["dataset"], table["model"], strict=True)))
-    keys = [(m, *pair) for m in style.order(table["method"]) for pair in pairs]
+    groups = facets(table, PANEL, style)
+    keys = [(method, title, part) for method in style.order(table["method"]) for title, part in groups]
     shape = shape_of(len(keys), 1 if style.columns == "one" else 3)
     picture, axes = canvas(style, *shape, panel_mm=42, extra_mm=14 + 2 * len(series), sharex=True, sharey=True)
-    for panel, (method, dataset, model) in zip(axes.flat, keys, strict=False):
-        part = table[(table["method"] == method) & (table["dataset"] == dataset) & (table["model"] == model)]
-        name = " · ".join([style.label(method), *([style.label(model)] if len(pairs) > 1 else [])])
+    for panel, (method, title, whole) in zip(axes.flat, keys, strict=False):
+        part = whole[whole["method"] == method]
+        name = " · ".join([style.label(method), *([title] if len(groups) > 1 else [])])
         if part.empty:
             panel.set_title(name)
             continue

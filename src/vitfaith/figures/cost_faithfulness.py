@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError
-from vitfaith.figures.drawing.data import FigureData, tidy
+from vitfaith.figures.drawing.data import PANEL, FigureData, tidy
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
@@ -75,7 +75,7 @@ def cost_faithfulness(data: FigureData, parameters: Cost, style: Style) -> Figur
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     table = rows(data, parameters)
-    panels = facets(table, ("dataset", "model"), style)
+    panels = facets(table, PANEL, style)
     looks, methods = style.looks(table["method"]), style.order(table["method"])
     shape = shape_of(len(panels), 2 if style.columns == "two" else 1)
     picture, axes = canvas(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from vitfaith.figures.drawing.data import CONDITION, SCORES, FigureData, pick_variant, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, SCORES, FigureData, pick_variant, select, tidy
 from vitfaith.figures.drawing.directions import direction_of
 from vitfaith.figures.drawing.draw import canvas, facets, metric_text, wrap_titles
 from vitfaith.figures.drawing.style import Style
@@ -63,15 +63,14 @@ def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
     import pandas as pd
 
     found = []
-    for (dataset, model), part in chosen(data, parameters).groupby(["dataset", "model"], sort=True):
+    for key, part in chosen(data, parameters).groupby(list(PANEL), sort=True):
         ranks = ranking(part, parameters)
         own = {m: int(v) for m, v in part[part["value"].notna()].groupby("method")["value"].count().items()}
         asked = part[part["value"].notna()]["image_id"].nunique()
         for method, rank in [*ranks.ranks.items(), *((m, float("nan")) for m in ranks.below)]:
             found.append(
                 {
-                    "dataset": dataset,
-                    "model": model,
+                    **dict(zip(PANEL, key, strict=True)),
                     "method": method,
                     "rank": rank,
                     "critical_difference": ranks.critical_difference,
@@ -103,7 +102,7 @@ def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
 def critical_difference(data: FigureData, parameters: CriticalDifference, style: Style) -> Figure:
     """Mean ranks with groups of methods that Nemenyi's test cannot tell apart."""
     table = chosen(data, parameters)
-    panels = facets(table, ("dataset", "model"), style)
+    panels = facets(table, PANEL, style)
     most = max(part["method"].nunique() for _, part in panels)
     picture, axes = canvas(style, len(panels), 1, panel_mm=25 + (most + 1) // 2 * 0.62 * style.font_size)
     for panel, (title, part) in zip(axes[:, 0], panels, strict=True):

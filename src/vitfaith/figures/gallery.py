@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
+from vitfaith.explained import CLEAN_PREDICTION, PREDICTION, RUNNER_UP, in_short
+from vitfaith.figures.drawing.data import CONDITION, EXPLAINED, FigureData, select, tidy
 from vitfaith.figures.drawing.names import decimal, order_conditions
 from vitfaith.figures.drawing.pictures import decode_map, decode_object, decode_pixels
 from vitfaith.figures.drawing.sheet import HEADING, Sheet
@@ -26,6 +27,9 @@ KEYS = (*CONDITION, "role", "image_id", "method")
 PICTURE = ("rows", "columns", "map", "channels", "height", "width", "pixels")
 COLUMNS = (*KEYS, *PICTURE, "target", "prediction", "prediction_probability", "saco")
 
+_CLASSES = {CLEAN_PREDICTION: "clean class", PREDICTION: "own class", RUNNER_UP: "runner-up"}
+"""Explained class → text that has room over a column."""
+
 
 class Gallery(Parameters):
     """Which model, attack and smoothing."""
@@ -38,6 +42,7 @@ class Gallery(Parameters):
     smoothing: Annotated[str | None, Ids("smoothings")] = Field(
         None, description="smoothing of the third column; without it the first one"
     )
+    explained: Annotated[tuple[str, ...], Ids("targets")] = EXPLAINED
     methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
     roles: tuple[str, ...] = Field((), description="best, median, worst; empty: all that the table has")
     classes: tuple[str, ...] = Field((), description="class names; empty: those of the dataset or model, else numbers")
@@ -47,7 +52,7 @@ class Gallery(Parameters):
 def rows(data: FigureData, parameters: Gallery) -> DataFrame:
     """One row per (image, condition, method) of one dataset and model: clean, attacked, attacked and smoothed."""
     frame = data.table("gallery", COLUMNS)
-    frame = select(frame, "gallery", method=parameters.methods, role=parameters.roles)
+    frame = select(frame, "gallery", method=parameters.methods, role=parameters.roles, explained=parameters.explained)
     frame = select(frame, "gallery", dataset=parameters.dataset or order_conditions(frame["dataset"])[0])
     frame = select(frame, "gallery", model=parameters.model or order_conditions(frame["model"])[0])
     select(frame, "gallery", attack=parameters.attack, smoothing=parameters.smoothing)
@@ -56,7 +61,9 @@ def rows(data: FigureData, parameters: Gallery) -> DataFrame:
     attack = parameters.attack or ("pgd" if "pgd" in attacks else (attacks or ["clean"])[0])
     smoothing = parameters.smoothing or (smoothings or ["none"])[0]
     wanted = {("clean", "none"): 0, (attack, "none"): 1, (attack, smoothing): 2}
-    column = [wanted.get(pair, -1) for pair in zip(frame["attack"], frame["smoothing"], strict=True)]
+    place = {value: i for i, value in enumerate(order_conditions(frame["explained"]))}
+    cells = zip(frame["attack"], frame["smoothing"], frame["explained"], strict=True)
+    column = [wanted[a, s] * len(place) + place[e] if (a, s) in wanted else -1 for a, s, e in cells]
     frame = frame.assign(column=column)
     frame = frame[frame["column"] >= 0]
     if frame.empty:
@@ -75,7 +82,8 @@ def rows(data: FigureData, parameters: Gallery) -> DataFrame:
         "Maps of the images with the best, median and worst faithfulness (SaCo averaged over methods and conditions; "
         "the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
         "the image that is explained, with the predicted class and its probability (red where it is not the explained "
-        "class). Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo. "
+        "class). Where several classes are explained, ``clean class`` is that of the clean image and ``own class`` that of the "
+        "image shown. Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo. "
         "Lines show the borders of objects where the data set knows them. Studies without SaCo show their first images."
     ),
     category="examples",
@@ -85,16 +93,17 @@ def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
     """Best, median and worst image with the maps of all methods in all conditions."""
     table = rows(data, parameters)
     methods = style.order(table["method"])
-    conditions = list(dict.fromkeys(zip(table["attack"], table["smoothing"], strict=True)))
+    conditions = list(dict.fromkeys(zip(table["attack"], table["smoothing"], table["explained"], strict=True)))
+    lines = 3 if table["explained"].nunique() > 1 else 2
     known = {role: i for i, role in enumerate(ROLES)}
     images = sorted(
         {(str(r), str(i)) for r, i in zip(table["role"], table["image_id"], strict=True)},
         key=lambda pair: (known.get(pair[0], len(ROLES)), pair),
     )
     scored = bool(np.isfinite(table["saco"].astype(float)).any())
-    keyed = {(r["image_id"], r["attack"], r["smoothing"], r["method"]): r for _, r in table.iterrows()}
+    keyed = {(r["image_id"], r["attack"], r["smoothing"], r["explained"], r["method"]): r for _, r in table.iterrows()}
     names = [f"explained image\n({style.label(str(table['model'].iloc[0]))})", *map(style.label, methods)]
-    sheet = Sheet(style, names, images=len(images), conditions=len(conditions))
+    sheet = Sheet(style, names, images=len(images), conditions=len(conditions), lines=lines)
     for index, (role, image_id) in enumerate(images):
         sheet.heading(index, heading(role, image_id))
         for j, condition in enumerate(conditions):
@@ -102,7 +111,8 @@ def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
             if not shown:
                 continue
             top = sheet.panel(index, 0, j)
-            top.set_title("\n".join(map(style.label, condition)), fontsize=sheet.tiny, loc="center", pad=2)
+            names = [*map(style.label, condition[:2]), _CLASSES.get(condition[2], in_short(condition[2]))]
+            top.set_title("\n".join(names[:lines]), fontsize=sheet.tiny, loc="center", pad=2)
             _show_image(top, shown[0], parameters.classes, sheet.tiny)
             for row in shown:
                 panel = sheet.panel(index, 1 + methods.index(row["method"]), j)

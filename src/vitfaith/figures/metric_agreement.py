@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from vitfaith.figures.drawing.data import CONDITION, FigureData, OneCondition, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, OneCondition, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
 from vitfaith.figures.drawing.names import decimal
@@ -83,7 +83,7 @@ def metric_agreement(data: FigureData, parameters: Agreement, style: Style) -> F
     """Kendall's τ and Spearman's ρ between every two metrics."""
     table = rows(data, parameters)
     names = sorted({*table["metric"], *table["other"]}, key=natural)
-    groups = facets(table, ("dataset", "model"), style)
+    groups = facets(table, PANEL, style)
     side_by_side = len(parameters.levels) if style.columns == "two" else 1
     panels = [
         (f"{title}: {TITLES[level]}", part[part["level"] == level])

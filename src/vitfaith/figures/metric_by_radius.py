@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.drawing.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, OneMetric, chosen_rows, tidy
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     against_text,
     blank,
     canvas,
     count_text,
+    facets,
     legend_above,
     metric_text,
     shape_of,
@@ -54,23 +55,19 @@ def metric_by_radius(data: FigureData, parameters: MetricByRadius, style: Style)
     """A metric over the radius of attacks, for each method, smoothing and kind of attack."""
     table = rows(data, parameters)
     smoothings, kinds = orders(table)
-    several = table[["dataset", "model"]].drop_duplicates().shape[0] > 1
-    keys = [
-        (m, d, model)
-        for m in style.order(table["method"])
-        for d, model in sorted(set(zip(table["dataset"], table["model"], strict=True)))
-    ]
+    groups = facets(table, PANEL, style)
+    keys = [(method, title, part) for method in style.order(table["method"]) for title, part in groups]
     per_row = 1 if style.columns == "one" else 3
     shape = shape_of(len(keys), per_row)
     picture, axes = canvas(
         style, *shape, panel_mm=44, extra_mm=12 + 3 * len(smoothings) * len(kinds) / 3, sharex=True, sharey=True
     )
-    for panel, (method, dataset, model) in zip(axes.flat, keys, strict=False):
-        part = table[(table["method"] == method) & (table["dataset"] == dataset) & (table["model"] == model)]
+    for panel, (method, title, whole) in zip(axes.flat, keys, strict=False):
+        part = whole[whole["method"] == method]
         draw_series(panel, part, smoothings, kinds, style)
         if table["low"].min() < 0 < table["high"].max():
             panel.axhline(0, **ZERO_LINE)
-        name = " · ".join([style.label(method), *([style.label(model)] if several else [])])
+        name = " · ".join([style.label(method), *([title] if len(groups) > 1 else [])])
         panel.set_title(f"{name} ({count_text(part['n'])})" if len(part) else name)
     for panel in list(axes.flat)[max(0, len(keys) - shape[1]) : len(keys)]:
         panel.tick_params(axis="x", labelbottom=True)

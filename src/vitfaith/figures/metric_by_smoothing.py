@@ -86,7 +86,7 @@ def metric_by_smoothing(data: FigureData, parameters: MetricBySmoothing, style: 
     table = rows(data, parameters)
     methods = style.order(table["method"])
     looks = style.looks(methods)
-    panels = facets(table, ["dataset", "model", "attack"], style)
+    panels = facets(table, ("dataset", "model", "attack", "explained"), style)
     shape = shape_of(len(panels), 1 if style.columns == "one" else 3)
     picture, axes = canvas(
         style, *shape, panel_mm=48, extra_mm=10 + legend_mm(style, len(methods)), sharex=True, sharey=True

@@ -29,6 +29,7 @@ Table = Literal[
     "smoothings",
     "trainings",
     "pairs",
+    "explained",
 ]
 """What a figure may read; each is one file ``{table}.parquet`` of an experiment."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.drawing.data import FigureData, overall_order
+from vitfaith.figures.drawing.data import PANEL, FigureData, overall_order
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, metric_text, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
@@ -35,7 +35,7 @@ def saco_by_condition_heatmap(data: FigureData, parameters: ByCondition, style: 
     """Mean of a metric with its interval as numbers on a diverging colour scale."""
     table = rows(data, parameters)
     direction = direction_of(parameters.metric, parameters.directions)
-    panels = facets(table, ("dataset", "model"), style)
+    panels = facets(table, PANEL, style)
     methods = overall_order(table, style.order(table["method"]), descending=direction != "lower")
     conditions = [
         (attack, smoothing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import CONDITION, SUMMARY, FigureData, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, SUMMARY, FigureData, select, tidy
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
@@ -65,7 +65,7 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
 def saco_by_groups(data: FigureData, parameters: Leaderboard, style: Style) -> Figure:
     """Mean of a metric with intervals against the number of groups, by method."""
     table = rows(data, parameters)
-    panels = facets(table, ("dataset", "model"), style)
+    panels = facets(table, PANEL, style)
     looks, methods = style.looks(table["method"]), style.order(table["method"])
     shape = shape_of(len(panels), 2 if style.columns == "two" else 1)
     picture, axes = canvas(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from vitfaith.figures.drawing.data import FigureData, MethodsOfOneCondition, metric_rows
+from vitfaith.figures.drawing.data import PANEL, FigureData, MethodsOfOneCondition, metric_rows
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
@@ -45,8 +45,8 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
     frame = metric_rows(data, parameters.metric, parameters.variant, wanted=parameters.wanted())
     smallest_first = direction_of(parameters.metric, parameters.directions) == "lower"
     return frame.sort_values(
-        ["dataset", "model", "compared", "mean"],
-        ascending=[True, True, False, smallest_first],
+        [*PANEL, "compared", "mean"],
+        ascending=[True, True, True, False, smallest_first],
         kind="stable",
         na_position="last",
         ignore_index=True,
@@ -72,7 +72,7 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
 def saco_leaderboard(data: FigureData, parameters: Leaderboard, style: Style) -> Figure:
     """Methods ranked by their mean with confidence intervals, one panel a model."""
     table = rows(data, parameters)
-    panels = facets(table, ("dataset", "model"), style)
+    panels = facets(table, PANEL, style)
     looks = style.looks(table["method"])
     tallest = max(len(part) for _, part in panels)
     shape = shape_of(len(panels), 2 if style.columns == "two" else 1)

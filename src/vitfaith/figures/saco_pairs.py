@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from vitfaith.figures.drawing.data import CONDITION, FigureData, MethodsOfOneCondition, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
@@ -58,7 +58,7 @@ def saco_pairs(data: FigureData, parameters: Pairs, style: Style) -> Figure:
     import seaborn
 
     table = rows(data, parameters)
-    groups, methods = facets(table, ("dataset", "model"), style), style.order(table["method"])
+    groups, methods = facets(table, PANEL, style), style.order(table["method"])
     found = [(title, method, part[part["method"] == method]) for title, part in groups for method in methods]
     panels = [panel for panel in found if len(panel[2])]
     shape = shape_of(len(panels), 4 if style.columns == "two" else 2)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vitfaith.errors import InputError
 from vitfaith.lazy import np, pa
 from vitfaith.map_values import map_flags
 from vitfaith.registry import Item
 from vitfaith.stability.registry import Maps, Values
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OTHER_CLASS = "other class"
+"""Flag of a pair of maps that explain different classes: their similarity says nothing of the explainer alone."""
 
 
 def compare_maps(a: Maps, b: Maps, measure: Item) -> dict[str, tuple[Values, list[str]]]:
@@ -53,6 +60,7 @@ def stability_table(
     maps: Maps,
     reference_maps: Maps,
     measures: Mapping[str, Item],
+    other_class: NDArray[np.bool_] | None = None,
 ) -> pa.Table:
     """Rows of the schema STABILITY that compare ``maps`` with ``reference_maps``.
 
@@ -62,6 +70,8 @@ def stability_table(
         reference: name of the reference condition ("clean" or "undefended").
         maps, reference_maps: (B, rows, columns).
         measures: identifier (the column ``metric``) → measure.
+        other_class: (B,) whether the two maps explain different classes: then the value is NaN and the flag "other class",
+            unless a map has a flag of its own.
 
     Raises:
         InputError: the number of ids or the maps' shapes do not agree.
@@ -74,6 +84,9 @@ def stability_table(
     for identifier, measure in measures.items():
         for variant, (values, flags) in compare_maps(maps, reference_maps, measure).items():
             count = len(image_ids)
+            if other_class is not None:
+                values = np.where(other_class, np.nan, values)
+                flags = [flag or (OTHER_CLASS if moved else "") for flag, moved in zip(flags, other_class, strict=True)]
             columns["image_id"] += list(image_ids)
             columns["method"] += [method] * count
             columns["reference"] += [reference] * count

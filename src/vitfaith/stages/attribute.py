@@ -15,7 +15,8 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.samples import read_denoised
 from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.artifacts.tensors import image_tensor, integer_tensor
+from vitfaith.artifacts.targets import explained_targets
+from vitfaith.artifacts.tensors import image_tensor
 from vitfaith.explainers.explain import check_files, explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.map_values import map_flags, tied_share
@@ -70,14 +71,24 @@ def run_attribute(
     weights: Path | None,
     out: Path,
     *,
+    predictions: Path | None = None,
     device: str,
     batch_size: int,
 ) -> None:
-    """Explain one shard with every method of ``spec['methods']`` (one family, one shared pass where possible)."""
+    """Explain one shard with every method of ``spec['methods']`` (one family, one shared pass where possible).
+
+    Args:
+        predictions: what decides the classes that ``spec['explained']`` means, see
+            :func:`~vitfaith.artifacts.targets.explained_targets`.
+
+    Raises:
+        InputError: the model does not have an explained class.
+    """
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
-    targets = integer_tensor(table, "target", device)
     classifier = load_classifier(spec["model"], weights, device)
+    targets = explained_targets(spec, table, predictions, device)
+    classifier.check_targets(targets, len(ids))
     methods = EXPLAINERS.from_specs(spec["methods"])
     check_files(classifier, methods)
 

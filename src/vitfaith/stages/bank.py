@@ -9,7 +9,8 @@ from typing import Any
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import BANK, IMAGES
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.artifacts.tensors import image_tensor, integer_tensor
+from vitfaith.artifacts.targets import explained_targets
+from vitfaith.artifacts.tensors import image_tensor
 from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest
 from vitfaith.metrics.fills.diffusion import infill_extras
@@ -25,6 +26,7 @@ def run_bank(
     weights: Path | None,
     out: Path,
     *,
+    predictions: Path | None = None,
     denoiser: str | None = None,
     device: str,
     batch_size: int,
@@ -32,21 +34,24 @@ def run_bank(
     """Evaluate the masks ``spec["masks"]`` on the images of one shard.
 
     Args:
+        predictions: what decides the explained classes, as in the attribute stage.
         denoiser: folder, checkpoint or hub id of the denoiser that a fill draws from.
 
     Raises:
         ArtifactError: the images cannot be read.
-        InputError: a mask set does not fit the model's patch grid.
+        InputError: a mask set does not fit the model's patch grid, or the model does not have an explained class.
     """
     table = read_table(images, IMAGES)
     classifier = load_classifier(spec["model"], weights, device)
+    targets = explained_targets(spec, table, predictions, "cpu")
+    classifier.check_targets(targets, len(table))
     pixels = image_tensor(table, str(images), device)
     infill = infill_extras(spec, denoiser, device)
     with PassCounter(classifier.backbone, *(d.network for d in infill.values())) as passes:
         bank = build_bank(
             classifier,
             pixels,
-            integer_tensor(table, "target", "cpu"),
+            targets,
             table.column("image_id").to_pylist(),
             [BankRequest.from_spec(one) for one in spec["masks"]],
             seed=spec["seed"],

@@ -12,7 +12,8 @@ from torch import Tensor
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, SANITY
 from vitfaith.artifacts.store import read_table, write_table
-from vitfaith.artifacts.tensors import image_tensor, integer_tensor
+from vitfaith.artifacts.targets import explained_targets
+from vitfaith.artifacts.tensors import image_tensor
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
@@ -29,10 +30,14 @@ def run_sanity(
     weights: Path | None,
     out: Path,
     *,
+    predictions: Path | None = None,
     device: str,
     batch_size: int,
 ) -> None:
     """Run the checks ``spec["checks"]`` on the explainers ``spec["methods"]`` for the images of one shard.
+
+    Args:
+        predictions: what decides the explained classes, as in the attribute stage.
 
     Raises:
         ArtifactError: the images cannot be read.
@@ -56,7 +61,8 @@ def run_sanity(
 
     classifier = load_classifier(spec["model"], weights, device)
     pixels = image_tensor(table, str(images), device)
-    targets = integer_tensor(table, "target", device)
+    targets = explained_targets(spec, table, predictions, device)
+    classifier.check_targets(targets, len(ids))
     maps = explain_with(classifier, pixels, targets, ids)
     subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"])
     parts = []

@@ -14,6 +14,7 @@ from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
 from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.targets import explained_targets
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.artifacts.truth import read_truth
 from vitfaith.errors import ArtifactError
@@ -39,6 +40,7 @@ def run_score(
     scores: Path,
     curves: Path,
     *,
+    predictions: Path | None = None,
     bank: Path | None = None,
     truth: Path | None = None,
     placeholder: Path | None = None,
@@ -49,6 +51,7 @@ def run_score(
     """Score the maps of one family on one shard.
 
     Args:
+        predictions: what decides the explained classes, as in the attribute stage.
         bank: answers to the masks that the metrics share; without it the masks are evaluated here.
         truth: shard with segmentations, for metrics that need them. Images without one get flagged rows.
         placeholder: DiffMask whose placeholder a fill takes.
@@ -65,7 +68,7 @@ def run_score(
     means = read_raw_maps(maps)
     raw = None if means is None else _on_device(means, maps, ids, classifier)
     pixels = image_tensor(table, str(images), device)
-    targets, labels = (integer_tensor(table, column, device) for column in ("target", "label"))
+    targets, labels = explained_targets(spec, table, predictions, device), integer_tensor(table, "label", device)
     masks = None if truth is None else torch.from_numpy(read_truth(truth, ids)).to(device)
     extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
     if placeholder is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vitfaith.artifacts.maps import read_maps, read_raw_maps
+from vitfaith.artifacts.maps import read_explained, read_maps, read_raw_maps
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import STABILITY
 from vitfaith.artifacts.store import write_table
@@ -22,6 +22,8 @@ from vitfaith.stability.registry import STABILITY_MEASURES
 
 def run_stability(spec: Mapping[str, Any], code: str, maps: Path, out: Path, **references: Path | None) -> None:
     """Compare a shard's maps with those of each reference condition (``references``: name → file, None without one).
+
+    Pairs that explain different classes are flagged "other class".
 
     Raises:
         ArtifactError: a reference lacks a method or holds other images.
@@ -39,8 +41,9 @@ def run_stability(spec: Mapping[str, Any], code: str, maps: Path, out: Path, **r
 def _compared(path: Path, references: Mapping[str, Path], measures: Mapping[str, Item], *, raw: bool) -> list[pa.Table]:
     """Rows of ``measures`` for each reference and method; ``raw``: of the means of the maps as the explainers gave them."""
     own, parts = _maps(path, raw), []
+    explained = read_explained(path)
     for name, other in sorted(references.items()):
-        others = _maps(other, raw)
+        others, explained_there = _maps(other, raw), read_explained(other)
         for method, (ids, values) in own.items():
             if method not in others:
                 raise ArtifactError(
@@ -48,7 +51,8 @@ def _compared(path: Path, references: Mapping[str, Path], measures: Mapping[str,
                 )
             if others[method][0] != ids:
                 raise ArtifactError(f"'{other}' and '{path}' hold different images; delete both and run again")
-            parts.append(stability_table(ids, method, name, values, others[method][1], measures))
+            moved = explained[method] != explained_there[method]
+            parts.append(stability_table(ids, method, name, values, others[method][1], measures, moved))
     return parts
 
 

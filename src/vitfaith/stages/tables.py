@@ -22,6 +22,7 @@ from vitfaith.tables.clusters import read_clusters, shards_of, with_clusters
 from vitfaith.tables.collect import CONDITION, collect, sort_rows
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.curves import curve_table
+from vitfaith.tables.explained import explained_table
 from vitfaith.tables.gallery import gallery_table
 from vitfaith.tables.maps import map_summary
 from vitfaith.tables.pairs import pair_table
@@ -73,7 +74,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``maps.csv`` how many maps are constant and how many of their features tie, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
-    ``trainings`` how learned explainers were trained. The leaderboards begin with a warning for each model whose accuracy on
+    ``trainings`` how learned explainers were trained, ``explained`` what the choice of the explained class does to the scores. The leaderboards begin with a warning for each model whose accuracy on
     clean, labelled images is near chance. A record in ``.record.json`` has the digests of all and the provenance: tables
     themselves hold neither settings nor code, so that equal tables redraw no figure.
     """
@@ -124,6 +125,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(training_table(spec), path_of("trainings.parquet"))
     write_frame(smoothing_table(spec["smoothings"]), path_of("smoothings.parquet"))
     write_frame(comparisons, path_of("statistics.parquet"))
+    write_frame(explained_table(spec, results, single, **statistics), path_of("explained.parquet"))
     write_frame(agreement_table(single, spec["directions"], coverage), path_of("agreement.parquet"))
     write_frame(cost_table(spec, results), path_of("costs.parquet"))
     write_frame(scores.reset_index(drop=True), path_of("scores.parquet"))

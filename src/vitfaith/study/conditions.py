@@ -12,8 +12,9 @@ from vitfaith.study.study import Study
 
 def experiment_conditions(experiment: Experiment) -> Iterator[Condition]:
     """The conditions of one experiment, in the order of its lists."""
-    for values in product(experiment.datasets, experiment.models, experiment.attacks, experiment.smoothings):
-        yield Condition(*values)
+    axes = (experiment.datasets, experiment.models, experiment.attacks, experiment.smoothings, experiment.targets)
+    for values in product(*axes):
+        yield Condition(*map(str, values))
 
 
 def conditions(study: Study) -> list[Condition]:

@@ -12,7 +12,7 @@ from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import VitfaithError
 from vitfaith.registry import Item, Parameters
 from vitfaith.study.learned import TRAINING, model_files, placeholder_file
-from vitfaith.study.metric_inputs import infilled
+from vitfaith.study.metric_inputs import infilled, infilled_bank
 from vitfaith.study.plan import Plan
 
 Files = dict[str, list[str]]
@@ -101,12 +101,13 @@ def _of_condition(
     model: str = "",
     attack: str = "",
     smoothing: str = "",
+    explained: str = "",
     family: str = "",
     **_: str,
 ) -> Files:
     """Of a job over a shard of a condition; stages that read results alone (tables, stability …) have none."""
     files: Files = {}
-    condition = Condition(dataset, model, attack, smoothing)
+    condition = Condition(dataset, model, attack, smoothing, explained)
     if stage in ("attack", "predict", "attribute", "bank", "score", "sanity"):
         files["weights"] = plan.weights(model)
     if stage == "attack":
@@ -114,7 +115,8 @@ def _of_condition(
     if stage == "denoise":
         files["denoiser"] = plan.denoiser_files("smoothings", smoothing)
     if stage in ("bank", "score"):
-        files["denoiser"] = plan.denoiser_files("metrics", infilled(plan, condition))
+        user = infilled_bank(plan, condition) if stage == "bank" else infilled(plan, condition)
+        files["denoiser"] = plan.denoiser_files("metrics", user)
     if stage == "score":
         files["placeholder"] = [file] if (file := placeholder_file(plan, condition)) else []
     if stage in ("attribute", "sanity"):

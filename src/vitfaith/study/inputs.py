@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vitfaith.artifacts.paths import SHARED, Condition, artifact
 from vitfaith.study.learned import learned_files, trained, trained_file, trainings
-from vitfaith.study.metric_inputs import infilled, score_inputs
+from vitfaith.study.metric_inputs import infilled, infilled_bank, score_inputs
 from vitfaith.study.plan import Plan
 
 
@@ -54,8 +54,15 @@ def trained_networks(plan: Plan) -> list[str]:
 
 
 def _condition(wildcards: Mapping[str, str]) -> Condition:
-    """The condition of a job; with an empty smoothing where its files are for all of them."""
-    return Condition(wildcards["dataset"], wildcards["model"], wildcards["attack"], wildcards.get("smoothing", ""))
+    """The condition of a job; an empty smoothing or explained class where its files are for all of them."""
+    place = (wildcards.get(name, "") for name in ("smoothing", "explained"))
+    return Condition(wildcards["dataset"], wildcards["model"], wildcards["attack"], *place)
+
+
+def _deciding(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    file = plan.deciding(_condition(wildcards), wildcards["shard"])
+    if file is not None:
+        yield Read("predictions", file, (file,))
 
 
 def _weights(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
@@ -64,17 +71,22 @@ def _weights(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
         yield Read("weights", path, tuple(plan.weights(wildcards["model"])))
 
 
-def _denoiser(section: str) -> Callable[[Plan, Mapping[str, str]], Iterator[Read]]:
+def _denoiser(
+    section: str, user_of: Callable[[Plan, Mapping[str, str]], str | None]
+) -> Callable[[Plan, Mapping[str, str]], Iterator[Read]]:
     def of(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
-        if section == "metrics":
-            user = infilled(plan, _condition(wildcards))
-        else:
-            user = wildcards["smoothing" if section == "smoothings" else "attack"]
+        user = user_of(plan, wildcards)
         path = plan.denoiser(section, user)
         if path is not None:
             yield Read("denoiser", path, tuple(plan.denoiser_files(section, user)))
 
     return of
+
+
+_SEEN_THROUGH = _denoiser("attacks", lambda plan, wildcards: wildcards["attack"])
+_SMOOTHING = _denoiser("smoothings", lambda plan, wildcards: wildcards["smoothing"])
+_FILL = _denoiser("metrics", lambda plan, wildcards: infilled(plan, _condition(wildcards)))
+_FILL_OF_BANK = _denoiser("metrics", lambda plan, wildcards: infilled_bank(plan, _condition(wildcards)))
 
 
 def _denoised(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
@@ -111,13 +123,13 @@ def _maps(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
 
 _PARTS: dict[str, tuple[Callable[[Plan, Mapping[str, str]], Iterator[Read]], ...]] = {
     "train_diffmask": (_weights,),
-    "attack": (_weights, _denoiser("attacks")),
-    "denoise": (_denoiser("smoothings"),),
+    "attack": (_weights, _SEEN_THROUGH),
+    "denoise": (_SMOOTHING,),
     "predict": (_denoised, _weights),
-    "attribute": (_denoised, _weights, _learned),
-    "bank": (_weights, _denoiser("metrics")),
-    "score": (_weights, _of_metrics, _denoiser("metrics")),
+    "attribute": (_deciding, _denoised, _weights, _learned),
+    "bank": (_deciding, _weights, _FILL_OF_BANK),
+    "score": (_deciding, _weights, _of_metrics, _FILL),
     "stability": (_references,),
-    "sanity": (_weights, _learned),
+    "sanity": (_deciding, _weights, _learned),
     "certify": (_maps,),
 }

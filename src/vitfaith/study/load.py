@@ -28,6 +28,7 @@ from vitfaith.study.sections import (
     StatisticsSection,
 )
 from vitfaith.study.study import Study
+from vitfaith.study.targets import with_values
 from vitfaith.study.values import validate
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
@@ -130,6 +131,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
         **cast("dict[str, Any]", {**registered, **named, **fixed}),
     )
     study = replace(study, experiments=written_out(study))
+    study = replace(study, experiments=with_values(study))
     check_references(study)
     return study
 

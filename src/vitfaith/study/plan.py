@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -12,6 +13,7 @@ from vitfaith.datasets.opening import open_dataset
 from vitfaith.datasets.subset import shard_count, shard_name
 from vitfaith.denoisers.layout import folder_files, is_hub_id
 from vitfaith.errors import ConfigError
+from vitfaith.explained import CLEAN_PREDICTION, PREDICTION, RUNNER_UP
 from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.smoothings.registry import certified_sigma
 from vitfaith.study.conditions import asked_in, conditions, experiment_conditions
@@ -93,9 +95,11 @@ class Plan:
         """Every result file that the tables of an experiment read."""
         files: dict[str, None] = {}
         for condition in experiment_conditions(self.study.experiments[name]):
-            files.update(dict.fromkeys(self.files("predictions", condition)))
-            attacked = Condition(condition.dataset, condition.model, condition.attack, "")
-            files.update(dict.fromkeys(self.files("attack", attacked)))
+            own = Condition(condition.dataset, condition.model, condition.attack, condition.smoothing)
+            clean = [Condition(condition.dataset, condition.model, "clean", "none")]
+            for images in [own, *(clean if condition.explained == RUNNER_UP else [])]:
+                files.update(dict.fromkeys(self.files("predictions", images)))
+                files.update(dict.fromkeys(self.files("attack", replace(images, smoothing=""))))
             stages = ["attribute", "scores", "curves"] + (["stability"] if self.references(condition) else [])
             stages += ["sanity"] if self.checks(condition) else []
             if self.certificates(condition):
@@ -106,10 +110,23 @@ class Plan:
 
     def references(self, condition: Condition) -> dict[str, Condition]:
         """The conditions that stability compares with: the clean map behind the same smoothing, and the undefended clean map."""
-        clean = Condition(condition.dataset, condition.model, "clean", condition.smoothing)
-        undefended = Condition(condition.dataset, condition.model, "clean", "none")
-        found = {"clean": clean, "undefended": undefended}
+        clean = replace(condition, attack="clean")
+        found = {"clean": clean, "undefended": replace(clean, smoothing="none")}
         return {k: v for k, v in found.items() if v != condition and v in self.conditions}
+
+    def explains(self, condition: Condition) -> str:
+        """Value of ``explained`` that decides the classes: of a clean, unsmoothed image the prediction is the clean prediction."""
+        clean = (condition.attack, condition.smoothing, condition.explained) == ("clean", "none", PREDICTION)
+        return CLEAN_PREDICTION if clean else condition.explained
+
+    def deciding(self, condition: Condition, shard: str) -> str | None:
+        """The file of predictions that the explained classes are read from, None where the images' own file has them."""
+        explained = self.explains(condition)
+        if explained == RUNNER_UP:
+            condition = Condition(condition.dataset, condition.model, "clean", "none")
+        elif explained != PREDICTION:
+            return None
+        return artifact(self.results, "predictions", condition, None, shard)
 
     def reference_files(self, condition: Condition, family: str, shard: str) -> list[str]:
         """Map files of the conditions that stability compares with, in the order of :meth:`references`."""

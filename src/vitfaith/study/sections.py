@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from vitfaith.denoisers.adm_settings import PRESETS
 from vitfaith.denoisers.recipe import DenoiserRecipe
+from vitfaith.explained import CLEAN_PREDICTION
 from vitfaith.figures.drawing.style import Style
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.settings import Settings
@@ -151,6 +152,12 @@ class Experiment(Section):
     smoothings: list[str] = _axis("all")
     explainers: list[str] = _axis("all")
     metrics: list[str] = _axis("all")
+    targets: list[str | int] = Field(
+        [CLEAN_PREDICTION],
+        min_length=1,
+        description="classes to explain, to cross: clean_prediction, prediction (of the image given), label, runner_up (of the "
+        "clean image), or a class by its index or name; left out: clean_prediction",
+    )
     stability: list[str] = Field(default_factory=list, description="ids of measures; left out: none")
     sanity: list[str] = Field(default_factory=list, description="ids of checks; left out: none")
     certificates: list[str] = Field(default_factory=list, description="ids; left out: none")

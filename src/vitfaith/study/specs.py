@@ -14,7 +14,7 @@ from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.registry import fill_of
 from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.learned import TRAINING, explainer_spec, trainings
-from vitfaith.study.metric_inputs import bank_masks, infilled
+from vitfaith.study.metric_inputs import bank_masks, infilled, infilled_bank
 from vitfaith.study.plan import Plan
 
 
@@ -42,8 +42,7 @@ def _seen_spec(plan: Plan, attack: str) -> dict[str, Any]:
     return {"smoothing": spec | ({"samples": draws} if draws and "samples" in spec else {})}
 
 
-def _infill_spec(plan: Plan, condition: Condition) -> dict[str, Any]:
-    user = infilled(plan, condition)
+def _infill_spec(plan: Plan, user: str | None) -> dict[str, Any]:
     return {} if user is None else _denoiser_spec(plan, "metrics", user)
 
 
@@ -118,49 +117,56 @@ def predict_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: s
 
 
 def attribute_spec(
-    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, family: str, shard: str
 ) -> dict[str, Any]:
-    """Model, smoothing and the explainers of a family."""
-    methods = plan.methods(Condition(dataset, model, attack, smoothing))[family]
+    """Model, smoothing, the explained class and the explainers of a family."""
+    condition = Condition(dataset, model, attack, smoothing, explained)
+    methods = plan.methods(condition)[family]
     return {
         "seed": plan.study.seed,
+        "explained": plan.explains(condition),
         "model": _model_spec(plan, model),
         "smoothing": plan.study.smoothings[smoothing].spec(),
         "methods": {id_: explainer_spec(plan, id_, model) for id_ in methods},
     }
 
 
-def bank_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
-    """Model, and the masks of all metrics that are asked for behind any smoothing."""
+def bank_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, shard: str
+) -> dict[str, Any]:
+    """Model, the explained class, and the masks of all metrics that are asked for in the conditions that share the bank."""
+    bank = Condition(dataset, model, attack, smoothing, explained)
     return {
         "seed": plan.study.seed,
+        "explained": plan.explains(bank),
         "model": _model_spec(plan, model),
         "precision": plan.study.models[model].precision,
-        "masks": bank_masks(plan, dataset, model, attack),
-        **_infill_spec(plan, Condition(dataset, model, attack, "")),
+        "masks": bank_masks(plan, bank),
+        **_infill_spec(plan, infilled_bank(plan, bank)),
     }
 
 
 def score_spec(
-    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, family: str, shard: str
 ) -> dict[str, Any]:
-    """Model and metrics, and the denoiser that a fill draws from."""
-    condition = Condition(dataset, model, attack, smoothing)
+    """Model, the explained class and metrics, and the denoiser that a fill draws from."""
+    condition = Condition(dataset, model, attack, smoothing, explained)
     return {
         "seed": plan.study.seed,
+        "explained": plan.explains(condition),
         "model": _model_spec(plan, model),
         "precision": plan.study.models[model].precision,
         "metrics": _instances(plan, "metrics", plan.metrics(condition)),
-        **_infill_spec(plan, condition),
+        **_infill_spec(plan, infilled(plan, condition)),
         **_explainers_spec(plan, condition, family),
     }
 
 
 def stability_spec(
-    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, family: str, shard: str
 ) -> dict[str, Any]:
     """Measures, and which clean conditions they compare with."""
-    condition = Condition(dataset, model, attack, smoothing)
+    condition = Condition(dataset, model, attack, smoothing, explained)
     return {
         "measures": _instances(plan, "stability", plan.measures(condition)),
         "references": sorted(plan.references(condition)),
@@ -168,21 +174,24 @@ def stability_spec(
 
 
 def sanity_spec(
-    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, family: str, shard: str
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, family: str, shard: str
 ) -> dict[str, Any]:
-    """Model, the explainers of a family, and the checks."""
-    condition = Condition(dataset, model, attack, smoothing)
+    """Model, the explained class, the explainers of a family, and the checks."""
+    condition = Condition(dataset, model, attack, smoothing, explained)
     return {
         "seed": plan.study.seed,
+        "explained": plan.explains(condition),
         "model": _model_spec(plan, model),
         "methods": {id_: explainer_spec(plan, id_, model) for id_ in plan.methods(condition)[family]},
         "checks": _instances(plan, "sanity", plan.checks(condition)),
     }
 
 
-def certify_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
+def certify_spec(
+    plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, shard: str
+) -> dict[str, Any]:
     """Certificates and the noise they stand on."""
-    asked = plan.certificates(Condition(dataset, model, attack, smoothing))
+    asked = plan.certificates(Condition(dataset, model, attack, smoothing, explained))
     return {
         "seed": plan.study.seed,
         "sigma": plan.sigma(smoothing),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from vitfaith.artifacts.paths import Condition
 from vitfaith.artifacts.store import partition_values
 from vitfaith.study.jobs import jobs
+from vitfaith.study.metric_inputs import bank_condition
 from vitfaith.study.plan import Plan
 from vitfaith.study.promised import promised_files
 
@@ -50,11 +52,14 @@ def _belongs(plans: Sequence[Plan], place: Path, named: set[Path], path: Path) -
     if folder == "figures":
         return any(place.stem in e.figures for plan in plans if (e := plan.study.experiments.get(rest[0])))
     if folder == "bank":
-        found = tuple(partition_values(place).values())
-        return any((c.dataset, c.model, c.attack) == found for plan in plans for c in plan.conditions)
+        return any(place.parent.as_posix() == _bank(plan, c) for plan in plans for c in plan.conditions)
     if folder == "train":
         return any(_trains(plan, rest) for plan in plans)
     return False
+
+
+def _bank(plan: Plan, condition: Condition) -> str:
+    return f"bank/{bank_condition(plan, condition).folder}"
 
 
 def _trains(plan: Plan, place: list[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from vitfaith.registry import Better
 from vitfaith.statistics import COVERAGE
 from vitfaith.tables.cells import leaderboard
-from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.collect import CONDITION, condition_text, tells
 from vitfaith.tables.latex import to_latex
 from vitfaith.tables.markdown import to_markdown
 
@@ -36,7 +36,7 @@ def boards_text(
         coverage: share of the images that the comparisons ask for.
         maps: rows of :func:`vitfaith.tables.maps.map_summary`, for the share of tied features per method.
     """
-    parts = []
+    parts, told = [], tells(summary)
     for condition, rows in summary[summary["reference"] == ""].groupby(CONDITION, sort=True, observed=True):
         tests = comparisons[(comparisons[CONDITION].astype(str) == list(map(str, condition))).all(axis=1)]
         tied = {}
@@ -44,6 +44,6 @@ def boards_text(
             own = maps[(maps[CONDITION].astype(str) == list(map(str, condition))).all(axis=1)]
             tied = dict(zip(own["method"].astype(str), own["tied"].astype(float), strict=True))
         board = leaderboard(rows, directions, statistics=tests, baseline=baseline, coverage=coverage, tied=tied)
-        title = " · ".join(map(str, condition))
+        title = condition_text(condition, told=told)
         parts.append(to_latex(board, caption=f"{title}.") if form == "latex" else to_markdown(board, title=title))
     return "\n".join(parts)

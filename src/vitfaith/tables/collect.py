@@ -10,10 +10,25 @@ import pandas as pd
 import pyarrow as pa
 
 from vitfaith.artifacts.paths import Condition, artifact
-from vitfaith.artifacts.store import read_dataset
+from vitfaith.artifacts.store import partition_values, read_dataset
+from vitfaith.explained import CLEAN_PREDICTION, COLUMN, in_short
 from vitfaith.order import natural_order
 
-CONDITION = ["dataset", "model", "attack", "smoothing"]
+INPUT = ["dataset", "model", "attack", "smoothing"]
+"""Columns of a condition that images and predictions have, whichever class is explained."""
+
+CONDITION = [*INPUT, COLUMN]
+
+
+def condition_text(values: Sequence[object], *, told: bool) -> str:
+    """A condition in one line: ``fashion_mnist · vit · pgd · none``; which class is explained follows where it is ``told``."""
+    text = " · ".join(map(str, values[: len(INPUT)]))
+    return f"{text} · explained: {in_short(str(values[len(INPUT)]))}" if told else text
+
+
+def tells(frame: pd.DataFrame) -> bool:
+    """Whether texts on a table say which class is explained: where it is not the clean prediction everywhere."""
+    return bool((frame[COLUMN].astype(str) != CLEAN_PREDICTION).any())
 
 
 def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: bool = True) -> Iterator[Path]:
@@ -41,7 +56,7 @@ def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: boo
 def collect(
     spec: Mapping[str, Any], results: str, stage: str, schema: pa.Schema, *, family: bool = True, by: list[str]
 ) -> pd.DataFrame:
-    """Rows of all files of ``stage``, in an order that does not depend on shards; ``by`` lists the sort columns.
+    """Rows of all files of ``stage``, in an order that does not depend on shards; ``by`` lists the further sort columns.
 
     Raises:
         ArtifactError: a file is missing or damaged.
@@ -50,7 +65,17 @@ def collect(
     if not paths:
         return schema.empty_table().to_pandas()
     frame = read_dataset(paths, schema).to_pandas()
-    return sort_rows(frame, [*CONDITION, *by])
+    return sort_rows(frame, [*(name for name in CONDITION if name in frame), *by])
+
+
+def read_conditions(paths: Sequence[Path], schema: pa.Schema) -> pd.DataFrame:
+    """Rows of files of any run; older ones, whose paths do not say which class is explained, explain the clean prediction."""
+    told = [path for path in paths if COLUMN in partition_values(path)]
+    older = [path for path in paths if COLUMN not in partition_values(path)]
+    parts = [read_dataset(some, schema).to_pandas() for some in (told, older) if some]
+    if older:
+        parts[-1] = parts[-1].assign(**{COLUMN: CLEAN_PREDICTION})
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
 def sort_rows(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS, SHARDS, TRUTH
 from vitfaith.artifacts.store import open_parquet, partition_values, read_dataset, read_provenance
 from vitfaith.statistics import COVERAGE, mark_common
-from vitfaith.tables.collect import CONDITION, cell_files
+from vitfaith.tables.collect import CONDITION, INPUT, cell_files
 
 
 def choose_images(scores: pd.DataFrame, per_role: int = 1, coverage: float = COVERAGE) -> dict[str, str]:
@@ -82,11 +82,13 @@ def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -
     predictions = read("predictions", PREDICTIONS, False)
     saco = scores[scores.metric.str.startswith("saco")].drop_duplicates([*CONDITION, "image_id", "method"])
     keys = ["dataset", "model", "attack", "image_id"]
-    frame = maps[maps.method.isin(spec["explainers"])][[*CONDITION, "image_id", "method", "rows", "columns", "map"]]
+    columns = [*CONDITION, "image_id", "method", "target", "rows", "columns", "map"]
+    frame = maps[maps.method.isin(spec["explainers"])][columns]
     frame = frame.merge(images[[*keys, "label", "channels", "height", "width", "pixels"]], on=keys, how="left")
+    frame["target"] = frame.pop("target")  # beside the other classes
     frame = frame.merge(
-        predictions[[*CONDITION, "image_id", "target", "prediction", "probabilities"]],
-        on=[*CONDITION, "image_id"],
+        predictions[[*INPUT, "image_id", "prediction", "probabilities"]],
+        on=[*INPUT, "image_id"],
         how="left",
     )
     frame["prediction_probability"] = [p[i] for p, i in zip(frame.probabilities, frame.prediction, strict=True)]

@@ -17,7 +17,13 @@ from vitfaith.registry import Ids, Parameters
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-CONDITION = ("dataset", "model", "attack", "smoothing")
+INPUT = ("dataset", "model", "attack", "smoothing")
+"""Columns of a condition in tables that are the same whichever class is explained."""
+
+CONDITION = (*INPUT, "explained")
+PANEL = ("dataset", "model", "explained")
+"""What a panel is of in figures of one attack and smoothing."""
+
 INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence", "compared", "asked", "n_own", "mean_own")
 SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
 SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
@@ -52,7 +58,8 @@ class FigureData:
         curves: means over images per (condition, method, curve, variant, step, quantity) with fraction in [0, 1] and
             the columns of an interval as in ``summary``; quantity is "probability" or "kl".
         stability: like ``scores`` with a column reference.
-        predictions: one row per (condition, image) with label, target, prediction, target_probability.
+        predictions: one row per (condition without the explained class, image) with label, target (the class predicted for
+            the clean image), prediction, target_probability.
         gallery: one row per (condition, image, method) of the chosen images: role, rows, columns, map, channels,
             height, width, pixels (uint8, channel-first), label, target, prediction, prediction_probability, saco.
         statistics: paired comparisons, one row per (condition, metric, variant, reference, method, opponent), both ways
@@ -69,6 +76,8 @@ class FigureData:
             :data:`vitfaith.artifacts.schemas.DIFFMASK_LOG`.
         pairs: one row per (condition, method, variant, first, second): pairs of SaCo's groups, see
             :func:`vitfaith.tables.pairs.pair_table`.
+        explained: paired differences between two explained classes, one row per (condition, opponent, method, metric,
+            variant), see :func:`vitfaith.tables.explained.explained_table`.
     """
 
     summary: DataFrame | None = None
@@ -85,6 +94,7 @@ class FigureData:
     smoothings: DataFrame | None = None
     trainings: DataFrame | None = None
     pairs: DataFrame | None = None
+    explained: DataFrame | None = None
 
     @classmethod
     def names(cls) -> list[str]:
@@ -111,6 +121,9 @@ class FigureData:
         return frame.astype(dict.fromkeys(categories, "str")) if categories else frame
 
 
+EXPLAINED = Field((), description="values of explained to show (clean_prediction, prediction, class_3 …); empty: all")
+
+
 class Selection(Parameters):
     """Which conditions and methods a figure shows; empty means all."""
 
@@ -118,6 +131,7 @@ class Selection(Parameters):
     models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
     attacks: Annotated[tuple[str, ...], Ids("attacks")] = Field((), description="attacks to show; empty: all")
     smoothings: Annotated[tuple[str, ...], Ids("smoothings")] = Field((), description="smoothings to show; empty: all")
+    explained: Annotated[tuple[str, ...], Ids("targets")] = EXPLAINED
     methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
 
     def wanted(self) -> dict[str, Sequence[str]]:
@@ -127,8 +141,13 @@ class Selection(Parameters):
             "model": self.models,
             "attack": self.attacks,
             "smoothing": self.smoothings,
+            "explained": self.explained,
             "method": self.methods,
         }
+
+    def wanted_inputs(self) -> dict[str, Sequence[str]]:
+        """The same for a table that is the same whichever class is explained, and of no method."""
+        return {column: values for column, values in self.wanted().items() if column in INPUT}
 
 
 class OneCondition(Parameters):
@@ -140,10 +159,17 @@ class OneCondition(Parameters):
     )
     datasets: Annotated[tuple[str, ...], Ids("datasets")] = Field((), description="datasets to show; empty: all")
     models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
+    explained: Annotated[tuple[str, ...], Ids("targets")] = EXPLAINED
 
     def wanted(self) -> dict[str, str | Sequence[str]]:
         """Column → wanted values, for :func:`select`."""
-        return {"attack": self.attack, "smoothing": self.smoothing, "dataset": self.datasets, "model": self.models}
+        return {
+            "attack": self.attack,
+            "smoothing": self.smoothing,
+            "dataset": self.datasets,
+            "model": self.models,
+            "explained": self.explained,
+        }
 
 
 class MethodsOfOneCondition(OneCondition):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def dodged_points(
     table: DataFrame, style: Style, text: str, decorate: Callable[[Axes, DataFrame], None], *, descending: bool = True
 ) -> Figure:
-    """Means with intervals, one panel per (dataset, model, attack), one colour a smoothing.
+    """Means with intervals, one panel per (dataset, model, attack, explained class), one colour a smoothing.
 
     Args:
         table: columns of the condition, method, n, mean, low, high.
@@ -28,7 +28,7 @@ def dodged_points(
         decorate: draws reference lines in a panel, given its rows.
         descending: whether the method with the largest overall mean is on top.
     """
-    panels = facets(table, ("dataset", "model", "attack"), style)
+    panels = facets(table, ("dataset", "model", "attack", "explained"), style)
     smoothings = order_conditions(table["smoothing"])
     colours = style.colours(smoothings)
     looks = {

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vitfaith.explained import COLUMN, in_short
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.rc import remember
 from vitfaith.figures.drawing.style import MM_PER_INCH, Look, Style
@@ -59,9 +60,14 @@ def facets(rows: DataFrame, by: Sequence[str], style: Style) -> list[tuple[str, 
         part = rows
         for column, value in zip(by, key, strict=True):
             part = part[part[column] == value]
-        title = " · ".join(style.label(v) for c, v in zip(by, key, strict=True) if c in varying)
+        title = " · ".join(value_text(style, c, v) for c, v in zip(by, key, strict=True) if c in varying)
         found.append((title, part))
     return found
+
+
+def value_text(style: Style, column: str, value: str) -> str:
+    """Readable text for a value of a column of the condition."""
+    return f"explained: {in_short(value)}" if column == COLUMN else style.label(value)
 
 
 def count_text(n: Iterable[int]) -> str:

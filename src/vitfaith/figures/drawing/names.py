@@ -108,7 +108,7 @@ ABBREVIATIONS = {
 }
 """Words of other names that are not written in small letters."""
 
-_FIRST = {"clean": 0, "none": 0}
+_FIRST = {"clean": 0, "none": 0, "clean_prediction": 0}
 
 
 def label_of(name: str) -> str:
@@ -131,7 +131,7 @@ def order_methods(methods: Iterable[str], first: Iterable[str] = ()) -> list[str
 
 
 def order_conditions(names: Iterable[str]) -> list[str]:
-    """Unique attacks or smoothings: ``clean`` and ``none`` first, then by name with numbers in numeric order."""
+    """Unique attacks, smoothings or explained classes: ``clean``, ``none`` and ``clean_prediction`` first, then by name with numbers in numeric order."""
     return sorted(set(names), key=lambda n: (_FIRST.get(n, 1), *natural(n)))
 
 

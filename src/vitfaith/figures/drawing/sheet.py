@@ -18,8 +18,11 @@ HEADING = 24
 class Sheet:
     """Blocks (one an image) of rows (the image, then one a method) × columns (one a condition)."""
 
-    def __init__(self, style: Style, names: list[str], images: int, conditions: int) -> None:
-        """Make the figure and write the ``names`` of the rows on its left; blocks wrap to a new band below."""
+    def __init__(self, style: Style, names: list[str], images: int, conditions: int, lines: int = 2) -> None:
+        """Make the figure and write the ``names`` of the rows on its left; blocks wrap to a new band below.
+
+        ``lines`` is the number of lines of a condition's name over its column.
+        """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -33,7 +36,8 @@ class Sheet:
         self.left = self._widest() + 2.5
         self.gap, self.gutter = 1.0, 4.0
         room = width - self.left - 1.0
-        smallest = max(9.0, 9.5 * self.tiny * 0.55 * MM_PER_PT)  # room for the condition's name over a column
+        characters = 9.5 if lines == 2 else 12.5
+        smallest = max(9.0, characters * self.tiny * 0.55 * MM_PER_PT)  # room for the condition's name over a column
 
         def side(blocks: int) -> float:
             return (room - (blocks - 1) * self.gutter) / (blocks * conditions) - self.gap
@@ -44,7 +48,7 @@ class Sheet:
         heading = HEADING * 0.6 * style.font_size * MM_PER_PT
         block = conditions * (self.side + self.gap) + self.gutter
         self.pitch = max(block, min((room + self.gutter) / self.blocks, heading))
-        self.top = 2 * line + 1.6 * style.font_size * MM_PER_PT + 1.0
+        self.top = lines * line + 1.6 * style.font_size * MM_PER_PT + 1.0
         self.first, self.step = self.side + 2 * line + 1.6, self.side + line + 1.6
         self.band = self.top + self.first + (len(names) - 1) * self.step + 2.0
         self.bands = -(-images // self.blocks)

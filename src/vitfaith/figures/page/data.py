@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitfaith.figures.drawing.data import CONDITION
+from vitfaith.explained import COLUMN, in_words
+from vitfaith.figures.drawing.data import CONDITION, INPUT
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.pictures import decode_map, decode_pixels
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
@@ -47,7 +48,7 @@ def page_data(
         | {"compared": bool(row["compared"])}
         for row in summary.to_dict("records")
     ]
-    names = {*methods, *(row["metric"] for row in board), *(row[c] for row in board for c in CONDITION)}
+    names = {*methods, *(row["metric"] for row in board), *(row[c] for row in board for c in INPUT)}
     return {
         "experiment": spec["experiment"],
         "seed": spec["seed"],
@@ -60,7 +61,8 @@ def page_data(
         "order": {c: order_conditions(summary[c].astype(str)) for c in CONDITION},
         "methods": methods,
         "colours": {m: BASELINE_COLOUR if is_baseline(m) else looks[m].colour for m in methods},
-        "labels": {name: style.label(name) for name in sorted(names)},
+        "labels": {name: style.label(name) for name in sorted(names)}
+        | {value: in_words(value) for value in summary[COLUMN].astype(str).unique()},
         "board": board,
         "curves": curve_data(curves),
         "gallery": gallery_data(gallery, style),

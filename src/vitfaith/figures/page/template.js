@@ -1,6 +1,6 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const CONDITION = ["dataset", "model", "attack", "smoothing"];
+const CONDITION = ["dataset", "model", "attack", "smoothing", "explained"];
 const label = (name) => data.labels[name] ?? name;
 const shown = (value, digits = 3) => (value === null ? "–" : value.toFixed(digits).replace("-", "−"));
 const make = (tag, attributes = {}, ...children) => {
