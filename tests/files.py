@@ -95,9 +95,8 @@ class ShardOnDisk:
 
     def bank(self, **options: Any) -> Path:
         """The response bank of ``metrics``."""
-        spec = json.loads(
-            spec_of(self.plan, "bank", {"dataset": "d", "model": "m", "attack": "clean", "shard": "shard-000"})
-        )
+        place = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
+        spec = json.loads(spec_of(self.plan, "bank", {**place, "shard": "shard-000"}))
         out = self.folder / "bank.parquet"
         run_bank(
             spec, "", self.folder / "images.parquet", self.folder / "weights.safetensors", out, device="cpu", batch_size=64,
@@ -107,7 +106,14 @@ class ShardOnDisk:
 
     def score(self, **options: Any) -> pd.DataFrame:
         """Rows that the score stage writes."""
-        names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "r"}
+        names = {
+            "dataset": "d",
+            "model": "m",
+            "attack": "clean",
+            "smoothing": "none",
+            "explained": "clean_prediction",
+            "family": "r",
+        }
         spec = json.loads(spec_of(self.plan, "score", {**names, "shard": "shard-000"}))
         run_score(
             spec, "", self.folder / "images.parquet", self.folder / "maps.parquet", self.folder / "weights.safetensors",

@@ -139,7 +139,10 @@ def test_no_certificate_stands_on_some_smoothings(images: Tensor, vit: Classifie
 def test_results_are_read_back(tmp_path: Path) -> None:
     frame = scores_of({"a": [1.0, 2.0], "b": [3.0, float("nan")]})
     for attack in ("clean", "pgd"):
-        folder = tmp_path / f"scores/dataset=d/model=007/attack={attack}/smoothing=none/family=one_pass"
+        folder = (
+            tmp_path
+            / f"scores/dataset=d/model=007/attack={attack}/smoothing=none/explained=clean_prediction/family=one_pass"
+        )
         write_table(pa.Table.from_pydict(frame.to_dict("list")), folder / "shard-000.parquet", SCORES, {})
     for name in ("one", "two"):
         write_parquet(

@@ -31,7 +31,14 @@ from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
 DATA = Path(__file__).parents[1] / "data"
-CELL = {"dataset": "mine", "model": "dino", "attack": "clean", "smoothing": "dds", "shard": "shard-000"}
+CELL = {
+    "dataset": "mine",
+    "model": "dino",
+    "attack": "clean",
+    "smoothing": "dds",
+    "explained": "clean_prediction",
+    "shard": "shard-000",
+}
 
 
 @pytest.fixture
@@ -87,7 +94,9 @@ def test_from_configuration_to_maps(study: Path, tmp_path: Path) -> None:
     everywhere = ("dataset", "model", "attack", "smoothing", "shard")
     run_denoise(spec("denoise", *everywhere), "", shard, path, denoised, **options)
     run_predict(spec("predict", *everywhere), "", attacked, denoised, weights, predicted, **options)
-    run_attribute(spec("attribute", *everywhere, family="one_pass"), "", attacked, denoised, weights, maps, **options)
+    run_attribute(
+        spec("attribute", *everywhere, "explained", family="one_pass"), "", attacked, denoised, weights, maps, **options
+    )
 
     images = torch.from_numpy(decode_images(read_table(attacked, IMAGES), np.uint8, "").copy()).float() / 255
     ids = read_table(attacked, IMAGES).column("image_id").to_pylist()

@@ -63,20 +63,21 @@ def dataset(path: str) -> Change:
 def test_the_default_studies_pass(run: Callable[..., list[str]]) -> None:
     lines = run()
     assert "1 experiment, 4 conditions" in lines[0]
-    assert lines[1].strip() == "tiny: 1 dataset × 1 model × 2 attacks × 2 smoothings × 3 explainers × 2 metrics"
-    assert [line.strip() for line in lines[2:10]] == [
+    assert lines[1].strip() == "tiny: 1 dataset × 1 model × 2 attacks × 2 smoothings × 3 explainers × 2 metrics × 1 target"
+    assert [line.strip() for line in lines[2:11]] == [
         "datasets: tiny",
         "models: vit_patch4",
         "attacks: clean, pgd",
         "smoothings: none, dds",
         "explainers: random, rollout, transformer_mm",
         "metrics: saco, deletion_auc",
+        "targets: clean_prediction",
         "stability: top_k_overlap",
         "figures: saco_leaderboard, top_k_overlap, gallery",
     ]
-    assert "of disk, most of it in results/" in lines[10]
-    assert "of memory without a GPU" in lines[11]
-    assert len(lines) == 12
+    assert "of disk, most of it in results/" in lines[11]
+    assert "of memory without a GPU" in lines[12]
+    assert len(lines) == 13
     check_study(ROOT / "config" / "config.yaml")
 
 
@@ -283,10 +284,10 @@ def test_disk_and_memory(run: Callable[..., list[str]], monkeypatch: pytest.Monk
     assert disk.endswith("are free; use fewer images or samples, or make results a link to a larger disk")
     assert memory.startswith("memory: the largest job (")
     assert memory.endswith("this machine has 900 MB; lower compute.batch_size or the dataset's shard_size")
-    assert len(run(elsewhere=True)) == 12
+    assert len(run(elsewhere=True)) == 13
     monkeypatch.setattr(check, "disk_free", lambda folder: 10**9)
     monkeypatch.setattr(check, "visible_gpus", lambda: ["0"])
-    assert len(run()) == 12
+    assert len(run()) == 13
 
 
 def test_what_is_trained_first(run: Callable[..., list[str]]) -> None:

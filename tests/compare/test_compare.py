@@ -39,7 +39,9 @@ def write(
                 rows[name].append(cell)
     spec = {"seed": 0, "metrics": {"saco": {"use": "saco", "groups": [k]}}}
     path = (
-        results / "scores/dataset=toy/model=vit" / f"attack={attack}/smoothing=none/family=one_pass/shard-000.parquet"
+        results
+        / "scores/dataset=toy/model=vit"
+        / f"attack={attack}/smoothing=none/explained=clean_prediction/family=one_pass/shard-000.parquet"
     )
     write_table(pa.table(rows), path, SCORES, provenance("score", spec, code))
 
@@ -92,7 +94,7 @@ def test_what_moved(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
     write(tmp_path / "b", values, attack="pgd")
     found = compare_runs(tmp_path / "a", tmp_path / "b", resamples=500)
     assert ("score", "code", "c1", "c1, c2") in found.settings
-    assert found.only_a == [("toy", "vit", "clean", "none", "gone", "saco", "k=10")]
+    assert found.only_a == [("toy", "vit", "clean", "none", "clean_prediction", "gone", "saco", "k=10")]
     assert {key[2] for key in found.only_b} == {"pgd"}
     row = found.scores.set_index("method").loc["rollout"]
     difference = (shifted - values["rollout"])[1:]

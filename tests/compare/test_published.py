@@ -32,7 +32,7 @@ def write_run(results: Path) -> dict[tuple[str, str], np.ndarray]:
         names = ("image_id", "method", "metric", "variant", "value", "flag")
         table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
         spec = {"metrics": {"saco": {"use": "saco", "groups": [10]}}}
-        place_ = f"scores/dataset=imagenet/model={model}/attack=clean/smoothing=none/family=one_pass/shard-000.parquet"
+        place_ = f"scores/dataset=imagenet/model={model}/attack=clean/smoothing=none/explained=clean_prediction/family=one_pass/shard-000.parquet"
         write_table(table, results / place_, SCORES, provenance("score", spec, "c"))
     return found
 

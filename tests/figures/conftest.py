@@ -24,7 +24,8 @@ METHODS = {
     "input_x_gradient": 0.12,
 }
 IMAGES = 64
-KEYS = ["dataset", "model", "attack", "smoothing", "method"]
+CONDITION = ["dataset", "model", "attack", "smoothing", "explained"]
+KEYS = [*CONDITION, "method"]
 
 
 def condition_effect(model: str, attack: str, smoothing: str) -> float:
@@ -63,6 +64,7 @@ def make_scores() -> pd.DataFrame:
                         "model": model,
                         "attack": attack,
                         "smoothing": smoothing,
+                        "explained": "clean_prediction",
                         "method": method,
                         "image_id": [f"image-{i:03d}" for i in range(IMAGES)],
                         "metric": metric,
@@ -96,6 +98,7 @@ def make_stability() -> pd.DataFrame:
                             "model": model,
                             "attack": attack,
                             "smoothing": smoothing,
+                            "explained": "clean_prediction",
                             "method": method,
                             "reference": reference,
                             "image_id": [f"image-{i:03d}" for i in range(IMAGES)],
@@ -127,6 +130,7 @@ def make_curves() -> pd.DataFrame:
                             "model": model,
                             "attack": attack,
                             "smoothing": smoothing,
+                            "explained": "clean_prediction",
                             "method": method,
                             "curve": curve,
                             "variant": "steps=10",
@@ -196,6 +200,7 @@ def make_gallery(side: int = 28) -> pd.DataFrame:
                     "model": model,
                     "attack": attack,
                     "smoothing": smoothing,
+                    "explained": "clean_prediction",
                     "image_id": image,
                     "method": method,
                     "rows": size,
@@ -288,7 +293,7 @@ def make_pairs(count: int = 10) -> pd.DataFrame:
         skill = METHODS[method] * condition_effect(model, attack, smoothing)
         broken = 0.5 - 0.5 * skill * (second - first) / count
         gap = (second - first) / (second - first).sum()
-        keys = dict(zip(KEYS, ("fashion_mnist", model, attack, smoothing, method), strict=True))
+        keys = dict(zip(KEYS, ("fashion_mnist", model, attack, smoothing, "clean_prediction", method), strict=True))
         parts.append(
             pd.DataFrame(
                 {
@@ -326,6 +331,7 @@ def make_certificates() -> pd.DataFrame:
                         "model": model,
                         "attack": "clean",
                         "smoothing": smoothing,
+                        "explained": "clean_prediction",
                         "image_id": [f"image-{i:03d}" for i in range(IMAGES)],
                         "method": method,
                         "certificate": "grouped" if method else "cohen",
@@ -347,7 +353,7 @@ def make_certificates() -> pd.DataFrame:
 
 def make_statistics(scores: pd.DataFrame) -> pd.DataFrame:
     clean = scores[(scores.attack == "clean") & (scores.smoothing == "none")].assign(reference="")
-    return paired_comparisons(clean, by=[*KEYS[:4], "metric", "variant", "reference"], method="t")
+    return paired_comparisons(clean, by=[*CONDITION, "metric", "variant", "reference"], method="t")
 
 
 def make_agreement(scores: pd.DataFrame) -> pd.DataFrame:
@@ -356,11 +362,23 @@ def make_agreement(scores: pd.DataFrame) -> pd.DataFrame:
     lower: dict[str, Literal["higher", "lower"]] = {"deletion_auc": "lower", "log_odds": "lower"}
     return pd.concat(
         [
-            metric_agreement(part, lower).assign(**dict(zip(KEYS[:4], key, strict=True)))
-            for key, part in named.groupby(KEYS[:4])
+            metric_agreement(part, lower).assign(**dict(zip(CONDITION, key, strict=True)))
+            for key, part in named.groupby(CONDITION)
         ],
         ignore_index=True,
     )
+
+
+def make_explained(scores: pd.DataFrame) -> pd.DataFrame:
+    """Differences between the scores and others that are 0.1 larger for each method but the random one."""
+    rows = []
+    for key, part in scores[scores.smoothing == "none"].groupby([*KEYS, "metric", "variant"]):
+        place = dict(zip([*KEYS, "metric", "variant"], key, strict=True))
+        difference = 0.0 if place["attack"] == "clean" or place["method"] == "random" else 0.1
+        place |= {"explained": "prediction", "opponent": "clean_prediction", "n": int(part["value"].notna().sum())}
+        numbers = {"difference": difference, "low": difference - 0.04, "high": difference + 0.05, "confidence": 0.95}
+        rows.append(place | numbers | {"differ": 0.0 if place["attack"] == "clean" else 0.75})
+    return pd.DataFrame(rows)
 
 
 def make_data() -> FigureData:
@@ -381,6 +399,7 @@ def make_data() -> FigureData:
         smoothings=make_smoothings(),
         trainings=make_trainings(),
         pairs=make_pairs(),
+        explained=make_explained(scores),
     )
 
 

@@ -120,7 +120,15 @@ def test_what_guarantees_nothing_is_dashed_and_says_so(data: FigureData) -> None
 
 
 def test_summary_of_certificates_by_hand() -> None:
-    shared = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "s", "base": "vote", "bound": "b"}
+    shared = {
+        "dataset": "d",
+        "model": "m",
+        "attack": "clean",
+        "smoothing": "s",
+        "explained": "clean_prediction",
+        "base": "vote",
+        "bound": "b",
+    }
     shared |= {"k": 5, "beta": 0.8, "sigma": 0.1, "alpha": 0.001, "selection": 10, "samples": 90, "sound": True}
     maps = pd.DataFrame({"radius": [0.0, 0.2, 0.4, np.nan], "prediction": np.nan, "label": np.nan, "limit": ""})
     joint = pd.DataFrame(

@@ -171,7 +171,14 @@ def test_interval_of_the_consistency_is_a_percentile_bootstrap() -> None:
 
 
 def test_the_summary_pools_each_metric_its_own_way() -> None:
-    where = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "metric": "mine"}
+    where = {
+        "dataset": "d",
+        "model": "m",
+        "attack": "clean",
+        "smoothing": "none",
+        "explained": "clean_prediction",
+        "metric": "mine",
+    }
     summary = pooled_summary(
         sides([1, 0, 0, 0]).assign(**where), {"mine": "side"}, confidence=0.9, resamples=200, seed=0
     )

@@ -32,7 +32,7 @@ from vitfaith.models.passes import PassCounter
 from vitfaith.rng import generator
 from vitfaith.study.jobs import jobs
 from vitfaith.study.load import load_study
-from vitfaith.study.metric_inputs import infilled
+from vitfaith.study.metric_inputs import infilled, infilled_bank
 from vitfaith.study.plan import Plan
 
 FILL = {"name": "diffusion", "denoiser": "tiny", "steps": 3, "resamples": 2}
@@ -263,8 +263,8 @@ def test_from_the_configuration_to_scores(shard: ShardOnDisk, tmp_path: Path) ->
     assert counted is not None
     # two maps are stored, the study's explainer has one: 2 groups and the shared masks, each drawn by 6 calls
     assert (forwards, counted[0]) == (5 * (1 + (2 * 2 + 4) * 7), 1 + (2 + 4) * 7)
-    assert infilled(plan, Condition("d", "m", "clean", "none")) == "saco"
-    assert infilled(plan, Condition("d", "m", "clean", "")) == "saco"
+    assert infilled(plan, Condition("d", "m", "clean", "none", "clean_prediction")) == "saco"
+    assert infilled_bank(plan, Condition("d", "m", "clean", "none", "clean_prediction")) == "saco"
     assert plan.denoiser("metrics", "saco") == str(folder)
     assert f"{folder}/unet/diffusion_pytorch_model.safetensors" in plan.denoiser_files("metrics", "saco")
 
@@ -290,4 +290,4 @@ def test_wrong_names_are_told_when_the_configuration_is_read() -> None:
         load_study(study(saco={"fill": "diffusion"}))
     both = study(saco={"fill": FILL}, deletion_auc={"fill": {**FILL, "denoiser": "other"}})
     with pytest.raises(ConfigError, match="deletion_auc, saco: their fills name several denoisers"):
-        infilled(Plan(load_study(both)), Condition("d", "m", "clean", "none"))
+        infilled(Plan(load_study(both)), Condition("d", "m", "clean", "none", "clean_prediction"))

@@ -101,7 +101,7 @@ def test_the_repeated_ones_are_explainers() -> None:
 
 def test_a_score_job_is_told_the_explainers_of_its_maps_where_a_metric_asks() -> None:
     raw = read_yaml(ROOT / "config" / "diffmask.yaml")
-    job = ("fashion_mnist", "vit_patch4", "clean", "none", "one_pass", "0")
+    job = ("fashion_mnist", "vit_patch4", "clean", "none", "clean_prediction", "one_pass", "0")
     spec = score_spec(Plan(load_study(raw)), *job)
     assert spec["explainers"]["rollout_discard"] == "attention_rollout"
     assert spec["explainers"]["diffmask_official"] == "diffmask"

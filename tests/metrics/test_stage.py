@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vitfaith.statistics import segmentation_scores
 from vitfaith.study.identity import spec_of
 from vitfaith.study.metric_inputs import score_inputs
 
-CONDITION = Condition("d", "m", "clean", "none")
+CONDITION = Condition("d", "m", "clean", "none", "clean_prediction")
 BANKED: dict[str, Any] = {
     "faithfulness_correlation": {"count": 12},
     "correlation_of_logits": {"metric": "faithfulness_correlation", "count": 12, "output": "logit"},
@@ -57,7 +58,7 @@ def test_the_bank_answers_every_metric_once_for_all_families(shard: ShardOnDisk)
 
 
 def test_the_bank_does_not_depend_on_settings_that_only_read_it(shard: ShardOnDisk) -> None:
-    names = {"dataset": "d", "model": "m", "attack": "clean", "shard": "shard-000"}
+    names = {**asdict(CONDITION), "shard": "shard-000"}
     specs = []
     for settings in ({"scaled": True}, {"scaled": False, "output": "logit"}, {"count": 50}):
         shard.metrics = {"infidelity": settings}
@@ -68,7 +69,9 @@ def test_the_bank_does_not_depend_on_settings_that_only_read_it(shard: ShardOnDi
 def test_only_metrics_that_need_them_read_the_bank_and_the_segmentations(shard: ShardOnDisk) -> None:
     expected = {
         "saco": {},
-        "infidelity": {"bank": "results/bank/dataset=d/model=m/attack=clean/shard-000.parquet"},
+        "infidelity": {
+            "bank": "results/bank/dataset=d/model=m/attack=clean/smoothing=none/explained=clean_prediction/shard-000.parquet"
+        },
         "pointing_game": {"truth": "results/shard/dataset=d/shard-000.parquet"},
     }
     for name, files in expected.items():

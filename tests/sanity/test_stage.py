@@ -47,7 +47,14 @@ def plan_of(shard: ShardOnDisk, **changes: Any) -> Plan:
 
 
 def run(shard: ShardOnDisk, images: str = "images.parquet") -> pd.DataFrame:
-    names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "one_pass"}
+    names = {
+        "dataset": "d",
+        "model": "m",
+        "attack": "clean",
+        "smoothing": "none",
+        "explained": "clean_prediction",
+        "family": "one_pass",
+    }
     spec = json.loads(spec_of(plan_of(shard), "sanity", {**names, "shard": "shard-000"}))
     out = shard.folder / "sanity.parquet"
     run_sanity(spec, "", shard.folder / images, shard.folder / "weights.safetensors", out, device="cpu", batch_size=3)
@@ -79,7 +86,14 @@ def test_noise_may_leave_the_range_of_pixels_by_its_radius(shard: ShardOnDisk) -
     for name, column in encode_images(pixels).items():
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
     pq.write_table(table, shard.folder / "extreme.parquet")
-    names = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "family": "one_pass"}
+    names = {
+        "dataset": "d",
+        "model": "m",
+        "attack": "clean",
+        "smoothing": "none",
+        "explained": "clean_prediction",
+        "family": "one_pass",
+    }
     distances = {}
     for clip in (False, True):
         spec = json.loads(spec_of(plan_of(shard), "sanity", {**names, "shard": "shard-000"}))
@@ -113,7 +127,9 @@ def test_a_part_of_a_shard_gives_the_same_rows(shard: ShardOnDisk) -> None:
 def test_a_study_asks_for_checks_where_nothing_is_smoothed(shard: ShardOnDisk) -> None:
     files = plan_of(shard).experiment_files("e")
     wanted = [path for path in files if "/sanity/" in path]
-    assert wanted == ["results/sanity/dataset=d/model=m/attack=clean/smoothing=none/family=one_pass/shard-000.parquet"]
+    assert wanted == [
+        "results/sanity/dataset=d/model=m/attack=clean/smoothing=none/explained=clean_prediction/family=one_pass/shard-000.parquet"
+    ]
     assert not any("/sanity/" in path for path in plan_of(shard, sanity=[]).experiment_files("e"))
     with pytest.raises(ConfigError, match=r"experiments\.e\.sanity: 'mrpt' is not in section sanity"):
         plan_of(shard, sanity=["mrpt"])

@@ -31,7 +31,7 @@ from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import leaderboard
 from vitfaith.tables.collect import CONDITION, sort_rows
 
-HERE = dict(zip(CONDITION, ("d", "m", "clean", "none"), strict=True))
+HERE = dict(zip(CONDITION, ("d", "m", "clean", "none", "clean_prediction"), strict=True))
 
 
 def long(values: dict[str, np.ndarray], metric: str = "saco", variant: str = "k=10") -> pd.DataFrame:

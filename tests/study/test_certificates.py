@@ -25,7 +25,13 @@ def raw() -> dict[str, Any]:
 
 def test_what_a_job_is_told(raw: dict[str, Any]) -> None:
     plan = Plan(load_study(raw))
-    where = {"dataset": "fashion_mnist_32", "model": "vit_patch4", "attack": "clean", "smoothing": "dds_0.25"}
+    where = {
+        "dataset": "fashion_mnist_32",
+        "model": "vit_patch4",
+        "attack": "clean",
+        "smoothing": "dds_0.25",
+        "explained": "clean_prediction",
+    }
     spec = json.loads(spec_of(plan, "certify", where | {"shard": "shard-000"}))
     assert spec["sigma"] == 0.25
     assert spec["certificates"]["grouped"]["use"] == "grouped"
@@ -33,11 +39,11 @@ def test_what_a_job_is_told(raw: dict[str, Any]) -> None:
     assert spec["certificates"]["paper_closed_form"]["bound"] == "none"
     files = plan.experiment_files("certified")
     assert [f for f in files if "/certificates/" in f] == [
-        f"results/certificates/dataset=fashion_mnist_32/model=vit_patch4/attack=clean/smoothing={s}/shard-000.parquet"
+        f"results/certificates/dataset=fashion_mnist_32/model=vit_patch4/attack=clean/smoothing={s}/explained=clean_prediction/shard-000.parquet"
         for s in ("dds_0.12", "dds_0.25", "dds_0.50")
     ]
     assert not [f for f in plan.experiment_files("radius") if "/certificates/" in f]
-    assert plan.certificates(Condition("fashion_mnist", "vit_patch4", "clean", "official")) == []
+    assert plan.certificates(Condition("fashion_mnist", "vit_patch4", "clean", "official", "clean_prediction")) == []
 
 
 def test_one_number_is_a_list_of_one(raw: dict[str, Any]) -> None:
@@ -124,13 +130,23 @@ def test_a_smoothing_of_a_plugin_is_planned_and_its_file_is_named_to_the_job(
     raw["experiments"]["certified"] |= {"smoothings": ["mine"], "figures": []}
     try:
         plan = Plan(load_study(raw))
-        where = {"dataset": "fashion_mnist_32", "attack": "clean", "smoothing": "mine", "shard": "shard-000"}
+        where = {
+            "dataset": "fashion_mnist_32",
+            "attack": "clean",
+            "smoothing": "mine",
+            "shard": "shard-000",
+        }
         spec = json.loads(spec_of(plan, "denoise", where | {"model": "shared"}))
         assert spec["plugins"] == [str(path)]
         assert plan.smooths("mine")
         assert plan.denoiser_files("smoothings", "mine") == []
         before = code_of(plan, "denoise", where | {"model": "shared"})
-        assert json.loads(spec_of(plan, "certify", where | {"model": "vit_patch4"}))["sigma"] == 0.1
+        assert (
+            json.loads(spec_of(plan, "certify", where | {"model": "vit_patch4", "explained": "clean_prediction"}))[
+                "sigma"
+            ]
+            == 0.1
+        )
         assert before != code_of(plan, "denoise", where | {"model": "shared", "smoothing": "dds_0.25"})
     finally:
         SMOOTHINGS._entries.pop("planned_gaussian", None)

@@ -23,6 +23,7 @@ PLACE = {
     "model": "m",
     "attack": "clean",
     "smoothing": "none",
+    "explained": "clean_prediction",
     "family": "external",
     "shard": "shard-000",
 }

@@ -20,7 +20,7 @@ from vitfaith.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTACK = {"dataset": "tiny", "model": "vit_patch4", "shard": "shard-000"}
-SANITY = ATTACK | {"attack": "clean", "smoothing": "none", "family": "one_pass"}
+SANITY = ATTACK | {"attack": "clean", "smoothing": "none", "explained": "clean_prediction", "family": "one_pass"}
 
 
 @pytest.fixture

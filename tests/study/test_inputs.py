@@ -34,7 +34,14 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
 
 
 def told(plan: Plan, stage: str, **changes: str) -> list[tuple[str, str]]:
-    wildcards = {"dataset": "tiny", "model": "vit_patch4", "attack": "pgd", "smoothing": "dds", "family": "one_pass"}
+    wildcards = {
+        "dataset": "tiny",
+        "model": "vit_patch4",
+        "attack": "pgd",
+        "smoothing": "dds",
+        "explained": "clean_prediction",
+        "family": "one_pass",
+    }
     found = inputs.reads(plan, stage, {**wildcards, "shard": "shard-000", **changes})
     for read in found:
         assert read.files or read.option == "weights"
@@ -43,21 +50,27 @@ def told(plan: Plan, stage: str, **changes: str) -> list[tuple[str, str]]:
 
 
 def test_options_and_files_of_each_stage(plan: Plan) -> None:
-    attributed = f"results/attribute/{CONDITION}/smoothing=dds/family"
-    bank = f"results/bank/{CONDITION}/shard-000.parquet"
+    attributed = f"results/attribute/{CONDITION}/smoothing=dds/explained=clean_prediction/family"
+    bank = f"results/bank/{CONDITION}/smoothing=none/explained=clean_prediction/shard-000.parquet"
     assert told(plan, "attack") == [("weights", WEIGHTS)]
     assert told(plan, "denoise") == [("denoiser", DENOISER)]
     samples = f"results/denoise/{CONDITION}/smoothing=dds/shard-000.parquet"
     assert told(plan, "predict") == told(plan, "attribute") == [("denoised", samples), ("weights", WEIGHTS)]
     assert told(plan, "attribute", smoothing="none") == told(plan, "sanity") == [("weights", WEIGHTS)]
-    assert told(plan, "bank") == [("weights", WEIGHTS), ("denoiser", DENOISER)]
+    assert told(plan, "bank", smoothing="none") == [("weights", WEIGHTS), ("denoiser", DENOISER)]
     assert told(plan, "score") == [("weights", WEIGHTS), ("bank", bank), ("denoiser", DENOISER)]
     assert told(plan, "certify") == [("maps", f"{attributed}=one_pass/shard-000.parquet")]
     assert [option for option, _ in told(plan, "stability")] == ["clean", "undefended"]
 
 
 def test_clean_images_are_denoised_once_for_all_models(plan: Plan) -> None:
-    place = {"dataset": "tiny", "attack": "clean", "smoothing": "dds", "shard": "shard-000"}
+    place = {
+        "dataset": "tiny",
+        "attack": "clean",
+        "smoothing": "dds",
+        "explained": "clean_prediction",
+        "shard": "shard-000",
+    }
     assert (
         inputs.images_to_denoise(plan, {**place, "model": "shared"}) == "results/shard/dataset=tiny/shard-000.parquet"
     )

@@ -35,7 +35,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     extra = [
         "tables/experiment=tiny/leaderboards.md",
         "figures/tiny/gallery.svg",
-        "bank/dataset=tiny/model=vit_patch4/attack=clean/shard-000.parquet",
+        "bank/dataset=tiny/model=vit_patch4/attack=clean/smoothing=none/explained=clean_prediction/shard-000.parquet",
         "benchmarks/shard/tiny/shard-000.jsonl",
         ".hidden/file",
     ]
@@ -67,7 +67,8 @@ def test_conditions_shards_figures_and_experiments_that_are_no_longer_named(resu
     assert {name.split("/")[0] for name in unnamed(results, renamed)} == {"tables", "figures", "pages"}
     assert not unnamed(results, renamed, tiny())
     stale = (
-        results / "scores/dataset=tiny/model=vit_patch4/attack=clean/smoothing=none/family=one_pass/shard-001.parquet"
+        results
+        / "scores/dataset=tiny/model=vit_patch4/attack=clean/smoothing=none/explained=clean_prediction/family=one_pass/shard-001.parquet"
     )
     stale.touch()
     (results / "train/denoiser/gone/unet").mkdir(parents=True)
@@ -84,7 +85,7 @@ def test_they_are_removed_after_asking(results: Path, tmp_path: Path) -> None:
     arguments = ["clean", str(config), "--folder", str(tmp_path)]
     refused = CliRunner().invoke(app, arguments, input="n\n")
     assert refused.exit_code == 1
-    assert "attack=pgd/smoothing=dds/family=one_pass: 1 files" in refused.output
+    assert "attack=pgd/smoothing=dds/explained=clean_prediction/family=one_pass: 1 files" in refused.output
     assert unnamed(results, tiny(attacks=["clean"])) == before
     assert f"removed {len(before)} files" in CliRunner().invoke(app, arguments, input="y\n").output
     assert not unnamed(results, tiny(attacks=["clean"]))

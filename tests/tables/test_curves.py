@@ -9,7 +9,7 @@ import pytest
 from vitfaith.tables.collect import CONDITION
 from vitfaith.tables.curves import curve_table
 
-WHERE = dict(zip(CONDITION, ("d", "m", "clean", "none"), strict=True))
+WHERE = dict(zip(CONDITION, ("d", "m", "clean", "none", "clean_prediction"), strict=True))
 
 
 def rows(curve: str, shares: list[list[float]]) -> pd.DataFrame:

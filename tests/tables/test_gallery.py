@@ -37,7 +37,7 @@ def test_class_names(
     stage.run_attack(
         spec, "", tmp_path / "shard.parquet", None, out, tmp_path / "p.parquet", device="cpu", batch_size=2
     )
-    condition = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none"}
+    condition = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
     cells = [{"condition": condition, "families": ["one_pass"], "references": []}]
     frame = pd.DataFrame({"dataset": ["d", "d"], "model": ["m", "m"], "prediction": [1, 4]})
     assert _names({"cells": cells, "shards": {"d": ["shard-000"]}}, str(tmp_path), frame) == expected
@@ -61,7 +61,7 @@ def test_segmentations_come_from_the_shards(tmp_path: Path) -> None:
 def scores_of(dataset: str, values: dict[str, list[float]]) -> pd.DataFrame:
     """SaCo of the images ``dataset``0, ``dataset``1 … by method."""
     rows = [(f"{dataset}{i}", method, value) for method, column in values.items() for i, value in enumerate(column)]
-    place = {"dataset": dataset, "model": "m", "attack": "clean", "smoothing": "none"}
+    place = {"dataset": dataset, "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
     frame = pd.DataFrame(rows, columns=["image_id", "method", "value"])
     return frame.assign(metric="saco", variant="k=10", **place)
 

@@ -21,7 +21,7 @@ from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import TIED_NOTE
 from vitfaith.tables.maps import COLUMNS, map_summary
 
-CLEAN = Condition("d", "m", "clean", "none")
+CLEAN = Condition("d", "m", "clean", "none", "clean_prediction")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_one_row_a_condition_and_method(found: pd.DataFrame) -> None:
 
 def test_leaderboards_show_the_share(found: pd.DataFrame) -> None:
     row = {"reference": "", "metric": "saco", "variant": "k=4", "n": 3, "mean": 0.5, "low": 0.4, "high": 0.6}
-    where = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none"}
+    where = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
     own = {f"{name}_own": row[name] for name in ("n", "mean", "low", "high")} | {"compared": True, "asked": 3}
     summary = pd.DataFrame([{**where, "method": name, **row, **own} for name in ("r", "other")])
     nothing = pd.DataFrame(columns=[*where, "method", "opponent", "metric", "variant", "p"])

@@ -16,7 +16,7 @@ from vitfaith.metrics.saco import saco_pairs
 from vitfaith.tables.collect import CONDITION
 from vitfaith.tables.pairs import COLUMNS, pair_table
 
-WHERE = dict(zip(CONDITION, ("d", "m", "clean", "none"), strict=True))
+WHERE = dict(zip(CONDITION, ("d", "m", "clean", "none", "clean_prediction"), strict=True))
 
 
 def rows(salience: np.ndarray, probability: np.ndarray, method: str = "a") -> pd.DataFrame:

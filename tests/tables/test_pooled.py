@@ -10,7 +10,7 @@ from vitfaith.stages.tables import as_scores
 from vitfaith.statistics.segmentation import VARIANTS
 from vitfaith.tables.pooled import KEYS, pooled_summary
 
-WHERE = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none"}
+WHERE = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
 
 
 def test_segmentation_divides_sums_over_images() -> None:

@@ -38,7 +38,14 @@ def frame(correct: int, images: int = 40, classes: int = 10, **more: str) -> pd.
     labels = np.arange(images) % classes
     targets = np.where(np.arange(images) < correct, labels, (labels + 1) % classes)
     columns = {"image_id": [f"i{i}" for i in range(images)], "label": labels, "target": targets}
-    condition = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", **more}
+    condition = {
+        "dataset": "d",
+        "model": "m",
+        "attack": "clean",
+        "smoothing": "none",
+        "explained": "clean_prediction",
+        **more,
+    }
     return pd.DataFrame(columns).assign(probabilities=[np.zeros(classes)] * images, **condition)
 
 

@@ -20,7 +20,14 @@ from vitfaith.study.plan import Plan
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
-CELL = {"dataset": "tiny", "model": "vit_patch4", "attack": "pgd", "smoothing": "dds", "shard": "shard-000"}
+CELL = {
+    "dataset": "tiny",
+    "model": "vit_patch4",
+    "attack": "pgd",
+    "smoothing": "dds",
+    "explained": "clean_prediction",
+    "shard": "shard-000",
+}
 WEIGHTS = "resources/models/vit_patch4.safetensors"
 
 
@@ -116,7 +123,9 @@ def test_attribute_with_a_cache_of_other_images(study: Workflow, results: Path) 
 def test_score_with_maps_of_other_images_or_a_missing_column(study: Workflow, results: Path) -> None:
     tail = "dataset=tiny/model=vit_patch4/attack=pgd"
     images = results / "attack" / tail / "shard-000.parquet"
-    maps = pq.read_table(results / "attribute" / tail / "smoothing=dds/family=one_pass/shard-000.parquet")
+    maps = pq.read_table(
+        results / "attribute" / tail / "smoothing=dds/explained=clean_prediction/family=one_pass/shard-000.parquet"
+    )
     for table, expected in [(maps.slice(1), "of other images than"), (maps.drop_columns(["map"]), "no column 'map'")]:
         pq.write_table(table, study.folder / "maps.parquet")
         message = fail(
@@ -129,9 +138,17 @@ def test_score_with_maps_of_other_images_or_a_missing_column(study: Workflow, re
 
 def test_stability_with_a_reference_that_lacks_a_method(study: Workflow, results: Path) -> None:
     tail = "dataset=tiny/model=vit_patch4"
-    own = results / "attribute" / tail / "attack=pgd/smoothing=none/family=one_pass/shard-000.parquet"
+    own = (
+        results
+        / "attribute"
+        / tail
+        / "attack=pgd/smoothing=none/explained=clean_prediction/family=one_pass/shard-000.parquet"
+    )
     table = pq.read_table(
-        results / "attribute" / tail / "attack=clean/smoothing=none/family=one_pass/shard-000.parquet"
+        results
+        / "attribute"
+        / tail
+        / "attack=clean/smoothing=none/explained=clean_prediction/family=one_pass/shard-000.parquet"
     )
     pq.write_table(table.filter(pa.compute.not_equal(table["method"], "rollout")), study.folder / "reference.parquet")
     message = fail(

@@ -53,6 +53,6 @@ def test_a_wrong_key_stops_the_run_at_once_with_one_clear_line(tmp_path: Path) -
 
 
 def test_a_denoised_run_can_be_planned_by_target_file() -> None:
-    target = "results/scores/dataset=tiny/model=vit_patch4/attack=pgd/smoothing=dds/family=one_pass/shard-000.parquet"
+    target = "results/scores/dataset=tiny/model=vit_patch4/attack=pgd/smoothing=dds/explained=clean_prediction/family=one_pass/shard-000.parquet"
     done = snakemake("-n", "--quiet", "rules", "--configfile", "config/tiny.yaml", "--forceall", target)
     assert done.returncode == 0, done.stderr

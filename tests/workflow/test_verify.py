@@ -24,7 +24,7 @@ from vitfaith.verify.results import Verdict, commands, verify
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
-SCORE = "scores/dataset=tiny/model=vit_patch4/attack=pgd/smoothing=dds/family=one_pass/shard-000.parquet"
+SCORE = "scores/dataset=tiny/model=vit_patch4/attack=pgd/smoothing=dds/explained=clean_prediction/family=one_pass/shard-000.parquet"
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from vitfaith.check.models import check_pair, model_of
 from vitfaith.check.numbers import check_numbers
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
+from vitfaith.check.targets import check_targets
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
@@ -66,6 +67,7 @@ def _check(config: Path, study: Study, elsewhere: bool, results: str, sample: in
     _check_metrics(study, datasets, report)
     check_fit(plan, models, denoisers, report)
     check_external(study, datasets, models, report)
+    check_targets(study, datasets, models, report)
     check_learned_files(plan, models, report)
     twins = _twins(study, models, report)
     for model, twin in twins.items():
@@ -171,7 +173,7 @@ def _outline(config: Path, study: Study, plan: Plan) -> list[str]:
     lines = [f"{config}: {_counted(study.experiments, 'experiment')}, {_counted(plan.conditions, 'condition')}"]
     for name, experiment in study.experiments.items():
         lines.append(
-            f"  {name}: {' × '.join(_counted(getattr(experiment, axis), axis.removesuffix('s')) for axis in AXES)}"
+            f"  {name}: {' × '.join(_counted(getattr(experiment, axis), axis.removesuffix('s')) for axis in (*AXES, 'targets'))}"
         )
         lines += [f"    {key}: {_shortened(ids)}" for key, ids in experiment if ids]
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from vitfaith.compare.folder import KEYS, read_scores, traits
 from vitfaith.compare.runs import Difference
+from vitfaith.explained import CLEAN_PREDICTION, COLUMN
 from vitfaith.statistics import COVERAGE, paired_comparisons, small_sample_note, summarise_compared
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import mark_of
@@ -47,18 +48,20 @@ def results_table(
 
 def difference_text(found: Difference) -> str:
     """What differs, as Markdown: settings and code first, then the scores that moved, the largest shift first."""
+    place = CONDITION.index(COLUMN)
+    told = tells(found.scores) or any(key[place] != CLEAN_PREDICTION for key in (*found.only_a, *found.only_b))
     lines = []
     if found.settings:
         lines += ["### Settings and code", "", markdown_table(["stage", "setting", "A", "B"], found.settings), ""]
     for name, keys in (("A", found.only_a), ("B", found.only_b)):
         if keys:
-            lines += [f"### Only in {name}", ""] + [f"- {' · '.join(filter(None, key))}" for key in keys] + [""]
+            lines += [f"### Only in {name}", ""] + [f"- {_told(key, told)}" for key in keys] + [""]
     moved = found.scores[found.scores["moved"]]
     lines += ["### Scores", ""]
     lines.append(f"{len(moved)} of {len(found.scores)} means moved.")
     if len(moved):
         order = moved["difference"].abs().sort_values(ascending=False, kind="stable", na_position="last").index
-        ordered, told = moved.loc[order], tells(found.scores)
+        ordered = moved.loc[order]
         above, below = ordered[ordered["compared"]], ordered[~ordered["compared"]]
         head = ["condition", "method", "metric", "A", "B", "B − A", "n"]
         rows = [_cells(row, told) for _, row in above.iterrows()]
@@ -74,6 +77,11 @@ def difference_text(found: Difference) -> str:
             *filter(None, [small_sample_note(int(moved["n"].min()))]),
         ]
     return "\n".join([*lines, ""])
+
+
+def _told(key: Sequence[str], told: bool) -> str:
+    rest = key[len(CONDITION) :]
+    return " · ".join(filter(None, [condition_text(key[: len(CONDITION)], told=told), *rest]))
 
 
 def _cells(row: pd.Series, told: bool) -> list[str]:

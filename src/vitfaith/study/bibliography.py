@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from vitfaith.nested import items_inside
-from vitfaith.study.sections import Experiment
+from vitfaith.study.sections import OF_SECTIONS
 from vitfaith.study.study import Study
 
 _ENTRY = re.compile(r"^@(\w+)\{([^,\s]+),\n(.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -64,7 +64,7 @@ def works_in(citation: str) -> list[Work]:
 def _citations(study: Study) -> Iterator[tuple[str, str]]:
     """(key, citation) of every item that an experiment crosses, of all datasets, and of the items in their settings."""
     yield from ((f"datasets.{id_}", reader.entry.citation) for id_, (reader, _) in study.datasets.items())
-    for section in Experiment.model_fields:
+    for section in OF_SECTIONS:
         items = getattr(study, section)
         asked = {id_ for experiment in study.experiments.values() for id_ in getattr(experiment, section)}
         if section == "smoothings":

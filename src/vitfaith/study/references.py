@@ -14,7 +14,7 @@ from vitfaith.registry import Parameters, named_ids
 from vitfaith.smoothings.registry import smoothings_with_gradient
 from vitfaith.study.axes import recipes
 from vitfaith.study.combinations import check_certificates, check_scales
-from vitfaith.study.sections import DenoiserSection, Experiment, ModelSection
+from vitfaith.study.sections import OF_SECTIONS, DenoiserSection, ModelSection
 from vitfaith.study.study import Study
 from vitfaith.study.values import validate
 
@@ -31,9 +31,7 @@ def check_references(study: Study) -> None:
                 raise ConfigError(f"{where}: '{name}' is not in section {section}{did_you_mean(name, ids)}")
 
     for id_, experiment in study.experiments.items():
-        for section in Experiment.model_fields:
-            if section == "targets":
-                continue
+        for section in OF_SECTIONS:
             known(getattr(experiment, section), section, f"experiments.{id_}.{section}")
     _check_through(study)
     _check_named(study)

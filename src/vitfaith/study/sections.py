@@ -165,8 +165,12 @@ class Experiment(Section):
 
     @field_validator("*")
     @classmethod
-    def _once(cls, ids: list[str]) -> list[str]:
+    def _once(cls, ids: list[str | int]) -> list[str | int]:
         twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
         if twice is not None:
             raise ValueError(f"'{twice}' is listed twice; name it once")
         return ids
+
+
+OF_SECTIONS = tuple(name for name in Experiment.model_fields if name != "targets")
+"""Keys of an experiment whose values are ids of the section with that name."""

@@ -164,7 +164,7 @@ STUDY: dict[str, Any] = {
 
 def test_the_plan_finds_the_files_of_each_model() -> None:
     plan = Plan(load_study(STUDY))
-    here = Condition("some", "vit", "clean", "none")
+    here = Condition("some", "vit", "clean", "none", "clean_prediction")
     own = "results/train/diffmask/own/vit.safetensors"
     assert learned_files(plan, here, FAMILY) == ["masks/vit.safetensors", "one.safetensors", own]
     assert placeholder_file(plan, here) == own
@@ -172,7 +172,14 @@ def test_the_plan_finds_the_files_of_each_model() -> None:
         "use": "diffmask", "weights": "masks/vit.safetensors", "mask": "expected",
     }  # fmt: skip
     assert trained(plan) == [("diffmask", "vit"), ("own", "vit")]
-    place = {"dataset": "some", "model": "vit", "attack": "clean", "smoothing": "none", "shard": "shard-000"}
+    place = {
+        "dataset": "some",
+        "model": "vit",
+        "attack": "clean",
+        "smoothing": "none",
+        "explained": "clean_prediction",
+        "shard": "shard-000",
+    }
     assert "training" not in spec_of(plan, "attribute", {**place, "family": FAMILY})
     spec = json.loads(spec_of(plan, "train_diffmask", {"explainer": "own", "model": "vit"}))
     assert spec["class_specific"] is False
@@ -199,7 +206,7 @@ def test_placeholders_of_two_explainers_are_refused() -> None:
     experiments = {"all": {**STUDY["experiments"]["all"], "metrics": ["deletion_auc", "aopc"]}}
     plan = Plan(load_study({**STUDY, "metrics": metrics, "experiments": experiments}))
     with pytest.raises(ConfigError, match=r"aopc, deletion_auc.*several explainers"):
-        placeholder_file(plan, Condition("some", "vit", "clean", "none"))
+        placeholder_file(plan, Condition("some", "vit", "clean", "none", "clean_prediction"))
 
 
 def _interrupt(*_: Any) -> None:

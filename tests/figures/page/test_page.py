@@ -25,7 +25,7 @@ SPEC: dict[str, Any] = {
     "style": {},
 }
 METHODS = {"random": 0.0, "raw_attention": 0.2, "rollout": 0.5}
-HERE = {"dataset": "toy", "model": "vit", "smoothing": "none"}
+HERE = {"dataset": "toy", "model": "vit", "smoothing": "none", "explained": "clean_prediction"}
 PIXELS = np.arange(16, dtype=np.uint8).reshape(1, 4, 4) * 16
 
 
