@@ -63,7 +63,9 @@ def dataset(path: str) -> Change:
 def test_the_default_studies_pass(run: Callable[..., list[str]]) -> None:
     lines = run()
     assert "1 experiment, 4 conditions" in lines[0]
-    assert lines[1].strip() == "tiny: 1 dataset × 1 model × 2 attacks × 2 smoothings × 3 explainers × 2 metrics × 1 target"
+    assert (
+        lines[1].strip() == "tiny: 1 dataset × 1 model × 2 attacks × 2 smoothings × 3 explainers × 2 metrics × 1 target"
+    )
     assert [line.strip() for line in lines[2:11]] == [
         "datasets: tiny",
         "models: vit_patch4",

@@ -44,7 +44,7 @@ TOP = {
 
 TITLES = {
     "datasets": "Where images come from.",
-    "attacks": "What is done to an image before it is explained. `clean: {}` is always needed: it fixes the explained class.",
+    "attacks": "What is done to an image before it is explained. `clean: {}` is always needed: its predictions are the classes that are explained by default (`targets` of an experiment).",
     "smoothings": "What stands between the image and the classifier. `none: {}` is no smoothing.",
     "explainers": "The attribution methods.",
     "metrics": "What scores a map by the model's answers to perturbed images.",
