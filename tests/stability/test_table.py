@@ -59,3 +59,13 @@ def test_errors_name_the_argument() -> None:
         stability_table(
             ["a"], "m", "r", np.ones((1, 2, 2)), np.ones((1, 2, 2)), {"x": STABILITY_MEASURES.item("spaerman")}
         )
+
+
+def test_pairs_that_explain_different_classes_are_flagged() -> None:
+    maps = np.random.default_rng(3).random((3, 2, 2))
+    maps[2] = 1.0
+    moved = np.array([False, True, True])
+    measures = {"rank": STABILITY_MEASURES.item("spearman")}
+    frame = stability_table(["a", "b", "c"], "rollout", "clean", maps, maps, measures, moved).to_pandas()
+    assert frame.flag.tolist() == ["", "other class", "constant"]
+    assert frame.value.fillna(-9).round(6).tolist() == [1.0, -9.0, -9.0]
