@@ -54,7 +54,9 @@ def assert_scores(workflow: Workflow, condition: str, found: vf.Evaluation) -> N
         own = getattr(found, name)
         tables = [
             read_table(path, schema).to_pandas()
-            for path in one(workflow.folder, f"results/{name}/{condition}/family=*/*.parquet")
+            for path in one(
+                workflow.folder, f"results/{name}/{condition}/explained=clean_prediction/family=*/*.parquet"
+            )
         ]
         keys = [c for c in ("image_id", "method", "metric", "curve", "variant", "step") if c in own]
         expected = pd.concat(tables).sort_values(keys, ignore_index=True)
@@ -68,7 +70,9 @@ def test_maps_and_scores(finished_study: Workflow, model: Classifier, attack: st
     maps = vf.explain(model, pixels, EXPLAINERS, target=target, image_ids=ids, seed=7)
     condition = f"dataset=tiny/model=vit_patch4/attack={attack}/smoothing=none"
     stored = {}
-    for path in one(finished_study.folder, f"results/attribute/{condition}/family=*/*.parquet"):
+    for path in one(
+        finished_study.folder, f"results/attribute/{condition}/explained=clean_prediction/family=*/*.parquet"
+    ):
         stored |= read_maps(path)
     assert set(stored) == set(maps)
     for method, (owners, values) in stored.items():
@@ -105,7 +109,9 @@ def test_behind_a_smoothing(finished_study: Workflow, model: Classifier, attack:
     found = smoothed.predict(target=target, labels=rows["label"].to_numpy())
     pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
     maps = smoothed.explain(EXPLAINERS, target=target)
-    for file in one(finished_study.folder, f"results/attribute/{condition}/family=*/*.parquet"):
+    for file in one(
+        finished_study.folder, f"results/attribute/{condition}/explained=clean_prediction/family=*/*.parquet"
+    ):
         for method, (_, values) in read_maps(file).items():
             assert np.array_equal(maps[method].numpy(), values)
         for method, (_, values) in read_sample_maps(file).items():

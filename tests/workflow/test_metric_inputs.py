@@ -31,5 +31,8 @@ def test_bank_and_sanity_run_where_they_are_asked_for_and_once_for_all_smoothing
     assert len(score) == jobs["score"]
     for line in score:
         attack = "pgd" if "attack=pgd" in line else "clean"
-        assert f"--bank results/bank/dataset=tiny/model=vit_patch4/attack={attack}/shard-000.parquet" in line
+        assert (
+            f"--bank results/bank/dataset=tiny/model=vit_patch4/attack={attack}/smoothing=none/explained=clean_prediction/shard-000.parquet"
+            in line
+        )
         assert "--truth results/shard/dataset=tiny/shard-000.parquet" in line

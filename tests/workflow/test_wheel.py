@@ -102,7 +102,7 @@ def test_no_job_tells_where_the_package_lies(study: str, installed: Installed, t
 
 
 def test_results_are_those_of_the_clone(installed: Installed, finished_study: Workflow, tmp_path: Path) -> None:
-    scores = "scores/dataset=tiny/model=vit_patch4/attack=clean/smoothing=none/family=one_pass/shard-000.parquet"
+    scores = "scores/dataset=tiny/model=vit_patch4/attack=clean/smoothing=none/explained=clean_prediction/family=one_pass/shard-000.parquet"
     (tmp_path / "study.yaml").write_text((ROOT / "config" / "tiny.yaml").read_text())
     (tmp_path / "elsewhere").mkdir()
     given = ["../study.yaml", "--cores", "2", "--", f"results/{scores}"]
