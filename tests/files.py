@@ -36,6 +36,7 @@ class ShardOnDisk:
     metrics: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     denoisers: dict[str, Any] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=lambda: ["clean_prediction"])
 
     @property
     def plan(self) -> Plan:
@@ -51,7 +52,7 @@ class ShardOnDisk:
                     "smoothings": {"none": {}},
                     "explainers": {"r": {"explainer": "random"}},
                     "metrics": self.metrics,
-                    "experiments": {"e": {**axes, "metrics": list(self.metrics)}},
+                    "experiments": {"e": {**axes, "metrics": list(self.metrics), "targets": self.targets}},
                 }
             )
         )
@@ -95,7 +96,7 @@ class ShardOnDisk:
 
     def bank(self, **options: Any) -> Path:
         """The response bank of ``metrics``."""
-        place = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
+        place = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": self.targets[0]}
         spec = json.loads(spec_of(self.plan, "bank", {**place, "shard": "shard-000"}))
         out = self.folder / "bank.parquet"
         run_bank(
@@ -111,7 +112,7 @@ class ShardOnDisk:
             "model": "m",
             "attack": "clean",
             "smoothing": "none",
-            "explained": "clean_prediction",
+            "explained": self.targets[0],
             "family": "r",
         }
         spec = json.loads(spec_of(self.plan, "score", {**names, "shard": "shard-000"}))

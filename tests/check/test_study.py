@@ -364,3 +364,10 @@ def test_the_examples_lack_nothing_but_their_files(monkeypatch: pytest.MonkeyPat
         "models.dinov2_b.weights: 'data/dinov2-base-imagenet1k-1-layer' does not exist",
         "denoisers.adm.path: 'data/256x256_diffusion_uncond.pt' does not exist",
     ]
+
+
+def test_classes_that_a_model_or_dataset_does_not_have(run: Callable[..., list[str]]) -> None:
+    assert problems(run, put("experiments", "tiny", "targets", value=[9, 10])) == [
+        "experiments.tiny.targets: 'class_10' needs a model with 11 classes at least, and model 'vit_patch4' has 10 (0 to 9); "
+        "choose another class"
+    ]

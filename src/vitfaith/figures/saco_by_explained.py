@@ -56,7 +56,8 @@ def rows(data: FigureData, parameters: ByExplained) -> DataFrame:
     frame = select(data.table("explained", COLUMNS), "explained", metric=parameters.metric)
     frame = select(frame, "explained", variant=pick_variant(frame, "explained", parameters.variant))
     frame = select(frame, "explained", opponent=parameters.opponent, **parameters.wanted())
-    return tidy(frame, "explained", [*CONDITION, "method"]).rename(columns={"difference": "mean"})
+    found = tidy(frame, "explained", [*CONDITION, "method"]).rename(columns={"difference": "mean"})
+    return found.assign(left_out=", ".join(dict.fromkeys(found["method"][found["n"] == 0])))
 
 
 @figure(
