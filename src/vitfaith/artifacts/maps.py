@@ -29,6 +29,8 @@ def read_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
 
 def read_explained(path: Path) -> dict[str, NDArray[np.int64]]:
     """Method → explained class (B,) of each image, in the order of :func:`read_maps`."""
+    from vitfaith.artifacts.schemas import MAPS
+
     table = read_table(path, pa.schema([MAPS.field(name) for name in ("method", "target")]))
     method, target = (table.column(name).to_numpy(zero_copy_only=False) for name in ("method", "target"))
     return {name: target[method == name].astype(np.int64) for name in dict.fromkeys(method)}
