@@ -260,7 +260,7 @@ def test_a_placeholder_replaces_whole_patches(name: str) -> None:
 
 
 def refusals() -> dict[str, tuple[Classifier, str]]:
-    overlap = tiny("pit_ti_224", num_classes=5)
+    overlap = tiny("pit_ti_224", num_classes=5, img_size=228)
     return {
         "no positions for padded patches": (
             tiny_vit(img_size=32, patch_size=7, dynamic_img_pad=True), "patches of 7×7 pixels, which do not fit its images of 32×32 pixels",
@@ -268,7 +268,7 @@ def refusals() -> dict[str, tuple[Classifier, str]]:
         "sizes that timm refuses": (
             tiny_vit(img_size=32, patch_size=7, dynamic_img_size=True), "patches of 7×7 pixels, which do not fit its images of 32×32 pixels",
         ),
-        "overlapping patches": (overlap, "27×27 overlapping patches, which do not fit its images of 224×224 pixels"),
+        "overlapping patches": (overlap, "patches of 8×8 pixels, which do not fit its images of 228×228 pixels"),
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from vitfaith.models.class_names import class_names as names_of
 from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.models.huggingface.kinds import INSTEAD, KINDS
 from vitfaith.models.load import load_classifier
+from vitfaith.models.patches import embedding_of
 
 
 def wrap(
@@ -86,7 +87,10 @@ def wrap(
     backbone = _converted(module, input_size)
     if backbone is None:
         backbone = module if told.patches else _plain(module, told, len(normalisation[0]), input_size, patch_size)
-    classifier = _Wrapped(backbone, *normalisation, class_names, "the caller" if mean else "the module")
+    classifier = _Wrapped(
+        backbone, *normalisation, class_names, "the caller" if mean else "the module",
+        input_size=None if input_size is None else pair(input_size),
+    )  # fmt: skip
     anchor = next(module.parameters(), None)
     if anchor is not None:
         classifier.mean, classifier.std = classifier.mean.to(anchor.device), classifier.std.to(anchor.device)
@@ -138,9 +142,9 @@ def _read(module: nn.Module) -> _Told:
     if any(kind.__module__.startswith("timm.") for kind in type(module).__mro__):
         stored: dict[str, Any] = dict(getattr(module, "pretrained_cfg", None) or {})
         size = stored.get("input_size")
-        embedding = getattr(module, "patch_embed", None)
-        has_patches = getattr(embedding, "grid_size", None) is not None
-        return _Told(stored.get("mean"), stored.get("std"), size and (size[1], size[2]), None, has_patches, stored)
+        shape = size and (size[1], size[2])
+        has_patches = embedding_of(module) is not None
+        return _Told(stored.get("mean"), stored.get("std"), shape, None, has_patches, stored)
     config: Any = getattr(module, "config", None)
     if hasattr(config, "to_dict"):
         stored = config.to_dict()

@@ -39,7 +39,7 @@ def _measured(plan: Plan, facts: DatasetFacts, model: str, sample: int) -> str:
     source, path = facts.source, plan.weights_path(model)
     labelled = facts.chosen[source.labels[facts.chosen] >= 0]
     some = labelled[stratified_subset(source.labels[labelled], min(sample, len(labelled)), plan.study.seed)]
-    spec = plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"})
+    spec = plan.study.models[model].spec()
     classifier = load_classifier(spec, None if path is None else Path(path))
     images = torch.from_numpy(source.read(some).copy()).float() / 255
     classifier.check_images(images)

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.check.report import Report
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import load_classifier, side_of
 from vitfaith.models.patches import find_patches
 from vitfaith.models.shapes import without_numbers
 
 if TYPE_CHECKING:
     from vitfaith.study.plan import Plan
     from vitfaith.study.sections import ModelSection
-
-_SPEC = {"timm", "arguments", "mean", "std"}
 
 
 def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
@@ -36,8 +34,7 @@ def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
                 f"{key}.weights", f"'{path}' does not exist; give a file, a folder, 'trained' or 'pretrained'"
             )
             return None
-        spec = section.model_dump(mode="json", include=_SPEC)
-        found = _fitting(load_classifier(spec, None if path is None else Path(path), shapes_only=True))
+        found = _fitting(load_classifier(section.spec(), None if path is None else Path(path), shapes_only=True))
         if path is None:
             _note_download(found, key, report)
         if found.normalisation_from.startswith("timm"):
@@ -107,7 +104,7 @@ def _untrained(section: ModelSection) -> Classifier:
     with without_numbers():
         backbone = build_backbone(str(section.timm), section.arguments)
     channels = int(section.arguments.get("in_chans", 3))
-    return freeze(Classifier(backbone, [0.5] * channels, [0.5] * channels))
+    return freeze(Classifier(backbone, [0.5] * channels, [0.5] * channels, patch_size=side_of(section.patch)))
 
 
 def _fitting(classifier: Classifier) -> Classifier:

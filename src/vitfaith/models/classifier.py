@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from vitfaith.artifacts.weights import write_weights
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
+from vitfaith.models.batch_norm import straight_gradients
 from vitfaith.models.fast.compiler import without_compiler
-from vitfaith.models.patches import Patches, find_patches
+from vitfaith.models.patches import Patches, embedding_of, find_patches
 from vitfaith.models.pixels import check_pixels
 
 with without_compiler():
@@ -34,6 +35,8 @@ class Classifier(nn.Module):
         mean, std: channel statistics, in [0, 1] pixel units.
         class_names: in the order of the logits; empty when nobody told.
         normalisation_from: who gave mean and std, for provenance: "the study", "the weights", or timm's defaults.
+        patch_size: height and width in pixels of the cells that maps have, for a backbone without patches of its own.
+        input_size: height and width of the images, for a backbone that does not say.
     """
 
     mean: Tensor
@@ -46,18 +49,22 @@ class Classifier(nn.Module):
         std: Sequence[float],
         class_names: Sequence[str] = (),
         normalisation_from: str = "the study",
+        patch_size: tuple[int, int] | None = None,
+        input_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.class_names = tuple(class_names)
         self.normalisation_from = normalisation_from
+        self.patch_size, self.input_size = patch_size, input_size
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self._statistics = (tuple(mean), tuple(std))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) in the precision of the weights for ``images`` (B, C, H, W) of any float type in [0, 1]."""
-        logits: Tensor = self.backbone(self.normalise(images))
+        with straight_gradients(self.backbone):
+            logits: Tensor = self.backbone(self.normalise(images))
         return logits
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -96,12 +103,22 @@ class Classifier(nn.Module):
     @property
     def patches(self) -> Patches:
         """Where the patches lie on the images; raises :class:`InputError` where there are none, or they do not fit."""
-        found = find_patches(self.backbone, self.input_shape[1:])
-        if found is None:
+        size = self.input_shape[1:]
+        found, given = find_patches(self.backbone, size), self.patch_size
+        if found is not None:
+            if given not in (None, found.side):
+                raise InputError(
+                    f"model {type(self.backbone).__name__} has patches of {found.side[0]}×{found.side[1]} pixels; remove patch"
+                )
+            return found
+        if given is None:
             raise InputError(
-                f"model {type(self.backbone).__name__} has no patch grid; attention-type explainers need a ViT"
+                f"model {type(self.backbone).__name__} has no patch grid; set patch, the side in pixels of the cells that maps "
+                "have (models.….patch of a study, patch_size of wrap): explainers that need no ViT then work"
             )
-        return found
+        if any(length % side for length, side in zip(size, given, strict=True)):
+            raise InputError(f"patch {given[0]}×{given[1]} does not divide images of {size[0]}×{size[1]} pixels")
+        return Patches(size, (size[0] // given[0], size[1] // given[1]), given)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -111,13 +128,20 @@ class Classifier(nn.Module):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the images that the model takes."""
-        patch_embed = getattr(self.backbone, "patch_embed", None)
-        size = getattr(patch_embed, "img_size", None)
+        size = getattr(embedding_of(self.backbone), "img_size", None) or self.input_size
         if size is None:
             _, height, width = self.backbone.pretrained_cfg["input_size"]  # type: ignore[index]
         else:
             height, width = size
         return int(self.mean.shape[1]), int(height), int(width)
+
+    def check_head(self) -> None:
+        """Raise :class:`InputError` where the backbone is known to give no logits (B, K)."""
+        if getattr(self.backbone, "global_pool", None) == "":
+            raise InputError(
+                f"model {type(self.backbone).__name__} is built with global_pool '' and gives logits of every token, not of the "
+                "image; build it with the global_pool of its training, such as token or avg"
+            )
 
     def check_images(self, images: Tensor, *, margin: float = 0.0) -> None:
         """Raise :class:`InputError` unless ``images`` is (B, C, H, W) of this model's size, B ≥ 1, finite, in [0, 1].
@@ -164,7 +188,7 @@ def build_backbone(name: str, arguments: Mapping[str, Any], *, pretrained: bool 
                 f"timm has no pretrained weights '{name}'{did_you_mean(tag, tags)}; known: {', '.join(tags) or 'none'}"
             )
     try:
-        return timm.create_model(name, pretrained=pretrained, **dict(arguments))
+        return _sized(timm.create_model(name, pretrained=pretrained, **dict(arguments)), arguments)
     except TypeError as error:
         raise ConfigError(f"model '{name}' does not take these arguments: {error}") from error
     except (OSError, RuntimeError) as error:
@@ -174,6 +198,16 @@ def build_backbone(name: str, arguments: Mapping[str, Any], *, pretrained: bool 
             f"pretrained weights of '{name}' cannot be loaded: {next(iter(str(error).splitlines()), '')}; fetch them "
             "where there is a network (the cache is HF_HOME), or set weights to a file"
         ) from error
+
+
+def _sized(backbone: nn.Module, arguments: Mapping[str, Any]) -> nn.Module:
+    """``backbone``, whose configuration says the size of its images where its patch embedding does not (Hiera, VOLO …)."""
+    size = arguments.get("img_size")
+    if size is not None and getattr(embedding_of(backbone), "img_size", None) is None:
+        told: Any = backbone.pretrained_cfg
+        height, width = (size, size) if isinstance(size, int) else size
+        setattr(backbone, "pretrained_cfg", {**told, "input_size": (told["input_size"][0], height, width)})  # noqa: B010
+    return backbone
 
 
 def save_classifier(classifier: Classifier, path: Path, description: Mapping[str, Any]) -> None:

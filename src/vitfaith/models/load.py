@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ def load_classifier(
 
     Args:
         spec: keys ``timm`` (None for a folder), ``arguments`` and optionally ``mean``, ``std`` (in [0, 1] pixel units;
-            else those stored with the weights, else timm's for the architecture).
+            else those stored with the weights, else timm's for the architecture) and ``patch`` (height and width of the
+            cells of maps, for a model without patches).
         weights: safetensors or torch file, folder of the Hugging Face hub (see :mod:`vitfaith.models.huggingface.folder`), or
             None to take timm's pretrained weights.
         device: torch device name.
@@ -42,6 +43,7 @@ def load_classifier(
     Raises:
         ConfigError: the architecture or its arguments are wrong, or mean and std have other channels than the model.
         ArtifactError: the weights are missing or do not fit.
+        InputError: the model gives no logits of an image.
     """
     if weights is not None and weights.is_dir():
         backbone, stored = _from_folder(spec, weights, shapes_only)
@@ -51,7 +53,7 @@ def load_classifier(
     origin = "the study" if spec.get("mean") else stored["normalisation_from"]
     if mean is None or std is None:
         raise ConfigError(f"models: '{weights}' does not say how images are normalised; set mean and std")
-    classifier = Classifier(backbone, mean, std, stored["class_names"], origin)
+    classifier = Classifier(backbone, mean, std, stored["class_names"], origin, side_of(spec.get("patch")))
     channels = int(getattr(backbone, "in_chans", spec["arguments"].get("in_chans", 3)))
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
         raise ConfigError(
@@ -61,7 +63,16 @@ def load_classifier(
         raise ConfigError(
             f"models: the normalisation has {len(mean)} channels, the model takes {channels}; set mean and std"
         )
+    classifier.check_head()
     return freeze(classifier) if shapes_only else freeze(classifier).to(device)
+
+
+def side_of(patch: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width of cells, from one number for both or two."""
+    if patch is None:
+        return None
+    height, width = (patch, patch) if isinstance(patch, int) else patch
+    return int(height), int(width)
 
 
 def _from_timm(spec: Mapping[str, Any], weights: Path | None, shapes_only: bool) -> tuple[nn.Module, dict[str, Any]]:

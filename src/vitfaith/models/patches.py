@@ -179,6 +179,15 @@ class Patches:
         return torch.nn.functional.pad(fields, flat) if any(flat) else fields
 
 
+def embedding_of(backbone: nn.Module) -> nn.Module | None:
+    """The module that cuts images into patches: ``patch_embed``, NaFlexViT's ``embeds``, the ``stem`` of an MLP-Mixer."""
+    for name in ("patch_embed", "embeds", "stem"):
+        found = getattr(backbone, name, None)
+        if isinstance(found, torch.nn.Module) and (name != "stem" or hasattr(found, "grid_size")):
+            return found
+    return None
+
+
 def find_patches(backbone: nn.Module, size: Shape) -> Patches | None:
     """The patches of a timm model for images of ``size``, from its patch embedding; None for a model without one.
 
@@ -190,16 +199,20 @@ def find_patches(backbone: nn.Module, size: Shape) -> Patches | None:
     Raises:
         InputError: the patches do not fit the image; the text names both sizes.
     """
-    embedding: Any = getattr(backbone, "patch_embed", None)
+    embedding: Any = embedding_of(backbone)
+    if embedding is None:
+        return None
     grid = getattr(embedding, "grid_size", None)
     if grid is None:
-        return None
+        return _cells(backbone, embedding, size)
     grid = (int(grid[0]), int(grid[1]))
     stride = _tiling(embedding)
     if stride is None:
-        if any(length % number for length, number in zip(size, grid, strict=True)):
+        if not any(length % number for length, number in zip(size, grid, strict=True)):
+            return Patches(size, grid, (size[0] // grid[0], size[1] // grid[1]))
+        if hasattr(backbone, "blocks"):  # whose tokens are these patches
             _refuse(backbone, size, f"{_product(grid)} overlapping patches", "that the patches divide")
-        return Patches(size, grid, (size[0] // grid[0], size[1] // grid[1]))
+        return _cells(backbone, embedding, size)
     exact = not any(length % side for length, side in zip(size, stride, strict=True))
     pads, any_size = bool(getattr(embedding, "dynamic_img_pad", False)), not getattr(embedding, "strict_img_size", True)
     if not exact and pads != any_size:  # timm would stop: padded patches have no positions, or nothing is padded
@@ -208,6 +221,21 @@ def find_patches(backbone: nn.Module, size: Shape) -> Patches | None:
         math.ceil(length / side) if pads else length // side for length, side in zip(size, stride, strict=True)
     )
     return Patches(size, (rows, columns), stride)
+
+
+def _cells(backbone: nn.Module, embedding: Any, size: Shape) -> Patches | None:
+    """Cells of the embedding's patch size, or of the total stride of its convolutions; None where there is neither."""
+    told = getattr(embedding, "patch_size", None)
+    if _tiling(embedding) is None and isinstance(told, int | tuple) and not hasattr(embedding, "grid_size"):
+        side = (told, told) if isinstance(told, int) else (int(told[0]), int(told[1]))
+    else:
+        strides = [m.stride for m in embedding.modules() if isinstance(m, torch.nn.Conv2d)]
+        side = (math.prod(int(s[0]) for s in strides), math.prod(int(s[1]) for s in strides))
+    if side == (1, 1):
+        return None
+    if any(length % pixels for length, pixels in zip(size, side, strict=True)):
+        _refuse(backbone, size, f"patches of {_product(side)} pixels", "that is a multiple of the patch")
+    return Patches(size, (size[0] // side[0], size[1] // side[1]), side)
 
 
 def _tiling(embedding: nn.Module) -> Shape | None:

@@ -44,12 +44,21 @@ class ModelSection(Section):
         None, description="channel means in [0, 1] pixel units; without it those stored with the weights"
     )
     std: tuple[float, ...] | None = Field(None, description="channel standard deviations; without it as for mean")
+    patch: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        description="side in pixels of the cells that maps have, or height and width; for models without patches alone",
+    )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",
         description="of the forward passes that metrics ask for; maps, attacks and predictions keep float32. Changes "
         "scores a little: docs/metrics.md",
     )
     training: ClassifierRecipe | None = Field(None, description="how `snakemake train` trains it")
+
+    def spec(self) -> dict[str, Any]:
+        """What decides the classifier, beside its weights."""
+        cells = {} if self.patch is None else {"patch": self.patch}
+        return self.model_dump(mode="json", include={"timm", "arguments", "mean", "std"}) | cells
 
 
 class DenoiserSection(Section):

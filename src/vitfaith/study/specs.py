@@ -23,7 +23,7 @@ def _instances(plan: Plan, section: str, ids: Iterable[str]) -> dict[str, Any]:
 
 
 def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
-    return plan.study.models[model].model_dump(mode="json", include={"timm", "arguments", "mean", "std"})
+    return plan.study.models[model].spec()
 
 
 def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
