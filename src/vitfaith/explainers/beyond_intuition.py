@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vitfaith.errors import InputError
 from vitfaith.explainers.passes.path_pass import BlockPathParameters, attention_along_line
+from vitfaith.explainers.passes.projection import output_projection
 from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import torch
 
@@ -64,7 +64,7 @@ def beyond_intuition_token(context: Context, parameters: BlockPathParameters) ->
     """Rollout with tokens weighted by how much attention changes them, times integrated attention gradients.
 
     R ← R + (E_h A) diag(‖v W_o‖ / ‖z‖) R from R = 1, with v the values of a token, W_o the output projection without
-    its bias, z the token as it enters the block; map = R ⊙ E_h (∫∇A_L dα)⁺ in the read-out row (mean over rows where
+    its bias and with the branch's scale (LayerScale, γ), z the token as it enters the block; map = R ⊙ E_h (∫∇A_L dα)⁺ in the read-out row (mean over rows where
     a model reads several tokens). The authors use 20 equidistant α: ``steps: 20, rule: uniform, baseline: model_mean``.
 
     Cost per image: 1 forward (the shared pass) + ``steps`` forwards and backwards (shared with every path explainer
@@ -75,12 +75,12 @@ def beyond_intuition_token(context: Context, parameters: BlockPathParameters) ->
 
     Raises:
         ConfigError: the model has no block ``start``.
-        InputError: a block has no output projection of its values (``attn.proj``).
+        InputError: a block has no output projection of its values (``attn.proj``), or gates or normalises its output.
     """
 
     def transition(capture: Capture, block: int) -> Tensor:
-        weight = _output_projection(capture.blocks[block], block)
-        written = capture.value(block).transpose(1, 2).flatten(2) @ weight.float().T
+        weight = output_projection(capture, block, "beyond_intuition_token")
+        written = capture.value(block).transpose(1, 2).flatten(2) @ weight.T
         ratio = written.norm(dim=-1) / capture.hidden(block).norm(dim=-1)
         return capture.attention(block).mean(1) * ratio[:, None, :]
 
@@ -94,14 +94,3 @@ def _rollout(context: Context, parameters: BlockPathParameters, transition: Call
     for block in reversed(range(parameters.start, capture.depth)):
         rows = rows + rows @ transition(capture, block)
     return capture.to_grid(capture.read(rows * weight))
-
-
-def _output_projection(block: Any, number: int) -> Tensor:
-    """Weight (D, heads·d) that maps the values of all heads to what the block adds to a token."""
-    weight = getattr(getattr(getattr(block, "attn", None), "proj", None), "weight", None)
-    if weight is None:
-        raise InputError(
-            f"beyond_intuition_token needs the output projection attn.proj, which block {number} "
-            f"({type(block).__name__}) lacks; use beyond_intuition_head"
-        )
-    return weight.detach()

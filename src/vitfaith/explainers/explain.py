@@ -128,6 +128,7 @@ def check_defined(classifier: Classifier, methods: Methods) -> None:
     # here and not above: it imports torch
     from vitfaith.explainers.passes.readout import blocks_of
 
+    classifier.check_head()
     classifier.grid  # noqa: B018  (models without patches say so)
     if blocks_of(classifier.backbone) is not None:
         return

@@ -14,9 +14,10 @@ from vitfaith.registry import Parameters
 from vitfaith.rng import generator, permutation
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Generator, Tensor, nn
 
     from vitfaith.explainers.passes.context import Context
+    from vitfaith.models.classifier import Classifier
 
 
 class TisParameters(Parameters):
@@ -56,17 +57,18 @@ def tis(context: Context, parameters: TisParameters) -> Tensor:
         (B, rows, columns) float32.
 
     Raises:
-        InputError: the model cannot drop tokens (no blocks over one sequence, or rotary position embeddings).
+        InputError: the model cannot drop tokens (no blocks over one sequence, or positions inside them: rotary ones,
+            biases of relative positions).
     """
-    classifier, capture = context.classifier, context.capture
+    classifier = context.classifier
+    first, capture = _first_block(classifier), context.capture
     rows, columns = classifier.grid
     patches, prefix = rows * columns, classifier.prefix_tokens
-    first = _first_block(classifier.backbone)
     states = range(1, capture.depth + 1) if parameters.layers == "all" else [capture.depth]
     kept = []
     for image, image_id in enumerate(context.image_ids):
         # One channel of one block is one point; its coordinates are the patches.
-        points = torch.cat([capture.hidden(state)[image, prefix:].T for state in states])
+        points = torch.cat([capture.patches(state)[image].T for state in states])
         source = generator(context.seed, image_id, "tis", context.sample)
         centroids = k_means(points, min(parameters.masks, len(points)), parameters.iterations, source)
         # Patches of equal value enter in a random order of the image, not by position.
@@ -116,14 +118,46 @@ def k_means(points: Tensor, clusters: int, iterations: int, source: Generator) -
     return centroids
 
 
-def _first_block(backbone: Any) -> Any:
-    """The first transformer block of a backbone that lets tokens be dropped."""
-    blocks = getattr(backbone, "blocks", None)
-    if blocks is None or getattr(backbone, "rope", None) is not None:
+POSITIONS = (
+    "mlp_tokens",
+    "linear_tokens",
+    "rel_pos",
+    "rel_pos_bias",
+    "shared_rel_pos",
+    "relative_position_bias_table",
+    "rel_pos_h",
+    "pos_proj",
+    "rope",
+    "freqs",
+)
+"""Attributes of backbones, blocks and attentions that know where a token stands, also after others were dropped; and of
+Mixers, whose weights are of places."""
+
+
+def _first_block(classifier: Classifier) -> nn.Module:
+    """The first transformer block of a backbone that lets tokens be dropped.
+
+    Raises:
+        InputError: no blocks over one sequence, or positions inside the blocks.
+    """
+    # here and not above: it imports torch
+    from vitfaith.explainers.passes.readout import blocks_of
+
+    backbone = classifier.backbone
+    blocks = blocks_of(backbone)
+    if blocks is None:
         raise InputError(
-            f"tis needs a ViT whose tokens can be dropped; {type(backbone).__name__} has no blocks over one sequence "
-            "or uses rotary positions"
+            f"tis needs a ViT whose tokens can be dropped, and {type(backbone).__name__} has no blocks over one sequence; use rise"
         )
+    for module in (backbone, *(part for block in blocks for part in block.modules())):
+        known = next((name for name in POSITIONS if getattr(module, name, None) is not None), None)
+        if type(module).__name__ == "SpatialGatingUnit":
+            known = "proj"
+        if known is not None:
+            raise InputError(
+                f"tis needs a ViT whose tokens can be dropped, and {type(backbone).__name__} keeps their positions inside its "
+                f"blocks ({type(module).__name__}.{known}); use rise"
+            )
     return blocks[0]
 
 
@@ -134,7 +168,8 @@ def _sampler(subsets: Tensor, prefix: int, patches: int) -> Any:
         tokens = arguments[0]
         if tokens.ndim != 3 or tokens.shape[1] != prefix + patches:
             raise InputError(
-                f"tis expects {prefix + patches} tokens before the first block, the model has {tuple(tokens.shape)}"
+                f"tis needs {prefix + patches} tokens before the first block, and this model has tokens of shape "
+                f"{tuple(tokens.shape[1:])}; use rise"
             )
         index = torch.cat([torch.arange(prefix, device=subsets.device).expand(len(subsets), -1), prefix + subsets], 1)
         return (tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[2])), *arguments[1:])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.errors import InputError
 from vitfaith.explainers.passes.chain import chain, times_heads
+from vitfaith.explainers.passes.projection import output_projection, scale_of
 from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from vitfaith.explainers.passes.context import Context
 
@@ -43,7 +43,7 @@ def tokentm(context: Context, parameters: Parameters) -> Tensor:
 
     def step(row: Tensor, layer: int) -> Tensor:
         state, values = capture.hidden(layer), capture.value(layer)
-        weight, gamma = _projection(capture.blocks[layer])
+        weight, gamma = output_projection(capture, layer, "tokentm"), scale_of(capture.blocks[layer])
         heads, width = values.shape[1], values.shape[3]
         added = capture.attention_output(layer)
         middle = state + (added if gamma is None else gamma * added)
@@ -76,18 +76,3 @@ def _length(tokens: Tensor) -> Tensor:
 def _dot(first: Tensor, second: Tensor) -> Tensor:
     """Scalar products along the last axis, without the array of their terms."""
     return torch.linalg.vecdot(first, second)
-
-
-def _projection(block: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight (D, H·d) with which heads add to the residual stream, layer scale included; and that scale (D,)."""
-    attention = getattr(block, "attn", None)
-    projection = getattr(attention, "proj", None)
-    plain = isinstance(getattr(attention, "norm", None), torch.nn.Identity | None)
-    if not isinstance(projection, torch.nn.Linear) or not plain or getattr(attention, "gate", None) is not None:
-        raise InputError(
-            f"tokentm needs blocks whose attention ends in a plain projection, not {type(block).__name__}; leave it out"
-        )
-    weight = projection.weight.detach().float()
-    # timm's LayerScale, or the gamma_1 of BEiT and EVA.
-    gamma = getattr(getattr(block, "ls1", None), "gamma", getattr(block, "gamma_1", None))
-    return (weight, None) if gamma is None else (gamma.detach().float()[:, None] * weight, gamma.detach().float())

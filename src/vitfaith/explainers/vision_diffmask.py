@@ -112,7 +112,7 @@ def _map(context: Context, parameters: DiffMaskParameters, *, class_specific: bo
     classifier, capture = context.classifier, context.capture
     network = load_diffmask(Path(parameters.weights), classifier, class_specific=class_specific)
     states = [patch_embedding(classifier, context.images).float()]
-    states += [capture.hidden(layer)[:, capture.prefix_tokens :] for layer in range(capture.depth + 1)]
+    states += [capture.patches(layer) for layer in range(capture.depth + 1)]
     targets = context.targets if class_specific else None
     return network.map_of(network.locations(states, targets), parameters.mask).unflatten(1, classifier.grid)
 

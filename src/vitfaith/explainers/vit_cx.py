@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from vitfaith.errors import InputError
 from vitfaith.explainers.passes import masking
 from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import np, torch
@@ -65,8 +64,6 @@ def vit_cx(context: Context, parameters: VitCxParameters) -> Tensor:
     (rows, columns), size = patches.grid, patches.size
     fill = masking.fill_values(classifier, images, parameters.fill)
     deviation = parameters.noise * classifier.std[0].to(images)
-    if context.capture.features_state is None:
-        raise InputError("vit_cx needs transformer blocks with a first norm (norm1), whose output makes the masks")
     features = context.capture.features
     seeds = [mask_seeds(tokens.T.reshape(-1, rows, columns), patches, parameters.distance) for tokens in features]
 

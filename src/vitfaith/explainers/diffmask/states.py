@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +19,23 @@ def blocks_of_vit(classifier: Classifier) -> list[nn.Module]:
     """The transformer blocks; raises :class:`InputError` for models without a sequence of them behind patches."""
     blocks = blocks_of(classifier.backbone)
     if blocks is None or not isinstance(getattr(classifier.backbone, "patch_embed", None), nn.Module):
-        raise InputError(
-            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks over one patch grid, which "
-            "DiffMask needs; take a ViT, or another explainer"
-        )
+        _refuse(classifier)
     return blocks
 
 
 def width_of(classifier: Classifier) -> int:
-    """Width D of the tokens."""
-    return int(classifier.backbone.embed_dim)  # type: ignore[arg-type]
+    """Width D of the tokens; raises :class:`InputError` for models whose tokens have several."""
+    width = getattr(classifier.backbone, "embed_dim", None)
+    if not isinstance(width, int):
+        _refuse(classifier)
+    return int(width)
+
+
+def _refuse(classifier: Classifier) -> NoReturn:
+    raise InputError(
+        f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks over one patch grid, which "
+        "DiffMask needs; take a ViT, or another explainer"
+    )
 
 
 @contextmanager
@@ -83,19 +91,20 @@ def masked_embedding(classifier: Classifier, keep: Tensor, placeholder: Tensor) 
 
 def _flat(tokens: Tensor, patches: int) -> Tensor:
     """(B, P, D), also where the embedding keeps its grid, channels last."""
-    flat = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
-    if flat.shape[1] != patches:
+    flat = tokens.flatten(1, 2) if isinstance(tokens, Tensor) and tokens.ndim == 4 else tokens
+    if not isinstance(flat, Tensor) or flat.ndim != 3 or flat.shape[1] != patches:
+        told = f"of shape {tuple(tokens.shape[1:])}" if isinstance(tokens, Tensor) else f"in a {type(tokens).__name__}"
         raise InputError(
-            f"the patch embedding gives tokens of shape {tuple(tokens.shape[1:])}, the grid has {patches} patches; "
-            "DiffMask needs one token a patch"
+            f"the patch embedding gives tokens {told}, the grid has {patches} patches; DiffMask needs one token a patch"
         )
     return flat
 
 
-def _patches(tokens: Tensor, patches: int) -> Tensor:
+def _patches(states: Tensor, patches: int) -> Tensor:
+    tokens = states.flatten(1, 2) if states.ndim == 4 else states
     if tokens.ndim != 3 or tokens.shape[1] < patches:
         raise InputError(
-            f"a block works on tokens of shape {tuple(tokens.shape[1:])}, the grid has {patches} patches; DiffMask needs a "
+            f"a block works on tokens of shape {tuple(states.shape[1:])}, the grid has {patches} patches; DiffMask needs a "
             "model whose blocks keep the grid"
         )
     return tokens[:, tokens.shape[1] - patches :]

@@ -45,6 +45,13 @@ KINDS = 2.5
 """Full matrices that stay, a layer: attention, its positive product with its gradient, and one mean over heads."""
 
 
+INSIDE = (
+    "explainers of attention and hidden states are not defined for it; choose explainers that read gradients of the input, "
+    "such as input_x_gradient, or that perturb it, such as rise"
+)
+"""What a text says that refuses the inside of a model."""
+
+
 @dataclass
 class Capture:
     """What a shared pass left behind. Layers count from 0; negative ones from the end. All tensors come as float32.
@@ -58,6 +65,7 @@ class Capture:
         readout: rows of the token axis that the head reads: the class token, class and distillation token, or all
             patches for a model that pools them. Class-token methods take the mean over these rows, which for a
             class token is its row.
+        normed_after: the blocks whose first norm acts on the output of their attention (post-norm).
         kept: the needs that the pass was run for.
         memory: bytes that full matrices may take.
     """
@@ -74,6 +82,7 @@ class Capture:
     hidden_states: list[Tensor] = field(default_factory=list)
     attended: list[Tensor] = field(default_factory=list)
     features_state: Tensor | None = None
+    normed_after: frozenset[int] = frozenset()
     gradients: dict[str, list[Tensor]] = field(default_factory=dict)
     matrices: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
@@ -189,19 +198,49 @@ class Capture:
         self._require("hidden_gradient")
         return self.gradients["hidden_gradient"][self._state(layer)].float()
 
+    def patch_tokens(self, states: Tensor) -> Tensor:
+        """The patches (B, P, D) of ``states`` (B, N, D), of (B, P, D) without prefix, or of a grid (B, rows, columns, D).
+
+        Raises:
+            InputError: the states are of other tokens.
+        """
+        flat = states.flatten(1, 2) if states.ndim == 4 and states.shape[1:3] == self.grid else states
+        patches = self.grid[0] * self.grid[1]
+        if flat.ndim != 3 or flat.shape[1] not in (patches, self.tokens):
+            raise InputError(
+                f"a block works on tokens of shape {tuple(states.shape[1:])}, the grid has {self.grid[0]}×{self.grid[1]} "
+                f"patches, so {INSIDE}"
+            )
+        return flat[:, -patches:]
+
+    def patches(self, layer: int) -> Tensor:
+        """The patches (B, P, D) of :meth:`hidden`, also where the class token joins them later, or they are a grid."""
+        return self.patch_tokens(self.hidden(layer))
+
     @property
     def features(self) -> Tensor:
-        """Patch tokens (B, P, D) after the first norm of the last block, where token CAMs look."""
+        """Patch tokens (B, P, D) as they enter the attention of the last block, where token CAMs look.
+
+        The output of its first norm, or of the one norm that its attention and MLP share; the block's own input where it
+        normalises behind its attention.
+        """
         self._require("hidden")
-        if self.features_state is None:
-            raise InputError(f"block {type(self.blocks[-1]).__name__} has no first norm (norm1), which token CAMs read")
-        return self.features_state[:, self.prefix_tokens :].float()
+        return self.patch_tokens(self._features()).float()
 
     @property
     def features_gradient(self) -> Tensor:
-        """Gradient of the class logit at :attr:`features`, (B, P, D)."""
+        """Gradient of the class logit at :attr:`features`, (B, P, D); of a post-norm block, through its attention alone."""
         self._require("hidden_gradient")
-        return self.gradients["features_gradient"][0][:, self.prefix_tokens :].float()
+        self._features()
+        return self.patch_tokens(self.gradients["features_gradient"][0]).float()
+
+    def _features(self) -> Tensor:
+        if self.features_state is None:
+            raise InputError(
+                f"block {type(self.blocks[-1]).__name__} has no single first norm (norm1) before its attention, whose output "
+                "token CAMs and vit_cx read; choose explainers of gradients or perturbations"
+            )
+        return self.features_state
 
     @property
     def input_gradient(self) -> Tensor:

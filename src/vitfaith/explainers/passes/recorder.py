@@ -104,7 +104,10 @@ class Recorder(TorchFunctionMode):
         attended: outputs (B, N, D) of the blocks' modules ``attn``, as ``calls``; empty where blocks have none.
         branches: layer → where in the graph the input of the block's second norm and that of its MLP's second linear
             layer were made, as ``branches`` asks; not their values, which nobody needs and autograd does not keep.
-        norm1: output of the last block's first norm, or None where the block has none.
+        features: the normed tokens that enter the last block's attention: the output of its first norm, or of the norm
+            that attention and MLP share (``in_norm``); the block's input where it normalises behind its attention. None
+            where the block has neither.
+        normed_after: the blocks whose first norm acts on the attention's output, as far as ``attention`` asks.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], *, attention: bool, branches: bool = False) -> None:
@@ -117,7 +120,8 @@ class Recorder(TorchFunctionMode):
         self.attended: list[Tensor] = []
         self.branches: dict[int, list[Place]] = {}
         self._inside = branches
-        self.norm1: Tensor | None = None
+        self.features: Tensor | None = None
+        self.normed_after: set[int] = set()
         self._layer: int | None = None
         self._softmax: tuple[Tensor, Tensor] | None = None
         self._handles: list[RemovableHandle] = []
@@ -128,9 +132,8 @@ class Recorder(TorchFunctionMode):
             self._handles.append(block.register_forward_pre_hook(self._enter_block(layer), with_kwargs=True))
             self._handles.append(block.register_forward_hook(self._leave_block(layer)))
             self._watch_inside(block, layer)
-        norm1 = getattr(self.blocks[-1], "norm1", None) if self.blocks else None
-        if isinstance(norm1, nn.Module):
-            self._handles.append(norm1.register_forward_hook(self._keep_norm1))
+        if self.blocks:
+            self._watch_features(self.blocks[-1])
         super().__enter__()
         return self
 
@@ -141,9 +144,11 @@ class Recorder(TorchFunctionMode):
             handle.remove()
 
     def _watch_inside(self, block: nn.Module, layer: int) -> None:
-        attn = getattr(block, "attn", None)
+        attn, norm1 = getattr(block, "attn", None), getattr(block, "norm1", None)
         if self.attention and isinstance(attn, nn.Module):
             self._handles.append(attn.register_forward_hook(lambda _m, _i, output: self.attended.append(output)))
+            if isinstance(norm1, nn.Module):
+                self._handles.append(norm1.register_forward_pre_hook(self._enter_norm1(layer)))
         inner = [getattr(block, "norm2", None), getattr(getattr(block, "mlp", None), "fc2", None)]
         if self._inside and all(isinstance(module, nn.Module) for module in inner):
             kept = self.branches[layer] = []
@@ -213,8 +218,37 @@ class Recorder(TorchFunctionMode):
 
         return hook
 
-    def _keep_norm1(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
-        self.norm1 = output
+    def _enter_norm1(self, layer: int) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            if self.attended and args[0] is self.attended[-1]:
+                self.normed_after.add(layer)
+
+        return hook
+
+    def _watch_features(self, block: nn.Module) -> None:
+        """Keep the tokens that enter the attention of the last block, with a gradient that comes through it."""
+        norm = next((m for n in ("norm1", "in_norm") if isinstance(m := getattr(block, n, None), nn.Module)), None)
+        attn = getattr(block, "attn", None)
+        if norm is None:
+            return
+
+        def left_norm(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            if self.features is None:
+                self.features = output.view_as(output) if output is args[0] else output  # a norm that does nothing
+                return self.features
+            return None
+
+        def enter_attention(
+            _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            if self.features is not None or not args:
+                return None
+            self.features = args[0].view_as(args[0])  # apart from the residual, which takes the same tokens
+            return (self.features, *args[1:]), kwargs
+
+        self._handles.append(norm.register_forward_hook(left_norm))
+        if isinstance(attn, nn.Module):
+            self._handles.append(attn.register_forward_pre_hook(enter_attention, with_kwargs=True))
 
 
 def _bind(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

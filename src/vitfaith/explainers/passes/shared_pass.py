@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitfaith.errors import InputError
-from vitfaith.explainers.passes.capture import MEMORY, Capture, Need
+from vitfaith.explainers.passes.capture import INSIDE, MEMORY, Capture, Need
 from vitfaith.explainers.passes.layer_scores import layer_score_gradients
 from vitfaith.explainers.passes.readout import blocks_of, readout_rows
-from vitfaith.explainers.passes.recorder import Recorder
+from vitfaith.explainers.passes.recorder import AttentionCall, Recorder
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.models.pixels import check_finite
@@ -89,6 +89,7 @@ def _run(
     ):
         logits = classifier(images).float()
     calls = recorder.calls if kept & ATTENTION_NEEDS else []
+    check_calls(calls, blocks, classifier)
     gradients = {}
     if "layer_scores" in kept:
         gradients["layer_scores"] = layer_score_gradients(classifier.backbone, recorder, targets)
@@ -109,7 +110,8 @@ def _run(
         calls=calls if differentiable else [call.detach() for call in calls],
         hidden_states=[left(state) for state in recorder.hidden] if "hidden" in kept else [],
         attended=[left(state) for state in recorder.attended] if "value" in kept else [],
-        features_state=left(recorder.norm1) if "hidden" in kept and recorder.norm1 is not None else None,
+        features_state=left(recorder.features) if "hidden" in kept and recorder.features is not None else None,
+        normed_after=frozenset(recorder.normed_after),
         gradients=gradients,
     )
 
@@ -129,8 +131,8 @@ def _gradients(
         wanted["attention_gradient"] = [call.output for call in recorder.calls]
     if "hidden_gradient" in kept:
         wanted["hidden_gradient"] = recorder.hidden
-        if recorder.norm1 is not None:
-            wanted["features_gradient"] = [recorder.norm1]
+        if recorder.features is not None:
+            wanted["features_gradient"] = [recorder.features]
     if "input_gradient" in kept:
         wanted["input_gradient"] = [images]
     if not wanted:
@@ -142,13 +144,23 @@ def _gradients(
     return {name: [next(found) for _ in group] for name, group in wanted.items()}
 
 
+def check_calls(calls: Sequence[AttentionCall], blocks: Sequence[nn.Module], classifier: Classifier) -> None:
+    """Raise :class:`InputError` unless every block attends from all tokens of the model to all of them."""
+    (rows, columns), prefix = classifier.grid, classifier.prefix_tokens
+    for layer, call in enumerate(calls):
+        seen = tuple(call.output.shape)
+        if len(seen) != 4 or seen[2] != prefix + rows * columns:
+            raise InputError(
+                f"block {layer} ({type(blocks[layer]).__name__}) attends over {seen[-2]} tokens, not over {prefix} prefix tokens "
+                f"and {rows}×{columns} patches, so {INSIDE}"
+            )
+
+
 def _blocks(classifier: Classifier) -> list[nn.Module]:
     blocks = blocks_of(classifier.backbone)
     if blocks is None:
         raise InputError(
-            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks, which explainers of "
-            "attention and hidden states need; choose explainers that read gradients of the input, such as "
-            "input_x_gradient, or that perturb it, such as rise"
+            f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks, so {INSIDE}"
         )
     return blocks
 

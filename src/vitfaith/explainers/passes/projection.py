@@ -1,0 +1,44 @@
+"""The matrix by which the values of an attention's heads reach the residual stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vitfaith.errors import InputError
+from vitfaith.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitfaith.explainers.passes.capture import Capture
+
+
+def scale_of(block: Any) -> Tensor | None:
+    """The factor (D,) of the attention branch: timm's LayerScale, or the ``gamma_1`` of BEiT, EVA and CaiT; None without."""
+    gamma = getattr(getattr(block, "ls1", None), "gamma", getattr(block, "gamma_1", None))
+    return None if gamma is None else gamma.detach().float()
+
+
+def output_projection(capture: Capture, layer: int, method: str) -> Tensor:
+    """Weight (D, H·d) with which the values of all heads add to a token, the branch's scale included.
+
+    Raises:
+        InputError: between values and residual stream the block has something that is not one matrix: a norm, a gate.
+    """
+    block: Any = capture.blocks[layer]
+    attention = getattr(block, "attn", None)
+    projection: Any = getattr(attention, "proj", None)
+    if not isinstance(projection, torch.nn.Linear):
+        raise InputError(
+            f"{method} needs the output projection attn.proj, which block {layer} ({type(block).__name__}) lacks; use "
+            "transformer_mm or beyond_intuition_head"
+        )
+    normed = not isinstance(getattr(attention, "norm", None), torch.nn.Identity | None)
+    if normed or getattr(attention, "gate", None) is not None or layer in capture.normed_after:
+        raise InputError(
+            f"{method} needs blocks whose attention ends in a plain projection, and block {layer} ({type(block).__name__}) "
+            f"{'gates' if getattr(attention, 'gate', None) is not None else 'normalises'} its attention's output; use "
+            "transformer_mm or beyond_intuition_head"
+        )
+    weight, gamma = projection.weight.detach().float(), scale_of(block)
+    return weight if gamma is None else gamma[:, None] * weight
