@@ -254,6 +254,30 @@ def test_explainers_are_rehearsed(run: Callable[..., list[str]]) -> None:
     assert any(line.startswith("explainers.rollout, models.vit_patch4: ") for line in lines)
 
 
+def test_perturbation_and_trained_explainers_are_rehearsed_too(run: Callable[..., list[str]]) -> None:
+    beit = {
+        "timm": "beit_base_patch16_224",
+        "arguments": {"img_size": 28, "patch_size": 4, "depth": 2},
+        "weights": "pretrained",
+    }
+    learned = {"weights": "nowhere.safetensors"}
+    names = ["random", "tis", "rise", "occlusion", "kernel_shap", "diffmask", "diffmask_per_image"]
+    changes = (
+        put("models", "vit_patch4", value=beit),
+        *(put("explainers", name, value=learned if name == "diffmask" else {}) for name in names[1:]),
+        put("experiments", "tiny", "explainers", value=names),
+    )
+    lines = [line for line in problems(run, *changes) if line.startswith("explainers.")]
+    text = (
+        "explainers.tis, models.vit_patch4: tis needs a ViT whose tokens can be dropped, and Beit keeps their positions"
+    )
+    assert sum(line.startswith(text) for line in lines) == 1
+    assert {line.partition(",")[0].partition(":")[0] for line in lines} <= {
+        "explainers.tis",
+        "explainers.diffmask.weights",
+    }
+
+
 def test_metrics_that_need_masks(run: Callable[..., list[str]]) -> None:
     changes = (
         put("metrics", "pointing_game", value={}),

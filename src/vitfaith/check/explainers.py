@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from torch import nn
 from vitfaith.check.report import Report
 from vitfaith.check.room import amount, memory_here
 from vitfaith.errors import InputError
-from vitfaith.explainers.explain import explain
+from vitfaith.explainers.diffmask.files import save_diffmask
+from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
+from vitfaith.explainers.diffmask.network import new_diffmask
+from vitfaith.explainers.explain import check_defined, explain
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.huggingface.folder import read_folder
 from vitfaith.models.patches import find_patches
@@ -22,29 +26,47 @@ from vitfaith.registry import Item, Parameters
 if TYPE_CHECKING:
     from vitfaith.study.sections import ModelSection
 
-REHEARSED = ("one_pass", "path", "relevance")
-"""Families that read the inside of a model; the others ask it for answers alone, or need what is not there yet."""
-
 _HEAD_WIDTH = 8
-_FEWER = ("steps", "samples")
+_SHORT = {"steps": 2, "samples": 2, "masks": 2, "iterations": 1, "distance": 2.0}
+"""Settings of an explainer's budget, and one by which ViT-CX merges all its masks."""
 
 
 def rehearse(model: str, twin: Classifier, explainers: dict[str, Item], report: Report) -> None:
-    """Run each explainer once on the model's twin and report what it refuses."""
-    chosen = {
-        id_: replace(item, parameters=_short(item.parameters))
-        for id_, item in explainers.items()
-        if item.traits["family"] in REHEARSED and "model_files" not in item.traits  # see vitfaith.check.learned
-    }
+    """Run each explainer, of every family but external maps, once on the model's twin and report what it refuses.
+
+    Trained explainers run with random networks that fit the twin; whether their files fit the model is
+    :mod:`vitfaith.check.learned`'s question.
+    """
     image = torch.rand(1, *twin.input_shape, generator=torch.Generator().manual_seed(0))
-    for id_, item in chosen.items():
-        with report.about(f"explainers.{id_}, models.{model}"):
-            explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: item}, seed=0, batch_size=8)
+    with TemporaryDirectory() as folder:
+        for id_, item in explainers.items():
+            if item.traits["family"] == "external":
+                continue
+            with report.about(f"explainers.{id_}, models.{model}"):
+                short = replace(item, parameters=_short(item, twin, Path(folder) / "diffmask.safetensors"))
+                explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: short}, seed=0, batch_size=8)
 
 
-def _short(parameters: Parameters) -> Parameters:
-    """The same settings with two passes where there are many."""
-    fewer = {k: 2 for k in _FEWER if isinstance(getattr(parameters, k, None), int) and getattr(parameters, k) > 2}
+def _short(item: Item, twin: Classifier, file: Path) -> Parameters:
+    """The same settings with two passes where there are many, and a trained network of the twin's shape."""
+    parameters = item.parameters
+    fewer: dict[str, Any] = {}
+    for name, most in _SHORT.items():
+        value = getattr(parameters, name, None)
+        if isinstance(value, int | float) and (value > most or name == "distance"):
+            fewer[name] = most
+    if hasattr(parameters, "window"):  # one window hides all
+        fewer |= dict.fromkeys(("window", "stride"), max(twin.grid))
+    if "placeholder" in item.traits.get("model_files", ()):
+        fewer["placeholder"] = None
+    if "weights" in item.traits.get("model_files", ()):
+        check_defined(twin, {item.name: item})
+        network = new_diffmask(
+            twin, distribution=HardConcrete(), beta=1.0, class_specific=item.traits["class_specific"],
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        save_diffmask(network, file, twin, {})
+        fewer["weights"] = file
     return parameters.model_copy(update=fewer)
 
 
@@ -57,6 +79,7 @@ def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
         InputError: one image needs more memory than this machine has.
     """
     _check_size(classifier)
+    cells: dict[str, Any] = {"patch_size": classifier.patch_size, "input_size": classifier.input_size}
     mean, std = ([0.5] * int(classifier.mean.shape[1]) for _ in range(2))
     found = (getattr(module, "num_heads", None) for module in classifier.backbone.modules())
     heads = next(
@@ -67,10 +90,10 @@ def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
     try:
         if heads is not None:
             try:
-                return freeze(Classifier(_build(section, {"embed_dim": _HEAD_WIDTH * heads}), mean, std))
+                return freeze(Classifier(_build(section, {"embed_dim": _HEAD_WIDTH * heads}), mean, std, **cells))
             except Exception:  # an architecture with a width of its own: rehearse with all of it
                 pass
-        return freeze(Classifier(_build(section, {}), mean, std))
+        return freeze(Classifier(_build(section, {}), mean, std, **cells))
     finally:
         torch.random.set_rng_state(state)
 
