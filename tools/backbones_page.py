@@ -1,0 +1,116 @@
+"""docs/backbones.md and the table of refusals that the tests compare with, from verdicts of benchmarks/backbones.py."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.explainers.backbones import BACKBONES
+from tests.explainers.judge import ENTRIES, TABLE
+
+PAGE = Path(__file__).parents[1] / "docs" / "backbones.md"
+Rows = Sequence[dict[str, Any]]
+
+HEAD = """# Explainers × backbones
+
+Every explainer is right on a backbone, or refuses it by name and says what to use instead. {counts}, of {explainers} explainers and
+{backbones} backbones. The backbones are tiny random networks of timm: small oblong images where the architecture takes them, every
+parameter moved off its start, layer scales of both signs.
+
+*Right* means that maps equal a slow textbook form where the tests have one (`tests/explainers/textbook`), and that every law
+holds that applies to the pair:
+
+| law | what must not change the map |
+|---|---|
+| batch | explaining an image alone or in a batch |
+| folded | LayerScale, or the γ of BEiT, EVA and CaiT, multiplied into the layer before |
+| heads | another order of the heads |
+| respelled | unfused attention; one projection in place of three; packed gated MLPs |
+| transposed | the transposed image, on a network with transposed kernels and positions, gives the transposed map |
+| norms | post-norm blocks without their norms are pre-norm blocks without theirs |
+| order | a method that drops tokens: the blocks do not know where tokens stand |
+| planted | a network that sees one patch alone: all else is 0 (gradients at pixels, occlusion, Shapley values) |
+
+This page is generated: `python -m benchmarks.backbones` runs the whole matrix and writes it. The tests run a quarter of the pairs.
+A check of a study (`vitfaith check`) rehearses each explainer on each model, and `vitfaith.explain` gives the same text.
+
+Explainers that need no ViT run on any classifier: {easy}. Their maps lie on the grid of the patch embedding; for a
+model without one (ResNet), set `patch` in its section, or `patch_size` in `vitfaith.wrap`.
+"""
+
+
+def page(rows: Rows, processor: str) -> str:
+    """The page, from one row for each pair."""
+    counts = {state: sum(row["state"] == state for row in rows) for state in ("works", "refused", "ERROR", "WRONG")}
+    text = ", ".join(f"{number} {'work' if state == 'works' else state}" for state, number in counts.items())
+    easy = ", ".join(f"`{entry.name}`" for entry in ENTRIES if entry.traits["hierarchical"])
+    parts = [
+        HEAD.format(counts=f"Pairs: {text}", explainers=len(ENTRIES), backbones=len(BACKBONES), easy=easy),
+        "## By backbone\n\n| id | family | works | refused |\n|---|---|---|---|",
+        *(_backbone(name, [row for row in rows if row["backbone"] == name]) for name in BACKBONES),
+        "\n## By explainer\n\nPasses per image are of the small settings of the tests "
+        f"(3 steps, 8 samples, 6 masks), seconds per image of tiny networks ({processor}).\n\n"
+        "| explainer | works on | forwards | backwards | seconds |\n|---|---|---|---|---|",
+        *(_explainer(entry.name, [row for row in rows if row["explainer"] == entry.name]) for entry in ENTRIES),
+        "\n## Why\n\nNames of blocks and numbers differ between backbones; one text of each kind.\n\n"
+        "| refusal | explainers | backbones |\n|---|---|---|",
+        *_reasons(rows),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _backbone(name: str, rows: Rows) -> str:
+    refused = [row["explainer"] for row in rows if row["state"] == "refused"]
+    works = sum(row["state"] == "works" for row in rows)
+    return f"| `{name}` | {BACKBONES[name].family} | {works} | {', '.join(refused) or '–'} |"
+
+
+def _explainer(name: str, rows: Rows) -> str:
+    ran = [row for row in rows if row["state"] == "works"]
+    if not ran:
+        return f"| `{name}` | 0 | | | |"
+
+    def middle(key: str) -> float:
+        return median(row[key] for row in ran)
+
+    return f"| `{name}` | {len(ran)} | {middle('forwards'):.0f} | {middle('backwards'):.0f} | {middle('seconds'):.2g} |"
+
+
+def _reasons(rows: Rows) -> list[str]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["state"] == "refused":
+            found[_kind(row["why"], row["explainer"])].append(row)
+    lines = []
+    for some in sorted(found.values(), key=len, reverse=True):
+        explainers = list(dict.fromkeys(row["explainer"] for row in some))
+        backbones = list(dict.fromkeys(row["backbone"] for row in some))
+        text = some[0]["why"].replace("|", "\\|").replace("\n", " ")
+        lines.append(f"| {text} | {_few(explainers)} | {_few(backbones)} |")
+    return lines
+
+
+def _kind(text: str, explainer: str) -> str:
+    """A refusal without what differs between models and explainers."""
+    text = text.partition("these explainers are not defined for it")[0].replace(explainer, "")
+    return re.sub(r"\b[A-Z]\w+|'[^']*'|[\d×(), ]+|\w+\.\w+", "", text)[:60]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def write(rows: Rows, processor: str) -> None:
+    """Write the page and the table."""
+    PAGE.write_text(page(rows, processor), encoding="utf-8")
+    refused = {
+        name: [row["explainer"] for row in rows if row["backbone"] == name and row["state"] == "refused"]
+        for name in BACKBONES
+    }
+    lines = [f" {json.dumps(name)}: {json.dumps(explainers)}" for name, explainers in refused.items()]
+    TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
