@@ -281,7 +281,7 @@ def test_tis_refuses_models_that_cannot_drop_tokens(targets: Tensor, image_ids: 
     arguments = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
     backbone = build_backbone("eva02_tiny_patch14_224", arguments)
     classifier = freeze(Classifier(backbone, [0.5] * 3, [0.25] * 3))
-    with pytest.raises(InputError, match="rotary"):
+    with pytest.raises(InputError, match=r"positions inside its blocks \(Eva\.rope\); use rise"):
         tis(make(classifier, torch.rand(5, 3, 16, 16), targets, image_ids), TisParameters(masks=2))
 
 
