@@ -144,7 +144,7 @@ def raw_study() -> dict[str, Any]:
     raw["attacks"] = {"clean": {}, "seeing": {"attack": "adaptive_pgd", "through": "dds"}}
     raw["smoothings"]["other"] = {**raw["smoothings"]["dds"], "smoothing": "dds", "sigma": 0.5}
     name = next(iter(raw["experiments"]))
-    raw["experiments"][name]["attacks"] = ["clean", "seeing"]
+    raw["experiments"] = {name: {**raw["experiments"][name], "attacks": ["clean", "seeing"]}}
     return raw
 
 
