@@ -8,7 +8,12 @@ import importlib.util
 import re
 import subprocess
 import tomllib
+from itertools import chain
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("pins", ROOT / "tools" / "pins.py")
@@ -16,6 +21,13 @@ assert spec is not None
 assert spec.loader is not None
 pins = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pins)
+
+CAPPED = {
+    "snakemake": "Snakefile, profiles and logger use its command line and classes, which a major version changes",
+    "snakemake-executor-plugin-slurm": "the profile uses its options, which a major version changes",
+    "snakemake-executor-plugin-slurm-jobstep": "belongs to one major version of the SLURM plugin",
+}
+"""Why newer versions of a package are not allowed."""
 
 OPTIONAL = {"jinja2": "pandas renders LaTeX with it"}
 """Dependencies that another one imports where the package uses a part of it that needs more."""
@@ -45,6 +57,30 @@ def test_no_registry_is_named() -> None:
 
 def named(requirements: list[str]) -> set[str]:
     return {re.split(r"[<>=!~ ]", one)[0].lower() for one in requirements}
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.14"])
+def test_the_published_ranges_resolve_at_their_lowest(python: str, tmp_path: Path) -> None:
+    project = pins.PROJECT.read_text()
+    published = tmp_path / "pyproject.toml"
+    published.write_text(re.sub(r"^\[tool\.uv\]\n.*?(?=^\[)", "", project, flags=re.DOTALL | re.MULTILINE))
+    assert "tool.uv" not in published.read_text(), "pins and overrides are not published"
+    options = ["--resolution", "lowest-direct", "--only-binary", ":all:", "--python-version", python, "--no-header"]
+    command = ["uv", "pip", "compile", "--quiet", "--no-annotate", *options, str(published)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if python == "3.11":  # newer ones lack wheels of the oldest versions
+        resolved = pins.versions(done.stdout)
+        for one in map(Requirement, tomllib.loads(project)["project"]["dependencies"]):
+            assert resolved[one.name] in SpecifierSet(str(one.specifier).replace(">=", "==")), f"{one}: a bound too low"
+
+
+def test_an_upper_bound_is_published_only_with_a_reason() -> None:
+    project = tomllib.loads(pins.PROJECT.read_text())["project"]
+    asked = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    capped = {one.name for one in map(Requirement, asked) if any(s.operator not in (">=", "!=") for s in one.specifier)}
+    assert capped == set(CAPPED)
+    assert all(s.operator == ">=" for s in SpecifierSet(project["requires-python"]))
 
 
 def test_dependencies_are_what_the_package_imports() -> None:

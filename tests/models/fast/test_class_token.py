@@ -78,3 +78,10 @@ def test_nested_use_shortens_once(vit: Any, images: Tensor) -> None:
             assert outer
             assert not inner
             torch.testing.assert_close(vit(images), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_attention_of_an_older_timm_has_no_gate() -> None:
+    vit = tiny_vit()
+    del vit.backbone.blocks[-1].attn.gate  # type: ignore[union-attr]
+    with class_token_alone(vit) as shortened:
+        assert shortened

@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 from typer.testing import CliRunner
 
 from tests.conftest import tiny_vit
@@ -176,3 +177,10 @@ def test_every_verb_on_a_device_has_the_switch() -> None:
     options = {verb.name: {o for p in verb.params for o in p.opts} for verb in verbs(typer.main.get_command(cli))}
     assert sum("--device" in known for known in options.values()) == 10
     assert [name for name, known in options.items() if "--device" in known and "--fast" not in known] == []
+
+
+def test_an_older_torch_computes_as_it_always_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its oneDNN rounds a row by how many others there are."""
+    for version in ("2.8.0+cu128", "2.10.0"):
+        monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+        assert not has_onednn.__wrapped__()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
+from timm.layers import attention_pool, pos_embed_sincos
 from timm.layers.activations import GELU, GELUTanh, QuickGELU, Swish
 from timm.layers.attention import Attention, AttentionRope
-from timm.layers.attention_pool import AttentionPoolLatent, AttentionPoolPrr
+from timm.layers.attention_pool import AttentionPoolLatent
 from timm.layers.drop import DropPath
 from timm.layers.layer_scale import LayerScale
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU
@@ -20,7 +22,6 @@ from timm.layers.pos_embed_sincos import (
     RotaryEmbeddingCat,
     RotaryEmbeddingDinoV3,
     RotaryEmbeddingMixed,
-    RotaryEmbeddingMRope,
 )
 from timm.models import beit
 from timm.models.deit import VisionTransformerDistilled
@@ -43,6 +44,14 @@ from torch import nn
 from vitfaith.errors import InputError
 from vitfaith.models.pair_pooled import PairPooledViT
 
+
+def _where_timm_has_it(module: ModuleType, name: str) -> tuple[type[nn.Module], ...]:
+    """A class that older releases of timm lack: no model of theirs can hold one."""
+    return (getattr(module, name),) if hasattr(module, name) else ()
+
+
+_POOL_PRR = _where_timm_has_it(attention_pool, "AttentionPoolPrr")  # timm 1.0.26
+
 LAYER_NORMS = (nn.LayerNorm, LayerNorm, LayerNormFp32)
 RMS_NORMS = (nn.RMSNorm, RmsNorm)
 NORMS = LAYER_NORMS + RMS_NORMS
@@ -52,15 +61,15 @@ GATED_MLPS = (SwiGLU, GluMlp)
 """MLPs whose hidden values are ``act(g) ⊙ x`` with two linear maps g and x of the token."""
 ATTENTIONS = (Attention, AttentionRope, EvaAttention, beit.Attention, RelPosAttention)
 """Self-attention with projections; rotary embeddings and position biases act before or inside its one product."""
-POOLS = (AttentionPoolLatent, AttentionPoolPrr)
+POOLS: tuple[type[nn.Module], ...] = (AttentionPoolLatent, *_POOL_PRR)
 
 _POSITIONS = (RelPosBias, RelPosMlp, beit.RelativePositionBias, RotaryEmbedding, RotaryEmbeddingCat,
-              RotaryEmbeddingDinoV3, RotaryEmbeddingMixed, RotaryEmbeddingMRope)  # fmt: skip
+              RotaryEmbeddingDinoV3, RotaryEmbeddingMixed, *_where_timm_has_it(pos_embed_sincos, "RotaryEmbeddingMRope"))  # fmt: skip
 _NEUTRAL = (nn.Identity, nn.Dropout, DropPath, PatchDropout, PatchDropoutWithIndices, LayerScale, nn.Linear, nn.Conv2d)
 _BLOCKS = (Block, ResPostBlock, EvaBlock, EvaBlockPostNorm, beit.Block, RelPosBlock, ResPostRelPosBlock)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, PatchEmbed, Mlp, *GATED_MLPS, *ATTENTIONS, *_BLOCKS, AttentionPoolLatent)
 _RELPROP = _CONTAINERS + _POSITIONS + _NEUTRAL + NORMS + ACTIVATIONS
-_GRADIENT = (*_RELPROP, ParallelThingsBlock, ParallelScalingBlock, AttentionPoolPrr)
+_GRADIENT = (*_RELPROP, ParallelThingsBlock, ParallelScalingBlock, *_POOL_PRR)
 _NETWORKS = (VisionTransformer, VisionTransformerDistilled, PairPooledViT, Eva, beit.Beit, VisionTransformerRelPos)
 
 _WITHOUT_RULES = "use an explainer that needs no rules, such as integrated_gradients or rise"

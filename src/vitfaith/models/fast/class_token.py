@@ -53,7 +53,7 @@ def _last_block(backbone: Any) -> Any:
     if type(block) is not Block or type(attention) is not Attention or type(attention.qkv) is not nn.Linear:
         return None
     changed = any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in block.modules())
-    return None if changed or block.training or attention.gate is not None else block
+    return None if changed or block.training or getattr(attention, "gate", None) is not None else block
 
 
 def _class_token(block: Any, tokens: Tensor) -> Tensor:

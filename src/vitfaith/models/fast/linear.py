@@ -28,12 +28,16 @@ with without_compiler():
 CAPABILITIES = frozenset({"AVX2", "AVX512"})
 """Instruction sets, as ``torch.backends.cpu.get_cpu_capability`` names them, for which oneDNN was measured to be faster."""
 
+SINCE = "2.12"
+"""Torch whose oneDNN was tested to give a row the same bits whatever the other rows; that of torch 2.10 and older does not."""
+
 
 @cache
 def has_onednn() -> bool:
     """Whether oneDNN computes linear layers on this processor; builds of torch without it (macOS) compute as they always do."""
     return (
-        bool(torch.backends.mkldnn.is_available())
+        torch.__version__ >= SINCE  # compares as versions do
+        and bool(torch.backends.mkldnn.is_available())
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and torch.backends.cpu.get_cpu_capability() in CAPABILITIES
     )
