@@ -29,7 +29,14 @@ from vitfaith.study.plan import Plan
 from vitfaith.study.schema import config_schema
 
 ROOT = Path(__file__).resolve().parents[1]
-CONDITION = {"dataset": "tiny", "model": "vit_patch4", "attack": "clean", "smoothing": "none", "family": "one_pass"}
+CONDITION = {
+    "dataset": "tiny",
+    "model": "vit_patch4",
+    "attack": "clean",
+    "smoothing": "none",
+    "explained": "clean_prediction",
+    "family": "one_pass",
+}
 JOBS = {  # section -> the job that has its items in its specification
     "metrics": ("score", CONDITION | {"shard": "shard-000"}),
     "sanity": ("sanity", CONDITION | {"shard": "shard-000"}),
