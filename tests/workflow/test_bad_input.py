@@ -37,7 +37,7 @@ def spec_of(stage: str, **changes: Any) -> str:
         "shard": ("dataset", "shard"),
         "attack": ("dataset", "model", "attack", "shard"),
         "denoise": ("dataset", "model", "attack", "smoothing", "shard"),
-    }.get(stage, ("dataset", "model", "attack", "smoothing", "family", "shard"))
+    }.get(stage, ("dataset", "model", "attack", "smoothing", "explained", "family", "shard"))
     spec = json.loads(identity.spec_of(plan, stage, {n: {**CELL, "family": "one_pass"}[n] for n in names}))
     return json.dumps({**spec, **changes})
 

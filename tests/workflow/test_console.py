@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
+import yte
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
@@ -96,5 +96,5 @@ def test_share_rate_and_time_left(done: int, total: int, seconds: float, line: s
 @pytest.mark.parametrize("profile", ["default", "slurm"])
 def test_the_profiles_name_a_logger_that_snakemake_finds(profile: str) -> None:
     text = (ROOT / "workflow" / "profiles" / profile / "config.yaml").read_text()
-    assert yaml.safe_load(text.replace("?n_gpu", "1"))["logger"] == "vitfaith"
+    assert yte.process_yaml(text)["logger"] == "vitfaith"
     assert LoggerPluginRegistry().get_plugin("vitfaith").log_handler is LogHandler
