@@ -265,7 +265,9 @@ def test_errors_name_the_argument(vit, images, targets, image_ids, maps):
     saco = {"s": default("saco")}
     with pytest.raises(InputError, match=r"maps\['a'\].*\(5, rows, columns\)"):
         evaluate(vit, images, targets, image_ids, {"a": torch.rand(4, 4, 4)}, saco)
-    with pytest.raises(InputError, match="share a grid"):
+    with pytest.raises(
+        InputError, match="maps of 'z' are 2×2, the model's patch grid is 4×4 and its images are 16×16; give maps of"
+    ):
         evaluate(vit, images, targets, image_ids, maps | {"z": torch.rand(5, 2, 2)}, saco)
     with pytest.raises(InputError, match="targets lie in"):
         evaluate(vit, images, targets + 3, image_ids, maps, saco)

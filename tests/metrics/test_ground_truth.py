@@ -170,6 +170,24 @@ def test_unusable_truth_is_flagged(
             assert (part.value.isna() == (part.flag != "")).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.float32])
+def test_the_type_of_truth_does_not_matter(
+    vit: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    image_ids: list[str],
+    maps: Tensor,
+    truth: Tensor,
+    dtype: torch.dtype,
+) -> None:
+    found, told = (scored(vit, images, targets, image_ids, maps, (truth == 1).to(of)) for of in (dtype, torch.int64))
+    assert found.equals(told)
+    with pytest.raises(
+        InputError, match=r"truth is torch.uint8 with the value 255; give bool \(True: object\), or int8"
+    ):
+        scored(vit, images, targets, image_ids, maps, (truth == 1).byte() * 255)
+
+
 def test_truth_must_be_given(
     vit: Classifier, images: Tensor, targets: Tensor, image_ids: list[str], maps: Tensor
 ) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import np, pa, torch
 from vitfaith.map_values import map_flags
+from vitfaith.metrics.arguments import check_maps, check_truth, checked_classes
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.requests import Curve, Groups
 from vitfaith.metrics.engine.salience import map_salience
+from vitfaith.models.precision import check_precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,12 +70,13 @@ def evaluate(
         images: (B, C, H, W) float in [0, 1].
         targets: (B,) integer classes that the maps explain.
         image_ids: B different names; with ``seed`` they key every random number.
-        maps: method id → (B, rows, columns) float, the same grid for all; or (B, H, W), for each pixel, which metrics
+        maps: method id → (B, rows, columns) on the classifier's grid; or (B, H, W), for each pixel, which metrics
             of patches sum over each patch of the classifier. Where both are given the clean images are asked twice.
         metrics: id → metric; the id becomes the column ``metric``.
         batch_size: most images in a forward pass.
-        labels: (B,) ground-truth classes, for metrics that need "labels".
-        truth: (B, H, W) ground-truth segmentation, for metrics that need "truth".
+        labels: (B,) ground-truth classes in 0 … K − 1, for metrics that need "labels".
+        truth: (B, H, W) ground-truth segmentation, for metrics that need "truth": True or 1 object, False or 0 background,
+            −1 ignored.
         extras: further inputs by name, see :class:`~vitfaith.metrics.context.ScoreContext`.
         precision: of the forward passes.
         raw_maps: where ``maps`` were scaled (means of maps scaled to [0, 1], behind a smoothing), the same methods' maps as
@@ -87,6 +90,7 @@ def evaluate(
     from vitfaith.artifacts.schemas import CURVES, SCORES
     from vitfaith.metrics.engine.engine import Engine
 
+    check_precision(precision)
     parts: list[tuple[Mapping[str, Tensor], Mapping[str, Item]]] = []
     pixelwise = {method for method, one in maps.items() if one.shape[1:] == images.shape[2:]}
     if raw_maps is not None:
@@ -165,19 +169,14 @@ def _context(
     images = images.to(device, torch.float32)
     if count:
         classifier.check_images(images)
-    targets = _classes("targets", targets, count, classifier.num_classes).to(device)
+    targets = checked_classes("targets", targets, count, classifier.num_classes).to(device)
     if labels is not None:
-        labels = _classes("labels", labels, count, None).to(device)
-    if truth is not None and tuple(truth.shape) != (count, *images.shape[2:]):
-        raise InputError(f"truth has shape {tuple(truth.shape)}, expected {(count, *images.shape[2:])}")
+        labels = checked_classes("labels", labels, count, classifier.num_classes).to(device)
+    if truth is not None:
+        check_truth(truth, (count, *images.shape[2:]))
     if len(image_ids) != count or len(set(image_ids)) != count:
         raise InputError(f"image_ids must be {count} different names, one for each image")
-    shapes = {method: tuple(one.shape) for method, one in maps.items()}
-    for method, shape in shapes.items():
-        if len(shape) != 3 or shape[0] != count:
-            raise InputError(f"maps['{method}'] has shape {shape}, expected ({count}, rows, columns)")
-    if len(set(shapes.values())) > 1:
-        raise InputError(f"maps of one call must share a grid, but their shapes are {shapes}")
+    check_maps(maps, count, classifier)
     if not maps:
         stacked = torch.zeros(count, 0, 1, 1, device=device)
     else:
@@ -206,14 +205,6 @@ def _context(
         fine,
     )
     return context, flags
-
-
-def _classes(name: str, values: Tensor, count: int, classes: int | None) -> Tensor:
-    if tuple(values.shape) != (count,) or values.is_floating_point():
-        raise InputError(f"{name} must be integers of shape ({count},), not {values.dtype} of {tuple(values.shape)}")
-    if count and classes is not None and not 0 <= int(values.min()) <= int(values.max()) < classes:
-        raise InputError(f"{name} lie in [{int(values.min())}, {int(values.max())}], the model has {classes} classes")
-    return values.long()
 
 
 def _score_rows(

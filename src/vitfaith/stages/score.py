@@ -19,6 +19,7 @@ from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.artifacts.truth import read_truth
 from vitfaith.errors import ArtifactError
 from vitfaith.explainers.diffmask.files import load_diffmask
+from vitfaith.metrics.arguments import grid_fault
 from vitfaith.metrics.bank.store import read_bank
 from vitfaith.metrics.engine.enlarge import EXPLAINERS_EXTRA
 from vitfaith.metrics.evaluate import evaluate
@@ -110,10 +111,7 @@ def _on_device(
             raise ArtifactError(
                 f"'{path}': maps of '{method}' are of other images than the shard (missing: {missing[:3]}); delete the file and run again"
             )
-        if values.shape[1:] not in (classifier.grid, classifier.input_shape[1:]):
-            raise ArtifactError(
-                f"'{path}': maps of '{method}' are {values.shape[1]}×{values.shape[2]}, the model's patch grid is "
-                f"{classifier.grid[0]}×{classifier.grid[1]} and its image another size; delete the file and run again"
-            )
+        if fault := grid_fault(method, values.shape[1:], classifier):
+            raise ArtifactError(f"'{path}': {fault}; delete the file and run again")
         stacked[method] = torch.from_numpy(values.copy()).to(classifier.mean.device)
     return stacked
