@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -158,6 +161,140 @@ def test_maps_of_ones_own_stand_beside(vit: Classifier, images: Tensor) -> None:
     other = vf.explain(vit, images, "random", target=2, seed=4)
     with pytest.raises(vf.InputError, match="of other images, classes or another seed"):
         maps | other
+
+
+def smoothed_maps() -> vf.Maps:
+    """Maps as they are behind a smoothing: scaled, beside the raw ones of two samples."""
+    samples = {m: torch.rand(5, 2, 4, 4, generator=torch.Generator().manual_seed(i)) - 0.5 for i, m in enumerate("ab")}
+    facts: dict[str, Any] = {"target": torch.tensor([1] * 5), "image_ids": list("vwxyz"), "seed": 4}
+    scaled = {method: one.mean(1).abs() for method, one in samples.items()}
+    return vf.Maps(scaled, **facts, explainers={"a": "saliency", "b": "random"}, sample_maps=samples)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_maps_stay_maps_in_a_copy_and_beside_a_dict(vit: Classifier, images: Tensor, turned: bool) -> None:
+    maps, mine = smoothed_maps(), {"mine": torch.rand(5, 4, 4)}
+    both = mine | maps if turned else maps | mine
+    assert list(both) == (["mine", "a", "b"] if turned else ["a", "b", "mine"])
+    for found in (both, maps.copy(), copy.copy(maps), copy.deepcopy(maps), pickle.loads(pickle.dumps(maps))):
+        assert isinstance(found, vf.Maps)
+        assert (found.seed, found.image_ids, found.target.tolist()) == (4, list("vwxyz"), [1] * 5)
+        assert found.explainers == {"a": "saliency", "b": "random"}
+        assert all(torch.equal(found.sample_maps[m], one) for m, one in maps.sample_maps.items())
+    told = vf.score(vit, images, dict(mine), "deletion_auc", target=1, image_ids=list("vwxyz"), seed=4)
+    own = vf.score(vit, images, both, "deletion_auc").query("method == 'mine'").reset_index(drop=True)
+    assert own["value"].tolist() == pytest.approx(told["value"].tolist(), abs=1e-6)
+    wins = {"a": mine["mine"]} | maps
+    assert torch.equal(wins["a"], maps["a"])
+    assert set(wins.sample_maps) == {"a", "b"}
+
+
+CHANGES: dict[str, Callable[[vf.Maps, Tensor], Any]] = {
+    "assign": lambda maps, mine: maps.__setitem__("a", mine),
+    "|=": lambda maps, mine: maps.__ior__({"a": mine}),
+    "update": lambda maps, mine: maps.update({"a": mine}),
+    "pairs": lambda maps, mine: maps.update([("a", mine)]),
+    "keyword": lambda maps, mine: maps.update(smoothed_maps(), a=mine),
+    "pop": lambda maps, mine: (maps.pop("a"), maps.setdefault("a", mine)),
+    "del": lambda maps, mine: (maps.__delitem__("a"), maps.__setitem__("a", mine)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_map_put_in_place_is_read_by_every_metric(
+    vit: Classifier, images: Tensor, change: Callable[[vf.Maps, Tensor], Any]
+) -> None:
+    maps, mine = smoothed_maps(), torch.rand(5, 4, 4) - 0.5
+    change(maps, mine)
+    assert (set(maps.sample_maps), maps.explainers) == ({"b"}, {"b": "random"})
+    assert torch.equal(maps.raw["a"], mine)  # type: ignore[index]
+    arguments: dict[str, Any] = {"target": 1, "image_ids": list("vwxyz"), "seed": 4}
+    scored = ["infidelity", "entropy"]  # of scale, and not
+    expected = vf.score(vit, images, {"a": mine}, scored, **arguments)
+    found = vf.score(vit, images, maps, scored)
+    values = found[found.method == "a"].set_index(["metric", "variant", "image_id"])["value"]
+    assert values.to_dict() == pytest.approx(
+        expected.set_index(["metric", "variant", "image_id"])["value"].to_dict(), rel=1e-5, abs=1e-6
+    )
+
+
+def test_other_maps_in_place_bring_their_facts() -> None:
+    maps, other = smoothed_maps(), smoothed_maps()
+    other.seed = 5
+    with pytest.raises(vf.InputError, match="of other images, classes or another seed"):
+        maps |= other
+    other.seed = 4
+    other.pop("b")
+    other["c"] = torch.ones(5, 4, 4)
+    maps |= other
+    assert (set(maps), set(maps.sample_maps)) == ({"a", "b", "c"}, {"a", "b"})
+    maps.popitem()
+    maps.clear()
+    assert (maps, maps.raw, maps.explainers) == ({}, None, {})
+
+
+def test_maps_of_numpy_and_with_gradients_are_taken(vit: Classifier, images: Tensor) -> None:
+    values = torch.rand(5, 4, 4)
+    kinds = {
+        "numpy": values.flip(2).numpy()[:, :, ::-1],
+        "gradients": values.clone().requires_grad_(),
+        "half": values.bfloat16().float().bfloat16(),
+        "list": list(values),
+    }
+    maps = vf.explain(vit, images, "random") | kinds
+    assert maps.flags == {name: [""] * 5 for name in ("random", *kinds)}
+    for some in (maps, kinds):
+        value = vf.score(vit, images, some, "deletion_auc").groupby("method")["value"].apply(list)
+        assert value["numpy"] == value["gradients"] == value["list"]
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (torch.rand(5, 4, 4), r"maps is a Tensor; give \{'name': maps \(B, rows, columns\)\}"),
+        ({7: torch.rand(5, 4, 4)}, "maps: the name 7 is a int; name each method with text"),
+        ({"a": None}, r"maps\['a'\] is a NoneType that is no array of numbers; give a tensor"),
+        ({"a": ["map.npy"]}, r"maps\['a'\] is a list that is no array of numbers"),
+        ({"a": np.full((5, 4, 4), 1j)}, r"maps\['a'\] is torch.complex128; give real numbers"),
+        ({"a": torch.rand(5, 5, 5)}, "maps of 'a' are 5×5, the model's patch grid is 4×4 and its images are 16×16; give"),
+        ({"a": torch.rand(5, 2, 8)}, "maps of 'a' are 2×8, the model's patch grid"),
+        ({"a": torch.rand(4, 4, 4)}, r"maps\['a'\] has shape \(4, 4, 4\), expected \(5, rows, columns\)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_map_is_refused(vit: Classifier, images: Tensor, maps: Any, message: str) -> None:
+    with pytest.raises(vf.InputError, match=message):
+        vf.score(vit, images, maps, "entropy")
+
+
+def test_what_is_no_map_is_not_put_beside_maps() -> None:
+    maps = smoothed_maps()
+    for wrong in ({"a": None}, {7: torch.rand(5, 4, 4)}):
+        with pytest.raises(vf.InputError, match=r"no array of numbers|name each method with text"):
+            maps |= wrong
+    assert set(maps.sample_maps) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": [0, 1, 2, 3, -1]}, r"labels lie in \[-1, 3\], but the model has classes 0 to 4"),
+        ({"labels": [0, 1, 2, 3, 99]}, r"labels lie in \[0, 99\], but the model has classes 0 to 4"),
+        ({"precision": "fp16"}, "precision is 'fp16'; give one of float32, tf32, bfloat16"),
+        ({"truth": torch.full((5, 16, 16), 255, dtype=torch.uint8)}, r"truth is torch.uint8 with the value 255; give bool"),
+        ({"truth": torch.full((5, 16, 16), 0.5)}, r"truth is torch.float32 with the value 0.5; give bool .*int8"),
+        ({"truth": [None]}, "truth is a list that is no array of numbers"),
+    ],
+)  # fmt: skip
+def test_arguments_of_scores_are_checked(
+    vit: Classifier, images: Tensor, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(vf.InputError, match=message):
+        vf.score(vit, images, {"a": torch.rand(5, 4, 4)}, "entropy", **arguments)
+
+
+def test_maps_of_more_images_say_so(vit: Classifier, images: Tensor) -> None:
+    with pytest.raises(vf.InputError, match="the maps are of 5 images, but images hold 2; give the images that were"):
+        vf.score(vit, images[:2], vf.explain(vit, images, "random"), "entropy")
 
 
 @pytest.mark.parametrize("arguments", [{"seed": 5}, {"target": 2}, {"image_ids": list("abcde")}])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vitfaith.api.inputs import Target, batch_size_of, classes_of, ids_of, images_of, ready, targets_of
 from vitfaith.api.items import Choices, items_of
-from vitfaith.api.maps import Maps
+from vitfaith.api.maps import Maps, named_maps, tensor_of
 from vitfaith.errors import InputError
 from vitfaith.metrics.engine.enlarge import EXPLAINERS_EXTRA
 from vitfaith.metrics.evaluate import evaluate as evaluate_maps
@@ -62,7 +62,7 @@ def evaluate(
             Larger values mean more important.
         metrics: as ``explainers`` of :func:`vitfaith.explain`, of the section metrics.
         target: the explained classes; without it those of ``maps``, else the predicted ones.
-        labels: (B,) true classes, for metrics that need them.
+        labels: (B,) true classes in 0 … K − 1, for metrics that need them.
         truth: (B, H, W) segmentation, for metrics that need one: bool, or int8 with 1 object, 0 background, −1 ignored.
         extras: further inputs by name: ``denoiser`` for the fill ``diffusion``, ``infill`` for the fill ``given``.
         precision: of the forward passes: float32, tf32 or bfloat16.
@@ -84,10 +84,16 @@ def evaluate(
         ['attention_rollout', 'random', 'mine']
     """
     asked = items_of("metrics", metrics)
+    named = named_maps(maps)
     pixels = images_of(images)
     with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=False)
         told = maps if isinstance(maps, Maps) else None
+        if told is not None and len(told.image_ids) != len(pixels):
+            raise InputError(
+                f"the maps are of {len(told.image_ids)} images, but images hold {len(pixels)}; give the images that were "
+                "explained, or explain these"
+            )
         ids = ids_of(pixels, image_ids) if told is None or image_ids is not None else told.image_ids
         number = (told.seed if told is not None else 0) if seed is None else seed
         if told is None or target is not None:
@@ -96,19 +102,19 @@ def evaluate(
             targets = told.target
         if told is not None:
             _check_agreement(told, ids, targets, number)
-        named = {EXPLAINERS_EXTRA: told.explainers} if told is not None and told.explainers else {}
+        known = {EXPLAINERS_EXTRA: told.explainers} if told is not None and told.explainers else {}
         result = evaluate_maps(
             classifier,
             pixels,
             targets,
             ids,
-            {method: torch.as_tensor(one) for method, one in maps.items()},
+            named,
             asked,
             seed=number,
             batch_size=size,
             labels=None if labels is None else classes_of("labels", labels, len(pixels)),
-            truth=None if truth is None else torch.as_tensor(truth),
-            extras={**named, **(extras or {})},
+            truth=None if truth is None else tensor_of("truth", truth),
+            extras={**known, **(extras or {})},
             precision=precision,
             raw_maps=None if told is None else told.raw,
         )

@@ -16,7 +16,9 @@ from vitfaith.map_values import map_flags
 class Maps(dict[str, Tensor]):
     """Method → maps (B, rows, columns) float32 on the CPU, larger where the method raises the answer more.
 
-    ``maps | {"mine": tensor}`` adds maps of your own and keeps what the attributes say.
+    ``maps | {"mine": tensor}``, ``{"mine": tensor} | maps`` and ``maps.copy()`` keep what the attributes say; ``{**maps}`` and
+    ``dict(maps)`` are plain dicts that lose it. Values become tensors. Assigning to a method drops its entries in
+    ``explainers`` and ``sample_maps``, which are of the map that was there.
 
     Attributes:
         target: (B,) int64, the explained class of each image.
@@ -25,6 +27,9 @@ class Maps(dict[str, Tensor]):
         explainers: method → registered name of its explainer; maps of your own have none.
         sample_maps: behind a smoothing, method → the raw maps (B, S, rows, columns) float32 of the S noise samples; else
             empty.
+
+    Raises:
+        InputError: ``maps`` is no mapping, a name is no text, or a value is no array of real numbers; also in assigning.
     """
 
     def __init__(
@@ -37,14 +42,14 @@ class Maps(dict[str, Tensor]):
         explainers: Mapping[str, str] | None = None,
         sample_maps: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(maps)
+        super().__init__(named_maps(maps))
         self.target, self.image_ids, self.seed = target, list(image_ids), seed
         self.explainers, self.sample_maps = dict(explainers or {}), dict(sample_maps or {})
 
     @property
     def flags(self) -> dict[str, list[str]]:
         """Method → for each map ``"nan"`` (NaN or infinite values), ``"constant"`` (it ranks nothing), or ``""``."""
-        return {method: map_flags(maps.cpu().numpy()) for method, maps in self.items()}
+        return {method: map_flags(maps.cpu().float().numpy()) for method, maps in self.items()}
 
     @property
     def raw(self) -> dict[str, Tensor] | None:
@@ -56,21 +61,125 @@ class Maps(dict[str, Tensor]):
         }
         return {method: torch.from_numpy(means[method]) if method in means else maps for method, maps in self.items()}
 
+    def copy(self) -> Maps:
+        """The same maps and attributes; the tensors are shared."""
+        return _made(dict(self), self._facts())
+
+    def update(self, *others: Any, **named: Any) -> None:
+        """As of a dict; where both have a method, the other's map replaces this one's.
+
+        Raises:
+            InputError: the others are of other images, classes or seed.
+        """
+        new = named_maps(dict(*others, **named))
+        for other in others:
+            if isinstance(other, Maps):
+                self._check_same_images(other)
+        for method, one in new.items():
+            self[method] = one
+        for other in others:
+            if isinstance(other, Maps):
+                self.explainers |= {m: name for m, name in other.explainers.items() if m not in named}
+                self.sample_maps |= {m: one for m, one in other.sample_maps.items() if m not in named}
+
+    def setdefault(self, method: str, default: Any = None) -> Tensor:
+        """As of a dict."""
+        if method not in self:
+            self[method] = default
+        return self[method]
+
+    def pop(self, method: str, *default: Any) -> Any:
+        """As of a dict."""
+        self._forget(method)
+        return super().pop(method, *default)
+
+    def popitem(self) -> tuple[str, Tensor]:
+        """As of a dict."""
+        method, one = super().popitem()
+        self._forget(method)
+        return method, one
+
+    def clear(self) -> None:
+        """As of a dict."""
+        super().clear()
+        self.explainers, self.sample_maps = {}, {}
+
+    def __setitem__(self, method: str, one: Any) -> None:
+        new = named_maps({method: one})
+        self._forget(method)
+        super().__setitem__(method, new[method])
+
+    def __delitem__(self, method: str) -> None:
+        super().__delitem__(method)
+        self._forget(method)
+
     def __or__(self, other: Any) -> Maps:  # type: ignore[override]
         """These maps and others of the same images; where both have a method, the other's.
 
         Raises:
             InputError: the others are of other images, classes or seed.
         """
-        if isinstance(other, Maps) and (
-            other.image_ids != self.image_ids or not torch.equal(other.target, self.target) or other.seed != self.seed
-        ):
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        both = self.copy()
+        both.update(other)
+        return both
+
+    def __ror__(self, other: Any) -> Maps:  # type: ignore[override]
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        both = _made(other, self._facts() | {"explainers": {}, "sample_maps": {}})
+        both.update(self)
+        return both
+
+    def __ior__(self, other: Any) -> Maps:  # type: ignore[override]
+        self.update(other)
+        return self
+
+    def __reduce__(
+        self,
+    ) -> tuple[Any, ...]:  # a copy of a dict assigns item by item, which would drop what belongs to it
+        return _made, (dict(self), self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("target", "image_ids", "seed", "explainers", "sample_maps")}
+
+    def _forget(self, method: str) -> None:
+        """Drop what was said of the map that goes."""
+        self.explainers.pop(method, None)
+        self.sample_maps.pop(method, None)
+
+    def _check_same_images(self, other: Maps) -> None:
+        if other.image_ids != self.image_ids or not torch.equal(other.target, self.target) or other.seed != self.seed:
             raise InputError(
                 "these maps are of other images, classes or another seed; score them in a call of their own"
             )
-        kept = {m for m in self if m not in other}
-        facts = {
-            name: {m: v for m, v in getattr(self, name).items() if m in kept} | dict(getattr(other, name, {}))
-            for name in ("explainers", "sample_maps")
-        }
-        return Maps({**self, **other}, target=self.target, image_ids=self.image_ids, seed=self.seed, **facts)
+
+
+def _made(maps: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Maps:
+    return Maps(maps, **facts)
+
+
+def named_maps(maps: Any) -> dict[str, Tensor]:
+    """``maps`` as a plain dict of method → tensor; raises :class:`InputError` for what is none."""
+    if not isinstance(maps, Mapping):
+        raise InputError(f"maps is a {type(maps).__name__}; give {{'name': maps (B, rows, columns)}}")
+    for method in maps:
+        if not isinstance(method, str):
+            raise InputError(f"maps: the name {method!r} is a {type(method).__name__}; name each method with text")
+    return {method: tensor_of(f"maps['{method}']", one) for method, one in maps.items()}
+
+
+def tensor_of(name: str, values: Any) -> Tensor:
+    """``values``, a tensor or what NumPy makes an array of, as a tensor without gradients.
+
+    Raises:
+        InputError: these are no real numbers; ``name`` says which argument it is.
+    """
+    try:  # NumPy's are copied, since a tensor takes no negative strides, and a read-only array only with a warning
+        found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, order="C"))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} is a {type(values).__name__} that is no array of numbers; give a tensor") from error
+    if found.is_complex():
+        raise InputError(f"{name} is {found.dtype}; give real numbers, such as the absolute values")
+    return found
