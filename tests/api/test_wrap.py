@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -164,12 +165,43 @@ def test_a_converted_model_keeps_its_precision() -> None:
         (timm.create_model("vit_tiny_patch16_224", **TINY), {"patch_size": 8}, "the model's patches are 4×4; leave it"),
         (timm.create_model("vit_tiny_patch16_224", **TINY), {"mean": [0.5], "std": [1.0]}, "have 1 channels, the module takes 3"),
         (3, {}, "model is a int; give a torch.nn.Module"),
+        (tiny_vit(), {"mean": [0.5] * 3, "std": [0.5] * 3}, r"mean= is given for a model that is wrapped already"),
+        (tiny_vit(), {"class_names": list("abcde")}, r"class_names= is given for a model that is wrapped already"),
+        (timm.create_model("vit_tiny_patch16_224", **TINY), {"mean": [0.5] * 3}, "mean= is given alone; give mean= and std="),
+        (timm.create_model("vit_tiny_patch16_224", **TINY), {"std": [0.5] * 3}, "std= is given alone"),
+        (Network(), {"mean": 0.5, "std": 0.5}, r"mean is 0\.5; give one number for each channel, such as mean=\[0\.5\]"),
+        (Network(), {"mean": [0.5], "std": [0.5], "input_size": 16}, r"the module fails on an image of shape \(1, 1, 16, 16\)"),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 28.0}, r"input_size is 28\.0; give whole pixels"),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "patch_size": 0}, "patch_size is 0; give whole"),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "num_classes": 9}, "num_classes is 9, .* 5 logits"),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "class_names": ["a"]}, "class_names hold 1"),
+        (Network(), {"device": "gpu"}, "device is 'gpu', which torch cannot use here"),
+        (timm.create_model("vit_tiny_patch16_224", **{**TINY, "num_classes": 0}), {}, "has no classification head"),
+        (timm.create_model("resnet18", num_classes=0), {}, "ResNet has no classification head"),
+        ("./no/such/folder", {}, "model './no/such/folder' is no folder; give one that exists"),
+        (DATA / "vit", {"class_names": list("ab")}, "class_names hold 2 names; give one for each of 5 classes"),
+        (DATA / "vit", {"num_classes": 4}, "num_classes is 4, the model gives 5 logits"),
+        (DATA / "vit", {"patch_size": 3}, "patch_size is 3, the model.s patches are 4×4; leave it out"),
         (DATA / "vit" / "config.json", {}, "is a file; load its weights into a module"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(module: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(vf.InputError, match=message):
         vf.wrap(module, **arguments)
+
+
+def test_settings_are_numbers_of_any_kind() -> None:
+    lists = vf.wrap(Network(), mean=[0.5] * 3, std=[0.25] * 3, input_size=16, num_classes=5, class_names=list("abcde"))
+    arrays = vf.wrap(Network(), mean=np.full(3, 0.5), std=torch.full((3,), 0.25), input_size=np.int64(16))
+    assert arrays.normalisation == lists.normalisation
+    assert arrays.input_shape == lists.input_shape == (3, 16, 16)
+    assert lists.class_names == tuple("abcde")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    with pytest.raises(vf.InputError, match=r"device is 'cuda', which torch cannot use here .* such as 'cpu'"):
+        vf.wrap(timm.create_model("vit_tiny_patch16_224", **TINY), device="cuda")
 
 
 def test_an_unknown_name_is_refused() -> None:

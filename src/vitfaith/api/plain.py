@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 from torch import Tensor, nn
 
@@ -62,17 +63,17 @@ def grid_of(size: tuple[int, int], patch: int | Sequence[int] | None) -> tuple[i
         if not sides or max(size) // sides[-1] > 4 * _SIDE:
             raise InputError(f"no patch size divides images of {size[0]}×{size[1]} pixels well; resize them")
         patch = min(sides, key=lambda side: abs(min(size) / side - _SIDE))
-    down, across = pair(patch)
-    if min(down, across) < 1 or size[0] % down or size[1] % across:
+    down, across = pair(patch, "patch_size")
+    if size[0] % down or size[1] % across:
         raise InputError(
             f"patch_size {down}×{across} does not divide images of {size[0]}×{size[1]} pixels; give one that does"
         )
     return size[0] // down, size[1] // across
 
 
-def pair(sides: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width, of one number for both or of two."""
-    both = (sides, sides) if isinstance(sides, int) else tuple(sides)
-    if len(both) != 2:
-        raise InputError(f"{sides} is neither a number of pixels nor a height and a width")
+def pair(sides: int | Sequence[int], name: str = "input_size") -> tuple[int, int]:
+    """Height and width, of one number for both or of two; ``name`` is the argument in an error."""
+    both = tuple(sides) if isinstance(sides, Iterable) and not isinstance(sides, str) else (sides, sides)
+    if len(both) != 2 or not all(isinstance(side, Integral) and side > 0 for side in both):
+        raise InputError(f"{name} is {sides!r}; give whole pixels: one number for squares, or a height and a width")
     return int(both[0]), int(both[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitfaith.api.given import check_classes, check_device, check_head, names_fit, statistics_of
 from vitfaith.api.plain import PlainBackbone, grid_of, logits_of, pair
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.checkpoint import misfit
@@ -49,21 +50,21 @@ def wrap(
     ``requires_grad``, gradients, hooks, device and dtype as they were.
 
     Args:
-        model: see above; a classifier that :func:`wrap` returned is given back.
+        model: see above; a classifier that :func:`wrap` returned is given back, and takes no other argument than ``device``.
         mean, std: statistics of the channels that the module expects its input normalised with, in [0, 1] pixel units.
             Without them those that timm or the folder stores; required for every other module (``mean=(0, 0, 0),
             std=(1, 1, 1)`` where it takes images in [0, 1]).
         input_size: height and width of the images in pixels, one number for squares. Without it what the module says of
             itself (``input_size`` in timm's configuration, ``image_size`` in transformers'). Position tables of a
             transformers classifier are resized to it as transformers does.
-        num_classes: K. Without it what the module says, or one forward pass of a black image.
+        num_classes: K, compared with the logits of a black image.
         patch_size: side of the cells of maps, in pixels, for modules without patches of their own. Without it the
             module's own, or the divisor of both sides that gives a grid nearest to 14 × 14.
-        class_names: in the order of the logits.
+        class_names: K names in the order of the logits, or none.
         device: copy the module there; without it the module stays where it is.
 
     Raises:
-        InputError: an argument is missing and the module does not say it, or does not fit the module.
+        InputError: an argument is missing and the module does not say it, or does not fit the module; a folder does not exist.
         ConfigError: the folder holds a model that cannot be converted, or timm has no model of that name.
         ArtifactError: the folder or the pretrained weights cannot be read.
 
@@ -73,31 +74,49 @@ def wrap(
         >>> vf.wrap(network).grid
         (14, 14)
     """
+    check_device(device)
+    statistics = statistics_of(mean, std)
     if isinstance(model, Classifier):
+        told_again = {
+            "mean": statistics,
+            "input_size": input_size,
+            "num_classes": num_classes,
+            "patch_size": patch_size,
+        }
+        for name, value in {**told_again, "class_names": class_names if len(class_names) else None}.items():
+            if value is not None:
+                raise InputError(
+                    f"{name}= is given for a model that is wrapped already; wrap its module: model.backbone"
+                )
         return model if device is None else _moved(model, device)
     if isinstance(model, str | Path):
-        return _named(model, mean, std, input_size, class_names, device)
+        classifier = _named(model, statistics, input_size, patch_size, device)
+        check_classes(num_classes, classifier.num_classes)
+        classifier.class_names = names_fit(class_names, classifier.num_classes) or classifier.class_names
+        return classifier
     if not isinstance(model, nn.Module):
         raise InputError(
             f"model is a {type(model).__name__}; give a torch.nn.Module, a folder or the name of a timm model"
         )
     told = _read(model)
-    normalisation = _checked(model, mean or told.mean, std or told.std)
+    check_head(model)
+    normalisation = _checked(model, statistics or statistics_of(told.mean, told.std))
     module = model if device is None else _moved(model, device)
     backbone = _converted(module, input_size)
     if backbone is None:
         backbone = module if told.patches else _plain(module, told, len(normalisation[0]), input_size, patch_size)
-    classifier = _Wrapped(
-        backbone, *normalisation, class_names, "the caller" if mean else "the module",
+    wrapped = _Wrapped(
+        backbone, *normalisation, (), "the caller" if statistics else "the module",
         input_size=None if input_size is None else pair(input_size),
     )  # fmt: skip
     anchor = next(module.parameters(), None)
     if anchor is not None:
-        classifier.mean, classifier.std = classifier.mean.to(anchor.device), classifier.std.to(anchor.device)
-    _check_size(classifier, input_size, patch_size)
-    classifier.classes = _count(classifier) if num_classes is None else num_classes
-    classifier.class_names = classifier.class_names or told.names(classifier.classes)
-    return classifier
+        wrapped.mean, wrapped.std = wrapped.mean.to(anchor.device), wrapped.std.to(anchor.device)
+    _check_size(wrapped, input_size, patch_size)
+    wrapped.classes = _count(wrapped)
+    check_classes(num_classes, wrapped.classes)
+    wrapped.class_names = names_fit(class_names, wrapped.classes) or told.names(wrapped.classes)
+    return wrapped
 
 
 class _Wrapped(Classifier):
@@ -155,21 +174,17 @@ def _read(module: nn.Module) -> _Told:
     return _Told(size=pair(size) if isinstance(size, int) else None, patch=patch if isinstance(patch, int) else None)
 
 
-def _checked(
-    module: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> tuple[Sequence[float], Sequence[float]]:
-    """The normalisation, once it is one."""
-    if mean is None or std is None:
+def _checked(module: nn.Module, statistics: tuple[list[float], list[float]] | None) -> tuple[list[float], list[float]]:
+    """The normalisation, once it fits the module."""
+    if statistics is None:
         raise InputError(
             f"{type(module).__name__} does not say how its images are normalised; give mean= and std= of the channels in "
             "[0, 1] pixel units (image_mean and image_std of its image processor, or 0 and 1 where it takes [0, 1])"
         )
-    if len(mean) != len(std) or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise InputError(f"mean {tuple(mean)} and std {tuple(std)} must be one finite number for each channel, std > 0")
     channels = getattr(module, "in_chans", None)
-    if isinstance(channels, int) and channels != len(mean):
-        raise InputError(f"mean= and std= have {len(mean)} channels, the module takes {channels}")
-    return mean, std
+    if isinstance(channels, int) and channels != len(statistics[0]):
+        raise InputError(f"mean= and std= have {len(statistics[0])} channels, the module takes {channels}")
+    return statistics
 
 
 def _converted(module: nn.Module, input_size: int | Sequence[int] | None) -> nn.Module | None:
@@ -233,35 +248,49 @@ def _check_size(
         raise InputError(
             f"input_size is {input_size}, the model takes {size[0]}×{size[1]} pixels; build it with img_size="
         )
-    if patch_size is not None and pair(patch_size) != side:
+    if patch_size is not None and pair(patch_size, "patch_size") != side:
         raise InputError(f"patch_size is {patch_size}, the model's patches are {side[0]}×{side[1]}; leave it out")
 
 
 @torch.no_grad()
 def _count(classifier: Classifier) -> int:
     """Number of classes, from the logits of a black image."""
+    image = torch.zeros(1, *classifier.input_shape, device=classifier.mean.device)
     with frozen(classifier):
-        return int(
-            logits_of(classifier(torch.zeros(1, *classifier.input_shape, device=classifier.mean.device))).shape[1]
-        )
+        try:
+            logits = classifier(image)
+        except InputError:
+            raise
+        except Exception as error:  # the user's module may raise anything
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"the module fails on an image of shape {tuple(image.shape)}, the channels of mean= and the input_size: {reason}"
+            ) from error
+        return int(logits_of(logits).shape[1])
 
 
 def _named(
     model: str | Path,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
+    statistics: tuple[list[float], list[float]] | None,
     input_size: int | Sequence[int] | None,
-    class_names: Sequence[str],
+    patch_size: int | Sequence[int] | None,
     device: str | torch.device | None,
 ) -> Classifier:
     """A folder of the Hugging Face hub, or timm's pretrained weights."""
     path = Path(model)
     if path.is_file():
         raise InputError(f"'{model}' is a file; load its weights into a module and wrap that")
-    arguments = {} if input_size is None else {"img_size": pair(input_size)}
-    spec = {"timm": None if path.is_dir() else str(model), "arguments": arguments, "mean": mean, "std": std}
+    is_place = isinstance(model, Path) or (os.sep in model and ":" not in model) or model.startswith("~")
+    if is_place and not path.is_dir():
+        raise InputError(f"model '{model}' is no folder; give one that exists, a module or the name of a timm model")
+    mean, std = statistics or (None, None)
+    spec: dict[str, Any] = {"timm": None if path.is_dir() else str(model), "mean": mean, "std": std}
+    spec["arguments"] = {} if input_size is None else {"img_size": pair(input_size)}
     classifier = load_classifier(spec, path if path.is_dir() else None, "cpu" if device is None else str(device))
-    classifier.class_names = tuple(class_names) or classifier.class_names
+    if patch_size is not None:
+        if embedding_of(classifier.backbone) is None:
+            classifier.patch_size = pair(patch_size, "patch_size")
+        _check_size(classifier, None, patch_size)
     return classifier
 
 
