@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,16 @@ def test_an_attack_sees_through_a_smoothing(model: Classifier, pixels: Tensor, d
     assert 0 < float(found.linf[0]) <= 8 / 255 + 1e-6
     with pytest.raises(vf.InputError, match="through names a smoothing with its settings"):
         vf.attack(model, pixels, "adaptive_pgd", through="dds", eps="8/255", alpha="4/255", steps=1)
+    with pytest.raises(vf.InputError, match="through names 0 smoothings; give one"):
+        vf.attack(model, pixels, "adaptive_pgd", through={}, eps="8/255", alpha="4/255", steps=1)
+    with pytest.raises(vf.InputError, match=r"smoothing 'dds' needs denoiser=; load one with vitfaith\.load_denoiser"):
+        vf.attack(model, pixels, "adaptive_pgd", through=through, eps="8/255", alpha="4/255", steps=1)
+    for call in (
+        partial(vf.attack, attack="adaptive_pgd", through=through, eps="8/255", alpha="4/255", steps=1),
+        partial(vf.smooth, smoothing="dds", sigma=0.25),
+    ):
+        with pytest.raises(vf.InputError, match=r"denoiser is a str; load it with vitfaith\.load_denoiser"):
+            call(model, pixels, denoiser="vitfaith:denoisers/fashion_mnist")
 
 
 @pytest.mark.parametrize(("section", "function"), [("attacks", vf.attack), ("smoothings", vf.smooth)])

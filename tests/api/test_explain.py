@@ -68,6 +68,10 @@ def test_ids_are_digests_of_pixels(vit: Classifier) -> None:
     assert vf.explain(vit, repeated.float() / 255, "random").image_ids == ids
     assert vf.explain(vit, repeated.numpy(), "random").image_ids == ids
     assert len(set(ids)) == 4
+    numbered = (
+        vf.explain(vit, stored, "random", image_ids=names).image_ids for names in (torch.arange(2), np.arange(2))
+    )
+    assert list(numbered) == [["0", "1"]] * 2
 
 
 def test_targets(vit: Classifier, images: Tensor, targets: Tensor) -> None:
@@ -75,13 +79,14 @@ def test_targets(vit: Classifier, images: Tensor, targets: Tensor) -> None:
         order = vit(images).argsort(1, descending=True)
 
     def of(**arguments: Any) -> list[int]:
-        return vf.explain(vit, images, "saliency", **arguments).target.tolist()
+        return vf.explain(vit, explainers="saliency", **{"images": images, **arguments}).target.tolist()
 
     assert of() == order[:, 0].tolist()
     assert of(target="runner_up") == order[:, 1].tolist()
     assert of(target="label", labels=targets) == targets.tolist()
     assert of(target=targets) == of(target=targets.tolist()) == of(target=targets.numpy()) == targets.tolist()
-    assert of(target=2) == [2] * 5
+    assert of(target=2) == of(target=np.int64(2)) == of(target=torch.tensor(2)) == [2] * 5
+    assert of(images=list(images)) == of()
     first, second = (vf.explain(vit, images, "saliency", target=t)["saliency"] for t in (1, 2))
     assert not torch.equal(first, second)
 
@@ -94,7 +99,22 @@ def test_targets(vit: Classifier, images: Tensor, targets: Tensor) -> None:
         ({"target": 5}, vf.InputError, r"targets lie in \[5, 5\], but the model has classes 0 to 4"),
         ({"target": torch.zeros(4, dtype=torch.int64)}, vf.InputError, "give one class number for each of 5 images"),
         ({"image_ids": ["a"] * 5}, vf.InputError, "image_ids hold 1 different names; give one for each of 5 images"),
+        ({"target": None}, vf.InputError, "target is None; give prediction, label"),
+        ({"target": 10**30}, vf.InputError, "target is a int that is no array of numbers"),
+        ({"target": 1.0}, vf.InputError, "target is torch.float32"),
+        ({"target": True}, vf.InputError, "target is torch.bool"),
+        ({"target": "label", "labels": [None] * 5}, vf.InputError, "labels is a list that is no array of numbers"),
+        ({"image_ids": "abcde"}, vf.InputError, "image_ids is 'abcde'; give a list with one name for each"),
+        ({"image_ids": 5}, vf.InputError, "image_ids is 5; give a list"),
         ({"batch_size": 0}, vf.InputError, "batch_size is 0"),
+        ({"batch_size": 2.5}, vf.InputError, r"batch_size is 2\.5; give a whole number"),
+        ({"explainers": None}, vf.InputError, "explainers: None is neither a name nor"),
+        ({"explainers": 5}, vf.InputError, "explainers: 5 is neither a name nor"),
+        ({"explainers": (5, {})}, vf.InputError, r"explainers: \(5, \{\}\) is neither a name nor"),
+        ({"explainers": {3: "random"}}, vf.InputError, "explainers: id 3 is no text"),
+        ({"images": None}, vf.InputError, "images is None; give a tensor or array"),
+        ({"images": ["a.png", "b.png"]}, vf.InputError, "images is a list that is no array of numbers; give a tensor"),
+        ({"images": [torch.rand(3, 16, 16), torch.rand(3, 8, 8)]}, vf.InputError, "images are tensors of different shapes"),
         ({"explainers": "rollout"}, vf.ConfigError, r"unknown explainer 'rollout' \(did you mean"),
         ({"explainers": ["random", "random"]}, vf.InputError, "explainers: 'random' is there twice; give ids"),
         ({"explainers": [("rise", {"mask": 3})]}, vf.ConfigError, r"explainers.rise.mask: unknown key \(did you mean 'masks'"),

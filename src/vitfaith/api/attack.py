@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of
 from vitfaith.api.items import item_of, items_of
+from vitfaith.api.smooth import check_denoiser
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
@@ -81,7 +82,11 @@ def attack(
     """
     through = settings.get("through")
     if through is not None and not isinstance(through, str):
-        smoothing = next(iter(items_of("smoothings", through, denoiser="denoiser").values()))
+        named = list(items_of("smoothings", through, denoiser="denoiser").values())
+        if len(named) != 1:
+            raise InputError(f'through names {len(named)} smoothings; give one: through=("dds", {{"sigma": 0.25}})')
+        smoothing = named[0]
+        check_denoiser(smoothing, denoiser)
         settings = {**settings, "through": smoothing.name}
     else:
         smoothing = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -54,7 +55,11 @@ def images_of(images: Any) -> Tensor:
     Raises:
         InputError: another shape or type.
     """
-    found = (images if isinstance(images, Tensor) else torch.tensor(images)).detach()
+    if isinstance(images, list | tuple) and images and all(isinstance(one, Tensor) for one in images):
+        if len({(one.shape, one.dtype, one.device) for one in images}) > 1:
+            raise InputError("images are tensors of different shapes or types; resize them to one and stack them")
+        images = torch.stack(list(images))
+    found = _tensor("images", images, "a tensor or array (images, channels, height, width)").detach()
     if found.ndim != 4:
         raise InputError(f"images have shape {tuple(found.shape)}; give (images, channels, height, width)")
     if found.dtype == torch.uint8:
@@ -81,20 +86,36 @@ def ids_of(images: Tensor, given: Sequence[str] | None) -> list[str]:
             seen[digest] += 1
             names.append(digest if seen[digest] == 1 else f"{digest}-{seen[digest]}")
         return names
-    found = [str(name) for name in given]
-    if len(found) != len(images) or len(set(found)) != len(found):
-        raise InputError(f"image_ids hold {len(set(found))} different names; give one for each of {len(images)} images")
+    return names_of(given, len(images))
+
+
+def names_of(given: Any, count: int) -> list[str]:
+    """``given`` as ``count`` names of images; raises :class:`InputError` for another number, or a name twice."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InputError(f"image_ids is {given!r}; give a list with one name for each of {count} images")
+    found = [str(name.item() if isinstance(name, Tensor) and name.numel() == 1 else name) for name in given]
+    if len(found) != count or len(set(found)) != len(found):
+        raise InputError(f"image_ids hold {len(set(found))} different names; give one for each of {count} images")
     return found
 
 
 def classes_of(name: str, values: Any, count: int) -> Tensor:
     """Class numbers (``count``,) int64 on the CPU; raises :class:`InputError` for another shape or type."""
-    found = values if isinstance(values, Tensor) else torch.tensor(values)  # a copy: NumPy's may be read-only
-    if found.shape != (count,) or found.is_floating_point() or found.dtype == torch.bool:
+    found = _tensor(name, values, f"one class number for each of {count} images")
+    if found.shape != (count,) or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
         raise InputError(
             f"{name} is {found.dtype} of shape {tuple(found.shape)}; give one class number for each of {count} images"
         )
     return found.long().cpu()
+
+
+def _tensor(name: str, values: Any, instead: str) -> Tensor:
+    """``values`` as a tensor: itself, or a copy, since NumPy's memory may be read-only."""
+    try:
+        return values if isinstance(values, Tensor) else torch.tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        told = "None" if values is None else f"a {type(values).__name__} that is no array of numbers"
+        raise InputError(f"{name} is {told}; give {instead}") from None
 
 
 def targets_of(
@@ -125,10 +146,9 @@ def targets_of(
             scores=logits,
             labels=classes_of("labels", labels, count) if target == LABEL else None,
         ).cpu()
-    elif isinstance(target, int) and not isinstance(target, bool):
-        found = torch.full((count,), target, dtype=torch.int64)
     else:
-        found = classes_of("target", target, count)
+        given = _tensor("target", target, "prediction, label, runner_up, a class, or a class for each image")
+        found = classes_of("target", given.expand(count) if given.ndim == 0 else given, count)
     classifier.check_targets(found, count)
     return found
 
@@ -137,12 +157,12 @@ def batch_size_of(classifier: Classifier, given: int | None, *, backward: bool) 
     """The size of a batch: as given, else measured once for each model on a GPU, and fixed on a CPU.
 
     Raises:
-        InputError: ``given`` is below 1.
+        InputError: ``given`` is no whole number, or below 1.
     """
     if given is not None:
-        if given < 1:
-            raise InputError(f"batch_size is {given}; give at least 1")
-        return given
+        if isinstance(given, bool) or not isinstance(given, Integral) or given < 1:
+            raise InputError(f"batch_size is {given!r}; give a whole number of at least 1")
+        return int(given)
     device = classifier.mean.device
     if device.type == "cpu":
         return ON_CPU

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from vitfaith.errors import ConfigError, InputError
@@ -33,15 +33,19 @@ def items_of(section: str, choices: Choices, **defaults: Any) -> dict[str, Item]
         named: list[tuple[str | None, Any]] = [(None, choices)]
     elif isinstance(choices, Mapping):
         named = list(choices.items())
-    else:
+    elif isinstance(choices, Iterable):
         named = [(None, choice) for choice in choices]
+    else:
+        named = [(None, choices)]
     found: dict[str, Item] = {}
     for id_, choice in named:
         name, settings = (choice, {}) if isinstance(choice, str) else choice if _is_pair(choice) else (None, {})
-        if name is None:
+        if not isinstance(name, str):
             raise InputError(f'{section}: {choice!r} is neither a name nor (name, {{"setting": value}})')
         entry = REGISTRIES[section][name]
         key = name if id_ is None else id_
+        if not isinstance(key, str) or not key:
+            raise InputError(f"{section}: id {key!r} is no text; give {{'mine': {choice!r}}}")
         if key in found:
             raise InputError(f"{section}: '{key}' is there twice; give ids: {{'{key}': …, 'another': …}}")
         own = {k: v for k, v in defaults.items() if k in entry.parameters.model_fields}

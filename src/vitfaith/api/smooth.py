@@ -174,6 +174,15 @@ class Smoothed:
         return targets_of(target, classifier, self.samples[:, 0], labels, 1, mean)
 
 
+def check_denoiser(smoothing: Item, denoiser: Any) -> None:
+    """Raise :class:`InputError` where a smoothing needs a denoiser, or ``denoiser`` is something else."""
+    needed = "denoiser" in type(smoothing.parameters).model_fields
+    if needed and denoiser is None:
+        raise InputError(f"smoothing '{smoothing.name}' needs denoiser=; load one with vitfaith.load_denoiser")
+    if denoiser is not None and not isinstance(denoiser, Denoiser):
+        raise InputError(f"denoiser is a {type(denoiser).__name__}; load it with vitfaith.load_denoiser")
+
+
 def smooth(
     model: nn.Module,
     images: Tensor,
@@ -209,8 +218,7 @@ def smooth(
         (torch.Size([2, 3, 1, 28, 28]), 2)
     """
     item = item_of("smoothings", smoothing, settings, denoiser="denoiser")
-    if denoiser is None and "denoiser" in type(item.parameters).model_fields:
-        raise InputError(f"smoothing '{smoothing}' needs denoiser=; load one with vitfaith.load_denoiser")
+    check_denoiser(item, denoiser)
     pixels = images_of(images)
     ids = ids_of(pixels, image_ids)
     with ready(model, pixels) as classifier:
