@@ -47,6 +47,11 @@ def test_curves(vit: Classifier, images: Tensor) -> None:
         for _, part in means.groupby(level=["variant", "method"])
     )
     assert len(vf.plot.curves(found.curves).axes) == 2
+    assert len(vf.plot.curves(found.curves, curve="lerf").axes) == 1
+    with pytest.raises(vf.InputError, match=r"curves lack the column 'curve'; give those of vitfaith\.evaluate"):
+        vf.plot.curves(found.scores)
+    with pytest.raises(vf.InputError, match="curves hold none along a ranking; evaluate a metric that has one"):
+        vf.plot.curves(found.curves[found.curves.curve == "groups"])
 
 
 def test_maps() -> None:
@@ -61,5 +66,7 @@ def test_maps() -> None:
     assert len(vf.plot.maps(images, {"mine": rows}, overlay=0.4).axes[1].images) == 2
     with pytest.raises(vf.InputError, match="give 2 maps of each method"):
         vf.plot.maps(images, {"mine": rows[:1]})
+    with pytest.raises(vf.InputError, match="images hold no image; give at least one"):
+        vf.plot.maps(images[:0], {"mine": rows[:0]})
     with pytest.raises(vf.InputError, match="give 1 or 3 channels"):
         vf.plot.maps(torch.rand(2, 4, 8, 8), {"mine": rows})

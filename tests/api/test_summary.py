@@ -75,6 +75,14 @@ def test_smaller_can_be_better_and_conditions_are_apart() -> None:
         vf.leaderboard(own)
     assert vf.leaderboard(own, directions={"mine": "lower"}, resamples=100)["method"][0] == "random"
     assert vf.leaderboard(own, directions={"mine": "none"}, resamples=100)["rank"].isna().all()
+    one, several = (vf.leaderboard(both, by=by, resamples=100) for by in ("attack", ["attack"]))
+    pd.testing.assert_frame_equal(one, several)
+    with pytest.raises(vf.InputError, match="directions: 'mine' is 'up'; give 'higher', 'lower' or 'none'"):
+        vf.leaderboard(own, directions={"mine": "up"})  # type: ignore[dict-item]
+    with pytest.raises(vf.InputError, match="directions is 'higher'; give"):
+        vf.leaderboard(own, directions="higher")  # type: ignore[arg-type]
+    with pytest.raises(vf.InputError, match="scores is a list; give a data frame"):
+        vf.leaderboard([own])  # type: ignore[arg-type]
 
 
 def test_maps_are_compared() -> None:
@@ -93,6 +101,11 @@ def test_maps_are_compared() -> None:
     assert set(table["method"]) == {"a", "flat"}
     plain = vf.compare_maps({"a": one}, {"a": one}, "spearman")
     assert plain["image_id"].tolist() == ["0", "1", "2"]
+    named = vf.compare_maps({"a": one}, {"a": one}, "spearman", image_ids=torch.arange(3))  # type: ignore[arg-type]
+    assert named["image_id"].tolist() == ["0", "1", "2"]
+    for wrong in (["a", "a", "b"], ["a", "b"]):
+        with pytest.raises(vf.InputError, match="image_ids hold 2 different names; give one for each of 3 images"):
+            vf.compare_maps({"a": one}, {"a": one}, "spearman", image_ids=wrong)
     with pytest.raises(vf.InputError, match="no method in common"):
         vf.compare_maps({"a": one}, {"b": one}, "spearman")
     other.image_ids = list("xyw")
@@ -138,22 +151,33 @@ def test_no_certificate_stands_on_some_smoothings(images: Tensor, vit: Classifie
 
 def test_results_are_read_back(tmp_path: Path) -> None:
     frame = scores_of({"a": [1.0, 2.0], "b": [3.0, float("nan")]})
-    for attack in ("clean", "pgd"):
-        folder = (
-            tmp_path
-            / f"scores/dataset=d/model=007/attack={attack}/smoothing=none/explained=clean_prediction/family=one_pass"
-        )
+    for attack, explained in (("clean", "clean_prediction"), ("pgd", "clean_prediction"), ("clean", "class_0")):
+        condition = f"dataset=d/model=007/attack={attack}/smoothing=none/explained={explained}"
+        folder = tmp_path / "scores" / condition / "family=one_pass"
         write_table(pa.Table.from_pydict(frame.to_dict("list")), folder / "shard-000.parquet", SCORES, {})
     for name in ("one", "two"):
         write_parquet(
             pa.table({"method": ["a"], "mean": [1.0]}), tmp_path / f"tables/experiment={name}/summary.parquet"
         )
-    found = vf.read(tmp_path)
+    found = vf.read(tmp_path, explained="clean_prediction")
     assert len(found) == 8
     assert set(found["model"]) == {"007"}
     assert found["attack"].tolist() == ["clean"] * 4 + ["pgd"] * 4
     assert vf.read(tmp_path, attack="pgd", method=["a"])["value"].tolist() == [1, 2]
-    assert vf.read(tmp_path, attack="fgsm").empty
+    for where, message in (
+        ({"attack": "pdg"}, r"table 'scores' has no attack 'pdg' \(did you mean 'pgd'\?\); there are clean, pgd"),
+        ({"attack": ["pgd", "fgsm"]}, "has no attack 'fgsm'"),
+        ({"explained": "prediciton"}, "has no explained 'prediciton'.* there are class_0, clean_prediction"),
+        ({"method": "c"}, "has no method 'c'; there are a, b"),
+    ):
+        with pytest.raises(vf.InputError, match=message):
+            vf.read(tmp_path, **where)
+    with pytest.raises(vf.InputError, match="table 'summary' has no experiment 'three'; there are one, two"):
+        vf.read(tmp_path, "summary", experiment="three")
+    assert vf.read(tmp_path, explained=0).equals(vf.read(tmp_path, explained="class_0"))
+    assert len(vf.read(tmp_path, explained=0)) == 4
+    assert vf.read(tmp_path, attack="pgd", explained=0).empty
+    assert vf.read(tmp_path, flag="nan").empty
     assert vf.read(tmp_path, "summary", experiment="two")["mean"].tolist() == [1]
     with pytest.raises(vf.InputError, match="of one, two; choose one with experiment="):
         vf.read(tmp_path, "summary")

@@ -92,6 +92,7 @@ def curves(
 
     Raises:
         ConfigError: no such curve or variant, or a wrong style.
+        InputError: there are no curves, or none along a ranking (those of SaCo are of groups).
 
     Example:
         >>> import timm, torch, vitfaith as vf
@@ -101,8 +102,18 @@ def curves(
         >>> len(vf.plot.curves(found.curves).axes)
         1
     """
+    if "curve" not in curves:
+        raise InputError("curves lack the column 'curve'; give those of vitfaith.evaluate(…).curves, not scores")
     present = [name for name in ("morf", "lerf") if name in set(curves["curve"])]
-    settings = {"curves": list(curve or present), "variant": variant, "quantity": quantity}
+    if not present:
+        raise InputError(
+            "curves hold none along a ranking; evaluate a metric that has one, such as deletion_auc or abpc"
+        )
+    settings = {
+        "curves": [curve] if isinstance(curve, str) else list(curve or present),
+        "variant": variant,
+        "quantity": quantity,
+    }
     placed = _placed(curves)
     every: dict[str, list[str]] = {"attacks": [], "smoothings": []}
     return _drawn("perturbation_curves", {**settings, **every}, style, curves=curve_table(placed))
@@ -135,7 +146,9 @@ def maps(
     """
     pixels = images_of(images).cpu()
     count = len(pixels)
-    if not count or pixels.shape[1] not in (1, 3) or not 0 <= overlay < 1:
+    if not count:
+        raise InputError("images hold no image; give at least one")
+    if pixels.shape[1] not in (1, 3) or not 0 <= overlay < 1:
         raise InputError(
             f"images have shape {tuple(pixels.shape)} and overlay is {overlay}; give 1 or 3 channels, overlay in [0, 1)"
         )

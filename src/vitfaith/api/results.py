@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from vitfaith.artifacts import schemas
 from vitfaith.artifacts.named import named_files
 from vitfaith.artifacts.store import partition_values, read_any, read_dataset
 from vitfaith.errors import InputError, did_you_mean
+from vitfaith.explained import CLEAN_PREDICTION, COLUMN, of_class
 from vitfaith.tables.collect import CONDITION, read_conditions, sort_rows
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ PER_IMAGE: dict[str, tuple[str, pa.Schema]] = {
 }
 """Table → its folder and schema; others are of an experiment."""
 
+_NAMES = (*CONDITION, "family", "method", "metric", "variant", "curve", "certificate", "check", "reference")
 _ORDER = ("certificate", "check", "reference", "method", "metric", "curve", "variant", "k", "step", "image_id")
 
 
@@ -37,13 +40,14 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
         results: the folder ``results`` of a study.
         table: one row an image: scores, curves, stability, sanity, predictions, certificates, maps. Of an experiment,
             which ``experiment=`` names where there are several: summary, statistics, agreement, costs, gallery …
-        where: rows to keep: column and value, or column and list of values, such as ``attack="pgd"``.
+        where: rows to keep: column and value, or column and list of values, such as ``attack="pgd"``, ``explained=0`` for
+            ``class_0``.
 
     Returns:
         The columns of the table (docs/columns.md), in an order that does not depend on shards.
 
     Raises:
-        InputError: there is no such table or column.
+        InputError: there is no such table or column, or no such value in a column of the condition or of names.
         ArtifactError: a file is damaged.
 
     Example:
@@ -53,10 +57,14 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
     """
     folder = Path(results)
     wanted = {name: _texts(values) for name, values in where.items()}
+    if COLUMN in wanted:
+        wanted[COLUMN] = [of_class(int(one)) if one.isascii() and one.isdigit() else one for one in wanted[COLUMN]]
     if table in PER_IMAGE:
         name, schema = PER_IMAGE[table]
         found = sorted((folder / name).glob("**/*.parquet"))
         found = named_files(folder, found)[0] or found
+        default = {} if table == "predictions" else {COLUMN: CLEAN_PREDICTION}
+        _check_values(table, wanted, [default | partition_values(path) for path in found])
         paths = [path for path in found if _is_asked(path, wanted)]
         if found and not paths:
             paths, wanted = found[:1], {**wanted, "image_id": []}
@@ -68,6 +76,7 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
             frame = read_conditions(paths, schema)
     else:
         files = sorted(folder.glob(f"tables/experiment=*/{table}.parquet"))
+        _check_values(table, wanted, [partition_values(path) for path in files])
         files = [path for path in files if _is_asked(path, wanted)]
         if len(files) > 1:
             names = [partition_values(path)["experiment"] for path in files]
@@ -82,6 +91,9 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
     for name in (*CONDITION, "family"):
         if name in frame:
             frame[name] = frame[name].astype(str)
+    names = [name for name in _NAMES if name in wanted and name in frame]
+    if len(frame) and wanted.get("image_id") != []:
+        _check_values(table, wanted, [{name: one} for name in names for one in frame[name].astype(str).unique()])
     for name, values in wanted.items():
         if name not in frame:
             raise InputError(f"table '{table}' has no column '{name}'{did_you_mean(name, frame.columns)}")
@@ -100,6 +112,17 @@ def tables_in(results: Path) -> list[str]:
 def _texts(values: Any) -> list[str]:
     several = isinstance(values, list | tuple | set | frozenset)
     return [str(value) for value in values] if several else [str(values)]
+
+
+def _check_values(table: str, wanted: Mapping[str, list[str]], places: Sequence[Mapping[str, str]]) -> None:
+    """Raise :class:`InputError` for a value that no place has in a column that some have."""
+    for name, values in wanted.items():
+        known = sorted({place[name] for place in places if name in place})
+        for value in values if known else []:
+            if value not in known:
+                raise InputError(
+                    f"table '{table}' has no {name} '{value}'{did_you_mean(value, known)}; there are {', '.join(known)}"
+                )
 
 
 def _is_asked(path: Path, wanted: dict[str, list[str]]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from vitfaith.api.inputs import names_of
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps
 from vitfaith.errors import InputError
@@ -72,6 +73,10 @@ def leaderboard(
         >>> board[["method", "rank", "n"]].values.tolist()
         [['mine', 1, 7], ['random', 2, 7]]
     """
+    if not isinstance(scores, pd.DataFrame):
+        raise InputError(f"scores is a {type(scores).__name__}; give a data frame, such as that of vitfaith.score")
+    by = [by] if isinstance(by, str) else by
+    _check_directions(directions or {})
     missing = [name for name in ("image_id", "method", "metric", "variant", "value", *(by or ())) if name not in scores]
     if missing:
         raise InputError(f"scores lack the column '{missing[0]}'")
@@ -133,8 +138,11 @@ def compare_maps(
     shared = [method for method in maps if method in reference]
     if not shared:
         raise InputError(f"maps are of {sorted(maps)}, reference maps of {sorted(reference)}: no method in common")
-    if image_ids is None:
-        image_ids = maps.image_ids if isinstance(maps, Maps) else list(map(str, range(len(maps[shared[0]]))))
+    count = len(maps[shared[0]])
+    if image_ids is not None:
+        image_ids = names_of(image_ids, count)
+    else:
+        image_ids = maps.image_ids if isinstance(maps, Maps) else list(map(str, range(count)))
     both = isinstance(maps, Maps) and isinstance(reference, Maps)
     if both and maps.image_ids != reference.image_ids:  # type: ignore[attr-defined]
         raise InputError("maps and reference maps are of other images; explain both under the same image_ids")
@@ -152,6 +160,15 @@ def _read_by(maps: Mapping[str, Tensor], *, scale: bool) -> Mapping[str, Tensor]
     """Behind a smoothing a measure of scale reads the means of the raw maps."""
     raw = maps.raw if scale and isinstance(maps, Maps) else None
     return maps if raw is None else raw
+
+
+def _check_directions(given: Any) -> None:
+    """Raise :class:`InputError` unless ``given`` maps metrics to directions."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"directions is {given!r}; give {{'metric': 'higher'}}, 'lower' or 'none'")
+    for metric, direction in given.items():
+        if direction not in get_args(Direction):
+            raise InputError(f"directions: '{metric}' is {direction!r}; give 'higher', 'lower' or 'none'")
 
 
 def _direction(metric: str, given: Mapping[str, Direction]) -> Direction:
