@@ -9,12 +9,22 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import tiny_vit
 from vitfaith.metrics.engine.requests import group_edges
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 
 VALUES = torch.tensor([0.1, 0.2, 0.9, 1.4, 3.0])
 """Of one row of five features; skewed, so that the pairs weigh differently."""
+
+IMAGES = torch.rand(3, 3, 4, 20, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def vit():
+    """A model of 1×5 patches."""
+    return tiny_vit(img_size=(4, 20))
+
 
 ORDERS = torch.stack([VALUES[list(order)] for order in itertools.permutations(range(5))])
 
@@ -38,10 +48,10 @@ def everything(vit, image: torch.Tensor, groups: int, metric: str, **settings: o
 
 
 @pytest.mark.parametrize(("groups", "metric"), [(2, "saco"), (2, "saco_rank"), (3, "saco_rank"), (4, "saco_rank")])
-def test_mean_over_all_orders_and_arrangements_is_exactly_zero(vit, images, groups, metric):
+def test_mean_over_all_orders_and_arrangements_is_exactly_zero(vit, groups, metric):
     """All pairs weigh the same here, whatever the sizes of the groups, so that every pair cancels with its mirror."""
     largest = 0.0
-    for image in images[:3]:
+    for image in IMAGES:
         scores = everything(vit, image[None], groups, metric)
         assert scores.shape == (math.comb(groups, 5 % groups), 120)
         assert scores.mean() == pytest.approx(0, abs=1e-12)
@@ -50,8 +60,8 @@ def test_mean_over_all_orders_and_arrangements_is_exactly_zero(vit, images, grou
 
 
 @pytest.mark.parametrize("groups", [3, 4])
-def test_what_weighing_leaves_is_small(vit, images, groups):
+def test_what_weighing_leaves_is_small(vit, groups):
     """Where the weights of pairs follow the sizes, mirrored pairs cancel but for the change of their weights."""
-    means = np.array([everything(vit, image[None], groups, "saco").mean(1) for image in images[:2]])
+    means = np.array([everything(vit, image[None], groups, "saco").mean(1) for image in IMAGES[:2]])
     assert (abs(means.mean(1)) < abs(means).max(1) / 20).all()
     assert abs(means).max() > 0.15
