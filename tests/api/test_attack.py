@@ -154,3 +154,21 @@ def test_wrong_smoothings_are_refused(model: Classifier, pixels: Tensor, denoise
         vf.smooth(model, pixels, "dds", sigma=0.25)
     with pytest.raises(vf.ConfigError, match=r"smoothings\.dds\.sigma: missing"):
         vf.smooth(model, pixels, "dds", denoiser=denoiser)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"format": "x"}, r"denoiser\.format: Input should be 'diffusers' or 'adm'"),
+        ({"class_lable": 3}, r"denoiser\.class_lable: unknown key \(did you mean 'class_label'\?\)"),
+        ({"preset": "imagenet_256"}, "preset and arguments belong to format adm"),
+        ({"format": "adm"}, "format adm needs the flags of its training; add a preset"),
+        ({"format": "adm", "preset": "x"}, r"denoiser\.preset: unknown 'x'"),
+        ({"training": {}}, r"denoiser\.training: no setting of load_denoiser"),
+        ({"class_label": 3}, "is unconditional; remove class_label"),
+        ({"device": "gpu"}, "device is 'gpu', which torch cannot use here"),
+    ],
+)
+def test_wrong_denoisers_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises((vf.ConfigError, vf.InputError), match=message):
+        vf.load_denoiser(DENOISER, **settings)

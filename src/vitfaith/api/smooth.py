@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vitfaith.api.explain import maps_of
+from vitfaith.api.given import check_device
 from vitfaith.api.inputs import (
     Target,
     batch_size_of,
@@ -27,12 +28,15 @@ from vitfaith.api.maps import Maps
 from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.samples import STORED
 from vitfaith.denoisers.denoiser import Denoiser
-from vitfaith.errors import InputError
+from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.registry import Item
 from vitfaith.shipped import located
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.registry import map_aggregation
+from vitfaith.study.references import check_denoiser_section
+from vitfaith.study.sections import DenoiserSection
+from vitfaith.study.values import validate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -56,7 +60,8 @@ def load_denoiser(
 
     Raises:
         ArtifactError: a file is missing or broken, or the weights do not fit.
-        ConfigError: a network or scheduler of another kind.
+        ConfigError: wrong settings, or a network or scheduler of another kind.
+        InputError: there is no such device.
 
     Example:
         >>> import vitfaith as vf
@@ -64,9 +69,15 @@ def load_denoiser(
         >>> denoiser.channels
         1
     """
-    return Denoiser.load(
-        located(source), {"format": format, **arguments}, device="cpu" if device is None else str(device)
-    )
+    if not isinstance(source, str | Path):
+        raise InputError(f"source is a {type(source).__name__}; give the folder of a denoiser, or an id of the hub")
+    check_device(device)
+    for name in ("path", "training"):
+        if name in arguments:
+            raise ConfigError(f"denoiser.{name}: no setting of load_denoiser; remove it")
+    section = validate(DenoiserSection, {"path": str(source), "format": format, **arguments}, "denoiser")
+    check_denoiser_section("denoiser", section)
+    return Denoiser.load(located(source), section.spec(), device="cpu" if device is None else str(device))
 
 
 @dataclass(frozen=True)

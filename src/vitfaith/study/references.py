@@ -43,7 +43,7 @@ def check_references(study: Study) -> None:
     for where, recipe in recipes(study):
         known([recipe.train_on, recipe.test_on], "datasets", where)
     for id_, denoiser in study.denoisers.items():
-        _check_denoiser(f"denoisers.{id_}", denoiser)
+        check_denoiser_section(f"denoisers.{id_}", denoiser)
     for id_, model in study.models.items():
         _check_model(f"models.{id_}", model)
     if SHARED in study.models:
@@ -136,7 +136,8 @@ def _check_trained(study: Study) -> None:
                 )
 
 
-def _check_denoiser(where: str, section: DenoiserSection) -> None:
+def check_denoiser_section(where: str, section: DenoiserSection) -> None:
+    """Raise :class:`ConfigError` where ``preset`` and ``arguments`` do not fit the format, or each other."""
     if section.format == "diffusers":
         if section.preset is not None or section.arguments:
             raise ConfigError(f"{where}: preset and arguments belong to format adm; add it or remove them")
