@@ -40,7 +40,7 @@ def test_the_smoke_variant_is_the_study_made_small(paper: str) -> None:
 @pytest.mark.parametrize("paper", PAPERS)
 def test_the_smoke_variant_passes_the_check(paper: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert "experiments" in check_study(ROOT / "config" / "smoke" / f"{paper}.yaml")[0]
+    assert "experiment" in check_study(ROOT / "config" / "smoke" / f"{paper}.yaml")[0]
 
 
 def published(workflow: Workflow, paper: str) -> str:
