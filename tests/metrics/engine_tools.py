@@ -23,10 +23,10 @@ shared_vit = functools.cache(tiny_vit)
 
 
 class Recorder(Classifier):
-    """The tiny ViT, noting the size of every batch and refusing batches above ``limit``."""
+    """The tiny ViT, or ``inner``, noting the size of every batch and refusing batches above ``limit``."""
 
-    def __init__(self, limit: int = 10**9) -> None:
-        inner = shared_vit()
+    def __init__(self, limit: int = 10**9, inner: Classifier | None = None) -> None:
+        inner = inner or shared_vit()
         super().__init__(inner.backbone, [0.5] * 3, [0.25] * 3)
         self.eval()
         self.sizes: list[int] = []

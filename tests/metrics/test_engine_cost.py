@@ -25,7 +25,7 @@ CURVE_METRICS = [
 
 
 def forwards(vit, images, targets, image_ids, maps, metrics) -> int:
-    recorder = Recorder()
+    recorder = Recorder(inner=vit)
     result = evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=64)
     assert result.forwards == sum(recorder.sizes)
     return result.forwards
