@@ -105,6 +105,7 @@ def test_targets(vit: Classifier, images: Tensor, targets: Tensor) -> None:
         ({"target": True}, vf.InputError, "target is torch.bool"),
         ({"target": "label", "labels": [None] * 5}, vf.InputError, "labels is a list that is no array of numbers"),
         ({"image_ids": "abcde"}, vf.InputError, "image_ids is 'abcde'; give a list with one name for each"),
+        ({"image_ids": torch.rand(5, 2)}, vf.InputError, "image_ids hold lists; give one name for each of 5 images"),
         ({"image_ids": 5}, vf.InputError, "image_ids is 5; give a list"),
         ({"batch_size": 0}, vf.InputError, "batch_size is 0"),
         ({"batch_size": 2.5}, vf.InputError, r"batch_size is 2\.5; give a whole number"),

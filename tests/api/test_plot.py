@@ -50,6 +50,10 @@ def test_curves(vit: Classifier, images: Tensor) -> None:
     assert len(vf.plot.curves(found.curves, curve="lerf").axes) == 1
     with pytest.raises(vf.InputError, match=r"curves lack the column 'curve'; give those of vitfaith\.evaluate"):
         vf.plot.curves(found.scores)
+    with pytest.raises(vf.InputError, match="curves is a Evaluation; give its data frame"):
+        vf.plot.curves(found)  # type: ignore[arg-type]
+    with pytest.raises(vf.InputError, match="scores is a Evaluation; give its data frame"):
+        vf.plot.leaderboard(found)  # type: ignore[arg-type]
     with pytest.raises(vf.InputError, match="curves hold none along a ranking; evaluate a metric that has one"):
         vf.plot.curves(found.curves[found.curves.curve == "groups"])
 

@@ -81,7 +81,7 @@ def test_smaller_can_be_better_and_conditions_are_apart() -> None:
         vf.leaderboard(own, directions={"mine": "up"})  # type: ignore[dict-item]
     with pytest.raises(vf.InputError, match="directions is 'higher'; give"):
         vf.leaderboard(own, directions="higher")  # type: ignore[arg-type]
-    with pytest.raises(vf.InputError, match="scores is a list; give a data frame"):
+    with pytest.raises(vf.InputError, match="scores is a list; give its data frame"):
         vf.leaderboard([own])  # type: ignore[arg-type]
 
 

@@ -175,6 +175,7 @@ def test_a_converted_model_keeps_its_precision() -> None:
         (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "patch_size": 0}, "patch_size is 0; give whole"),
         (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "num_classes": 9}, "num_classes is 9, .* 5 logits"),
         (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "class_names": ["a"]}, "class_names hold 1"),
+        (Network(), {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": 16, "class_names": 5}, "class_names is 5; give a list"),
         (Network(), {"device": "gpu"}, "device is 'gpu', which torch cannot use here"),
         (timm.create_model("vit_tiny_patch16_224", **{**TINY, "num_classes": 0}), {}, "has no classification head"),
         (timm.create_model("resnet18", num_classes=0), {}, "ResNet has no classification head"),

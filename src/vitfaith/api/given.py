@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import torch
@@ -44,12 +44,19 @@ def _numbers(name: str, values: Any) -> list[float]:
 
 def names_fit(names: Sequence[str], classes: int) -> tuple[str, ...]:
     """``names`` where there are none, or one for each class; else :class:`InputError`."""
-    if isinstance(names, str):
-        raise InputError(f"class_names is the text {names!r}; give a list with one name for each of {classes} classes")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InputError(f"class_names is {names!r}; give a list with one name for each of {classes} classes")
     found = tuple(map(str, names))
     if found and len(found) != classes:
         raise InputError(f"class_names hold {len(found)} names; give one for each of {classes} classes, or none")
     return found
+
+
+def check_none_given(**settings: Any) -> None:
+    """Raise :class:`InputError` where a setting comes with a model that is wrapped already."""
+    for name, value in settings.items():
+        if not (value is None or (isinstance(value, Sized) and not len(value))):
+            raise InputError(f"{name}= is given for a model that is wrapped already; wrap its module: model.backbone")
 
 
 def check_classes(given: int | None, found: int) -> None:

@@ -10,6 +10,7 @@ from numbers import Integral
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,7 +94,10 @@ def names_of(given: Any, count: int) -> list[str]:
     """``given`` as ``count`` names of images; raises :class:`InputError` for another number, or a name twice."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise InputError(f"image_ids is {given!r}; give a list with one name for each of {count} images")
-    found = [str(name.item() if isinstance(name, Tensor) and name.numel() == 1 else name) for name in given]
+    listed = given.tolist() if isinstance(given, Tensor | np.ndarray) else list(given)
+    if any(isinstance(name, list) or getattr(name, "ndim", 0) for name in listed):
+        raise InputError(f"image_ids hold lists; give one name for each of {count} images")
+    found = [str(name.item() if isinstance(name, Tensor) else name) for name in listed]
     if len(found) != count or len(set(found)) != len(found):
         raise InputError(f"image_ids hold {len(set(found))} different names; give one for each of {count} images")
     return found

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from vitfaith.api.inputs import images_of
+from vitfaith.api.summary import check_frame
 from vitfaith.api.summary import leaderboard as ranked
 from vitfaith.errors import InputError
 from vitfaith.explained import PREDICTION
@@ -61,6 +62,7 @@ def leaderboard(
         >>> vf.plot.leaderboard(scores).axes[0].get_xlabel()[:4]
         'SaCo'
     """
+    check_frame("scores", scores)
     board = scores if "mean" in scores else ranked(scores, directions=directions)
     board = _placed(board)
     if "reference" not in board:
@@ -102,6 +104,7 @@ def curves(
         >>> len(vf.plot.curves(found.curves).axes)
         1
     """
+    check_frame("curves", curves)
     if "curve" not in curves:
         raise InputError("curves lack the column 'curve'; give those of vitfaith.evaluate(…).curves, not scores")
     present = [name for name in ("morf", "lerf") if name in set(curves["curve"])]

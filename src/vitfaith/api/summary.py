@@ -73,8 +73,7 @@ def leaderboard(
         >>> board[["method", "rank", "n"]].values.tolist()
         [['mine', 1, 7], ['random', 2, 7]]
     """
-    if not isinstance(scores, pd.DataFrame):
-        raise InputError(f"scores is a {type(scores).__name__}; give a data frame, such as that of vitfaith.score")
+    check_frame("scores", scores)
     by = [by] if isinstance(by, str) else by
     _check_directions(directions or {})
     missing = [name for name in ("image_id", "method", "metric", "variant", "value", *(by or ())) if name not in scores]
@@ -160,6 +159,14 @@ def _read_by(maps: Mapping[str, Tensor], *, scale: bool) -> Mapping[str, Tensor]
     """Behind a smoothing a measure of scale reads the means of the raw maps."""
     raw = maps.raw if scale and isinstance(maps, Maps) else None
     return maps if raw is None else raw
+
+
+def check_frame(name: str, given: Any) -> None:
+    """Raise :class:`InputError` unless ``given`` is a data frame."""
+    if not isinstance(given, pd.DataFrame):
+        raise InputError(
+            f"{name} is a {type(given).__name__}; give its data frame, as vitfaith.evaluate(…).{name} is one"
+        )
 
 
 def _check_directions(given: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitfaith.api.given import check_classes, check_device, check_head, names_fit, statistics_of
+from vitfaith.api.given import check_classes, check_device, check_head, check_none_given, names_fit, statistics_of
 from vitfaith.api.plain import PlainBackbone, grid_of, logits_of, pair
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.checkpoint import misfit
@@ -77,17 +77,13 @@ def wrap(
     check_device(device)
     statistics = statistics_of(mean, std)
     if isinstance(model, Classifier):
-        told_again = {
-            "mean": statistics,
-            "input_size": input_size,
-            "num_classes": num_classes,
-            "patch_size": patch_size,
-        }
-        for name, value in {**told_again, "class_names": class_names if len(class_names) else None}.items():
-            if value is not None:
-                raise InputError(
-                    f"{name}= is given for a model that is wrapped already; wrap its module: model.backbone"
-                )
+        check_none_given(
+            mean=statistics,
+            input_size=input_size,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            class_names=class_names,
+        )
         return model if device is None else _moved(model, device)
     if isinstance(model, str | Path):
         classifier = _named(model, statistics, input_size, patch_size, device)
