@@ -1,5 +1,6 @@
 """Functions and constraints that the rules share. What a study needs is decided in vitfaith.study, not here."""
 
+import importlib.util
 import os
 import re
 import sys
@@ -28,6 +29,11 @@ except ImportError as error:
         f"{error}: install vitfaith in the environment of Snakemake: pip install 'vitfaith[workflow]'"
     )
 
+# Jobs call python by its name: where Snakemake's own can run them, it is found first.
+if importlib.util.find_spec("torch") is not None:
+    searched = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
+    os.environ.update(PATH=os.pathsep.join(searched))
+
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # glibc gives freed tensors back to the kernel and gets them again page by page: a fifth of a scoring job on a CPU.
@@ -43,6 +49,8 @@ try:
     for file in workflow.overwrite_configfiles:
         read_yaml(Path(file))
     PLAN = Plan(load_study(config or read_yaml(Path(DEFAULT))))
+    for condition in PLAN.conditions:
+        PLAN.shards(condition.dataset)  # a dataset that cannot be read is told here, not within an input function
 except VitfaithError as error:
     raise WorkflowError(f"configuration: {error}")
 STUDY = PLAN.study

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vitfaith.errors import ConfigError, InputError
-from vitfaith.explained import class_in, classes, in_short, in_words, of_class
+from vitfaith.explained import as_value, class_in, classes, in_short, in_words, of_class
 
 SCORES = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.1, 0.4], [0.2, 0.2, 0.6]])
 FIRST = torch.tensor([1, 0, 2])
@@ -48,3 +48,19 @@ def test_values_and_words() -> None:
     assert in_words("class_3") == in_short("class_3") == "class 3"
     with pytest.raises(ConfigError, match="none of clean_prediction, prediction, label, runner_up, class_0"):
         in_words("mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", "class_3"),
+        ("class_03", "class_3"),
+        ("class_3", "class_3"),
+        ("label", "label"),
+        ("class_٣", "class_٣"),
+        ("٣", "٣"),
+    ],
+)
+def test_each_class_has_one_value(text: str, value: str) -> None:
+    assert as_value(text) == value
+    assert class_in("class_٣") is None

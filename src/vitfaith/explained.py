@@ -30,7 +30,8 @@ _SHORT = {
     LABEL: "label",
     RUNNER_UP: "runner-up class",
 }
-_CLASS = re.compile(r"class_(\d+)")
+_CLASS = re.compile(r"class_([0-9]{1,9})")
+_INDEX = re.compile("[0-9]{1,9}")
 
 
 def of_class(index: int) -> str:
@@ -42,6 +43,12 @@ def class_in(value: str) -> int | None:
     """The class that a value such as ``class_3`` stands for, None for a word."""
     found = _CLASS.fullmatch(value)
     return None if found is None else int(found[1])
+
+
+def as_value(text: str) -> str:
+    """The one form of a value that is given as an index or with leading zeros: ``3`` and ``class_03`` are ``class_3``; other text as it is."""
+    index = int(text) if _INDEX.fullmatch(text) else class_in(text)
+    return text if index is None else of_class(index)
 
 
 def in_words(value: str) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vitfaith.errors import ConfigError
+from vitfaith.errors import ConfigError, did_you_mean
 
 PREFIX = "vitfaith:"
 PACKAGED = Path(__file__).resolve().parent / "_workflow"
@@ -33,13 +33,18 @@ def located(value: T) -> T:
     """``value`` with names of shipped files made paths: a string, a path, or mappings and lists of them, at any depth.
 
     Raises:
-        ConfigError: a shipped file is named, but the package came without them.
+        ConfigError: a shipped file is named, but there is none of this name, or the package came without them.
     """
     if isinstance(value, str | Path) and str(value).startswith(PREFIX):
         folder = workflow_folder()
         if folder is None:
             raise ConfigError(f"'{value}' names a file that is shipped with vitfaith, but none lie beside the package")
-        return type(value)(str(folder / "resources" / str(value).removeprefix(PREFIX)))
+        name = str(value).removeprefix(PREFIX)
+        inside = not (Path(name).is_absolute() or ".." in Path(name).parts)
+        if not inside or not name or not (folder / "resources" / name).exists():
+            hint = did_you_mean(name, _names(folder)) if inside else ""
+            raise ConfigError(f"'{value}' is no file that is shipped with vitfaith{hint}")
+        return type(value)(str(folder / "resources" / name))
     return _inside(value, located)
 
 
@@ -54,6 +59,12 @@ def named(value: T) -> T:
 def is_shipped(path: str | Path) -> bool:
     """Whether a path is that of a shipped file."""
     return named(str(path)).startswith(PREFIX)
+
+
+def _names(folder: Path) -> list[str]:
+    """Names of the shipped files and folders."""
+    root = folder / "resources"
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
 
 
 def _inside(value: Any, change: Any) -> Any:

@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vitfaith.check.init import _from
-from vitfaith.cli.launch import snakemake_command, working_folder
+from vitfaith.cli.launch import program, snakemake_command, working_folder
 from vitfaith.cli.main import main
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.places import places
+from vitfaith.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "config" / "tiny.yaml"
@@ -114,3 +118,77 @@ def test_what_init_writes_is_relative_to_the_study(tmp_path: Path, monkeypatch: 
     assert _from(working_folder(Path("mine.yaml")), Path("photos")) == Path("photos")
     assert _from(tmp_path / "studies", tmp_path / "photos") == tmp_path / "photos"
     assert working_folder(TINY) == ROOT
+
+
+def test_init_quotes_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vitfaith.check.init.write_config", lambda *_, **__: [])
+    monkeypatch.setattr(sys, "argv", ["vitfaith", "init", "--model", "m", "--images", "i", "--out", "my study.yaml"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "next: vitfaith check 'my study.yaml', then vitfaith run 'my study.yaml'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["-n", "study.yaml"], "study comes first, then options as '-n': vitfaith run STUDY.yaml -n"),
+        (["--default", "foo.yaml"], "--default takes no file: leave out 'foo.yaml' or --default"),
+        (["--default", "-n", "foo.yml"], "--default takes no file: leave out 'foo.yml' or --default"),
+    ],
+)
+def test_run_says_what_it_is_called_with(
+    given: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["vitfaith", "run", *given])
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["vitfaith run", "snakemake"])
+def test_a_dataset_that_cannot_be_read_is_one_line(by: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path\na.png\n")
+    raw = yaml.safe_load(TINY.read_text())
+    raw["datasets"]["tiny"] = {"reader": "csv", "path": "list.csv", "size": 28, "preprocessing": "none"}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(raw))
+    own = ["vitfaith", "run", "study.yaml", "-n"]
+    plain = ["snakemake", "-n", "-s", str(ROOT / "Snakefile"), "--configfile", "study.yaml"]
+    command = [sys.executable, "-m", *(own if by == "vitfaith run" else plain)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "InputFunctionException" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "list.csv" in line]
+    assert "has no column 'label'" in line
+    if by == "vitfaith run":
+        assert done.stderr.splitlines() == [line]
+
+
+def test_how_this_vitfaith_is_called_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = Path(sys.executable).parent
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PATH", f"{beside}:/usr/bin")
+    assert program() == "vitfaith"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program() == f"{sys.executable} -m vitfaith"
+    monkeypatch.setenv("UV", "uv")
+    monkeypatch.chdir(ROOT)
+    assert program() == "uv run vitfaith"
+    monkeypatch.chdir(tmp_path)
+    assert program() == f"{sys.executable} -m vitfaith"
+
+
+def test_places_can_be_opened_by_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "results" / "pages" / "tiny.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    monkeypatch.chdir(ROOT)
+    plan = Plan(load_study(read_yaml(TINY)))
+    monkeypatch.chdir(tmp_path)
+    for caller, shown in ((tmp_path, Path("results/pages/tiny.html")), (ROOT, page)):
+        monkeypatch.setenv("PWD", str(caller))
+        assert list(places(plan)) == [f"page     {shown}"]

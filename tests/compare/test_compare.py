@@ -139,3 +139,19 @@ def test_conditions_that_the_last_run_did_not_ask_for_stay_out(tmp_path: Path, v
     write_named(tmp_path, [tmp_path / "scores" / "dataset=other" / "x.parquet"])
     with pytest.raises(ArtifactError, match="no scores of the last run yet, only 2 files of other settings"):
         read_scores(tmp_path, {})
+
+
+@pytest.mark.parametrize("value", ["3", "class_03", "class_3"])
+def test_an_index_chooses_an_explained_class(value: str, tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    write(tmp_path, values)
+    (folder,) = (tmp_path / "scores").rglob("explained=*")
+    folder.rename(folder.with_name("explained=class_3"))
+    assert set(read_scores(tmp_path, {"explained": value})["explained"]) == {"class_3"}
+
+
+@pytest.mark.parametrize(("column", "value"), [("explained", "clean_predicton"), ("method", "rolout")])
+def test_a_misspelt_value_gets_a_hint(column: str, value: str, tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+    write(tmp_path, values)
+    known = {"explained": "clean_prediction", "method": "rollout"}[column]
+    with pytest.raises(ArtifactError, match=rf"{column} '{value}' in .* \(did you mean '{known}'\?\); there are "):
+        read_scores(tmp_path, {column: value})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -55,3 +56,24 @@ def test_the_caption_says_which_class_is_explained(two: FigureData) -> None:
     )
     stability = caption(FIGURES.item("top_k_overlap"), two)
     assert "undefined score, or a reference map that explains another class) and in no mean" in stability
+
+
+def test_texts_over_many_columns_of_the_gallery_do_not_overlap(data: FigureData) -> None:
+    assert data.gallery is not None
+    words = ("clean_prediction", "label", "prediction", "runner_up", "class_3")
+    many = pd.concat([data.gallery.assign(explained=word) for word in words], ignore_index=True)
+    narrow = draw("gallery", data, model="vit_patch4").get_figwidth()
+    picture = draw("gallery", replace(data, gallery=many), model="vit_patch4")
+    assert picture.get_figwidth() > narrow
+    for row in ("0/0", "0/1"):
+        panels = [axes for axes in picture.axes if axes.get_label().startswith(f"{row}/")]
+        assert len(panels) == 15
+        for texts in ([axes.title for axes in panels], [axes.xaxis.label for axes in panels]):
+            boxes = [text.get_window_extent() for text in texts if text.get_text()]
+            assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+
+
+def test_accuracy_by_radius_names_the_class_of_the_clean_image(data: FigureData) -> None:
+    drawn = draw("accuracy_by_radius", data, reference="target")
+    texts = [text.get_text() for text in drawn.texts] + [panel.get_ylabel() for panel in drawn.axes]
+    assert any("share predicted as the clean image" in text for text in [*texts, drawn.get_supylabel()])

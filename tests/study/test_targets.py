@@ -13,6 +13,7 @@ import pytest
 import vitfaith.study.targets as targets_module
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
+from vitfaith.study.estimate import estimate
 from vitfaith.study.inputs import reads
 from vitfaith.study.jobs import jobs
 from vitfaith.study.load import load_study, read_yaml
@@ -143,3 +144,36 @@ def test_stability_compares_within_one_value(monkeypatch: pytest.MonkeyPatch) ->
         found = plan.references(Condition("tiny", "vit_patch4", "pgd", "dds", explained))
         assert {c.explained for c in found.values()} == {explained}
         assert {name: c.smoothing for name, c in found.items()} == {"clean": "dds", "undefended": "none"}
+
+
+def test_one_value_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert values(monkeypatch, ["class_03", "class_3", "03", 3]) == ["class_3"]
+    with pytest.raises(ConfigError, match="'class_٣' is unknown"):
+        values(monkeypatch, ["class_٣"])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("7", r"'7' is also the name of class 0 of dataset 'tiny'; write 0 \(without quotes\) for that class, or 7 \("),
+        ("class_0", r"'class_0' is also the name of class 2 of .* write 2 \(without quotes\) for that class, or 0 \("),
+        ("label", "'label' is also the name of class 3 of .*, or rename that class to explain by the word"),
+    ],
+)
+def test_a_class_called_as_a_word_or_an_index(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = ["7", "Sandal", "class_0", "label", "4"]
+    monkeypatch.setattr(targets_module, "open_dataset", lambda reader: SimpleNamespace(classes=classes))
+    with pytest.raises(ConfigError, match=rf"experiments\.tiny\.targets: {message}"):
+        values(monkeypatch, [target])
+    assert values(monkeypatch, [7, "4", "Sandal", "runner_up"]) == ["class_7", "class_4", "class_1", "runner_up"]
+
+
+def test_tables_of_a_further_target_are_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = jobs(plan_of(monkeypatch))
+    for path in {path for job in before for path in job.outputs}:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert not [row.stage for row in estimate(before, tmp_path, {}) if row.to_do]
+    after = estimate(jobs(plan_of(monkeypatch, targets=["clean_prediction", "label"])), tmp_path, {})
+    assert {"tables", "figures", "page"} <= {row.stage for row in after if row.to_do == row.jobs}
+    assert {row.stage for row in after if row.to_do == 0} == {"shard", "attack", "denoise", "predict"}

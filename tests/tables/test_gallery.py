@@ -74,3 +74,11 @@ def test_images_are_chosen_by_the_methods_of_their_own_dataset() -> None:
     # an image that a compared method lacks is not chosen
     second.loc[(second["image_id"] == "b3") & (second["method"] == "z"), "value"] = np.nan
     assert choose_images(pd.concat([first, second]), coverage=0.5) == {"a0": "worst", "a2": "median", "a1": "best"}
+
+
+def test_further_explained_classes_change_no_choice() -> None:
+    first = scores_of("a", {"x": [0.1, 0.9, 0.5]})
+    other = scores_of("a", {"x": [9.0, 0.0, 0.0]}).assign(explained="runner_up")
+    both = pd.concat([first, other])
+    assert choose_images(both, explained="clean_prediction") == choose_images(first)
+    assert choose_images(both, explained="runner_up") == choose_images(other) != choose_images(first)

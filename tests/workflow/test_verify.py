@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -165,20 +166,22 @@ def test_files_of_no_job_are_told_and_files_without_a_digest_are_not_trusted(ins
     assert (problem.kind, problem.path, problem.reason) == ("altered", path, "it has no digest")
 
 
-def test_what_it_advises_puts_things_right(inside: Workflow) -> None:
+def test_what_it_advises_puts_things_right(inside: Workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {p: p.read_bytes() for p in Path("results").rglob("*.parquet")}
     flip(Path("results", SCORE), 999)
     flip(Path("results/figures/tiny/gallery.png"), 99)
     Path("results/pages/tiny.html").unlink()
-    done = call(inside, "results", "--study", "config/tiny.yaml")
+    (elsewhere := tmp_path / "else where").mkdir()
+    monkeypatch.chdir(elsewhere)  # from where the lines must work, too
+    command = [sys.executable, "-m", "vitfaith", "verify", "--study", str(inside.folder / "config" / "tiny.yaml")]
+    done = subprocess.run(command, env=inside.environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     lines = [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
-    seen = verdict()
-    assert lines == commands(seen, Path("results"), Path("config/tiny.yaml"))
+    assert len(lines) == 2
     for line in lines:
-        own = line.replace("uv run snakemake --cores all", f"{sys.executable} -m snakemake --cores 2")
-        subprocess.run(["bash", "-c", own], cwd=inside.folder, env=inside.environment, check=True, capture_output=True)
+        subprocess.run(["bash", "-c", line], env=inside.environment, check=True, capture_output=True)
+    monkeypatch.chdir(inside.folder)
     assert verdict().findings == []
     assert {p: p.read_bytes() for p in Path("results").rglob("*.parquet")} == before
 
@@ -193,6 +196,14 @@ def test_long_lists_go_through_a_pipe(inside: Workflow) -> None:
         list(Path("results/tables").rglob("*.parquet"))
     )
     assert len(commands(seen, Path("results"), None)) == 2
+    study: dict[str, Any] = {"program": "uv run vitfaith", "folder": Path()}
+    assert commands(seen, Path("results"), Path("a b.yaml"), **study)[1].startswith(
+        "uv run vitfaith run 'a b.yaml' -- all "
+    )
+    study["folder"] = Path("other")
+    assert (
+        f" run s.yaml --directory {Path.cwd()} -- all " in commands(seen, Path("results"), Path("s.yaml"), **study)[1]
+    )
     assert len(commands(replace(seen, findings=seen.findings * 2), Path("results"), None)) == 3
     files = call(inside, "results", "--study", "config/tiny.yaml", "--only", "files").stdout.splitlines()
     targets = call(inside, "results", "--study", "config/tiny.yaml", "--only", "targets").stdout.splitlines()

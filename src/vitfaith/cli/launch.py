@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -105,5 +107,21 @@ def _profile(option: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """This process's variables, with the programs of its Python first: rules call python by its name."""
-    return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+    """This process's variables, with the programs of its Python first: rules call python by its name.
+
+    ``PWD`` is the caller's folder, which the last lines of a run name results from.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, "PWD": str(Path.cwd())}
+
+
+def program() -> str:
+    """How a shell where the caller stands starts this vitfaith: by its name, by uv, or by the path of its Python."""
+    root, by_uv = workflow_folder(), "UV" in os.environ
+    if by_uv and root is not None and (root / "pyproject.toml").is_file() and Path.cwd().is_relative_to(root):
+        return "uv run vitfaith"
+    found = shutil.which("vitfaith")
+    # uv puts its environment on the path of this process alone
+    if not by_uv and found is not None and Path(found).parent == Path(sys.executable).parent:
+        return "vitfaith"
+    return f"{shlex.quote(sys.executable)} -m vitfaith"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,7 +55,8 @@ def init(
 
         for line in write_config(model, images, out, weights, base=working_folder(out)):
             typer.echo(line)
-        typer.echo(f"wrote {out}; next: vitfaith check {out}, then vitfaith run {out}")
+        named = shlex.quote(str(out))
+        typer.echo(f"wrote {out}; next: vitfaith check {named}, then vitfaith run {named}")
     if plugin is not None:
         lines = write_plugin(plugin)
         typer.echo(f"wrote {plugin}; to use it, a study says:\n" + "\n".join(f"  {line}" for line in lines))
@@ -84,16 +86,28 @@ def run(
 
     given = list(context.args)
     if default:
+        if file := _file_among([*([str(config)] if config else []), *given]):
+            raise typer.BadParameter(f"--default takes no file: leave out '{file}' or --default")
         # What stands first among the options was taken for the file.
         given, config = [*([str(config)] if config else []), *given], None
         study, folder = Path(str(workflow_folder()), DEFAULT), Path.cwd()
     elif config is None:
         raise typer.BadParameter("name a study, or give --default")
+    elif str(config).startswith("-"):
+        raise typer.BadParameter(f"the study comes first, then options as '{config}': vitfaith run STUDY.yaml {config}")
     else:
         with inside(config) as path:
-            _plan(path)
+            found = _plan(path)
+            for condition in found.conditions:
+                found.shards(condition.dataset)  # reads each dataset: what is wrong is told in one line
         study, folder = config, working_folder(config)
     os.execve(sys.executable, snakemake_command(study, folder, given), environment())
+
+
+def _file_among(words: list[str]) -> str | None:
+    """The first name of a study among words, values of options left out."""
+    pairs = zip(["", *words], words, strict=False)
+    return next((w for before, w in pairs if w.endswith((".yaml", ".yml")) and not before.startswith("--")), None)
 
 
 @app.command()
@@ -148,8 +162,8 @@ def verify(
     only: Annotated[Only | None, typer.Option(help="print the bad files alone, or what to ask Snakemake for")] = None,
 ) -> None:
     """Read all results again: name what is altered, stale, mixed or missing, and the commands that make it again."""
-    from vitfaith.cli.launch import inside, results_of
-    from vitfaith.verify.results import commands
+    from vitfaith.cli.launch import inside, program, results_of, working_folder
+    from vitfaith.verify.results import asked_for, commands
     from vitfaith.verify.results import verify as verify_results
 
     if study is None:
@@ -162,7 +176,7 @@ def verify(
         with inside(study) as path:
             verdict = verify_results(given, _plan(path))
     if only is not None:
-        for path in verdict.targets if only is Only.targets else [finding.path for finding in verdict.findings]:
+        for path in asked_for(verdict, results) if only is Only.targets else [f.path for f in verdict.findings]:
             typer.echo(path)
         return
     for finding in verdict.findings:
@@ -173,8 +187,9 @@ def verify(
     if not verdict.findings:
         typer.echo(f"{counted}: all as they were written" + (", and as the study asks" if study else ""))
         return
-    typer.echo(f"{counted}, {len(verdict.findings)} not in order. To make them again, where Snakemake runs:")
-    for line in commands(verdict, results, study):
+    typer.echo(f"{counted}, {len(verdict.findings)} not in order. To make them again:")
+    folder = working_folder(study) if study else None
+    for line in commands(verdict, results, study, program=program(), folder=folder):
         typer.echo(f"  {line}")
     raise typer.Exit(1)
 

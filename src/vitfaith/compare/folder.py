@@ -11,8 +11,8 @@ import pandas as pd
 from vitfaith.artifacts.named import named_files
 from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import partition_values, read_provenance
-from vitfaith.errors import ArtifactError
-from vitfaith.explained import CLEAN_PREDICTION, COLUMN
+from vitfaith.errors import ArtifactError, did_you_mean
+from vitfaith.explained import CLEAN_PREDICTION, COLUMN, as_value
 from vitfaith.metrics.registry import METRICS
 from vitfaith.tables.clusters import read_clusters, with_clusters
 from vitfaith.tables.collect import CONDITION, read_conditions, sort_rows
@@ -62,30 +62,36 @@ def read_scores(results: Path, chosen: Mapping[str, str]) -> pd.DataFrame:
     """All scores of a folder as one frame with the condition in columns.
 
     Args:
-        chosen: column → the one value to keep.
+        chosen: column → the one value to keep; of the explained classes also an index.
 
     Raises:
         ArtifactError: there are no scores, or none with a chosen value (the message tells which values there are).
     """
     files = score_files(results)
+    chosen = {column: as_value(value) if column == COLUMN else value for column, value in chosen.items()}
     for column, value in chosen.items():
         if column not in CONDITION:
             continue
         kept = [path for path in files if _place(path)[column] == value]
         if not kept:
-            values = sorted({_place(path)[column] for path in files})
-            raise ArtifactError(f"no scores with {column} '{value}' in '{results}'; there are {', '.join(values)}")
+            raise _none_with(column, value, {_place(path)[column] for path in files}, results)
         files = kept
     frame = read_conditions(files, SCORES).astype(dict.fromkeys(KEYS, "str"))
     for column, value in chosen.items():
-        values = sorted(frame[column].unique())
+        values = set(frame[column])
         if value not in values:
-            raise ArtifactError(f"no scores with {column} '{value}' in '{results}'; there are {', '.join(values)}")
+            raise _none_with(column, value, values, results)
         frame = frame[frame[column] == value]
     # runs that were copied without their shards have no clusters
     shards = [(partition_values(p)["dataset"], p) for p in sorted((results / "shard").rglob("*.parquet"))]
     clusters = read_clusters((d, p) for d, p in shards if not _hidden(p.relative_to(results)))
     return with_clusters(sort_rows(frame, [*KEYS, "image_id"]), clusters)
+
+
+def _none_with(column: str, value: str, values: set[str], results: Path) -> ArtifactError:
+    there = sorted(values)
+    hint = did_you_mean(value, there)
+    return ArtifactError(f"no scores with {column} '{value}' in '{results}'{hint}; there are {', '.join(there)}")
 
 
 def _place(path: Path) -> dict[str, str]:

@@ -66,7 +66,7 @@ def accuracy_by_radius(data: FigureData, parameters: AccuracyByRadius, style: St
         draw_series(panel, part, smoothings, kinds, style)
         panel.set_ylim(0, 1.02)
         panel.set_title(f"{title} ({count_text(part['n'])})")
-    text = "accuracy" if parameters.reference == "label" else "share predicted as the explained class"
+    text = "accuracy" if parameters.reference == "label" else "share predicted as the clean image"
     label_radius(picture, parameters, style, text)
     legend_above(picture, axes.flat)
     wrap_titles(picture)

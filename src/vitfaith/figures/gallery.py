@@ -79,8 +79,8 @@ def rows(data: FigureData, parameters: Gallery) -> DataFrame:
     rows=rows,
     title="Examples",
     caption=(
-        "Maps of the images with the best, median and worst faithfulness (SaCo averaged over methods and conditions; "
-        "the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
+        "Maps of the images with the best, median and worst faithfulness (SaCo averaged over methods and conditions, where "
+        "several classes are explained for the first of ``targets`` alone; the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
         "the image that is explained, with the predicted class and its probability (red where it is not the explained "
         "class). Where several classes are explained, ``clean class`` is that of the clean image and ``own class`` that of the "
         "image shown. Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo. "

@@ -98,11 +98,13 @@ def estimate(
         count: forward and backward passes of one image of a job that nothing like has run yet, None where it cannot say.
     """
     rows: dict[str, Row] = {}
+    there = {path for path in {p for job in jobs for p in (*job.outputs, *job.reads)} if (folder / path).is_file()}
     for job in jobs:
         row = rows.setdefault(job.stage, Row(job.stage))
         row.jobs += 1
         row.images += job.images
-        if all((folder / path).is_file() for path in job.outputs):
+        # tables, figures and page are made again once a result that they read is
+        if there.issuperset(job.outputs) and there.issuperset(job.reads):
             continue
         row.to_do += 1
         cost = next((known[kind] for kind in job.kinds if kind in known), None)

@@ -25,12 +25,14 @@ class Job:
         place: what tells it from the other jobs of its stage: values of its wildcards, joined by ``/``.
         images: images that it works on; 0 for tables and figures.
         outputs: files that it writes, relative to the folder of the study.
+        reads: of tables, figures and page, the result files of their experiment.
     """
 
     stage: str
     place: str
     images: int
     outputs: list[Path] = field(default_factory=list)
+    reads: list[Path] = field(default_factory=list)
 
     @property
     def log(self) -> Path:
@@ -65,10 +67,13 @@ def jobs(plan: Plan) -> list[Job]:
         found.setdefault((stage, place), Job(stage, place, images)).outputs.append(path)
     listed = list(found.values())
     for name, experiment in plan.study.experiments.items():
-        listed.append(Job("tables", name, 0, [Path(plan.results, "tables", f"experiment={name}", "summary.parquet")]))
-        listed.append(Job("page", name, 0, [Path(plan.results, "pages", f"{name}.html")]))
+        reads = [Path(path) for path in plan.experiment_files(name)]
+        tables = Path(plan.results, "tables", f"experiment={name}", "summary.parquet")
+        listed.append(Job("tables", name, 0, [tables], reads))
+        listed.append(Job("page", name, 0, [Path(plan.results, "pages", f"{name}.html")], reads))
         for figure in experiment.figures:
-            listed.append(Job("figures", f"{name}/{figure}", 0, [Path(plan.results, "figures", name, f"{figure}.png")]))
+            picture = Path(plan.results, "figures", name, f"{figure}.png")
+            listed.append(Job("figures", f"{name}/{figure}", 0, [picture], reads))
     return sorted(listed, key=lambda j: [*ORDER, "tables", "figures", "page"].index(j.stage))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,13 @@ def places(plan: Plan) -> Iterator[str]:
             found["figures"] = Path(plan.results, "figures", experiment)
         for what, path in found.items():
             if path.exists():
-                yield f"{what:8} {path}"
+                yield f"{what:8} {_from_the_caller(path)}"
+
+
+def _from_the_caller(path: Path) -> Path:
+    """``path``, which is relative to the folder of the study, as a caller in another folder can open it."""
+    caller = os.environ.get("PWD", "")
+    return path if caller and Path(caller).resolve() == Path.cwd() else path.absolute()
 
 
 class PlacesWhereNothingIsDone(logging.Filter):

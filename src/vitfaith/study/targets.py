@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitfaith.datasets.opening import open_dataset
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
-from vitfaith.explained import WORDS, class_in, of_class
+from vitfaith.explained import WORDS, as_value, class_in, of_class
 from vitfaith.study.sections import Experiment
 from vitfaith.study.study import Study
 
@@ -13,7 +13,8 @@ def with_values(study: Study) -> dict[str, Experiment]:
     """The experiments of a study with ``targets`` as values of the column, each once; names of classes become their index.
 
     Raises:
-        ConfigError: a target is no word, no index, and no class of all datasets of its experiment under one index.
+        ConfigError: a target is no word, no index, and no class of all datasets of its experiment under one index; or it
+            is the name of one class and, as a word or an index, also stands for another.
     """
     found = {}
     for name, experiment in study.experiments.items():
@@ -24,15 +25,33 @@ def with_values(study: Study) -> dict[str, Experiment]:
 
 
 def _value(study: Study, experiment: Experiment, target: str | int, where: str) -> str:
-    text = str(target)
-    if text in WORDS or class_in(text) is not None:
-        return text
-    if text.isdecimal():
-        return of_class(int(text))
+    value = as_value(str(target))
+    if value in WORDS or class_in(value) is not None:
+        if isinstance(target, str) and "targets" in experiment.model_fields_set:
+            _check_that_no_class_is_called(study, experiment, target, value, where)
+        return value
     choices = f"choose {', '.join(WORDS)}, the index of a class from 0"
     if isinstance(target, int):
         raise ConfigError(f"{where}: {target} is below 0; {choices}")
     return of_class(_index_of(study, experiment, target, f"{where}: '{target}'", choices))
+
+
+def _check_that_no_class_is_called(study: Study, experiment: Experiment, name: str, value: str, where: str) -> None:
+    """Raise where a word or an index is also the name of a class that it does not stand for."""
+    for dataset in experiment.datasets:
+        try:
+            classes = list(open_dataset(study.datasets[dataset][0]).classes)
+        except (KeyError, ArtifactError, ConfigError):
+            continue  # told where its images are asked for
+        if name not in classes or value == of_class(classes.index(name)):
+            continue
+        own = classes.index(name)
+        what = f"{where}: '{name}' is also the name of class {own} of dataset '{dataset}'"
+        index = class_in(value)
+        other = (
+            "rename that class to explain by the word" if index is None else f"{index} (without quotes) for the index"
+        )
+        raise ConfigError(f"{what}; write {own} (without quotes) for that class, or {other}")
 
 
 def _index_of(study: Study, experiment: Experiment, name: str, what: str, choices: str) -> int:

@@ -16,12 +16,16 @@ from vitfaith.statistics import COVERAGE, mark_common
 from vitfaith.tables.collect import CONDITION, INPUT, cell_files
 
 
-def choose_images(scores: pd.DataFrame, per_role: int = 1, coverage: float = COVERAGE) -> dict[str, str]:
+def choose_images(
+    scores: pd.DataFrame, per_role: int = 1, coverage: float = COVERAGE, explained: str | None = None
+) -> dict[str, str]:
     """Image id → role: best, median and worst by SaCo averaged over compared methods and conditions (ties by id).
 
-    Without an image that all of them have the images with the lowest ids are taken, under the role "first".
+    Where ``explained`` is given, maps of that class alone count, so that further classes change no choice. Without an image that all of them have the images with the lowest ids are taken, under the role "first".
     """
     saco = scores[scores.metric.str.startswith("saco")]
+    if explained is not None:
+        saco = saco[saco.explained.astype(str) == explained]
     saco = mark_common(saco, [*CONDITION, "metric", "variant"], coverage)
     cells = saco[saco.compared].drop_duplicates([*CONDITION, "metric", "variant", "method"])
     asked = saco.dataset.astype(str).map(cells.dataset.astype(str).value_counts())
@@ -69,7 +73,9 @@ def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -
     Columns: role, condition, image, method, map, pixels of the input, prediction and its name, SaCo, and the segmentation
     (as in shards; None without one).
     """
-    roles = choose_images(scores, coverage=spec["statistics"]["coverage"])
+    roles = choose_images(
+        scores, coverage=spec["statistics"]["coverage"], explained=spec["cells"][0]["condition"]["explained"]
+    )
     wanted = sorted(roles)
 
     def read(stage: str, schema: pa.Schema, family: bool) -> pd.DataFrame:

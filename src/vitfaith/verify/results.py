@@ -109,27 +109,44 @@ def _minority(told: Mapping[Path, str], reason: str) -> Iterator[Finding]:
         yield from (Finding("mixed", path, reason) for path, value in told.items() if value != usual)
 
 
-def commands(verdict: Verdict, results: Path, study: Path | None) -> list[str]:
-    """Shell lines that make again what was found; to be run in the folder in which Snakemake runs."""
+def commands(
+    verdict: Verdict, results: Path, study: Path | None, *, program: str = "vitfaith", folder: Path | None = None
+) -> list[str]:
+    """Shell lines that make again what was found, to be run where the caller stands.
+
+    Args:
+        results: folder that was verified, as the caller names it.
+        study: its YAML file, as the caller names it.
+        program: what starts vitfaith.
+        folder: in which ``vitfaith run`` runs the study; where the results are in another one, the lines name that.
+    """
     if not verdict.findings:
         return []
     config = shlex.quote(str(study)) if study else "STUDY.yaml"
     root = results.resolve().parent
-    run = f"uv run snakemake --cores all --configfile {config} -- all"
+    elsewhere = folder is not None and folder.resolve() != root
+    run = f"{program} run {config}{f' --directory {shlex.quote(str(root))}' if elsewhere else ''} -- all"
     if len(verdict.findings) > _SHOWN:
-        again = f"uv run vitfaith verify {_quoted([results])}{f' --study {config}' if study else ''}"
+        again = f"{program} verify {_quoted([results])}{f' --study {config}' if study else ''}"
         return [
             f"{again} --only targets > again.txt",
             f"{again} --only files | xargs -d '\\n' rm -f --",
             f"xargs -d '\\n' {run} < again.txt",
         ]
     gone = [f.path for f in verdict.findings if f.kind != "missing"]
-    lines = [f"rm -f -- {_quoted(_below(root, gone))}"] if gone else []
-    return [*lines, f"{run} {_quoted(_below(root, verdict.targets))}"]
+    lines = [f"rm -f -- {_quoted(_from(Path.cwd(), gone))}"] if gone else []
+    return [*lines, f"{run} {_quoted(asked_for(verdict, results))}"]
 
 
-def _below(root: Path, paths: Iterable[Path]) -> list[Path]:
-    return [path.resolve().relative_to(root) for path in paths]
+def asked_for(verdict: Verdict, results: Path) -> list[Path]:
+    """The targets as Snakemake names them: relative to the folder above the results."""
+    return _from(results.resolve().parent, verdict.targets)
+
+
+def _from(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    """Paths relative to ``folder`` where they are below it, else absolute."""
+    found = [path.resolve() for path in paths]
+    return [path.relative_to(folder) if path.is_relative_to(folder) else path for path in found]
 
 
 def _quoted(paths: Iterable[Path]) -> str:

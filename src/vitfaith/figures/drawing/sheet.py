@@ -38,6 +38,10 @@ class Sheet:
         room = width - self.left - 1.0
         characters = 9.5 if lines == 2 else 12.5
         smallest = max(9.0, characters * self.tiny * 0.55 * MM_PER_PT)  # room for the condition's name over a column
+        # many columns make a wider sheet, not texts that overlap
+        needed = conditions * (smallest + self.gap)
+        if needed > room:
+            width, room = width + needed - room, needed
 
         def side(blocks: int) -> float:
             return (room - (blocks - 1) * self.gutter) / (blocks * conditions) - self.gap
