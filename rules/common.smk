@@ -31,8 +31,8 @@ except ImportError as error:
 
 # Jobs call python by its name: where Snakemake's own can run them, it is found first.
 if importlib.util.find_spec("torch") is not None:
-    searched = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
-    os.environ.update(PATH=os.pathsep.join(searched))
+    programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    os.environ.update(PATH=os.pathsep.join(programs))
 
 # Without compiled modules kept, every job compiles torch and timm again, which takes as long as the job.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -50,7 +50,8 @@ try:
         read_yaml(Path(file))
     PLAN = Plan(load_study(config or read_yaml(Path(DEFAULT))))
     for condition in PLAN.conditions:
-        PLAN.shards(condition.dataset)  # a dataset that cannot be read is told here, not within an input function
+        # A dataset that cannot be read is told here, not within an input function.
+        PLAN.shards(condition.dataset)
 except VitfaithError as error:
     raise WorkflowError(f"configuration: {error}")
 STUDY = PLAN.study

@@ -154,18 +154,19 @@ def test_run_says_what_it_is_called_with(
 def test_a_dataset_that_cannot_be_read_is_one_line(by: str, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path\na.png\n")
     raw = yaml.safe_load(TINY.read_text())
-    raw["datasets"]["tiny"] = {"reader": "csv", "path": "list.csv", "size": 28, "preprocessing": "none"}
+    raw["datasets"]["tiny"] = {"reader": "csv", "path": "list.csv", "preprocessing": "none"}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(raw))
     own = ["vitfaith", "run", "study.yaml", "-n"]
     plain = ["snakemake", "-n", "-s", str(ROOT / "Snakefile"), "--configfile", "study.yaml"]
     command = [sys.executable, "-m", *(own if by == "vitfaith run" else plain)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "InputFunctionException" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if "list.csv" in line]
-    assert "has no column 'label'" in line
+    told = done.stdout + done.stderr
+    assert "InputFunctionException" not in told
+    (line,) = [line for line in told.splitlines() if "list.csv" in line]
+    assert "'list.csv' has no column 'label'" in line
     if by == "vitfaith run":
-        assert done.stderr.splitlines() == [line]
+        assert told.splitlines() == [line]
 
 
 def test_how_this_vitfaith_is_called_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
