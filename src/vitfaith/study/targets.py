@@ -41,8 +41,8 @@ def _check_that_no_class_is_called(study: Study, experiment: Experiment, name: s
     for dataset in experiment.datasets:
         try:
             classes = list(open_dataset(study.datasets[dataset][0]).classes)
-        except (KeyError, ArtifactError, ConfigError):
-            continue  # told where its images are asked for
+        except (KeyError, ImportError, ArtifactError, ConfigError):  # planning alone may lack a reader's libraries
+            continue  # what is wrong is told where its images are asked for
         if name not in classes or value == of_class(classes.index(name)):
             continue
         own = classes.index(name)
