@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from vitfaith.api.inputs import names_of
 from vitfaith.api.items import Choices, items_of
-from vitfaith.api.maps import Maps
+from vitfaith.api.maps import Maps, tensor_of
 from vitfaith.errors import InputError
 from vitfaith.map_values import CEILING, CHANCE
 from vitfaith.metrics.registry import METRICS
@@ -150,7 +149,7 @@ def compare_maps(
     for id_, measure in items_of("stability", measures).items():
         one, other = (_read_by(some, scale=measure.traits["scale_dependent"]) for some in (maps, reference))
         for method in shared:
-            a, b = (torch.as_tensor(some[method]).cpu().numpy() for some in (one, other))
+            a, b = (tensor_of(f"maps['{method}']", some[method]).cpu().numpy() for some in (one, other))
             parts.append(stability_table(image_ids, method, "", a, b, {id_: measure}, moved))
     return pa.concat_tables(parts).to_pandas().drop(columns="reference")
 
