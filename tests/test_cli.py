@@ -54,7 +54,7 @@ def test_check_names_a_missing_file(tmp_path: Path) -> None:
     )
     done = vitfaith("check", str(config))
     assert done.returncode == 1
-    assert f"models.vit_patch4.weights: '{ROOT}/resources/models/absent.safetensors' does not exist" in done.stderr
+    assert "models.vit_patch4.weights: 'vitfaith:models/absent.safetensors' is no file that is shipped" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -25,5 +25,5 @@ def test_names_and_paths_are_inverse() -> None:
 )
 def test_a_name_that_is_no_shipped_file(name: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        located([{"weights": name}])
-    assert str(caught.value) == f"'{name}' is no file that is shipped with vitfaith{hint}"
+        located({"models": [{"weights": name}]})
+    assert str(caught.value) == f"models.0.weights: '{name}' is no file that is shipped with vitfaith{hint}"

@@ -6,7 +6,7 @@ specifications, provenance and parameters of rules hold the names, so that no re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,23 +29,29 @@ def workflow_folder() -> Path | None:
     return None
 
 
-def located(value: T) -> T:
+def located(value: T, where: str = "") -> T:
     """``value`` with names of shipped files made paths: a string, a path, or mappings and lists of them, at any depth.
+
+    Args:
+        where: key of ``value``, for messages; keys inside follow after a dot.
 
     Raises:
         ConfigError: a shipped file is named, but there is none of this name, or the package came without them.
     """
     if isinstance(value, str | Path) and str(value).startswith(PREFIX):
         folder = workflow_folder()
+        key = f"{where}: " if where else ""
         if folder is None:
-            raise ConfigError(f"'{value}' names a file that is shipped with vitfaith, but none lie beside the package")
+            raise ConfigError(
+                f"{key}'{value}' names a file that is shipped with vitfaith, but none lie beside the package"
+            )
         name = str(value).removeprefix(PREFIX)
         inside = not (Path(name).is_absolute() or ".." in Path(name).parts)
         if not inside or not name or not (folder / "resources" / name).exists():
             hint = did_you_mean(name, _names(folder)) if inside else ""
-            raise ConfigError(f"'{value}' is no file that is shipped with vitfaith{hint}")
+            raise ConfigError(f"{key}'{value}' is no file that is shipped with vitfaith{hint}")
         return type(value)(str(folder / "resources" / name))
-    return _inside(value, located)
+    return _inside(value, lambda item, key: located(item, f"{where}.{key}" if where else str(key)))
 
 
 def named(value: T) -> T:
@@ -53,7 +59,7 @@ def named(value: T) -> T:
     folder = workflow_folder()
     if isinstance(value, str | Path) and folder is not None and str(value).startswith(f"{folder}/resources/"):
         return type(value)(PREFIX + str(value).removeprefix(f"{folder}/resources/"))
-    return _inside(value, named)
+    return _inside(value, lambda item, _: named(item))
 
 
 def is_shipped(path: str | Path) -> bool:
@@ -67,9 +73,10 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
 
 
-def _inside(value: Any, change: Any) -> Any:
+def _inside(value: Any, change: Callable[[Any, str | int], Any]) -> Any:
+    """A mapping or list with its items changed; ``change`` is given each item and its key or place."""
     if isinstance(value, Mapping):
-        return {key: change(item) for key, item in value.items()}
+        return {key: change(item, key) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(change(item) for item in value)
+        return type(value)(change(item, place) for place, item in enumerate(value))
     return value
