@@ -49,9 +49,11 @@ try:
     for file in workflow.overwrite_configfiles:
         read_yaml(Path(file))
     PLAN = Plan(load_study(config or read_yaml(Path(DEFAULT))))
-    for condition in PLAN.conditions:
-        # A dataset that cannot be read is told here, not within an input function.
-        PLAN.shards(condition.dataset)
+    # A dataset that cannot be read is told here, not within an input function; the processes of jobs do not ask again.
+    for dataset in (
+        {c.dataset for c in PLAN.conditions} if workflow.is_main_process else ()
+    ):
+        PLAN.shards(dataset)
 except VitfaithError as error:
     raise WorkflowError(f"configuration: {error}")
 STUDY = PLAN.study

@@ -46,16 +46,19 @@ def plan_of(shard: ShardOnDisk, **changes: Any) -> Plan:
     return Plan(load_study(study))
 
 
+PLACE = {
+    "dataset": "d",
+    "model": "m",
+    "attack": "clean",
+    "smoothing": "none",
+    "explained": "clean_prediction",
+    "family": "one_pass",
+    "shard": "shard-000",
+}
+
+
 def run(shard: ShardOnDisk, images: str = "images.parquet") -> pd.DataFrame:
-    names = {
-        "dataset": "d",
-        "model": "m",
-        "attack": "clean",
-        "smoothing": "none",
-        "explained": "clean_prediction",
-        "family": "one_pass",
-    }
-    spec = json.loads(spec_of(plan_of(shard), "sanity", {**names, "shard": "shard-000"}))
+    spec = json.loads(spec_of(plan_of(shard), "sanity", PLACE))
     out = shard.folder / "sanity.parquet"
     run_sanity(spec, "", shard.folder / images, shard.folder / "weights.safetensors", out, device="cpu", batch_size=3)
     return pd.read_parquet(out)
@@ -86,17 +89,9 @@ def test_noise_may_leave_the_range_of_pixels_by_its_radius(shard: ShardOnDisk) -
     for name, column in encode_images(pixels).items():
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
     pq.write_table(table, shard.folder / "extreme.parquet")
-    names = {
-        "dataset": "d",
-        "model": "m",
-        "attack": "clean",
-        "smoothing": "none",
-        "explained": "clean_prediction",
-        "family": "one_pass",
-    }
     distances = {}
     for clip in (False, True):
-        spec = json.loads(spec_of(plan_of(shard), "sanity", {**names, "shard": "shard-000"}))
+        spec = json.loads(spec_of(plan_of(shard), "sanity", PLACE))
         spec["checks"] = {"s": {"use": "sensitivity", "samples": 2, "radius": 0.05, "clip": clip}}
         out = shard.folder / "sanity.parquet"
         run_sanity(

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, MethodsOfOneCondition, select, tidy
-from vitfaith.figures.drawing.directions import ARROWS, direction_of
+from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
 from vitfaith.order import natural
-from vitfaith.registry import Direction, Ids
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,9 +43,7 @@ class BeatsRandom(MethodsOfOneCondition):
     variants: Annotated[dict[str, str], Ids("metrics", "stability", "sanity")] = Field(
         default_factory=dict, description="metric → its variant; without it the only one, or k=10"
     )
-    directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
-        default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
-    )
+    directions: Directions
 
 
 def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:

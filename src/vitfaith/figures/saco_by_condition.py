@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.figures.drawing.data import FigureData, Selection, metric_rows
-from vitfaith.figures.drawing.directions import ARROWS, direction_of
+from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.draw import ZERO_LINE, metric_text
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.registry import Direction, Ids
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +25,7 @@ class ByCondition(Selection):
 
     metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to show")
     variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
-    directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
-        default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
-    )
+    directions: Directions
 
 
 def rows(data: FigureData, parameters: ByCondition) -> DataFrame:

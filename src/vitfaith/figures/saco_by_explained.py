@@ -8,12 +8,12 @@ from pydantic import Field
 
 from vitfaith.explained import CLEAN_PREDICTION, PREDICTION, in_short
 from vitfaith.figures.drawing.data import CONDITION, FigureData, Selection, pick_variant, select, tidy
-from vitfaith.figures.drawing.directions import direction_of
+from vitfaith.figures.drawing.directions import Directions, direction_of
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.draw import ZERO_LINE, metric_text
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
-from vitfaith.registry import Direction, Ids
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,9 +46,7 @@ class ByExplained(Selection):
     opponent: Annotated[str, Ids("targets")] = Field(
         CLEAN_PREDICTION, description="value of explained whose score is subtracted"
     )
-    directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
-        default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
-    )
+    directions: Directions
 
 
 def rows(data: FigureData, parameters: ByExplained) -> DataFrame:

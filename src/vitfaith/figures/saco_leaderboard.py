@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.figures.drawing.data import PANEL, FigureData, MethodsOfOneCondition, metric_rows
-from vitfaith.figures.drawing.directions import ARROWS, direction_of
+from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     blank,
@@ -23,7 +23,7 @@ from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
-from vitfaith.registry import Direction, Ids
+from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,9 +35,7 @@ class Leaderboard(MethodsOfOneCondition):
 
     metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to rank by")
     variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
-    directions: Annotated[dict[str, Direction], Ids("metrics", "stability", "sanity")] = Field(
-        default_factory=dict, description="metric → higher or lower, for metrics that are not registered"
-    )
+    directions: Directions
 
 
 def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.registry import METRICS
-from vitfaith.registry import Direction
+from vitfaith.registry import Direction, Ids
 from vitfaith.stability.registry import STABILITY_MEASURES
 
 ARROWS: dict[str, str] = {"higher": " ↑", "lower": " ↓", "none": ""}
+
+Directions = Annotated[
+    dict[str, Direction],
+    Ids("metrics", "stability", "sanity"),
+    Field(default_factory=dict, description="metric → higher or lower, for metrics that are not registered"),
+]
+"""Type of a figure's setting ``directions``; its default is empty."""
 
 
 def direction_of(metric: str, given: Mapping[str, Direction]) -> Direction:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from vitfaith.models.huggingface.common import (
     SEPARATE_BIAS,
     Conversion,
     Shape,
+    constructor,
     grid_in,
     grid_of,
     num_classes,
@@ -26,7 +26,6 @@ from vitfaith.models.huggingface.common import (
 )
 
 with without_compiler():
-    from timm.layers.norm import LayerNorm
     from timm.models.beit import Beit
 
 _NAMES = (
@@ -45,20 +44,11 @@ _APART = 3
 
 
 def _build(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> nn.Module:
-    width = int(config.get("hidden_size", 768))
     rows, columns = grid_of(config.get("image_size", 224), config.get("patch_size", 16))
     if rows != columns:
         raise ConfigError("models: transformers mixes up the offsets of a BEiT for oblong images; use a timm model")
-    found: dict[str, Any] = {
-        "img_size": config.get("image_size", 224),
-        "patch_size": config.get("patch_size", 16),
-        "in_chans": int(config.get("num_channels", 3)),
-        "num_classes": num_classes(config),
-        "embed_dim": width,
-        "depth": int(config.get("num_hidden_layers", 12)),
-        "num_heads": int(config.get("num_attention_heads", 12)),
-        "mlp_ratio": (int(config.get("intermediate_size", 3072)) + 0.5) / width,  # see vit.py
-        "norm_layer": partial(LayerNorm, eps=float(config.get("layer_norm_eps", 1e-12))),
+    found = constructor(config, num_classes(config), patch=16, eps=1e-12)
+    found |= {
         "init_values": max(float(config.get("layer_scale_init_value", 0.1)), 0.0),
         "use_abs_pos_emb": bool(config.get("use_absolute_position_embeddings", False)),
         "use_rel_pos_bias": bool(config.get("use_relative_position_bias", False)),

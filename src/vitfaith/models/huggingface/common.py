@@ -18,6 +18,7 @@ from vitfaith.models.fast.compiler import without_compiler
 with without_compiler():
     from timm.layers.activations import QuickGELU
     from timm.layers.mlp import Mlp
+    from timm.layers.norm import LayerNorm
 
 Shape = tuple[int, int]
 Names = Iterable[tuple[str, str]]
@@ -100,6 +101,32 @@ def set_activation(backbone: nn.Module, config: Mapping[str, Any]) -> None:
 def num_classes(config: Mapping[str, Any]) -> int:
     """Number of labels; transformers does not write its default, two."""
     return len(config.get("id2label") or {0: "", 1: ""})
+
+
+def constructor(
+    config: Mapping[str, Any], classes: int, *, patch: int, eps: float, hidden: int | None = None
+) -> dict[str, Any]:
+    """Arguments of timm's constructors that the columnar families share.
+
+    Args:
+        config: of the image tower.
+        patch, eps: what transformers takes where the configuration is silent.
+        hidden: width inside the MLPs; without it ``intermediate_size``.
+    """
+    width = int(config.get("hidden_size", 768))
+    hidden = int(config.get("intermediate_size", 3072)) if hidden is None else hidden
+    return {
+        "img_size": config.get("image_size", 224),
+        "patch_size": config.get("patch_size", patch),
+        "in_chans": int(config.get("num_channels", 3)),
+        "num_classes": classes,
+        "embed_dim": width,
+        "depth": int(config.get("num_hidden_layers", 12)),
+        "num_heads": int(config.get("num_attention_heads", 12)),
+        # timm multiplies and cuts; the half keeps rounding from losing a unit
+        "mlp_ratio": (hidden + 0.5) / width,
+        "norm_layer": partial(LayerNorm, eps=float(config.get("layer_norm_eps", eps))),
+    }
 
 
 def pair(size: Any) -> Shape:

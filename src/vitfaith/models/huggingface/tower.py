@@ -15,6 +15,7 @@ from vitfaith.models.huggingface.common import (
     UNREAD,
     Conversion,
     activation,
+    constructor,
     grid_in,
     grid_of,
     num_classes,
@@ -23,7 +24,6 @@ from vitfaith.models.huggingface.common import (
 )
 
 with without_compiler():
-    from timm.layers.norm import LayerNorm
     from timm.models.vision_transformer import VisionTransformer
 
 _NAMES = (
@@ -77,18 +77,10 @@ def _vision(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(config: Mapping[str, Any], arguments: Mapping[str, Any], *, tower: _Tower) -> nn.Module:
     vision = _vision(config)
-    width = int(vision.get("hidden_size", 768))
-    found: dict[str, Any] = {
+    found = constructor(vision, num_classes(config), patch=tower.patch, eps=tower.eps)
+    found |= {
         "img_size": tower.size(vision),
-        "patch_size": vision.get("patch_size", tower.patch),
-        "in_chans": int(vision.get("num_channels", 3)),
-        "num_classes": num_classes(config),
-        "embed_dim": width,
-        "depth": int(vision.get("num_hidden_layers", 12)),
-        "num_heads": int(vision.get("num_attention_heads", 12)),
-        "mlp_ratio": (int(vision.get("intermediate_size", 3072)) + 0.5) / width,  # see vit.py
         "act_layer": activation(vision, tower.act),
-        "norm_layer": partial(LayerNorm, eps=float(vision.get("layer_norm_eps", tower.eps))),
         "global_pool": "avg",
         "fc_norm": False,
     }

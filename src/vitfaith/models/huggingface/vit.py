@@ -13,6 +13,7 @@ from vitfaith.models.huggingface.common import (
     NAMES,
     Conversion,
     activation,
+    constructor,
     grid_in,
     grid_of,
     num_classes,
@@ -23,7 +24,6 @@ from vitfaith.models.pair_pooled import PairPooledViT
 
 with without_compiler():
     from timm.layers.mlp import GluMlp
-    from timm.layers.norm import LayerNorm
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import VisionTransformer
 
@@ -41,32 +41,22 @@ _NAMES = (
 def _build(
     config: Mapping[str, Any], arguments: Mapping[str, Any], *, kind: type[VisionTransformer], extra: str = ""
 ) -> nn.Module:
-    width = int(config.get("hidden_size", 768))
-    dino = kind is PairPooledViT
+    width, dino = int(config.get("hidden_size", 768)), kind is PairPooledViT
     hidden = int(width * config.get("mlp_ratio", 4)) if dino else int(config.get("intermediate_size", 3072))
-    found: dict[str, Any] = {
-        "img_size": config.get("image_size", 224),
-        "patch_size": config.get("patch_size", 14 if dino else 16),
-        "in_chans": int(config.get("num_channels", 3)),
-        "num_classes": num_classes(config),
-        "embed_dim": width,
-        "depth": int(config.get("num_hidden_layers", 12)),
-        "num_heads": int(config.get("num_attention_heads", 12)),
-        "qkv_bias": bool(config.get("qkv_bias", True)),
-        "act_layer": activation(config),
-        "norm_layer": partial(LayerNorm, eps=float(config.get("layer_norm_eps", 1e-6 if dino else 1e-12))),
-    }
+    if config.get("use_swiglu_ffn"):
+        hidden = 2 * ((int(hidden * 2 / 3) + 7) // 8 * 8)
+    patch, eps = (14, 1e-6) if dino else (16, 1e-12)
+    found = constructor(config, num_classes(config), patch=patch, eps=eps, hidden=hidden)
+    found |= {"qkv_bias": bool(config.get("qkv_bias", True)), "act_layer": activation(config)}
     if dino:
         found["init_values"] = 1.0  # the layer scales exist; their values come with the weights
     if config.get("use_swiglu_ffn"):
-        hidden = 2 * ((int(hidden * 2 / 3) + 7) // 8 * 8)
         found |= {"mlp_layer": partial(GluMlp, gate_last=False), "act_layer": nn.SiLU}
     if extra == "distillation":
         found["reg_tokens"] = 1
     if extra == "registers":
         found |= {"reg_tokens": int(config.get("num_register_tokens", 4)), "no_embed_class": True}
-    # timm multiplies and cuts; the half keeps rounding from losing a unit
-    return kind(**{**found, "mlp_ratio": (hidden + 0.5) / width, **arguments})
+    return kind(**{**found, **arguments})
 
 
 def _convert(state: Mapping[str, Tensor], backbone: nn.Module, config: Mapping[str, Any]) -> dict[str, Tensor]:
