@@ -65,9 +65,12 @@ def page(rows: Rows, processor: str) -> str:
 
 
 def _backbone(name: str, rows: Rows) -> str:
-    refused = [row["explainer"] for row in rows if row["state"] == "refused"]
+    refused = [row for row in rows if row["state"] == "refused"]
     works = sum(row["state"] == "works" for row in rows)
-    return f"| `{name}` | {BACKBONES[name].family} | {works} | {', '.join(refused) or '–'} |"
+    told = ", ".join(row["explainer"] for row in refused) or "–"
+    if not works:
+        told = f"all: {_cell(refused[0]['why'])}"
+    return f"| `{name}` | {BACKBONES[name].family} | {works} | {told} |"
 
 
 def _explainer(name: str, rows: Rows) -> str:
@@ -90,8 +93,7 @@ def _reasons(rows: Rows) -> list[str]:
     for some in sorted(found.values(), key=len, reverse=True):
         explainers = list(dict.fromkeys(row["explainer"] for row in some))
         backbones = list(dict.fromkeys(row["backbone"] for row in some))
-        text = some[0]["why"].replace("|", "\\|").replace("\n", " ")
-        lines.append(f"| {text} | {_few(explainers)} | {_few(backbones)} |")
+        lines.append(f"| {_cell(some[0]['why'])} | {_few(explainers)} | {_few(backbones)} |")
     return lines
 
 
@@ -99,6 +101,10 @@ def _kind(text: str, explainer: str) -> str:
     """A refusal without what differs between models and explainers."""
     text = text.partition("these explainers are not defined for it")[0].replace(explainer, "")
     return re.sub(r"\b[A-Z]\w+|'[^']*'|[\d×(), ]+|\w+\.\w+", "", text)[:60]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _few(names: Sequence[str]) -> str:

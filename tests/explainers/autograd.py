@@ -137,7 +137,7 @@ def pooled_legrad(classifier: Classifier, *, start: int = 0, norm: bool = False)
         for image, target in enumerate(targets):
             tokens = state[image].detach()
             tokens = net.norm(tokens) if norm else tokens
-            tokens = tokens if net.pool_include_prefix else tokens[classifier.prefix_tokens :]
+            tokens = tokens if getattr(net, "pool_include_prefix", True) else tokens[classifier.prefix_tokens :]
             query = pool.q(pool.latent[0, 0]).unflatten(-1, (pool.num_heads, -1))
             keys, values = pool.kv(tokens).unflatten(-1, (2, pool.num_heads, -1)).unbind(1)
             attention = [

@@ -73,6 +73,9 @@ BACKBONES: dict[str, Variant] = {
         "EVA, grouped queries", "vit_small_patch16_rope_224",
         ROTARY | {"num_heads": 4, "num_kv_heads": 2, "attn_type": "rope", "qkv_fused": False},
     ),
+    "sapiens2": Variant(
+        "Sapiens2", "vit_base_patch16_sapiens2", ROTARY | {"num_heads": 4, "num_kv_heads": (4, 2, 2)},
+    ),
     "eva": Variant("EVA", "eva_giant_patch14_224", TINY),
     "eva_post_norm": Variant("EVA, post-norm", "eva_giant_patch14_224", TINY | {"use_post_norm": True}),
     "eva02": Variant("EVA02 (RoPE, SwiGLU)", "eva02_tiny_patch14_224", ROTARY),

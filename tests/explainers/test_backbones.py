@@ -70,7 +70,11 @@ def test_the_grid_is_that_of_the_patch_embedding(name: str) -> None:
         ("tokentm", "post_norm", r"normalises its attention's output; use transformer_mm"),
         ("beyond_intuition_token", "eva_post_norm", r"normalises its attention's output; use transformer_mm"),
         ("token_gradcam", "parallel_18x2", "no single first norm"),
-        ("raw_attention", "sam", "attends over 4 tokens, not over 0 prefix tokens and 4×6 patches.*such as rise"),
+        (
+            "raw_attention",
+            "sam",
+            "attends over 4 positions .windows or channels., not over 0 prefix tokens and 4×6 patches.*such as rise",
+        ),
         ("raw_attention", "cait", "made 0 self-attention calls"),
         ("rise", "vit_unpooled_head", "global_pool ''.*build it with the global_pool of its training"),
         ("diffmask_per_image", "xcit", "DiffMask needs"),

@@ -81,6 +81,7 @@ def test_rows_of_a_position_bias_follow_the_queries() -> None:
         ("distilled", [0, 1], 2),
         ("attention_pool", range(16), 0),
         ("oblong", [0], 1),
+        ("perception_encoder", range(17), 1),
     ],
 )
 def test_the_readout_is_what_the_head_reads(name: str, readout: list[int], prefix: int) -> None:

@@ -133,6 +133,12 @@ def test_legrad_of_attention_pooling_reads_the_poolers_attention(tokens: Any, st
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in classifier.modules())
 
 
+@pytest.mark.parametrize("norm", [False, True])
+def test_legrad_of_a_pooler_that_reads_the_class_token_too(norm: bool) -> None:
+    classifier = model("perception_encoder")
+    close(maps(classifier, "legrad", pooler_norm=norm), pooled_legrad(classifier, norm=norm))
+
+
 def test_legrad_of_attention_pooling_is_not_the_blocks_attention() -> None:
     classifier = model("attention_pool")
     assert not torch.allclose(maps(classifier, "legrad"), maps(classifier, "legrad", pooler_norm=True), rtol=1e-2)

@@ -6,7 +6,7 @@ from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor, autograd, nn
 
 from vitfaith.explainers.passes.graph import ordinary, target_logits, with_graph
-from vitfaith.explainers.passes.readout import class_logits_of_features
+from vitfaith.explainers.passes.readout import class_logits_of_features, readout_rows
 from vitfaith.explainers.passes.watch import Watch
 
 
@@ -37,9 +37,7 @@ def pooler_gradient(
         watch.entering(pool.proj, "mixed")
         leaves = ordinary(tokens).to(pool.proj.weight.dtype).requires_grad_()
         ready = backbone.norm(leaves) if norm else leaves  # type: ignore[operator]
-        if not getattr(backbone, "pool_include_prefix", False):
-            ready = ready[:, int(getattr(backbone, "num_prefix_tokens", 0)) :]
-        logits = class_logits_of_features(backbone, pool(ready)).float()
+        logits = class_logits_of_features(backbone, pool(ready[:, readout_rows(backbone)])).float()
         seen = dict(watch.seen)
         (gradient,) = autograd.grad(target_logits(logits, ordinary(targets)).sum(), seen["mixed"])
     by_head = gradient.unflatten(-1, (pool.num_heads, pool.head_dim)).transpose(1, 2).float()

@@ -11,17 +11,16 @@ def readout_rows(backbone: nn.Module) -> slice:
     """The token positions that the classification head reads.
 
     ``slice(0, 1)`` for a class token, ``slice(0, 2)`` for DeiT's class and distillation tokens (their heads are
-    averaged), all patches for average, maximum and attention pooling (all tokens where pooling includes the prefix).
+    averaged), all patches for average, maximum and attention pooling (all tokens where pooling includes the prefix,
+    as the attention pooling of EVA and Perception Encoder does).
     """
     prefix = int(getattr(backbone, "num_prefix_tokens", 0))
     if getattr(backbone, "head_dist", None) is not None:
         return slice(0, 2)
-    pools = getattr(backbone, "attn_pool", None) is not None or getattr(backbone, "global_pool", "token") not in (
-        "token",
-        "",
-    )
-    if pools:
-        return slice(0 if getattr(backbone, "pool_include_prefix", False) else prefix, None)
+    by_attention = getattr(backbone, "attn_pool", None) is not None
+    if by_attention or getattr(backbone, "global_pool", "token") not in ("token", ""):
+        # Classes of timm without the flag pool all tokens by attention, and patches alone by their mean.
+        return slice(0 if getattr(backbone, "pool_include_prefix", by_attention) else prefix, None)
     return slice(0, 1) if prefix else slice(0, None)
 
 

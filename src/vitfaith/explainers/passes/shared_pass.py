@@ -151,8 +151,8 @@ def check_calls(calls: Sequence[AttentionCall], blocks: Sequence[nn.Module], cla
         seen = tuple(call.output.shape)
         if len(seen) != 4 or seen[2] != prefix + rows * columns:
             raise InputError(
-                f"block {layer} ({type(blocks[layer]).__name__}) attends over {seen[-2]} tokens, not over {prefix} prefix tokens "
-                f"and {rows}×{columns} patches, so {INSIDE}"
+                f"block {layer} ({type(blocks[layer]).__name__}) attends over {seen[-2]} positions (windows or channels), not over "
+                f"{prefix} prefix tokens and {rows}×{columns} patches, so {INSIDE}"
             )
 
 
