@@ -98,6 +98,12 @@ def test_maps_are_compared() -> None:
     assert rho["flag"].tolist() == ["", "", "other class"]
     assert np.isnan(rho["value"].tolist()[2])
     assert table[table.method == "flat"]["flag"].tolist() == ["constant"] * 6
+    maps.explainers = {"a": "saliency", "b": "raw_attention"}
+    other["b"] = 1 - one
+    other.explainers = {"a": "saliency", "b": "raw_attention"}
+    flags = vf.compare_maps(maps, other, "spearman").groupby("method")["flag"].apply(list)
+    assert flags["a"] == ["", "", "other class"]
+    assert flags["b"] == ["", "", ""]  # its maps are the same for every class
     assert set(table["method"]) == {"a", "flat"}
     plain = vf.compare_maps({"a": one}, {"a": one}, "spearman")
     assert plain["image_id"].tolist() == ["0", "1", "2"]

@@ -14,6 +14,7 @@ from vitfaith.api.inputs import names_of
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps, tensor_of
 from vitfaith.errors import InputError
+from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.map_values import CEILING, CHANCE
 from vitfaith.metrics.registry import METRICS
 from vitfaith.registry import Direction
@@ -119,7 +120,7 @@ def compare_maps(
     Returns:
         Columns image_id, method, metric (id of the measure), variant, value (NaN where flagged) and flag: "nan" or
         "constant" for such a map, "undefined", or "other class" where both are :class:`vitfaith.Maps` that explain
-        different classes of an image.
+        different classes of an image by a method whose map depends on the class.
 
     Raises:
         ConfigError: unknown measure or wrong settings.
@@ -150,8 +151,14 @@ def compare_maps(
         one, other = (_read_by(some, scale=measure.traits["scale_dependent"]) for some in (maps, reference))
         for method in shared:
             a, b = (tensor_of(f"maps['{method}']", some[method]).cpu().numpy() for some in (one, other))
-            parts.append(stability_table(image_ids, method, "", a, b, {id_: measure}, moved))
+            other_class = None if both and _explains_no_class(maps, method) else moved  # type: ignore[arg-type]
+            parts.append(stability_table(image_ids, method, "", a, b, {id_: measure}, other_class))
     return pa.concat_tables(parts).to_pandas().drop(columns="reference")
+
+
+def _explains_no_class(maps: Maps, method: str) -> bool:
+    name = maps.explainers.get(method)
+    return name is not None and not EXPLAINERS[name].traits["class_specific"]
 
 
 def _read_by(maps: Mapping[str, Tensor], *, scale: bool) -> Mapping[str, Tensor]:

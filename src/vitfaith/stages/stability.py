@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from vitfaith.stability.registry import STABILITY_MEASURES
 def run_stability(spec: Mapping[str, Any], code: str, maps: Path, out: Path, **references: Path | None) -> None:
     """Compare a shard's maps with those of each reference condition (``references``: name → file, None without one).
 
-    Pairs that explain different classes are flagged "other class".
+    Pairs that explain different classes are flagged "other class", but for ``spec["class_agnostic"]``: methods whose maps
+    explain no class.
 
     Raises:
         ArtifactError: a reference lacks a method or holds other images.
@@ -34,11 +35,13 @@ def run_stability(spec: Mapping[str, Any], code: str, maps: Path, out: Path, **r
     for raw in (False, True):
         asked = {id_: measure for id_, measure in measures.items() if measure.traits["scale_dependent"] == raw}
         if asked:
-            parts += _compared(maps, given, asked, raw=raw)
+            parts += _compared(maps, given, asked, spec.get("class_agnostic", ()), raw=raw)
     write_table(pa.concat_tables(parts), out, STABILITY, provenance("stability", spec, code))
 
 
-def _compared(path: Path, references: Mapping[str, Path], measures: Mapping[str, Item], *, raw: bool) -> list[pa.Table]:
+def _compared(
+    path: Path, references: Mapping[str, Path], measures: Mapping[str, Item], agnostic: Sequence[str], *, raw: bool
+) -> list[pa.Table]:
     """Rows of ``measures`` for each reference and method; ``raw``: of the means of the maps as the explainers gave them."""
     own, parts = _maps(path, raw), []
     explained = read_explained(path)
@@ -51,7 +54,7 @@ def _compared(path: Path, references: Mapping[str, Path], measures: Mapping[str,
                 )
             if others[method][0] != ids:
                 raise ArtifactError(f"'{other}' and '{path}' hold different images; delete both and run again")
-            moved = explained[method] != explained_there[method]
+            moved = None if method in agnostic else explained[method] != explained_there[method]
             parts.append(stability_table(ids, method, name, values, others[method][1], measures, moved))
     return parts
 

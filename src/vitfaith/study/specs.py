@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from vitfaith.artifacts.paths import Condition
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.errors import ConfigError
+from vitfaith.explained import CLEAN_PREDICTION
 from vitfaith.metrics.fills.registry import fill_of
 from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.learned import TRAINING, explainer_spec, trainings
@@ -165,12 +166,14 @@ def score_spec(
 def stability_spec(
     plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, family: str, shard: str
 ) -> dict[str, Any]:
-    """Measures, and which clean conditions they compare with."""
+    """Measures, which clean conditions they compare with, and the methods that explain no class."""
     condition = Condition(dataset, model, attack, smoothing, explained)
+    methods = plan.methods(condition)[family] if plan.explains(condition) != CLEAN_PREDICTION else []
+    agnostic = [id_ for id_ in methods if not plan.study.explainers[id_].traits["class_specific"]]
     return {
         "measures": _instances(plan, "stability", plan.measures(condition)),
         "references": sorted(plan.references(condition)),
-    }
+    } | ({"class_agnostic": agnostic} if agnostic else {})
 
 
 def sanity_spec(
