@@ -194,3 +194,17 @@ def test_results_are_read_back(tmp_path: Path) -> None:
         vf.read(tmp_path, "score")
     with pytest.raises(vf.InputError, match=r"table 'scores' has no column 'methods' \(did you mean 'method'\?\)"):
         vf.read(tmp_path, methods="a")
+
+
+def test_seeds_and_maps_of_no_numbers_are_refused() -> None:
+    with pytest.raises(vf.InputError, match="seed is 'a'; give a whole number"):
+        vf.leaderboard(scores_of({"a": [0.1, 0.2]}), seed="a")  # type: ignore[arg-type]
+    with pytest.raises(vf.InputError, match=r"maps\['a'\] is None; give a tensor"):
+        vf.compare_maps({"a": None}, {"a": None}, "cosine")  # type: ignore[dict-item]
+    with pytest.raises(vf.InputError, match="model is empty text"):
+        vf.wrap("")
+
+
+def test_maps_of_numpy_are_drawn() -> None:
+    figure = vf.plot.maps(torch.rand(1, 3, 8, 8), {"a": np.random.default_rng(0).random((1, 2, 2))})  # type: ignore[dict-item]
+    assert len(figure.axes) == 2

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of
+from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, seed_of, targets_of
 from vitfaith.api.items import item_of, items_of
 from vitfaith.api.smooth import check_denoiser
 from vitfaith.attacks.registry import smoothing_seen
@@ -90,7 +90,7 @@ def attack(
         settings = {**settings, "through": smoothing.name}
     else:
         smoothing = None
-    item = item_of("attacks", attack, settings)
+    seed, item = seed_of(seed), item_of("attacks", attack, settings)
     if smoothing_seen(item.parameters) is not None and smoothing is None:
         raise InputError('through names a smoothing with its settings: through=("dds", {"sigma": 0.25})')
     defence = None if smoothing is None else Defence(smoothing, denoiser)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vitfaith.api.inputs import Target, batch_size_of, classes_of, ids_of, images_of, ready, targets_of
+from vitfaith.api.inputs import Target, batch_size_of, classes_of, ids_of, images_of, ready, seed_of, targets_of
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps, named_maps, tensor_of
 from vitfaith.errors import InputError
@@ -95,7 +95,7 @@ def evaluate(
                 "explained, or explain these"
             )
         ids = ids_of(pixels, image_ids) if told is None or image_ids is not None else told.image_ids
-        number = (told.seed if told is not None else 0) if seed is None else seed
+        number = (told.seed if told is not None else 0) if seed is None else seed_of(seed)
         if told is None or target is not None:
             targets = targets_of("prediction" if target is None else target, classifier, pixels, labels, size)
         else:

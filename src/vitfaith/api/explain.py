@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, targets_of
+from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, seed_of, targets_of
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.maps import Maps
 from vitfaith.explainers.explain import check_defined, check_files, families
@@ -60,7 +60,7 @@ def explain(
         >>> maps["rise"].shape
         torch.Size([2, 4, 4])
     """
-    methods = items_of("explainers", explainers)
+    seed, methods = seed_of(seed), items_of("explainers", explainers)
     pixels = images_of(images)
     ids = ids_of(pixels, image_ids)
     with ready(model, pixels) as classifier:

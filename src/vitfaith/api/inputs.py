@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vitfaith.api.maps import tensor_of
 from vitfaith.api.wrap import wrap
 from vitfaith.errors import InputError
 from vitfaith.explained import LABEL, PREDICTION, RUNNER_UP, classes
@@ -60,7 +61,7 @@ def images_of(images: Any) -> Tensor:
         if len({(one.shape, one.dtype, one.device) for one in images}) > 1:
             raise InputError("images are tensors of different shapes or types; resize them to one and stack them")
         images = torch.stack(list(images))
-    found = _tensor("images", images, "a tensor or array (images, channels, height, width)").detach()
+    found = tensor_of("images", images, "a tensor or array (images, channels, height, width)")
     if found.ndim != 4:
         raise InputError(f"images have shape {tuple(found.shape)}; give (images, channels, height, width)")
     if found.dtype == torch.uint8:
@@ -105,7 +106,7 @@ def names_of(given: Any, count: int) -> list[str]:
 
 def classes_of(name: str, values: Any, count: int) -> Tensor:
     """Class numbers (``count``,) int64 on the CPU; raises :class:`InputError` for another shape or type."""
-    found = _tensor(name, values, f"one class number for each of {count} images")
+    found = tensor_of(name, values, f"one class number for each of {count} images")
     if found.shape != (count,) or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
         raise InputError(
             f"{name} is {found.dtype} of shape {tuple(found.shape)}; give one class number for each of {count} images"
@@ -113,13 +114,11 @@ def classes_of(name: str, values: Any, count: int) -> Tensor:
     return found.long().cpu()
 
 
-def _tensor(name: str, values: Any, instead: str) -> Tensor:
-    """``values`` as a tensor: itself, or a copy, since NumPy's memory may be read-only."""
-    try:
-        return values if isinstance(values, Tensor) else torch.tensor(values)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        told = "None" if values is None else f"a {type(values).__name__} that is no array of numbers"
-        raise InputError(f"{name} is {told}; give {instead}") from None
+def seed_of(given: Any) -> int:
+    """``given`` as a seed; raises :class:`InputError` unless it is a whole number."""
+    if isinstance(given, bool) or not isinstance(given, Integral):
+        raise InputError(f"seed is {given!r}; give a whole number")
+    return int(given)
 
 
 def targets_of(
@@ -151,7 +150,7 @@ def targets_of(
             labels=classes_of("labels", labels, count) if target == LABEL else None,
         ).cpu()
     else:
-        given = _tensor("target", target, "prediction, label, runner_up, a class, or a class for each image")
+        given = tensor_of("target", target, "prediction, label, runner_up, a class, or a class for each image")
         found = classes_of("target", given.expand(count) if given.ndim == 0 else given, count)
     classifier.check_targets(found, count)
     return found

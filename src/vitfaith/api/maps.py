@@ -170,16 +170,17 @@ def named_maps(maps: Any) -> dict[str, Tensor]:
     return {method: tensor_of(f"maps['{method}']", one) for method, one in maps.items()}
 
 
-def tensor_of(name: str, values: Any) -> Tensor:
+def tensor_of(name: str, values: Any, instead: str = "a tensor") -> Tensor:
     """``values``, a tensor or what NumPy makes an array of, as a tensor without gradients.
 
     Raises:
-        InputError: these are no real numbers; ``name`` says which argument it is.
+        InputError: these are no real numbers; ``name`` says which argument it is, ``instead`` what to give.
     """
     try:  # NumPy's are copied, since a tensor takes no negative strides, and a read-only array only with a warning
         found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, order="C"))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name} is a {type(values).__name__} that is no array of numbers; give a tensor") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        told = "None" if values is None else f"a {type(values).__name__} that is no array of numbers"
+        raise InputError(f"{name} is {told}; give {instead}") from error
     if found.is_complex():
         raise InputError(f"{name} is {found.dtype}; give real numbers, such as the absolute values")
     return found

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from vitfaith.api.inputs import images_of
+from vitfaith.api.maps import named_maps
 from vitfaith.api.summary import check_frame
 from vitfaith.api.summary import leaderboard as ranked
 from vitfaith.errors import InputError
@@ -155,6 +156,7 @@ def maps(
         raise InputError(
             f"images have shape {tuple(pixels.shape)} and overlay is {overlay}; give 1 or 3 channels, overlay in [0, 1)"
         )
+    maps = named_maps(maps)
     if any(len(one) != count for one in maps.values()) or len(titles or pixels) != count:
         raise InputError(f"give {count} maps of each method, and {count} titles or none")
     look = validate(Style, style or {}, "style")
@@ -168,7 +170,7 @@ def maps(
             extent = (-0.5, image.shape[2] - 0.5, image.shape[1] - 0.5, -0.5)
             for column, one in enumerate(maps.values(), 1):
                 panel = axes[row, column]
-                values = one[row].detach().cpu().float().numpy()
+                values = one[row].cpu().float().numpy()
                 if map_flags(values[None]) != [""]:
                     panel.imshow([[0.8]], cmap="gray", vmin=0, vmax=1, extent=extent)
                     panel.text(0.5, 0.5, "no map", transform=panel.transAxes, ha="center", va="center")

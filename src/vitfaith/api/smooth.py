@@ -21,6 +21,7 @@ from vitfaith.api.inputs import (
     ids_of,
     images_of,
     ready,
+    seed_of,
     targets_of,
 )
 from vitfaith.api.items import Choices, item_of, items_of
@@ -228,7 +229,7 @@ def smooth(
         >>> smoothed.samples.shape, len(smoothed.predict())
         (torch.Size([2, 3, 1, 28, 28]), 2)
     """
-    item = item_of("smoothings", smoothing, settings, denoiser="denoiser")
+    seed, item = seed_of(seed), item_of("smoothings", smoothing, settings, denoiser="denoiser")
     check_denoiser(item, denoiser)
     pixels = images_of(images)
     ids = ids_of(pixels, image_ids)

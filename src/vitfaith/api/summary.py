@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 from torch import Tensor
 
-from vitfaith.api.inputs import names_of
+from vitfaith.api.inputs import names_of, seed_of
 from vitfaith.api.items import Choices, items_of
-from vitfaith.api.maps import Maps, tensor_of
+from vitfaith.api.maps import Maps, named_maps, tensor_of
 from vitfaith.errors import InputError
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.map_values import CEILING, CHANCE
@@ -81,7 +81,7 @@ def leaderboard(
         raise InputError(f"scores lack the column '{missing[0]}'")
     condition = [name for name in _GROUPS if name in scores] if by is None else list(by)
     group = [*dict.fromkeys([*condition, "metric", "variant"])]
-    settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed_of(seed)}
     tests = paired_comparisons(scores, by=group, **settings)
     board = summarise_compared(scores, by=[*group, "method"], **settings)
     told = {name: _direction(str(name), directions or {}) for name in board["metric"].unique()}
@@ -134,6 +134,7 @@ def compare_maps(
         >>> vf.compare_maps({"mine": map}, {"mine": 2 * map}, "cosine")["value"].round(6).tolist()
         [1.0]
     """
+    named_maps(maps), named_maps(reference)
     shared = [method for method in maps if method in reference]
     if not shared:
         raise InputError(f"maps are of {sorted(maps)}, reference maps of {sorted(reference)}: no method in common")

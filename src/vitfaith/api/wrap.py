@@ -276,6 +276,8 @@ def _named(
     path = Path(model)
     if path.is_file():
         raise InputError(f"'{model}' is a file; load its weights into a module and wrap that")
+    if not str(model):
+        raise InputError("model is empty text; give a torch.nn.Module, a folder or the name of a timm model")
     is_place = isinstance(model, Path) or (os.sep in model and ":" not in model) or model.startswith("~")
     if is_place and not path.is_dir():
         raise InputError(f"model '{model}' is no folder; give one that exists, a module or the name of a timm model")
