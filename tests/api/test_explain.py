@@ -290,7 +290,7 @@ def test_what_is_no_map_is_refused(vit: Classifier, images: Tensor, maps: Any, m
 def test_what_is_no_map_is_not_put_beside_maps() -> None:
     maps = smoothed_maps()
     for wrong in ({"a": None}, {7: torch.rand(5, 4, 4)}):
-        with pytest.raises(vf.InputError, match=r"no array of numbers|name each method with text"):
+        with pytest.raises(vf.InputError, match=r"no array of numbers|is None|name each method with text"):
             maps |= wrong
     assert set(maps.sample_maps) == {"a", "b"}
 
