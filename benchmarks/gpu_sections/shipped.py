@@ -1,4 +1,4 @@
-"""The networks and images of the repository, on the CPU and on the device alike."""
+"""Networks and images, on the CPU and on the device alike: those of the repository, unless others are given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmarks.gpu_sections.setup import ROOT, Setup
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitfaith.denoisers.denoiser import Denoiser
@@ -25,39 +26,57 @@ from vitfaith.study.load import load_study, read_yaml
 CHEAP = {"samples": 16, "steps": 8, "masks": 64, "iterations": 20}
 """Smaller budgets of explainers that have these settings."""
 MODEL = "vit_patch4"
-DENOISER = ROOT / "resources" / "denoisers" / "fashion_mnist"
-DIFFMASK = ROOT / "resources" / "diffmasks" / f"{MODEL}.safetensors"
+
+
+@dataclass
+class Given:
+    """What is computed with: a trained ViT, a denoiser, a DiffMask, and images.
+
+    Attributes:
+        spec: the model's specification, as jobs have it.
+        weights, denoiser, diffmask: files and folder.
+        pixels: (N, C, H, W) uint8.
+        labels: (N,) int64.
+    """
+
+    spec: dict[str, object]
+    weights: Path
+    denoiser: Path
+    diffmask: Path
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    ids: list[str]
+
+
+def of_the_repository(count: int) -> Given:
+    """The shipped ViT of 7 × 7 patches on ``count`` test images."""
+    reader = REGISTRIES["datasets"].item("parquet", path=str(ROOT / "resources/data/fashion_mnist.parquet"))
+    source = reader.implementation(reader.parameters)
+    chosen = np.arange(count)
+    weights = ROOT / "resources" / "models" / f"{MODEL}.safetensors"
+    section = load_study(read_yaml(ROOT / "config" / "config.yaml")).models[MODEL]
+    return Given(
+        section.model_dump(mode="json") | {"weights": str(weights)}, weights,
+        ROOT / "resources" / "denoisers" / "fashion_mnist", ROOT / "resources" / "diffmasks" / f"{MODEL}.safetensors",
+        source.read(chosen), np.asarray(source.labels)[chosen].astype(np.int64), [source.image_ids[i] for i in chosen],
+    )  # fmt: skip
 
 
 @dataclass
 class Shipped:
-    """A trained ViT, a denoiser and test images of the repository, on one device."""
+    """What is given, on one device."""
 
     device: str
-    count: int
+    given: Given
     folder: Path
 
-    @cached_property
-    def spec(self) -> dict[str, object]:
-        """The model's specification, as jobs have it."""
-        section = load_study(read_yaml(ROOT / "config" / "config.yaml")).models[MODEL]
-        return section.model_dump(mode="json") | {"weights": str(self.weights)}
-
-    @property
-    def weights(self) -> Path:
-        """The model's file."""
-        return ROOT / "resources" / "models" / f"{MODEL}.safetensors"
-
     def __post_init__(self) -> None:
-        self.classifier = load_classifier(self.spec, self.weights, self.device)
-        self.denoiser = Denoiser.load(DENOISER, device=self.device)
-        reader = REGISTRIES["datasets"].item("parquet", path=str(ROOT / "resources/data/fashion_mnist.parquet"))
-        source = reader.implementation(reader.parameters)
-        chosen = np.arange(self.count)
-        self.pixels = source.read(chosen)
-        self.ids = [source.image_ids[i] for i in chosen]
-        self.labels = torch.from_numpy(np.asarray(source.labels)[chosen].astype(np.int64)).to(self.device)
-        self.images: Tensor = torch.from_numpy(self.pixels.copy()).to(self.device).float() / 255
+        given = self.given
+        self.ids, self.count = given.ids, len(given.ids)
+        self.classifier = load_classifier(given.spec, given.weights, self.device)
+        self.denoiser = Denoiser.load(given.denoiser, device=self.device)
+        self.labels = torch.from_numpy(given.labels).to(self.device)
+        self.images: Tensor = torch.from_numpy(given.pixels.copy()).to(self.device).float() / 255
         with torch.inference_mode():
             self.targets = self.classifier(self.images).argmax(1).clone()
         self.truth = (self.images[:, 0] > 0.2).to(torch.int8)
@@ -68,7 +87,7 @@ class Shipped:
         fields = entry.parameters.model_fields
         settings: dict[str, object] = {key: value for key, value in CHEAP.items() if key in fields}
         if "weights" in fields:
-            settings["weights"] = self.learned if entry.traits["class_specific"] else DIFFMASK
+            settings["weights"] = self.learned if entry.traits["class_specific"] else self.given.diffmask
         return REGISTRIES["explainers"].item(name, **settings)
 
     @cached_property
@@ -77,7 +96,7 @@ class Shipped:
         path = self.folder / "diffmask_class.safetensors"
         if not path.exists():
             source = torch.Generator().manual_seed(0)
-            classifier = load_classifier(self.spec, self.weights)
+            classifier = load_classifier(self.given.spec, self.given.weights)
             network = new_diffmask(
                 classifier, distribution=HardConcrete(), beta=1.0, class_specific=True, generator=source
             )
@@ -89,14 +108,14 @@ class Shipped:
     @cached_property
     def extras(self) -> dict[str, object]:
         """What fills take."""
-        placeholder = load_diffmask(DIFFMASK, self.classifier).placeholder
+        placeholder = load_diffmask(self.given.diffmask, self.classifier).placeholder
         return {DENOISER_EXTRA: self.denoiser, PLACEHOLDER_EXTRA: placeholder, "infill": self.images.flip(-1)}
 
 
 def both(setup: Setup) -> tuple[Shipped, Shipped]:
     """On the CPU, and on the device."""
     if "shipped" not in setup.made:
-        count = 2 if setup.small else 8
-        setup.made["shipped"] = [Shipped(device, count, setup.folder) for device in ("cpu", setup.device)]
+        given = setup.made.get("given") or of_the_repository(2 if setup.small else 8)
+        setup.made["shipped"] = [Shipped(device, given, setup.folder) for device in ("cpu", setup.device)]
     on_cpu, on_device = setup.made["shipped"]
     return on_cpu, on_device

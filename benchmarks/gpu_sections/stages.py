@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from benchmarks.gpu_sections.compare import of_tables
 from benchmarks.gpu_sections.setup import Case, Row, Setup
-from benchmarks.gpu_sections.shipped import DENOISER, Shipped, both
+from benchmarks.gpu_sections.shipped import Shipped, both
 
 from vitfaith.artifacts.images import encode_images
 from vitfaith.artifacts.schemas import SHARDS
@@ -31,9 +31,10 @@ from vitfaith.stages.stability import run_stability
 
 METHODS = ("random", "attention_rollout", "transformer_mm", "input_x_gradient", "legrad", "tokentm")
 METRICS = ("saco", "insertion_auc", "faithfulness_correlation", "energy_pointing_game")
-MEASURES = ("spearman", "top_k_overlap")
-CERTIFICATES: dict[str, dict[str, Any]] = {"lipschitz": {"selection": 4}, "cohen": {"selection": 4}}
-"""All others of these sections are computed alike; the section 'correctness' has each metric and explainer."""
+"""All others are computed alike; the section 'correctness' has each metric and explainer."""
+CHECKS: dict[str, dict[str, Any]] = {"model_randomisation": {"stride": 4}, "sensitivity": {"samples": 2}}
+SPLIT = {"selection": 4}
+"""Settings of checks and certificates that keep their rows short."""
 
 
 @dataclass
@@ -45,23 +46,24 @@ class Chain:
 
     def specs(self) -> dict[str, dict[str, Any]]:
         """Stage → what it is told."""
-        model = {"seed": 0, "model": self.shipped.spec}
+        model = {"seed": 0, "model": self.shipped.given.spec}
         smoothing = _item("smoothings", "dds", sigma=0.25, samples=24, denoiser="shipped")
         methods = {name: self.shipped.explainer(name).spec() for name in METHODS}
         asked = {name: REGISTRIES["metrics"].item(name) for name in METRICS}
+        checks = {name: _item("sanity", name, **CHECKS.get(name, {})) for name in REGISTRIES["sanity"].names}
         masks = [request.spec() for item in asked.values() for request in _banked(item)]
         return {
             "attack": model | {"attack": _item("attacks", "pgd", steps=3)},
             "denoise": {"seed": 0, "smoothing": smoothing},
-            "predict": {"model": self.shipped.spec},
+            "predict": {"model": self.shipped.given.spec},
             "attribute": model | {"smoothing": smoothing, "methods": methods},
             "bank": model | {"precision": "float32", "masks": masks},
             "score": model | {"precision": "float32", "metrics": {name: item.spec() for name, item in asked.items()}},
-            "stability": {"measures": {name: _item("stability", name) for name in MEASURES}},
-            "sanity": model | {"methods": methods, "checks": {"randomised": _item("sanity", "model_randomisation", stride=4)}},
+            "stability": {"measures": {name: _item("stability", name) for name in REGISTRIES["stability"].names}},
+            "sanity": model | {"methods": methods, "checks": checks},
             "certify": {
                 "seed": 0, "sigma": 0.25,
-                "certificates": {name: _item("certificates", name, **s) for name, s in CERTIFICATES.items()},
+                "certificates": {name: _item("certificates", name, **SPLIT) for name in REGISTRIES["certificates"].names},
             },
         }  # fmt: skip
 
@@ -82,7 +84,7 @@ def cases(setup: Setup) -> Iterator[Case]:
     for place in ("cpu", "device"):
         (folder / place).mkdir(parents=True, exist_ok=True)
     shard = {"image_id": pa.array(on_cpu.ids), "label": pa.array(on_cpu.labels.numpy())}
-    write_table(pa.table(shard | encode_images(np.asarray(on_cpu.pixels))), folder / "shard.parquet", SHARDS, {})
+    write_table(pa.table(shard | encode_images(np.asarray(on_cpu.given.pixels))), folder / "shard.parquet", SHARDS, {})
     jobs = _jobs(chain)
     for name in jobs:
         yield f"stage {name}", partial(_stage, setup, folder, jobs, name)
@@ -97,14 +99,22 @@ Jobs = dict[str, tuple[Job, list[str], float, float]]
 
 def _jobs(chain: Chain) -> Jobs:
     """Stage → its job, the files that it writes, the tolerance and the share of values that keeps it."""
-    specs, weights, shard = chain.specs(), chain.shipped.weights, chain.folder / "shard.parquet"
+    specs, weights, shard = chain.specs(), chain.shipped.given.weights, chain.folder / "shard.parquet"
     network = {"batch_size": 64}
 
     def attack(made: Any, out: Any, device: str) -> None:
         run_attack(specs["attack"], "", shard, weights, out("images"), out("plain"), device=device, **network)
 
     def denoise(made: Any, out: Any, device: str) -> None:
-        run_denoise(specs["denoise"], "", made("images"), str(DENOISER), out("denoised"), device=device, **network)
+        run_denoise(
+            specs["denoise"],
+            "",
+            made("images"),
+            str(chain.shipped.given.denoiser),
+            out("denoised"),
+            device=device,
+            **network,
+        )
 
     def predict(made: Any, out: Any, device: str) -> None:
         paths = (made("images"), made("denoised"), weights, out("votes"))
