@@ -85,6 +85,20 @@ def test_the_readers_of_both_datasets_of_a_training_count(
         assert changed_code(plan, stage, {"name": where}, module, monkeypatch)
 
 
+def test_the_fill_of_a_training_counts_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    raw = read_yaml(Path("config/config.yaml"))
+    raw["models"]["vit_patch4"]["training"]["removal"] = {"fill": "noisy_linear", "up_to": "1/2"}
+    plan = Plan(load_study(raw))
+    spec = json.loads(spec_of(plan, "train_classifier", {"name": "vit_patch4"}))
+    assert spec["recipe"]["removal"]["up_to"] == 0.5
+    assert spec["fill"]["use"] == "noisy_linear"
+    road = FILLS["noisy_linear"].module
+    assert changed_code(plan, "train_classifier", {"name": "vit_patch4"}, road, monkeypatch)
+    assert not changed_code(plan, "train_classifier", {"name": "vit_patch2"}, road, monkeypatch)
+    assert not changed_code(plan, "train_classifier", {"name": "vit_patch4"}, FILLS["blur"].module, monkeypatch)
+
+
 PLUGIN = """
 from vitfaith.register import Metric, fill, metric
 from vitfaith.rng import uniform

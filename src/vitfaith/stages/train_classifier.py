@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,29 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import read_all
+from vitfaith.metrics.fills.removal import Removal, remover
 from vitfaith.models.training.recipe import ClassifierRecipe
 
 
 def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
-    """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row an epoch."""
+    """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row an epoch.
+
+    A killed training goes on from a hidden file beside ``out``, also where Snakemake has removed its outputs.
+    """
     from vitfaith.models.classifier import save_classifier
     from vitfaith.models.fast.linear import kernels
     from vitfaith.models.training.classifier import train_classifier
 
-    model, recipe = spec["model"], ClassifierRecipe(**spec["recipe"])
+    settings = dict(spec["recipe"])
+    removal = settings.pop("removal", None)
+    model, recipe = spec["model"], ClassifierRecipe(**settings)
+    removing = None if removal is None else partial(remover, Removal(**removal), seed=recipe.seed)
+    progress = out.with_name(f".{out.stem}.progress.safetensors")
     train, test = read_all(spec["train_on"]), read_all(spec["test_on"])
     classifier, rows = train_classifier(
-        model["timm"], model["arguments"], train, test, recipe, seed=recipe.seed, device=device
-    )
+        model["timm"], model["arguments"], train, test, recipe, seed=recipe.seed, device=device, removing=removing,
+        checkpoint=progress, facts=[removal, spec.get("contents")],
+    )  # fmt: skip
     description = {
         "timm": model["timm"],
         "arguments": model["arguments"],
@@ -37,3 +47,4 @@ def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Pat
     write_record(
         record_beside(out), provenance("train", spec, code, device=device, kernels=kernels(device, quick=False)), [out]
     )
+    progress.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 from vitfaith.fingerprint import fingerprint
 from vitfaith.nested import items_inside
-from vitfaith.registries import REGISTRIES
 from vitfaith.registry import plugin_module
 from vitfaith.shipped import named
 from vitfaith.study.contents import contents
@@ -20,7 +19,7 @@ from vitfaith.study.specs import SPECS
 
 USED: dict[str, tuple[tuple[str, str], ...]] = {
     "shard": (("datasets", "reader"),),
-    "train_classifier": (("datasets", "train_on"), ("datasets", "test_on")),
+    "train_classifier": (("datasets", "train_on"), ("datasets", "test_on"), ("fills", "fill")),
     "train_denoiser": (("datasets", "train_on"), ("datasets", "test_on")),
     "train_diffmask": (("datasets", "train_on"), ("datasets", "test_on")),
     "attack": (("attacks", "attack"), ("smoothings", "smoothing")),
@@ -90,7 +89,7 @@ def _modules(stage: str, spec: Mapping[str, Any]) -> set[str]:
 
 @cache  # thousands of jobs share a few items
 def _modules_of_item(section: str, spec: str) -> frozenset[str]:
-    item = REGISTRIES[section].from_spec(json.loads(spec))
+    item = LISTED[section].from_spec(json.loads(spec))
     return frozenset(one.entry.module for one in (item, *(inner for _, inner in items_inside(item.parameters))))
 
 

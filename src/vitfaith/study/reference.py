@@ -13,11 +13,11 @@ from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.figures.drawing.style import Style
 from vitfaith.metrics.fills.registry import FILLS
-from vitfaith.models.training.recipe import ClassifierRecipe
+from vitfaith.metrics.fills.removal import Removal
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Item, Registry
 from vitfaith.study.load import FIXED, NAMED
-from vitfaith.study.sections import AXES, DatasetSection, Experiment
+from vitfaith.study.sections import AXES, ClassifierTraining, DatasetSection, Experiment
 from vitfaith.tables.text import markdown_table
 
 ABOVE = """# Configuration
@@ -76,7 +76,8 @@ def _type(field: FieldInfo) -> str:
         "typing.",
         "pathlib.",
         "collections.abc.",
-        "vitfaith.models.training.recipe.",
+        "vitfaith.study.sections.",
+        "vitfaith.metrics.fills.removal.",
         "vitfaith.explainers.diffmask.recipe.",
         "NoneType",
     ):
@@ -123,7 +124,8 @@ def reference_text() -> str:
         doc = (model.__doc__ or "").strip().split("\n")[0]
         lines += [f"## `{section}`", "", doc, "", *_table(model)]
     for title, recipe in (
-        ("models: `training`", ClassifierRecipe),
+        ("models: `training`", ClassifierTraining),
+        ("models: `removal` of a `training`", Removal),
         ("denoisers: `training`", DenoiserRecipe),
         ("explainers: `training` of a DiffMask", DiffMaskRecipe),
     ):

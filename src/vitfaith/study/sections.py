@@ -11,6 +11,7 @@ from vitfaith.denoisers.adm_settings import PRESETS
 from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.explained import CLEAN_PREDICTION
 from vitfaith.figures.drawing.style import Style
+from vitfaith.metrics.fills.removal import Removal
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.settings import Settings
 
@@ -26,6 +27,16 @@ class DatasetSection(Section):
         None, ge=1, le=10**9, description="size of the stratified seeded subset; without it all images"
     )
     shard_size: int = Field(256, ge=1, description="images a job works on; also what a lost job loses")
+
+
+class ClassifierTraining(ClassifierRecipe):
+    """How a classifier is trained, and on which patches."""
+
+    removal: Removal | None = Field(
+        None,
+        description="patches removed at random from each training image, so that perturbed images are in the network's domain; "
+        "see below; without it none",
+    )
 
 
 class ModelSection(Section):
@@ -53,7 +64,7 @@ class ModelSection(Section):
         description="of the forward passes that metrics ask for; maps, attacks and predictions keep float32. Changes "
         "scores a little: docs/metrics.md",
     )
-    training: ClassifierRecipe | None = Field(None, description="how `snakemake train` trains it")
+    training: ClassifierTraining | None = Field(None, description="how `snakemake train` trains it")
 
     def spec(self) -> dict[str, Any]:
         """What decides the classifier, beside its weights."""

@@ -74,9 +74,12 @@ def _training_spec(plan: Plan, recipe: BaseModel | None, lacking: str) -> dict[s
 
 
 def train_classifier_spec(plan: Plan, name: str) -> dict[str, Any]:
-    """A classifier, its recipe and the sets it is trained and tested on."""
-    recipe = _training_spec(plan, plan.study.models[name].training, f"classifier '{name}' has no training recipe")
-    return recipe | {"model": _model_spec(plan, name)}
+    """A classifier, its recipe and the sets it is trained and tested on; the fill again, as its code counts."""
+    training = plan.study.models[name].training
+    recipe = _training_spec(plan, training, f"classifier '{name}' has no training recipe")
+    removal = None if training is None else training.removal
+    fill = {} if removal is None else {"fill": removal.fill.spec()}
+    return recipe | {"model": _model_spec(plan, name)} | fill
 
 
 def train_denoiser_spec(plan: Plan, name: str) -> dict[str, Any]:

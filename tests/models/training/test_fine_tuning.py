@@ -91,6 +91,21 @@ def test_weights_of_other_sizes_and_architectures(tmp_path: Path, start: Path) -
         take_over(grown, tmp_path / "missing.safetensors")
 
 
+def test_the_head_comes_along_where_it_is_kept(tmp_path: Path, start: Path) -> None:
+    path = tmp_path / "whole.safetensors"
+    torch.manual_seed(4)
+    whole = build_backbone(ARCHITECTURE, ARGUMENTS)
+    torch.nn.init.normal_(whole.head.weight)
+    save_file(whole.state_dict(), str(path))
+    fresh = build_backbone(ARCHITECTURE, ARGUMENTS)
+    take_over(fresh, path, keep_head=True)
+    assert all(torch.equal(v, fresh.state_dict()[k]) for k, v in whole.state_dict().items())
+    with pytest.raises(ArtifactError, match="do not fit the model"):
+        take_over(fresh, start, keep_head=True)
+    with pytest.raises(ValidationError, match="keep_head belongs to fine-tuning"):
+        ClassifierRecipe(keep_head=True)
+
+
 def test_wrong_recipes(start: Path) -> None:
     with pytest.raises(ValidationError, match="belongs to fine-tuning"):
         ClassifierRecipe(trained_blocks=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,11 @@ from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.training.fine_tuning import rates, take_over
 from vitfaith.models.training.loop import fit
 from vitfaith.models.training.recipe import ClassifierRecipe
+from vitfaith.models.training.resume import Checkpoint, key_of
 from vitfaith.rng import derive_seed
+
+Remove = Callable[[Tensor, Sequence[str]], Tensor]
+"""``(images (B, C, H, W) in [0, 1], B names) -> the images without some patches``; the names key the random numbers."""
 
 
 def sincos_position_embedding(dim: int, rows: int, columns: int, prefix_tokens: int) -> Tensor:
@@ -68,19 +74,33 @@ def train_classifier(
     *,
     seed: int,
     device: str = "cpu",
+    removing: Callable[[Classifier], Remove] | None = None,
+    checkpoint: Path | None = None,
+    facts: Sequence[Any] = (),
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """Train timm's ``architecture``; returns the averaged classifier and the log, one row per epoch.
 
     Images are uint8 (N, C, H, W). From scratch, the normalisation is the training set's channel mean and standard
     deviation, and the position table starts from a 2-D sine–cosine pattern, which small ViTs need to learn quickly.
     With ``recipe.start_from`` both come with the weights and the architecture.
+
+    Args:
+        removing: makes the function that removes random patches from the images of each step. The log then has
+            ``removed_accuracy`` beside ``test_accuracy``: of the test images with patches removed, the same at every epoch.
+        checkpoint: file that a killed training goes on from, to the same bits; remove it when the network is saved.
+        facts: JSON values that ``checkpoint`` must agree with beside the recipe, such as the settings of ``removing``.
+
+    Raises:
+        ArtifactError: weights to start from, or ``checkpoint``, are damaged or do not fit.
+        ConfigError: the recipe does not fit the architecture.
+        VitfaithError: the loss became NaN or infinite.
     """
     torch.manual_seed(derive_seed(seed, architecture, "initialise"))
     images = torch.from_numpy(train[0]).float().div_(255)
     labels = torch.from_numpy(train[1])
     backbone = build_backbone(architecture, arguments)
     if recipe.start_from is not None:
-        mean, std = take_over(backbone, recipe.start_from)
+        mean, std = take_over(backbone, recipe.start_from, keep_head=recipe.keep_head)
         classifier = Classifier(backbone, mean, std).to(device)
     else:
         mean, std = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()
@@ -89,13 +109,26 @@ def train_classifier(
     test_images = torch.from_numpy(test[0]).float().div_(255).to(device)
     test_labels = torch.from_numpy(test[1]).to(device)
 
+    remove = None if removing is None else removing(classifier)
+    tests = {"test_accuracy": test_images}
+    if remove is not None:
+        tests["removed_accuracy"] = torch.cat(
+            [
+                remove(part, [f"test {500 * i + j}" for j in range(len(part))])
+                for i, part in enumerate(test_images.split(500))
+            ]
+        )
+
     def loss_of(indices: NDArray[np.int64], step: int) -> Tensor:
         picked = torch.from_numpy(indices)
         x = augment(images[picked], recipe, seed, step).to(device)
+        if remove is not None:
+            x = remove(x, [f"{index} {step}" for index in indices])
         return functional.cross_entropy(
             classifier(x), labels[picked].to(device), label_smoothing=recipe.label_smoothing
         )
 
+    key = key_of(architecture, arguments, recipe.model_dump(mode="json"), seed, len(images), device, *facts)
     averaged, log = fit(
         classifier,
         loss_of,
@@ -106,8 +139,9 @@ def train_classifier(
         weight_decay=recipe.weight_decay,
         ema_decay=recipe.ema_decay,
         seed=seed,
-        evaluate=lambda net: {"test_accuracy": accuracy(net, test_images, test_labels)},
+        evaluate=lambda net: {name: accuracy(net, shown, test_labels) for name, shown in tests.items()},
         rate_of=rates(classifier, recipe),
+        checkpoint=None if checkpoint is None else Checkpoint(checkpoint, key),
     )
     assert isinstance(averaged, Classifier)
     return freeze(averaged.cpu()), log

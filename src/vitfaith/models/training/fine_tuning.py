@@ -18,20 +18,20 @@ def _head(backbone: nn.Module) -> str:
     return str(backbone.pretrained_cfg["classifier"]) + "."  # type: ignore[index]
 
 
-def take_over(backbone: nn.Module, weights: Path) -> tuple[list[float], list[float]]:
-    """Give a timm model the weights of a file, all but the head's; position tables of other sizes are resized.
+def take_over(backbone: nn.Module, weights: Path, *, keep_head: bool = False) -> tuple[list[float], list[float]]:
+    """Give a timm model the weights of a file, the head's only with ``keep_head``; position tables of other sizes are resized.
 
     Returns:
         Channel means and standard deviations in [0, 1] pixel units: those stored with the weights, else timm's for the
         architecture.
 
     Raises:
-        ArtifactError: the file is missing, broken, or of another architecture.
+        ArtifactError: the file is missing, broken, or of another architecture; with ``keep_head``, or of other classes.
     """
     head, own = _head(backbone), backbone.state_dict()
     checkpoint = read_checkpoint(weights)
-    found = {k: v for k, v in checkpoint.state.items() if not k.startswith(head)}
-    new = {k: v for k, v in own.items() if k.startswith(head)}
+    found = {k: v for k, v in checkpoint.state.items() if keep_head or not k.startswith(head)}
+    new = {} if keep_head else {k: v for k, v in own.items() if k.startswith(head)}
     fit_checkpoint(backbone, Checkpoint(found | new, {}), weights)
     told = {**backbone.pretrained_cfg, **checkpoint.description}  # type: ignore[dict-item]
     return list(told["mean"]), list(told["std"])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vitfaith.errors import VitfaithError
+from vitfaith.models.training.resume import Checkpoint
 from vitfaith.rng import derive_seed
 
 
@@ -57,14 +58,17 @@ def fit(
     seed: int,
     evaluate: Callable[[nn.Module], dict[str, float]],
     rate_of: Callable[[str], float] = lambda name: 1.0,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Minimise ``loss_of(indices, step)`` with AdamW; returns the averaged network and one log row per epoch.
 
     Args:
         rate_of: factor on the learning rate by the parameter's name; 0 freezes it.
+        checkpoint: file that a killed training goes on from, written after each epoch.
 
     Raises:
         VitfaithError: the loss became NaN or infinite; the text gives the step.
+        ArtifactError: ``checkpoint`` is damaged.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -83,9 +87,11 @@ def fit(
     total = epochs * steps_per_epoch
     set_rates = warmup_cosine(optimiser, total, max(1, min(total // 20, 500)))
     average = moving_average(network, ema_decay)
-    log: list[dict[str, Any]] = []
-    start, step = time.perf_counter(), 0
-    for epoch in range(epochs):
+    networks = {"network": network, "average": average.module}
+    log: list[dict[str, Any]] = [] if checkpoint is None else checkpoint.load(networks, optimiser)
+    step = len(log) * steps_per_epoch
+    start = time.perf_counter() - (log[-1]["seconds"] if log else 0.0)
+    for epoch in range(len(log), epochs):
         network.train()
         losses = torch.zeros(())
         for indices in tqdm(
@@ -108,5 +114,7 @@ def fit(
             raise VitfaithError(f"training diverged: loss is {mean_loss} after step {step}; lower the learning rate")
         row = {"epoch": epoch + 1, "step": step, "loss": mean_loss, "seconds": time.perf_counter() - start}
         log.append(row | evaluate(average.module))
+        if checkpoint is not None and epoch + 1 < epochs:
+            checkpoint.save(networks, optimiser, log)
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in log[-1].items()}, flush=True)
     return average.module, log

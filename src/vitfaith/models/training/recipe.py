@@ -26,7 +26,11 @@ class ClassifierRecipe(Parameters):
     start_from: Path | None = Field(
         None,
         description="weights of the same architecture to fine-tune, in any form that models.weights takes as a file; the head "
-        "is new, the normalisation that of the weights; without it training starts from random weights",
+        "is new unless keep_head is set, the normalisation that of the weights; without it training starts from random weights",
+    )
+    keep_head: bool = Field(
+        False,
+        description="with start_from: the head comes with the weights, too, which then must be of the same classes",
     )
     trained_blocks: int | None = Field(
         None,
@@ -39,7 +43,7 @@ class ClassifierRecipe(Parameters):
 
     @model_validator(mode="after")
     def _fine_tuning(self) -> ClassifierRecipe:
-        for key in ("trained_blocks", "start_learning_rate"):
-            if self.start_from is None and getattr(self, key) is not None:
+        for key in ("trained_blocks", "start_learning_rate", "keep_head"):
+            if self.start_from is None and getattr(self, key) not in (None, False):
                 raise ValueError(f"{key} belongs to fine-tuning; name the weights in start_from, or remove it")
         return self
