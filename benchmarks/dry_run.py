@@ -23,7 +23,7 @@ CLASSES, EACH = 1000, 50
 
 def build(folder: Path, config: Path, count_images: bool) -> None:
     """The workflow by links, the pictures, an empty checkpoint, and the configuration with their paths."""
-    for name in ("Snakefile", "rules", "workflow", "envs", "src", "resources"):
+    for name in ("Snakefile", "config", "rules", "workflow", "envs", "src", "resources"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "profiles").symlink_to(ROOT / "workflow" / "profiles")
     validation = folder / "data" / "imagenet" / "val"
