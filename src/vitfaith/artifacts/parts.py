@@ -22,9 +22,10 @@ from pathlib import Path
 
 from vitfaith.artifacts.lock import is_worked_on, job_lock
 from vitfaith.artifacts.provenance import merge
-from vitfaith.artifacts.store import open_parquet, read_any, read_provenance, write_parquet, write_table, writing
+from vitfaith.artifacts.slices import Sliced, ids_of, write_slices
+from vitfaith.artifacts.store import read_any, read_provenance, write_tables, writing
 from vitfaith.errors import ArtifactError, VitfaithError
-from vitfaith.lazy import pa, pc
+from vitfaith.lazy import pq
 
 Paths = Mapping[str, Path]
 
@@ -106,9 +107,7 @@ def remove_leftovers(results: Path) -> list[Path]:
 
 
 def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, part_size: int, folder: Path) -> None:
-    first = next(iter(inputs.values()))
-    only_ids = pa.schema([pa.field("image_id", pa.string())])
-    ids = list(dict.fromkeys(open_parquet(first, only_ids).read(columns=["image_id"]).column(0).to_pylist()))
+    ids = ids_of(next(iter(inputs.values())))
     if part_size == 0 or len(ids) <= part_size:
         run(inputs, outputs)
         return
@@ -119,6 +118,7 @@ def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, par
     missing = [i for i, part in enumerate(parts) if not all(map(_is_whole, part.values()))]
     if len(missing) < len(parts):
         _LOG.info("%d of %d images are kept from an earlier try", len(ids) - _size(slices, missing), len(ids))
+    files = {name: Sliced(path) for name, path in inputs.items()}
     began, left = time.monotonic(), _size(slices, missing)
     with _signals() as stopped:
         for done, i in enumerate(missing):
@@ -128,8 +128,8 @@ def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, par
                     f"told to stop with {kept} of {len(ids)} images done; the next try goes on from there"
                 )
             cut = {name: folder / f"{i:05d}-{name}.slice" for name in inputs}
-            for name, path in inputs.items():
-                _slice(path, slices[i], cut[name])
+            with writing(folder):
+                write_slices(files, slices[i], cut)
             run(cut, parts[i])
             for path in cut.values():
                 path.unlink()
@@ -186,14 +186,11 @@ def _folder(outputs: Paths, work: str) -> Path:
     return folder
 
 
-def _slice(path: Path, ids: list[str], out: Path) -> None:
-    write_parquet(read_any(path).filter(pc.field("image_id").isin(ids)), out)
-
-
 def _join(parts: list[Path], out: Path) -> None:
-    merged = merge([read_provenance(part) for part in parts])
-    table = pa.concat_tables([read_any(part).replace_schema_metadata() for part in parts])
-    write_table(table, out, table.schema, merged)
+    """Write the rows of all parts to one file, holding those of one part at a time."""
+    facts = [read_provenance(part, checked=False) for part in parts]
+    schema = pq.read_schema(parts[0]).remove_metadata()
+    write_tables(map(read_any, parts), out, schema, merge(facts))
 
 
 @contextmanager

@@ -10,14 +10,14 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.seal import EMPTY, KEY, is_intact, seal
 from vitfaith.errors import FULL, ArtifactError
-from vitfaith.lazy import pa, pq
+from vitfaith.lazy import pa, pc, pq
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,6 +26,9 @@ PROVENANCE_KEY = b"vitfaith"
 """Key of the JSON provenance in a Parquet file's schema metadata."""
 
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+GROUP_BYTES, MOST_ROWS = 2**22, 4096
+"""Bytes (before compression) and rows of a row group: 28 images of 224 × 224 pixels."""
 
 PLACE = "condition"
 """Key of the provenance that holds the values of the folders that a file was written into."""
@@ -78,21 +81,60 @@ def write_table(table: pa.Table, path: Path, schema: pa.Schema, provenance: Mapp
     So does the condition that ``path`` names, which tells a file that was copied over another's. Equal tables, provenance and
     conditions give equal bytes. Optional columns that ``table`` lacks are written as nulls.
     """
+    write_tables([table], path, schema, provenance)
+
+
+def write_tables(tables: Iterable[pa.Table], path: Path, schema: pa.Schema, provenance: Mapping[str, Any]) -> None:
+    """As :func:`write_table`, with the rows of ``tables`` one after the other; no row group holds rows of two of them."""
     place = place_of(path)
     facts = {**provenance, **({PLACE: place} if place else {})}
-    metadata = {PROVENANCE_KEY: json.dumps(facts, sort_keys=True).encode()}
-    ordered = _with_optional(table, schema).select(schema.names).cast(schema).replace_schema_metadata(metadata)
-    write_parquet(ordered, path, row_group_size=4096)
+    named = schema.with_metadata({PROVENANCE_KEY: json.dumps(facts, sort_keys=True).encode()})
+    ordered = (_with_optional(table, schema).select(schema.names).cast(named) for table in tables)
+    _write(((table, rows_in_group(table)) for table in ordered), named, path)
 
 
-def write_parquet(table: pa.Table, path: Path, *, row_group_size: int | None = None) -> None:
+def write_parquet(table: pa.Table, path: Path) -> None:
     """Write ``table`` and its schema's metadata as they are: zstd, page checksums, sealed, atomically."""
     table = _without_seal(table)
+    _write([(table, None)], table.schema, path)
+
+
+def _write(tables: Iterable[tuple[pa.Table, int | None]], schema: pa.Schema, path: Path) -> None:
+    """Write tables, each with its number of rows in a row group."""
     with atomic_path(path) as temporary:
-        with pq.ParquetWriter(temporary, table.schema, compression="zstd", write_page_checksum=True) as writer:
-            writer.write_table(table, row_group_size=row_group_size)
+        with pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=dictionary_columns(schema),
+            write_page_checksum=True,
+        ) as writer:
+            for table, rows in tables:
+                writer.write_table(table, row_group_size=rows)
             writer.add_key_value_metadata({KEY: EMPTY})
         seal(temporary)
+
+
+def dictionary_columns(schema: pa.Schema) -> bool | list[str]:
+    """Columns in which equal values are stored once; pixels are left out, since no two images are equal."""
+    if not any(pa.types.is_binary(field.type) for field in schema):
+        return True
+    return [field.name for field in schema if not pa.types.is_binary(field.type)]
+
+
+def rows_in_group(table: pa.Table) -> int:
+    """Rows of a row group, so that it has about :data:`GROUP_BYTES`: a part of a shard is read without the rest of it."""
+    size = sum(map(_content, table.columns))
+    return min(MOST_ROWS, max(1, GROUP_BYTES * len(table) // max(1, size)))
+
+
+def _content(column: pa.ChunkedArray) -> int:
+    """Bytes of images and maps; those of other columns are few. Equal values count alike, however they lie in memory."""
+    if pa.types.is_binary(column.type):
+        return pc.sum(pc.binary_length(column)).as_py() or 0
+    if pa.types.is_list(column.type):
+        return 4 * (pc.sum(pc.list_value_length(column)).as_py() or 0)
+    return 0
 
 
 def _without_seal(table: pa.Table) -> pa.Table:
@@ -159,6 +201,16 @@ def read_any(path: Path) -> pa.Table:
     """All rows and columns of one file; raises :class:`ArtifactError` where it is missing or damaged."""
     try:
         return _without_seal(open_any(path).read(use_pandas_metadata=True))
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"'{path}' is damaged ({error}); delete it and run again") from error
+
+
+def read_groups(
+    file: pq.ParquetFile, groups: Sequence[int], path: Path, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Some row groups of ``file``, which :func:`open_any` has opened at ``path``; raises as :func:`read_any`."""
+    try:
+        return _without_seal(file.read_row_groups(groups, columns=columns, use_pandas_metadata=columns is None))
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"'{path}' is damaged ({error}); delete it and run again") from error
 
