@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from vitfaith.artifacts.parts import Paths, run_alone, run_in_parts
 from vitfaith.cli.options import CODE, IN_PARTS, ON_DEVICE, SPEC, Options, parse_spec
 from vitfaith.device import job_device
+from vitfaith.once import once_per_job
 from vitfaith.shipped import located
 
 Given = Mapping[str, Any]
@@ -113,7 +114,7 @@ class OverShard(Stage):
         """Do the job in parts."""
         outputs: Paths = self.named(given, "output")
         whole = self.extends and all(path.exists() for path in outputs.values())
-        with _device(given) as device:
+        with _device(given) as device, once_per_job():
             spec = parse_spec(given["spec"])
             told = self.told(given) | {
                 "spec": spec,

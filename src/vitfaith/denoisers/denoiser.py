@@ -18,6 +18,7 @@ from vitfaith.denoisers.schedule import Schedule
 from vitfaith.denoisers.scheduler_config import check_is_scheduler
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.models.classifier import freeze
+from vitfaith.once import once
 
 
 class Denoiser:
@@ -192,3 +193,8 @@ def _check_class(config: Any, class_label: int | None, name: str) -> None:
             f"'{name}' is conditional on {classes} classes; set class_label to one of 0 … {classes - 1}, the null class "
             "where the network has one, or take an unconditional denoiser"
         )
+
+
+def job_denoiser(path: str | Path, settings: Mapping[str, Any] | None, device: str) -> Denoiser:
+    """As :meth:`Denoiser.load`; within a job all its parts share one, which stays as it is."""
+    return once(lambda: Denoiser.load(path, settings, device=device), "denoiser", path, settings, device)

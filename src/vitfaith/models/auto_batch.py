@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from vitfaith.artifacts.store import open_parquet
 from vitfaith.models.batch_size import ON_CPU, fastest_batch_size, remembered
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import job_classifier
 from vitfaith.models.memory import is_out_of_memory
 
 _SHAPE = pa.schema([pa.field(name, pa.int32()) for name in ("channels", "height", "width")])
@@ -40,7 +40,7 @@ def measure(
     model: Mapping[str, Any], weights: Path | None, shape: tuple[int, ...], device: str, *, backward: bool
 ) -> int:
     """Search the fastest batch size of a model for images (C, H, W) of ``shape``."""
-    return measured(load_classifier(model, weights, device), shape, backward=backward)
+    return measured(job_classifier(model, weights, device), shape, backward=backward)
 
 
 def measured(classifier: Classifier, shape: tuple[int, ...], *, backward: bool) -> int:

@@ -17,6 +17,7 @@ from vitfaith.models.class_names import class_names
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.huggingface.folder import read_folder
 from vitfaith.models.shapes import without_numbers
+from vitfaith.once import once
 
 _LOG = logging.getLogger(__name__)
 _HINT = "give the architecture and arguments that the weights were trained with"
@@ -65,6 +66,11 @@ def load_classifier(
         )
     classifier.check_head()
     return freeze(classifier) if shapes_only else freeze(classifier).to(device)
+
+
+def job_classifier(spec: Mapping[str, Any], weights: Path | None, device: str) -> Classifier:
+    """As :func:`load_classifier`; within a job all its parts share one, which stays as it is."""
+    return once(lambda: load_classifier(spec, weights, device), "classifier", spec, weights, device)
 
 
 def side_of(patch: int | Sequence[int] | None) -> tuple[int, int] | None:

@@ -18,11 +18,11 @@ from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.attacks.registry import ATTACKS
 from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
-from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.denoiser import job_denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.forward import forward_in_batches
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.smoothings.registry import SMOOTHINGS
 
@@ -30,7 +30,7 @@ from vitfaith.smoothings.registry import SMOOTHINGS
 def _defence(spec: Mapping[str, Any], denoiser: Path | str | None, device: str) -> Defence | None:
     if "smoothing" not in spec:
         return None
-    network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
+    network = None if denoiser is None else job_denoiser(denoiser, spec.get("denoiser"), device)
     return Defence(SMOOTHINGS.from_spec(spec["smoothing"]), network)
 
 
@@ -58,7 +58,7 @@ def run_attack(
     pixels = decode_images(shard, np.uint8, str(images))
     labels = shard.column("label").to_numpy().astype(np.int64)
     ids = shard.column("image_id").to_pylist()
-    classifier = load_classifier(spec["model"], weights, device)
+    classifier = job_classifier(spec["model"], weights, device)
     if labels.max() >= classifier.num_classes:
         raise InputError(
             f"'{images}' has label {labels.max()}, the model only {classifier.num_classes} classes; give a model trained on this dataset"

@@ -21,7 +21,7 @@ from vitfaith.explainers.explain import check_files, explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.map_values import map_flags, tied_share
 from vitfaith.models.facts import facts_of_passes
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.registry import SMOOTHINGS, map_aggregation
@@ -86,7 +86,7 @@ def run_attribute(
     """
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
-    classifier = load_classifier(spec["model"], weights, device)
+    classifier = job_classifier(spec["model"], weights, device)
     targets = explained_targets(spec, table, predictions, device)
     classifier.check_targets(targets, len(ids))
     methods = EXPLAINERS.from_specs(spec["methods"])

@@ -15,7 +15,7 @@ from vitfaith.metrics.bank.build import build_bank
 from vitfaith.metrics.bank.masks import BankRequest
 from vitfaith.metrics.fills.diffusion import infill_extras
 from vitfaith.models.facts import facts_of_passes
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
 
 
@@ -42,7 +42,7 @@ def run_bank(
         InputError: a mask set does not fit the model's patch grid, or the model does not have an explained class.
     """
     table = read_table(images, IMAGES)
-    classifier = load_classifier(spec["model"], weights, device)
+    classifier = job_classifier(spec["model"], weights, device)
     targets = explained_targets(spec, table, predictions, "cpu")
     classifier.check_targets(targets, len(table))
     pixels = image_tensor(table, str(images), device)

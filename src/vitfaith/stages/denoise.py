@@ -18,10 +18,11 @@ from vitfaith.artifacts.provenance import images_digest, provenance
 from vitfaith.artifacts.samples import STORED, kept_samples
 from vitfaith.artifacts.schemas import DENOISED, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
-from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.denoiser import Denoiser, job_denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.fast.linear import kernels
 from vitfaith.models.passes import PassCounter
+from vitfaith.once import once
 from vitfaith.smoothings.dds import DdsParameters, noise_level
 from vitfaith.smoothings.registry import SMOOTHINGS
 
@@ -41,10 +42,14 @@ def run_denoise(
     ids = table.column("image_id").to_pylist()
     smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
     parameters = smoothing.parameters
-    network = None if denoiser is None else Denoiser.load(denoiser, spec.get("denoiser"), device=device)
+    network = None if denoiser is None else job_denoiser(denoiser, spec.get("denoiser"), device)
     samples = int(getattr(parameters, "samples", 1))
     facts = provenance(
-        "denoise", spec, code, images_digest=images_digest(ids, pixels), network_digest=_network_digest(network)
+        "denoise",
+        spec,
+        code,
+        images_digest=images_digest(ids, pixels),
+        network_digest=once(lambda: _network_digest(network), "digest", denoiser, spec.get("denoiser"), device),
     )
     earlier = kept_samples(out, facts, ids, samples)
     kept = 0 if earlier is None else earlier.shape[1]

@@ -16,7 +16,7 @@ from vitfaith.artifacts.schemas import IMAGES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.forward import forward_in_batches
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import job_classifier
 
 
 def run_predict(
@@ -34,7 +34,7 @@ def run_predict(
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
     samples = torch.from_numpy(read_denoised(denoised, ids)).to(device)
-    classifier = load_classifier(spec["model"], weights, device)
+    classifier = job_classifier(spec["model"], weights, device)
     logits = forward_in_batches(classifier, samples.flatten(0, 1), batch_size)
     probabilities = logits.softmax(1).unflatten(0, samples.shape[:2]).cpu()
     labels, targets = (table.column(c).to_numpy() for c in ("label", "target"))

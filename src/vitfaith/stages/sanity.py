@@ -18,7 +18,7 @@ from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.facts import facts_of_passes
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.sanity.registry import SANITY_CHECKS, Subject
 
@@ -59,7 +59,7 @@ def run_sanity(
         forwards, backwards = forwards + passes.forwards, backwards + passes.backwards
         return maps
 
-    classifier = load_classifier(spec["model"], weights, device)
+    classifier = job_classifier(spec["model"], weights, device)
     pixels = image_tensor(table, str(images), device)
     targets = explained_targets(spec, table, predictions, device)
     classifier.check_targets(targets, len(ids))

@@ -28,7 +28,7 @@ from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.facts import facts_of_passes
-from vitfaith.models.load import load_classifier
+from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
 
 
@@ -64,7 +64,7 @@ def run_score(
     """
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
-    classifier = load_classifier(spec["model"], weights, device)
+    classifier = job_classifier(spec["model"], weights, device)
     stacked = _on_device(read_maps(maps), maps, ids, classifier)
     means = read_raw_maps(maps)
     raw = None if means is None else _on_device(means, maps, ids, classifier)

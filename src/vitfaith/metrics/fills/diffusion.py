@@ -79,9 +79,9 @@ def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer
 
 def infill_extras(spec: Mapping[str, Any], denoiser: str | None, device: str) -> dict[str, Denoiser]:
     """The denoiser of a job as an extra input, nothing where its fills name none."""
-    from vitfaith.denoisers.denoiser import Denoiser
+    from vitfaith.denoisers.denoiser import job_denoiser
 
-    return {} if denoiser is None else {DENOISER_EXTRA: Denoiser.load(denoiser, spec.get("denoiser"), device=device)}
+    return {} if denoiser is None else {DENOISER_EXTRA: job_denoiser(denoiser, spec.get("denoiser"), device)}
 
 
 def working_size(denoiser: Denoiser, shape: tuple[int, int, int], parameters: DiffusionParameters) -> tuple[int, int]:
