@@ -1,0 +1,214 @@
+"""Maps from outside on a benchmark: which conditions they are of, and the study that scores them there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from vitfaith.api.results import read
+from vitfaith.artifacts.paths import Condition
+from vitfaith.artifacts.schemas import CURVES, MAPS, SCORES
+from vitfaith.artifacts.store import (
+    atomic_path,
+    read_any,
+    read_provenance,
+    write_parquet,
+    write_table,
+)
+from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
+from vitfaith.explained import CLEAN_PREDICTION
+from vitfaith.sharing.layout import STUDY, check_sums
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
+from vitfaith.tables.collect import CONDITION
+
+PLACE = ".add"
+"""Folder in the benchmark with the study that scores the maps, and the maps by condition."""
+
+FAMILY = "external"
+
+_SIMPLEST = {"attack": "clean", "smoothing": "none", "explained": CLEAN_PREDICTION}
+"""What maps without such a column are of."""
+
+_TAKEN = {"attribute": MAPS, "scores": SCORES, "curves": CURVES}
+"""Result files of added maps that go into the benchmark."""
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Maps that are ready to be scored.
+
+    Attributes:
+        folder: of the benchmark, in which Snakemake runs.
+        config: study of nothing but these maps, from ``folder``.
+        images: files of images that it needs, from ``folder``.
+        scores: files of scores that it writes.
+        name: what the method is called in the leaderboard.
+    """
+
+    folder: Path
+    config: Path
+    images: list[str]
+    scores: list[str]
+    name: str
+
+
+def prepare(maps: Path, folder: Path, name: str, *, resolution: str = "patch") -> Addition:
+    """Write the study that scores ``maps`` under the conditions of the benchmark in ``folder``.
+
+    Args:
+        maps: Parquet file with the columns image_id and map, row by row (rows, columns state its shape); dataset, model,
+            attack, smoothing, explained where the maps are of several conditions. Without such a column they are of the
+            only value that the benchmark has, or else of clean images, no smoothing, the clean prediction.
+        name: a method that the benchmark does not have.
+        resolution: ``patch``, or ``pixel`` to keep maps of the image's size.
+
+    Raises:
+        ArtifactError: the benchmark or the file is damaged.
+        ConfigError: the name is taken or no name; InputError: the maps are of no condition of the benchmark.
+    """
+    check_sums(folder)
+    raw = _with_trained_files(read_yaml(folder / STUDY))
+    scores = read(folder)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.+-]*", name):
+        raise ConfigError(f"name '{name}': use lower-case letters, digits, and _ . + -")
+    if name in set(scores["method"]) | set(raw.get("explainers") or {}):
+        raise ConfigError(f"the benchmark has a method '{name}' already; choose another name")
+    table = _read(maps)
+    known = scores.drop_duplicates([*CONDITION, "metric"])
+    conditions = known.drop_duplicates(CONDITION)[CONDITION].astype(str)
+    parts = _by_condition(table, [{name: row[name] for name in CONDITION} for _, row in conditions.iterrows()], maps)
+    place = folder / PLACE / name
+    explainers, experiments = {}, {}
+    for number, (condition, part) in enumerate(parts):
+        id_ = f"{name}.{number}"
+        write_parquet(part, place / f"{number}.parquet")
+        explainers[id_] = {
+            "explainer": "external",
+            "path": f"{PLACE}/{name}/{number}.parquet",
+            "resolution": resolution,
+        }
+        mine = known[(known[CONDITION].astype(str) == list(condition.values())).all(axis=1)]
+        experiments[f"added.{number}"] = {
+            **{f"{axis}s": [condition[axis]] for axis in ("dataset", "model", "attack", "smoothing")},
+            "targets": [_target(condition["explained"])],
+            "explainers": [id_],
+            "metrics": sorted(mine["metric"].unique()),
+        }
+    study = {**raw, "explainers": {**(raw.get("explainers") or {}), **explainers}, "experiments": experiments}
+    with atomic_path(place / STUDY) as temporary:
+        temporary.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    return _addition(study, folder, place / STUDY, [c for c, _ in parts], name)
+
+
+def take(addition: Addition) -> None:
+    """Put the scores, curves and maps of ``addition``, which Snakemake has made, into the benchmark under its name.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    for scores in addition.scores:
+        for stage, schema in _TAKEN.items():
+            inside = Path(scores.replace("/scores/", f"/{stage}/", 1))
+            source = addition.folder / inside
+            table = read_any(source)
+            names = pa.array([addition.name] * len(table), pa.string())
+            table = table.set_column(table.schema.get_field_index("method"), "method", names)
+            target = (
+                inside.relative_to("results").as_posix().replace(f"family={FAMILY}", f"family=added.{addition.name}")
+            )
+            write_table(table, addition.folder / target, schema, read_provenance(source))
+
+
+def _addition(
+    study: Mapping[str, Any], folder: Path, config: Path, conditions: Sequence[Mapping[str, str]], name: str
+) -> Addition:
+    plan = Plan(load_study(study))
+    images, scores = [], []
+    for values in conditions:
+        condition = Condition(**values)
+        images += plan.files("attack", Condition(condition.dataset, condition.model, condition.attack, ""))
+        scores += plan.files("scores", condition, FAMILY)
+    return Addition(folder, config.relative_to(folder), list(dict.fromkeys(images)), scores, name)
+
+
+def _target(explained: str) -> str | int:
+    """The value of ``targets`` for a value of ``explained``: the number of ``class_3``, else the word."""
+    number = explained.removeprefix("class_")
+    return int(number) if number != explained and number.isdigit() else explained
+
+
+def _with_trained_files(raw: dict[str, Any]) -> dict[str, Any]:
+    """The study with the weights that it trained given as files of the benchmark, so that nothing is trained again."""
+    found = {key: dict(raw.get(key) or {}) for key in ("models", "denoisers", "explainers")}
+    for id_, section in found["models"].items():
+        if section.get("weights") == "trained":
+            found["models"][id_] = {**_without_training(section), "weights": f"train/classifier/{id_}.safetensors"}
+    for id_, section in found["denoisers"].items():
+        if section.get("path") == "trained":
+            found["denoisers"][id_] = {**_without_training(section), "path": f"train/denoiser/{id_}"}
+    for id_, section in found["explainers"].items():
+        if section and section.get("weights") == "trained":
+            found["explainers"][id_] = {**_without_training(section), "weights": f"train/diffmask/{id_}"}
+    return {**raw, **{key: value for key, value in found.items() if key in raw}}
+
+
+def _without_training(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "training"}
+
+
+def _read(maps: Path) -> pa.Table:
+    if not maps.is_file() or maps.suffix != ".parquet":
+        raise ConfigError(f"'{maps}' is no Parquet file; write the maps with the columns image_id and map")
+    try:
+        table = pq.read_table(maps)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"'{maps}' cannot be read as Parquet: {error}") from error
+    for column in ("image_id", "map"):
+        if column not in table.column_names:
+            raise InputError(f"'{maps}' has no column '{column}'{did_you_mean(column, table.column_names)}")
+    return table.replace_schema_metadata(None)
+
+
+def _by_condition(
+    table: pa.Table, known: Sequence[Mapping[str, str]], maps: Path
+) -> list[tuple[dict[str, str], pa.Table]]:
+    """(Condition, its maps) for each condition that the table names, in the order of their names."""
+    for name in CONDITION:
+        values = sorted({condition[name] for condition in known})
+        if name in table.column_names:
+            given = sorted(map(str, table[name].unique().to_pylist()))
+            wrong = next((value for value in given if value not in values), None)
+            if wrong is not None:
+                raise InputError(
+                    f"'{maps}', column '{name}': the benchmark has no '{wrong}'{did_you_mean(wrong, values)}; it has "
+                    f"{', '.join(values)}"
+                )
+            table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.string()))
+            continue
+        value = values[0] if len(values) == 1 else _SIMPLEST.get(name)
+        if value not in values:
+            raise InputError(f"'{maps}' needs the column '{name}': the benchmark has {', '.join(values)}")
+        table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+    found = []
+    kept = [name for name in ("image_id", "map", "rows", "columns") if name in table.column_names]
+    for values in table.group_by(CONDITION).aggregate([]).sort_by([(n, "ascending") for n in CONDITION]).to_pylist():
+        condition = {name: values[name] for name in CONDITION}
+        if condition not in known:
+            told = ", ".join(condition.values())
+            raise InputError(f"'{maps}': the benchmark has no condition {told}, though it has each of these elsewhere")
+        mask = pa.array([True] * len(table))
+        for name, value in condition.items():
+            mask = pc.and_(mask, pc.equal(table[name], value))
+        found.append((condition, table.filter(mask).select(kept)))
+    if not found:
+        raise InputError(f"'{maps}' holds no map")
+    return found

@@ -1,0 +1,65 @@
+"""Digests of images: they tell whether somebody else's images are those of a benchmark, without showing one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vitfaith.artifacts.images import decode_images
+from vitfaith.artifacts.schemas import IMAGES as ATTACKED
+from vitfaith.artifacts.store import partition_values, read_any, read_table
+from vitfaith.errors import ArtifactError
+from vitfaith.sharing.layout import IMAGES
+
+PLACES = ("dataset", "model", "attack")
+
+DIGESTS = pa.schema([*(pa.field(name, pa.string()) for name in (*PLACES, "image_id", "digest"))])
+"""``digest``: BLAKE2b of an image's shape (C, H, W) and its uint8 pixels, channel-first; 32 hexadecimal digits."""
+
+
+def digests(paths: Iterable[Path]) -> pa.Table:
+    """One row for each image of the files of attacked (or clean) images ``paths``."""
+    parts = [DIGESTS.empty_table()]
+    for path in paths:
+        table = read_table(path, ATTACKED)
+        place = partition_values(path)
+        pixels = decode_images(table, np.uint8, str(path))
+        columns = {name: [place[name]] * len(table) for name in PLACES}
+        columns |= {"image_id": table.column("image_id").to_pylist(), "digest": [_digest(one) for one in pixels]}
+        parts.append(pa.table(columns, DIGESTS))
+    return pa.concat_tables(parts)
+
+
+def check_images(folder: Path, paths: Iterable[Path]) -> None:
+    """Compare images made here, in ``paths``, with those of the benchmark in ``folder``.
+
+    Raises:
+        ArtifactError: some differ, or there are others.
+    """
+    keys = [*PLACES, "image_id"]
+    ours, theirs = digests(paths), read_any(folder / IMAGES)
+    both = ours.join(theirs, keys=keys, right_suffix="_there", join_type="left outer").sort_by(
+        [(k, "ascending") for k in keys]
+    )
+    differ = both.filter(pc.fill_null(pc.not_equal(both["digest"], both["digest_there"]), True))
+    if len(differ):
+        place = ", ".join(f"{name} {differ[name][0].as_py()}" for name in PLACES)
+        clean = differ["attack"][0].as_py() == "clean"
+        why = (
+            "take the dataset that the benchmark was made of"
+            if clean
+            else "attacks need the same processor and versions to the last bit: provenance.parquet names them"
+        )
+        raise ArtifactError(
+            f"{len(differ)} of {len(both)} images are not those of the benchmark, first "
+            f"'{differ['image_id'][0].as_py()}' of {place}; {why}"
+        )
+
+
+def _digest(image: np.ndarray) -> str:
+    return hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,64 @@
+"""Files of a benchmark, and their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from vitfaith.artifacts.store import atomic_path
+from vitfaith.errors import ArtifactError
+
+STUDY, CARD, SUMS = "study.yaml", "README.md", "SHA256SUMS"
+IMAGES, ORIGIN, BOARD = "images.parquet", "provenance.parquet", "leaderboard.parquet"
+
+FOLDERS = ("attribute", "scores", "curves", "stability", "sanity", "certificates", "predictions")
+"""Folders of results that a benchmark has under their own names. None holds pixels."""
+
+WORK = ("results", "logs", ".snakemake", ".add")
+"""Folders that adding maps leaves in a benchmark. They are no part of it: only the caller's machine needs them."""
+
+
+def benchmark_files(folder: Path) -> Iterator[Path]:
+    """Files of the benchmark in ``folder``, relative to it and in their order, without the list of checksums."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.is_file() and inside.parts[0] not in WORK and inside != Path(SUMS):
+            yield inside
+
+
+def write_sums(folder: Path) -> int:
+    """Write the SHA-256 of every file as ``sha256sum --check`` reads them; returns the number of files."""
+    lines = [f"{_digest(folder / path)}  {path.as_posix()}\n" for path in benchmark_files(folder)]
+    with atomic_path(folder / SUMS) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+    return len(lines)
+
+
+def check_sums(folder: Path) -> None:
+    """Compare every file with its checksum.
+
+    Raises:
+        ArtifactError: the folder is no benchmark, or a file is altered, missing or not listed.
+    """
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise ArtifactError(f"'{folder}' is no benchmark: it has no {SUMS}; make one by vitfaith export")
+    pairs = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
+    listed = {path: digest for digest, path in pairs}
+    found = {path.as_posix() for path in benchmark_files(folder)}
+    wrong = {
+        "is missing": sorted(listed.keys() - found),
+        "is not listed": sorted(found - listed.keys()),
+        "was altered": sorted(path for path in found & listed.keys() if _digest(folder / path) != listed[path]),
+    }
+    for what, paths in wrong.items():
+        if paths:
+            raise ArtifactError(
+                f"'{folder / paths[0]}' {what} by {SUMS} ({len(paths)} such files); get the benchmark again"
+            )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
