@@ -1,6 +1,6 @@
 rule bank:
     input:
-        images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
+        images=images_to_score,
         given=given("bank"),
     output:
         ensure(

@@ -182,6 +182,14 @@ def images_to_denoise(wildcards):
     return inputs.images_to_denoise(PLAN, dict(wildcards))
 
 
+def images_to_score(wildcards):
+    return inputs.images_to_score(PLAN, dict(wildcards))
+
+
+def maps_to_score(wildcards):
+    return inputs.maps_to_score(PLAN, dict(wildcards))
+
+
 def start_weights_of(wildcards):
     """The weights that a training starts from, nothing from scratch."""
     return by_contents(PLAN.start_weights(wildcards.name))

@@ -1,7 +1,7 @@
 rule score:
     input:
-        images="results/attack/dataset={dataset}/model={model}/attack={attack}/{shard}.parquet",
-        maps="results/attribute/dataset={dataset}/model={model}/attack={attack}/smoothing={smoothing}/explained={explained}/family={family}/{shard}.parquet",
+        images=images_to_score,
+        maps=maps_to_score,
         given=given("score"),
     output:
         scores=ensure(

@@ -52,6 +52,17 @@ def test_maps_are_those_of_the_library_and_the_model_is_left_alone(
     assert maps.flags == {name: [""] * 5 for name in items}
 
 
+def test_another_network_scores_the_maps_for_the_classes_that_they_explain(vit: Classifier, images: Tensor) -> None:
+    other = tiny_vit(seed=5)
+    maps = vf.explain(vit, images, ["attention_rollout"])
+    with torch.no_grad():
+        assert not torch.equal(other(images).argmax(1), maps.target)
+    found = vf.evaluate(other, images, maps, "deletion_auc")
+    item = {"deletion_auc": METRICS.item("deletion_auc")}
+    expected = evaluate_maps(other, images, maps.target, maps.image_ids, dict(maps), item)
+    assert found.scores["value"].tolist() == expected.scores["value"].to_pylist()
+
+
 def test_splitting_a_set_changes_nothing(vit: Classifier, images: Tensor) -> None:
     whole = vf.explain(vit, images, ["random", "kernel_shap"])
     parts = [vf.explain(vit, part, ["random", "kernel_shap"]) for part in (images[:2], images[2:])]

@@ -8,13 +8,19 @@ from pathlib import Path
 from vitfaith.check.report import Report
 from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.models.classifier import Classifier
-from vitfaith.study.learned import model_files, trained_file
+from vitfaith.study.learned import explained_models, model_files, trained_file
 from vitfaith.study.plan import Plan
 
 
 def check_learned_files(plan: Plan, models: Mapping[str, Classifier], report: Report) -> None:
     """Report files that are missing, broken, or of a model with other blocks, width or classes; note what is trained first."""
-    pairs = {(e, m) for x in plan.study.experiments.values() for e in x.explainers for m in x.models if m in models}
+    pairs = {
+        (e, m)
+        for x in plan.study.experiments.values()
+        for e in x.explainers
+        for m in explained_models(plan, x)
+        if m in models
+    }
     for explainer, model in sorted(pairs):
         item = plan.study.explainers[explainer]
         for name, file in model_files(plan, explainer, model).items():

@@ -19,12 +19,14 @@ from vitfaith.check.models import check_pair, model_of
 from vitfaith.check.numbers import check_numbers
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
+from vitfaith.check.scoring import check_scoring
 from vitfaith.check.targets import check_targets
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.device import visible_gpus
 from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.switch import fast_paths
+from vitfaith.study.learned import explained_models
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.sections import AXES
@@ -69,9 +71,10 @@ def _check(config: Path, study: Study, elsewhere: bool, results: str, sample: in
     check_external(study, datasets, models, report)
     check_targets(study, datasets, models, report)
     check_learned_files(plan, models, report)
+    check_scoring(plan, models, report)
     twins = _twins(study, models, report)
     for model, twin in twins.items():
-        asked = {e for x in study.experiments.values() if model in x.models for e in x.explainers}
+        asked = {e for x in study.experiments.values() if model in explained_models(plan, x) for e in x.explainers}
         chosen = {id_: study.explainers[id_] for id_ in sorted(asked)}
         rehearse(model, twin, chosen, report)
     lines = _outline(config, study, plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def _addition(
     images, scores = [], []
     for values in conditions:
         condition = Condition(**values)
-        images += plan.files("attack", Condition(condition.dataset, condition.model, condition.attack, ""))
+        images += plan.files("attack", replace(plan.of_maps(condition), smoothing="", explained=""))
         scores += plan.files("scores", condition, FAMILY)
     return Addition(folder, config.relative_to(folder), list(dict.fromkeys(images)), scores, name)
 

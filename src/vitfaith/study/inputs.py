@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vitfaith.artifacts.paths import SHARED, Condition, artifact
 from vitfaith.study.learned import learned_files, trained, trained_file, trainings
@@ -29,6 +29,18 @@ class Read:
 def reads(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> list[Read]:
     """The options of a job that the plan decides, in the order of its command line."""
     return [read for part in _PARTS[stage] for read in part(plan, wildcards)]
+
+
+def images_to_score(plan: Plan, wildcards: Mapping[str, str]) -> str:
+    """The images that metrics perturb: those of the explained model."""
+    condition = replace(plan.of_maps(_condition(wildcards)), smoothing="")
+    return artifact(plan.results, "attack", condition, None, wildcards["shard"])
+
+
+def maps_to_score(plan: Plan, wildcards: Mapping[str, str]) -> str:
+    """The maps that a job scores: those of the explained model."""
+    condition = plan.of_maps(_condition(wildcards))
+    return artifact(plan.results, "attribute", condition, wildcards["family"], wildcards["shard"])
 
 
 def images_to_denoise(plan: Plan, wildcards: Mapping[str, str]) -> str:

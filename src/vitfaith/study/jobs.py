@@ -89,7 +89,7 @@ def _shard_files(plan: Plan) -> Iterator[Path]:
     def new(path: str) -> bool:
         return path not in seen and not seen.add(path)  # type: ignore[func-returns-value]
 
-    for condition in plan.conditions:
+    for condition in dict.fromkeys(map(plan.of_maps, plan.conditions)):
         for shard in plan.shards(condition.dataset):
             source = artifact(plan.results, "shard", Condition(condition.dataset, "", "", ""), None, shard)
             model = SHARED if condition.attack == "clean" else condition.model

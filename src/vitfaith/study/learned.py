@@ -9,7 +9,9 @@ from typing import Any
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.placeholder import placeholder_of
+from vitfaith.study.conditions import explained_model
 from vitfaith.study.plan import Plan
+from vitfaith.study.sections import Experiment
 
 TRAINING = "training"
 """Parameter of an explainer with the recipe that trains it."""
@@ -72,8 +74,15 @@ def trained(plan: Plan) -> list[tuple[str, str]]:
         (id_, model)
         for id_, item in plan.study.explainers.items()
         if getattr(item.parameters, TRAINING, None) is not None
-        for model in sorted({m for e in plan.study.experiments.values() if id_ in e.explainers for m in e.models})
+        for model in sorted(
+            {m for e in plan.study.experiments.values() if id_ in e.explainers for m in explained_models(plan, e)}
+        )
     ]
+
+
+def explained_models(plan: Plan, experiment: Experiment) -> set[str]:
+    """The models of an experiment that are explained: those that score another model's maps are none of them."""
+    return {explained_model(plan.study, model) for model in experiment.models}
 
 
 def trainings(plan: Plan, experiment: str) -> list[dict[str, Any]]:
@@ -81,7 +90,7 @@ def trainings(plan: Plan, experiment: str) -> list[dict[str, Any]]:
     asked = plan.study.experiments[experiment]
     found = []
     for id_ in sorted(asked.explainers):
-        for model in sorted(asked.models):
+        for model in sorted(explained_models(plan, asked)):
             file = model_files(plan, id_, model).get("weights")
             if file is None:
                 continue

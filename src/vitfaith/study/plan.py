@@ -16,7 +16,7 @@ from vitfaith.errors import ConfigError
 from vitfaith.explained import CLEAN_PREDICTION, PREDICTION, RUNNER_UP
 from vitfaith.metrics.fills.registry import settings_of_fill
 from vitfaith.smoothings.registry import certified_sigma
-from vitfaith.study.conditions import asked_in, conditions, experiment_conditions
+from vitfaith.study.conditions import asked_in, conditions, experiment_conditions, of_maps
 from vitfaith.study.study import Study
 
 MOST_SHARDS = 100_000
@@ -74,14 +74,24 @@ class Plan:
     @cache  # noqa: B019
     def checks(self, condition: Condition) -> list[str]:
         """Ids of the sanity checks that some experiment asks for in this condition; none behind a smoothing."""
-        return [] if self.smooths(condition.smoothing) else sorted(asked_in(self.study, condition, "sanity"))
+        if self.smooths(condition.smoothing) or not self.explains_itself(condition):
+            return []
+        return sorted(asked_in(self.study, condition, "sanity"))
 
     @cache  # noqa: B019
     def certificates(self, condition: Condition) -> list[str]:
         """Ids of the certificates that some experiment asks for in this condition; none without a smoothing."""
-        if self.sigma(condition.smoothing) is None:
+        if self.sigma(condition.smoothing) is None or not self.explains_itself(condition):
             return []
         return sorted(asked_in(self.study, condition, "certificates"))
+
+    def of_maps(self, condition: Condition) -> Condition:
+        """The condition in whose folder the images, predictions and maps of ``condition`` lie: of the explained model."""
+        return of_maps(self.study, condition)
+
+    def explains_itself(self, condition: Condition) -> bool:
+        """Whether the model of a condition scores its own maps, and not those of the model named under ``maps_of``."""
+        return self.of_maps(condition) == condition
 
     def sigma(self, smoothing: str) -> float | None:
         """Noise for which a smoothing's maps and predictions can be certified, None where they cannot."""
@@ -95,8 +105,9 @@ class Plan:
         """Every result file that the tables of an experiment read."""
         files: dict[str, None] = {}
         for condition in experiment_conditions(self.study.experiments[name]):
-            own = Condition(condition.dataset, condition.model, condition.attack, condition.smoothing)
-            clean = [Condition(condition.dataset, condition.model, "clean", "none")]
+            maps = self.of_maps(condition)
+            own = replace(maps, explained="")
+            clean = [Condition(maps.dataset, maps.model, "clean", "none")]
             for images in [own, *(clean if condition.explained == RUNNER_UP else [])]:
                 files.update(dict.fromkeys(self.files("predictions", images)))
                 files.update(dict.fromkeys(self.files("attack", replace(images, smoothing=""))))
@@ -105,11 +116,14 @@ class Plan:
             if self.certificates(condition):
                 files.update(dict.fromkeys(self.files("certificates", condition)))
             for family, stage in product(self.methods(condition), stages):
-                files.update(dict.fromkeys(self.files(stage, condition, family)))
+                where = maps if stage == "attribute" else condition
+                files.update(dict.fromkeys(self.files(stage, where, family)))
         return list(files)
 
     def references(self, condition: Condition) -> dict[str, Condition]:
         """The conditions that stability compares with: the clean map behind the same smoothing, and the undefended clean map."""
+        if not self.explains_itself(condition):
+            return {}
         clean = replace(condition, attack="clean")
         found = {"clean": clean, "undefended": replace(clean, smoothing="none")}
         return {k: v for k, v in found.items() if v != condition and v in self.conditions}
@@ -121,7 +135,7 @@ class Plan:
 
     def deciding(self, condition: Condition, shard: str) -> str | None:
         """The file of predictions that the explained classes are read from, None where the images' own file has them."""
-        explained = self.explains(condition)
+        explained, condition = self.explains(condition), self.of_maps(condition)
         if explained == RUNNER_UP:
             condition = Condition(condition.dataset, condition.model, "clean", "none")
         elif explained != PREDICTION:

@@ -33,7 +33,7 @@ def _networks(plan: Plan) -> Iterator[str]:
     for model in dict.fromkeys(c.model for c in plan.conditions):
         if plan.study.models[model].weights == "trained":
             yield from plan.weights(model)
-    for condition in plan.conditions:
+    for condition in dict.fromkeys(map(plan.of_maps, plan.conditions)):
         for section, id_ in (("attacks", condition.attack), ("smoothings", condition.smoothing)):
             name = plan.denoiser_id(section, id_)
             if name is not None and plan.study.denoisers[name].path == "trained":

@@ -46,6 +46,7 @@ def check_references(study: Study) -> None:
         check_denoiser_section(f"denoisers.{id_}", denoiser)
     for id_, model in study.models.items():
         _check_model(f"models.{id_}", model)
+        _check_maps_of(study, f"models.{id_}.maps_of", id_, model.maps_of)
     if SHARED in study.models:
         raise ConfigError(
             f"models.{SHARED}: the id is reserved: it stands for all models where clean images are denoised once; choose another"
@@ -155,6 +156,17 @@ def check_denoiser_section(where: str, section: DenoiserSection) -> None:
     except ConfigError as error:
         text = str(error)
         raise (error if text.startswith(where) else ConfigError(f"{where}.arguments: {text}")) from error
+
+
+def _check_maps_of(study: Study, where: str, id_: str, explained: str | None) -> None:
+    if explained is None:
+        return
+    others = [name for name, model in study.models.items() if name != id_ and model.maps_of is None]
+    if explained not in others:
+        raise ConfigError(
+            f"{where}: '{explained}' is no other model with maps of its own{did_you_mean(explained, others)}; known: "
+            f"{', '.join(others) or 'none yet, add one'}"
+        )
 
 
 def _check_model(where: str, model: ModelSection) -> None:

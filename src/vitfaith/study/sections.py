@@ -64,6 +64,11 @@ class ModelSection(Section):
         description="of the forward passes that metrics ask for; maps, attacks and predictions keep float32. Changes "
         "scores a little: docs/metrics.md",
     )
+    maps_of: str | None = Field(
+        None,
+        description="id of another model, whose maps this one scores: images, explained classes and maps are that model's, and this "
+        "network answers the metrics, as in in-domain evaluation; without it the model's own maps",
+    )
     training: ClassifierTraining | None = Field(None, description="how `snakemake train` trains it")
 
     def spec(self) -> dict[str, Any]:

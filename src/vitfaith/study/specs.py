@@ -216,6 +216,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
             "checked": bool(set(plan.checks(c)) & set(asked.sanity)),
             "certified": bool(set(plan.certificates(c)) & set(asked.certificates)),
         }
+        | ({} if plan.explains_itself(c) else {"maps_of": plan.of_maps(c).model})
         for c in experiment_conditions(asked)
     ]
     return {

@@ -19,6 +19,9 @@ INPUT = ["dataset", "model", "attack", "smoothing"]
 
 CONDITION = [*INPUT, COLUMN]
 
+OF_THE_SCORING_MODEL = ("scores", "curves")
+"""Stages whose files lie below the model that answered; those of other stages below the model that is explained."""
+
 
 def condition_text(values: Sequence[object], *, told: bool) -> str:
     """A condition in one line: ``fashion_mnist · vit · pgd · none``; which class is explained follows where it is ``told``."""
@@ -42,6 +45,8 @@ def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: boo
         if stage == "sanity" and not cell["checked"]:
             continue
         parts = dict(cell["condition"])
+        if stage not in OF_THE_SCORING_MODEL:
+            parts["model"] = cell.get("maps_of", parts["model"])
         if stage == "attack":
             parts["smoothing"] = ""
         condition = Condition(**parts)
