@@ -36,6 +36,12 @@ include: "rules/figures.smk"
 include: "rules/page.smk"
 
 
+# `executor: slurm`, without dead ends: docs/slurm.md.
+if workflow.is_main_process:
+    from vitfaith_slurm import install
+
+    install()
+
 # Snakemake calls no hook where there is nothing to do.
 logger.addFilter(PlacesWhereNothingIsDone(PLAN))
 

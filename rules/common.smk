@@ -129,9 +129,17 @@ def minutes_of_training(wildcards, attempt):
     return attempt * 720
 
 
+# A job on a device asks for one GPU, and for none where the study computes on the CPU or the profile has none (`gpu: 0`).
+# A job inside a cluster is not told the profile's limit, so that it would ask for a GPU which its submission has not.
+if workflow.is_main_process:
+    allowed = workflow.global_resources.get("gpu")
+    none = allowed is not None and allowed.value == 0
+    os.environ["VITFAITH_GPUS"] = "0" if none else "1"
+GPUS = 0 if STUDY.compute.device == "cpu" else int(os.environ.get("VITFAITH_GPUS", "1"))
+
 # Of every job on a device, and of those that work in batches and parts.
 OF_A_DEVICE = {
-    "gpu": 1,
+    "gpu": GPUS,
     "device": STUDY.compute.device,
     "fast": STUDY.compute.fast,
     "mem_mb": memory,

@@ -10,8 +10,18 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Errors of a disk, or of a user's share of it, without room for what is written."""
 
 
+REPEATS = 65
+"""Exit code of a job that would fail again in the same way: its settings, its files or its machine must change first."""
+
+
 class VitfaithError(Exception):
-    """Base of every error raised on purpose; the command line prints its text alone, without a traceback."""
+    """Base of every error raised on purpose; the command line prints its text alone, without a traceback.
+
+    Attributes:
+        exit_code: with which the command line ends; a stage sets :data:`REPEATS`.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(VitfaithError):

@@ -83,6 +83,7 @@ SlurmctldTimeout=20
 KillWait=15
 ReturnToService=2$lines
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=512
+PartitionName=short Nodes=ALL MaxTime=1 DefMemPerCPU=512
 CONF
     echo "Name=gpu Type=fake File=/var/lib/slurm/gpu/gpu0" > /etc/slurm/gres.conf
 }

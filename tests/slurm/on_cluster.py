@@ -204,8 +204,13 @@ def test_failed_shard_leaves_the_rest(tmp_path: Path) -> None:
     stat = broken.stat()
     broken.write_bytes(broken.read_bytes()[:200])
     os.utime(broken, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    done = flow.snakemake(*SUBMIT, "--retries", "0", check=False)
+    known = {job["JobId"] for job in slurm_jobs()}
+    done = flow.snakemake(*SUBMIT, check=False)
     assert done.returncode != 0
+    # A damaged file stays damaged: both attacks of its shard fail once, and are not tried again.
+    assert "It is not tried again" in done.stdout + done.stderr
+    tries = [job for job in slurm_jobs() if job["JobId"] not in known and "attack" in job.get("Comment", "")]
+    assert len(tries) == 4
     for stage in ("scores", "stability"):
         assert list((flow.folder / "results" / stage).rglob("shard-000.parquet")), done.stdout + done.stderr
         assert not list((flow.folder / "results" / stage).rglob("shard-001.parquet"))

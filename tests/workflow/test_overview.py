@@ -67,9 +67,9 @@ def test_counted_passes_are_those_that_a_run_takes(finished_study: Workflow, tmp
 
 def test_status(study: Workflow) -> None:
     found = jobs_of(study)
-    counts, failures = status(found, study.folder)
-    assert not failures
-    assert sum((c for _, c in counts), Counter()) == {"done": len(found)}
+    states = status(found, study.folder)
+    assert not states.failures
+    assert sum(states.counts.values(), Counter()) == {"done": len(found)}
     failed, running, fresh = (
         job for job in found if (job.stage == "score" and "dds" not in job.place) or job.stage == "tables"
     )
@@ -86,4 +86,4 @@ def test_status(study: Workflow) -> None:
     ).stdout
     assert f"failed: {failed.log}: error: 'maps.parquet' is damaged" in shown
     line = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["score"])
-    assert line == ["score", "4", "2", "0", "1", "1"]
+    assert line == ["score", "4", "2", "0", "0", "1", "1"]

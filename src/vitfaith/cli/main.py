@@ -42,7 +42,7 @@ def main() -> None:
         app()
     except VitfaithError as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in FULL:
             raise

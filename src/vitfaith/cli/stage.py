@@ -10,9 +10,10 @@ from inspect import Signature
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vitfaith.artifacts.parts import Paths, run_alone, run_in_parts
+from vitfaith.artifacts.parts import Paths, StoppedEarlyError, run_alone, run_in_parts
 from vitfaith.cli.options import CODE, IN_PARTS, ON_DEVICE, SPEC, Options, parse_spec
 from vitfaith.device import job_device
+from vitfaith.errors import REPEATS, VitfaithError
 from vitfaith.once import once_per_job
 from vitfaith.shipped import located
 
@@ -43,7 +44,13 @@ class Stage:
         """A function with the verb's options as its signature."""
 
         def command(**given: Any) -> None:
-            self.run(located(given), self.load())
+            try:
+                self.run(located(given), self.load())
+            except StoppedEarlyError:
+                raise  # a retry goes on
+            except VitfaithError as error:
+                error.exit_code = REPEATS
+                raise
 
         options = {"spec": SPEC, **self.options, "code": CODE, **self.machine}
         command.__signature__ = Signature([o.parameter(name) for name, o in options.items()])  # type: ignore[attr-defined]

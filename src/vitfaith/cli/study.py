@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,6 +120,7 @@ def plan(
     """Show jobs, network passes, hours and disk by stage before anything runs."""
     from vitfaith.cli.launch import inside
     from vitfaith.study.estimate import costs, estimate
+    from vitfaith.study.granularity import short_jobs
     from vitfaith.study.jobs import jobs
     from vitfaith.study.show import print_plan
 
@@ -132,7 +134,11 @@ def plan(
     with inside(config, folder) as path:
         study = _plan(path)
         found = jobs(study)
-        print_plan(estimate(found, Path(), costs(found, earlier or Path()), count))
+        rows = estimate(found, Path(), costs(found, earlier or Path()), count)
+        print_plan(rows)
+    if shutil.which("sbatch"):
+        for line in short_jobs(rows):
+            typer.echo(line)
 
 
 @app.command()
@@ -196,14 +202,17 @@ def verify(
 
 @app.command()
 def status(config: Config = Path("config/config.yaml"), folder: Folder = None) -> None:
-    """Show how many jobs of each stage are done (their files are there, of whatever settings), running, failed, to do."""
+    """Show how many jobs of each stage are done (their files are there, of whatever settings), running, failed, to do.
+
+    On SLURM also which wait in the queue and why, and why jobs died that SLURM ended.
+    """
     from vitfaith.cli.launch import inside
     from vitfaith.study.jobs import jobs
     from vitfaith.study.show import print_status
     from vitfaith.study.status import status as status_of
 
     with inside(config, folder) as path:
-        print_status(*status_of(jobs(_plan(path)), Path()))
+        print_status(status_of(jobs(_plan(path)), Path()))
 
 
 @app.command()

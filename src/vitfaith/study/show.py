@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.study.estimate import Row
-from vitfaith.study.jobs import Job
-from vitfaith.study.status import STATES, State
+from vitfaith.study.status import STATES, State, Status, waiting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,13 +61,15 @@ def print_plan(rows: Sequence[Row]) -> None:
         console.print(HINT)
 
 
-def print_status(counts: Sequence[tuple[str, Counter[State]]], failures: Sequence[tuple[Job, str]]) -> None:
-    """One line a stage, and one a failed job with its log and error."""
+def print_status(found: Status) -> None:
+    """One line a stage, one for each reason of waiting, and one a failed job with its log and error."""
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    total: Counter[State] = sum((c for _, c in counts), Counter())
-    lines = [(stage, c.total(), *(c[s] for s in STATES)) for stage, c in [*counts, ("all", total)]]
+    total: Counter[State] = sum(found.counts.values(), Counter())
+    lines = [(stage, c.total(), *(c[s] for s in STATES)) for stage, c in [*found.counts.items(), ("all", total)]]
     console.print(_table(("stage", "jobs", *STATES), lines))
-    for job, error in failures:
+    for reason, number in found.waits.most_common():
+        console.print(waiting(reason, number), markup=False)
+    for job, error in found.failures:
         console.print(f"failed: {job.log}: {error}", markup=False)
