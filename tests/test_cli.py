@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from vitfaith import stages
+from vitfaith.artifacts.parts import StoppedEarlyError
 from vitfaith.cli.stage import OnDevice, OverShard, Stage
 from vitfaith.cli.stages import STAGES
+from vitfaith.errors import REPEATS, ArtifactError, ConfigError, DiskFullError, VitfaithError
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +62,7 @@ def test_check_names_a_missing_file(tmp_path: Path) -> None:
 
 def test_a_specification_that_is_no_json_is_said_plainly() -> None:
     done = vitfaith("shard", "--spec", "{", "--out", "x")
-    assert done.returncode == 1
+    assert done.returncode == REPEATS, "a retry would fail in the same way"
     assert done.stderr.startswith("error: --spec is not a JSON object")
 
 
@@ -102,3 +104,25 @@ def test_a_job_knows_its_files(tmp_path: Path) -> None:
         Path(f"f/x.y.{s}") for s in ("png", "pdf", "svg", "rst")
     ]
     assert verbs["tables"].outputs({"out": Path("t")}) == [Path("t/summary.parquet")]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ArtifactError("'a.parquet' is damaged"), REPEATS),
+        (ConfigError("no GPU"), REPEATS),
+        (DiskFullError("no space left"), 1),
+        (StoppedEarlyError("stopped"), 1),
+    ],
+)
+def test_the_exit_code_of_a_stage_says_whether_its_error_repeats(
+    error: VitfaithError, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Stage, "run", fail)
+    shard = next(stage for stage in STAGES if stage.verb == "shard")
+    with pytest.raises(type(error)):
+        shard.command()(spec="{}", code="", out=Path("x"))
+    assert error.exit_code == code

@@ -18,9 +18,11 @@ class VitfaithError(Exception):
     """Base of every error raised on purpose; the command line prints its text alone, without a traceback.
 
     Attributes:
-        exit_code: with which the command line ends; a stage sets :data:`REPEATS`.
+        repeats: whether a job that is done again fails in the same way.
+        exit_code: with which the command line ends; a stage sets :data:`REPEATS` where the error repeats.
     """
 
+    repeats = True
     exit_code = 1
 
 
@@ -30,6 +32,12 @@ class ConfigError(VitfaithError):
 
 class ArtifactError(VitfaithError):
     """A file of the chain is missing, corrupt or of another shape; the text names the file and the column."""
+
+
+class DiskFullError(ArtifactError):
+    """There is no room left for a file; once there is, the job can be done."""
+
+    repeats = False
 
 
 class InputError(VitfaithError, ValueError):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.crash.study import Job, Process, Study
 from tests.crash.trials import ends_well, kind, last_line
+from vitfaith.errors import REPEATS
 
 
 @kind(weight=4)
@@ -61,7 +62,7 @@ def _found_and_healed(study: Study, path: Path, content: bytes, folder: Path, rn
     job = rng.choice(study.readers(name))
     process = Process(job, folder, folder / "reader.log")
     code, line = process.wait(), last_line(process)
-    if code != 1:
+    if code != REPEATS:
         return f"{job.stage} ended with {code} on a damaged '{name}'"
     if "Traceback" in process.text() or not line.startswith("error: ") or name not in line:
         return f"{job.stage} does not name the damaged file in one line: {line}"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.workflow.conftest import ROOT, Workflow
+from vitfaith.errors import REPEATS
 from vitfaith.study import identity
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
@@ -44,7 +45,7 @@ def spec_of(stage: str, **changes: Any) -> str:
 
 def fail(folder: Path, *arguments: str) -> str:
     done = subprocess.run([sys.executable, "-m", "vitfaith", *arguments], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == REPEATS, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, done.stderr

@@ -35,7 +35,9 @@ _LEFT = re.compile(r"\.(?P<stem>.+)\.(parts|lock)|\.(?P<temporary>.+\..+)\.[a-z0
 
 
 class StoppedEarlyError(VitfaithError):
-    """A job was told to stop and did so between two parts; what it has is kept."""
+    """A job was told to stop and did so between two parts; what it has is kept, and a retry goes on."""
+
+    repeats = False
 
 
 def run_in_parts(

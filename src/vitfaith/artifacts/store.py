@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.artifacts.seal import EMPTY, KEY, is_intact, seal
-from vitfaith.errors import FULL, ArtifactError
+from vitfaith.errors import FULL, ArtifactError, DiskFullError
 from vitfaith.lazy import pa, pc, pq
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise ArtifactError(
+            raise DiskFullError(
                 f"no space left to write '{path}'; free some and run again, finished files are kept"
             ) from error
         if error.errno in _FORBIDDEN:

@@ -10,7 +10,7 @@ from inspect import Signature
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vitfaith.artifacts.parts import Paths, StoppedEarlyError, run_alone, run_in_parts
+from vitfaith.artifacts.parts import Paths, run_alone, run_in_parts
 from vitfaith.cli.options import CODE, IN_PARTS, ON_DEVICE, SPEC, Options, parse_spec
 from vitfaith.device import job_device
 from vitfaith.errors import REPEATS, VitfaithError
@@ -46,10 +46,8 @@ class Stage:
         def command(**given: Any) -> None:
             try:
                 self.run(located(given), self.load())
-            except StoppedEarlyError:
-                raise  # a retry goes on
             except VitfaithError as error:
-                error.exit_code = REPEATS
+                error.exit_code = REPEATS if error.repeats else 1
                 raise
 
         options = {"spec": SPEC, **self.options, "code": CODE, **self.machine}
