@@ -195,6 +195,12 @@ class Executor(SlurmExecutor):
             self._hopeless.discard(id(job))
             job.attempt = job.restart_times + 1
 
+    def cancel_jobs(self, active_jobs: list[Any]) -> None:
+        """Cancel them; that they ended so is nobody's failure."""
+        super().cancel_jobs(active_jobs)
+        for one in active_jobs:
+            cluster.note(cluster.Submission("", "", "", cluster.times(one.job.log)))
+
     def shutdown(self) -> None:
         """End; submissions that wait for the cluster are given up."""
         self._ending.set()

@@ -21,6 +21,8 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from tests.workflow.conftest import Workflow, copy_of_the_workflow
 from vitfaith.errors import REPEATS
 from vitfaith.study import cluster
+from vitfaith.study.jobs import Job
+from vitfaith.study.status import status
 from vitfaith_slurm import install, refusals
 from vitfaith_slurm.executor import Executor
 
@@ -145,6 +147,18 @@ def test_a_cancelled_job_ends_also_where_the_plugin_overlooks_it(
     executor.handle_job_error(info.job)
     assert cluster.submissions(Path())["a.log"].ended == "CANCELLED"
     assert info.job.attempt == 1, "it is tried again"
+
+
+def test_jobs_that_an_interrupted_run_cancels_are_to_do(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SlurmExecutor, "cancel_jobs", lambda self, active: None)
+    Path("slurm.log").write_text("slurmstepd: error: *** JOB 7 ON node1 CANCELLED AT 2026-11-28T23:06:10 ***")
+    info = submitted(executor)
+    monkeypatch.setattr(cluster, "queue", lambda runs: {"7": ("CANCELLED", "None")})
+    cancelled = Job("shard", "a", 1, [Path("a.parquet")])
+    monkeypatch.setattr(Job, "log", Path("a.log"))
+    assert status([cancelled], Path()).failures[0][1].startswith("SLURM job 7: CANCELLED: JOB 7 ON node1 CANCELLED AT")
+    executor.cancel_jobs([info])
+    assert status([cancelled], Path()).counts == {"shard": {"to do": 1}}
 
 
 def test_running_jobs_and_a_silent_controller_end_nothing(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:

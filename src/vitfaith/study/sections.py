@@ -146,7 +146,8 @@ class ComputeSection(Section):
         64, ge=1, description="images after which a job keeps what it has, so that its retry goes on from there"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto takes a GPU when a job is given one; cuda insists on one"
+        "auto",
+        description="auto takes a GPU when a job is given one; cuda insists on one; with cpu jobs ask a cluster for none",
     )
     fast: OnOff = Field(
         "on", description="off runs networks by the code of torch and timm alone, more slowly: docs/performance.md"
