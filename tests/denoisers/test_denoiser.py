@@ -250,3 +250,19 @@ def test_shapes_alone_can_be_checked(folder: Path) -> None:
 def test_unconditional_denoisers_take_no_class(folder: Path) -> None:
     with pytest.raises(ConfigError, match="is unconditional; remove class_label"):
         Denoiser.load(folder, {"format": "diffusers", "class_label": 3})
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "images"),
+    [
+        ((256, 256, 512, 512, 1024, 1024), (256, 256), 63),  # the published one: 512 channels at full size, 2²⁵ numbers
+        ((8, 16), (16, 16), 2**31 // (24 * 256)),
+        ((8, 16), (2**14, 2**14), 1),  # one image is always tried
+    ],
+)
+def test_a_batch_stays_below_what_32_bits_count(
+    channels: tuple[int, ...], size: tuple[int, int], images: int, denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SimpleNamespace(block_out_channels=channels)
+    monkeypatch.setattr(denoiser, "network", SimpleNamespace(config=config))
+    assert denoiser.most_at_once(size) == images

@@ -246,6 +246,7 @@ _STANDS_IN: dict[Any, dict[str, Any]] = {
         "get_device_name": lambda *_: "fake", "mem_get_info": lambda *_: (MEMORY, MEMORY),
         "get_device_properties": lambda *_: SimpleNamespace(total_memory=MEMORY, name="fake", major=9, minor=0),
         "get_per_process_memory_fraction": lambda *_: 1.0,
+        "Event": lambda: SimpleNamespace(record=lambda: None, synchronize=lambda: None),
     },
 }  # fmt: skip
 """What torch asks of the driver."""

@@ -24,7 +24,7 @@ from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.forward import forward_in_batches
-from vitfaith.models.memory import BatchSize, in_batches
+from vitfaith.models.memory import BatchSize, in_batches, spare_memory
 from vitfaith.smoothings.dds import DdsParameters, dds
 
 LIMIT = 2
@@ -159,3 +159,40 @@ def test_rows_come_once_and_in_order() -> None:
 def test_a_size_below_one_is_refused() -> None:
     with pytest.raises(InputError, match="batch_size is 0"):
         BatchSize(0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Expected canUse32BitIndexMath(input) && canUse32BitIndexMath(output) to be true, but got false.",
+        "upsample_nearest2d_out_frame only supports output tensors with less than INT_MAX elements",
+    ],
+)
+def test_a_batch_that_cuda_cannot_count_is_halved(text: str) -> None:
+    def work(start: int, stop: int) -> int:
+        if stop - start > LIMIT:
+            raise RuntimeError(text)
+        return stop - start
+
+    assert [found for _, found in in_batches(5, BatchSize(4), work)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("free", "taken", "held", "share", "spare"),
+    [
+        (60, 10, 10, 1.0, 60),  # others have taken 30 of 100
+        (60, 10, 25, 1.0, 75),  # what the allocator holds without need may be taken, too
+        (60, 10, 10, 0.5, 40),  # the process may take 50, and has 10
+        (60, 60, 60, 0.5, 0),
+    ],
+)
+def test_spare_memory_is_within_the_process_s_own_limit(
+    free: int, taken: int, held: int, share: float, spare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {
+        "mem_get_info": (free, 100), "memory_allocated": taken, "memory_reserved": held,
+        "get_per_process_memory_fraction": share,
+    }  # fmt: skip
+    for name, value in found.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _device, value=value: value, raising=False)
+    assert spare_memory(torch.device("cuda")) == spare

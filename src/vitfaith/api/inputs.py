@@ -141,7 +141,7 @@ def targets_of(
         if target == LABEL and labels is None:
             raise InputError("target 'label' needs labels=, the class of each image")
         if target != LABEL and logits is None:
-            logits = forward_in_batches(classifier, images.to(classifier.mean.device), batch_size)
+            logits = forward_in_batches(classifier, images, batch_size)
         found = classes(
             target,
             count,

@@ -177,8 +177,7 @@ class Smoothed:
     def _probabilities(self, classifier: Any) -> Tensor:
         """(B, S, K) float32 on the CPU."""
         size = batch_size_of(classifier, self.batch_size, backward=False)
-        flat = self.samples.flatten(0, 1).to(classifier.mean.device)
-        logits = forward_in_batches(classifier, flat, size)
+        logits = forward_in_batches(classifier, self.samples.flatten(0, 1), size)
         return logits.softmax(1).unflatten(0, self.samples.shape[:2]).cpu()
 
     def _targets(self, target: Target, labels: Any, classifier: Any, probabilities: Tensor | None) -> Tensor:

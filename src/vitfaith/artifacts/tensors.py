@@ -8,6 +8,15 @@ import torch
 from torch import Tensor
 
 from vitfaith.artifacts.images import decode_images
+from vitfaith.transfer import upload
+
+
+def unit_pixels(levels: Tensor) -> Tensor:
+    """Grey levels 0 … 255 of any integer type as float32 in [0, 1], the same bits on every device.
+
+    By a tensor and not by a number: CUDA multiplies by the rounded 1/255 where a number divides, and is a bit off.
+    """
+    return levels.float() / torch.full((), 255.0, device=levels.device)
 
 
 def image_tensor(table: pa.Table, where: str, device: str) -> Tensor:
@@ -17,9 +26,9 @@ def image_tensor(table: pa.Table, where: str, device: str) -> Tensor:
         ArtifactError: images of several sizes, or bytes that do not fit the size.
     """
     # copied, because PyTorch takes no read-only memory
-    return torch.from_numpy(decode_images(table, np.uint8, where).copy()).to(device).float() / 255
+    return unit_pixels(upload(torch.from_numpy(decode_images(table, np.uint8, where).copy()), device))
 
 
 def integer_tensor(table: pa.Table, column: str, device: str) -> Tensor:
     """The integer column (N,) as int64."""
-    return torch.from_numpy(table.column(column).to_numpy().astype(np.int64)).to(device)
+    return upload(torch.from_numpy(table.column(column).to_numpy().astype(np.int64)), device)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.attacks.craft.storage import Rounding, distances, pixel_lattice, to_lattice
 from vitfaith.attacks.registry import Bound, check_bound, smoothing_seen
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import np, torch
 from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.registry import Item
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +80,7 @@ def attack_images(
     from vitfaith.models.fast.linear import quick_linear_layers
 
     device = next(classifier.parameters()).device
-    clean = pixel_lattice(images).cpu()
+    clean = pixel_lattice(images).to(torch.uint8).cpu()
     if len(clean):
         classifier.check_images(images)
     _check_targets(targets, image_ids, len(clean), classifier.num_classes)
@@ -87,27 +89,36 @@ def attack_images(
     if bound is not None and bound.norm == "l2" and len(clean) and bound.eps > clean[0].numel() ** 0.5:
         raise ConfigError(f"eps = {bound.eps:g} reaches every image; the l2 radius is in [0,1] pixel units")
     limit = BatchSize(batch_size if attack.traits["batched"](attack.parameters) else 1)
-    stored, predictions = [torch.empty(0, *clean.shape[1:], dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
+    batches = [_Stored.none(clean)]
 
-    def attack_rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
+    def attack_rows(start: int, stop: int) -> _Stored:
         rows = slice(start, stop)
-        ids = list(image_ids[rows])
-        attacked = _craft(attack, classifier, clean[rows], targets[rows].clone(), ids, seed, device, defence)
-        return _store(attack, classifier, clean[rows].clone(), attacked, targets[rows], bound, ids)
+        ids, given = list(image_ids[rows]), upload(clean[rows].clone(), device)
+        wanted = upload(targets[rows].clone(), device)
+        attacked = _craft(attack, classifier, given, wanted.clone(), ids, seed, defence)
+        return _store(attack, classifier, given.long(), attacked, wanted, bound, ids)
 
     with frozen(classifier), torch.inference_mode(False), quick_linear_layers(classifier):
-        for _, (kept, prediction) in in_batches(len(clean), limit, attack_rows):
-            stored.append(kept)
-            predictions.append(prediction)
-    result, prediction = torch.cat(stored), torch.cat(predictions)
-    linf, l2 = distances(clean, result)
+        batches += [stored for _, stored in in_batches(len(clean), limit, attack_rows)]
+    images_, linf, l2, prediction = (torch.cat(parts) for parts in zip(*batches, strict=True))
     return AttackResult(
-        result.to(torch.uint8).numpy(),
-        linf.numpy(),
-        l2.numpy(),
-        prediction.numpy(),
-        (prediction != targets.cpu()).numpy(),
+        images_.numpy(), linf.numpy(), l2.numpy(), prediction.numpy(), (prediction != targets.cpu()).numpy()
     )
+
+
+class _Stored(NamedTuple):
+    """What is kept of a batch, on the CPU: images (B, C, H, W) uint8, l∞ and l2 distance, prediction."""
+
+    images: Tensor
+    linf: Tensor
+    l2: Tensor
+    prediction: Tensor
+
+    @classmethod
+    def none(cls, like: Tensor) -> _Stored:
+        """No images of the shape and type of ``like``."""
+        nothing = torch.empty(0)
+        return cls(like[:0], nothing, nothing, torch.empty(0, dtype=torch.int64))
 
 
 def _craft(
@@ -117,9 +128,9 @@ def _craft(
     targets: Tensor,
     image_ids: Sequence[str],
     seed: int,
-    device: torch.device,
     defence: Defence | None,
 ) -> Tensor:
+    """Attacked images (B, C, H, W) in [0, 1] of ``clean`` grey levels, on the classifier's device as all that is given."""
     from vitfaith.attacks.craft.keyed import KeyedRandom, forked_random
 
     extra: dict[str, Any] = {}
@@ -132,13 +143,13 @@ def _craft(
         extra["defence"] = defence
     elif defence is not None:
         raise ConfigError(f"attack '{attack.name}' sees no smoothing; set its key 'through', or give no defence")
-    pixels = (clean.clone().float() / 255).to(device)
+    pixels = unit_pixels(clean)
     with (
-        forked_random(seed, image_ids, "attack", device),
+        forked_random(seed, image_ids, "attack", clean.device),
         KeyedRandom(seed, image_ids),
         torch.enable_grad(),
     ):
-        return attack.implementation(classifier, pixels, targets.to(device), attack.parameters, **extra)
+        return attack.implementation(classifier, pixels, targets, attack.parameters, **extra)
 
 
 def _store(
@@ -149,8 +160,8 @@ def _store(
     targets: Tensor,
     bound: Bound | None,
     image_ids: Sequence[str],
-) -> tuple[Tensor, Tensor]:
-    """Integer images and their predictions, on the CPU.
+) -> _Stored:
+    """Integer images and their predictions; all that is given is on the classifier's device, where they are computed.
 
     An attack that ends just behind the decision boundary may fall back over it, up to the clean image, when it is
     rounded towards that. An image that before it is stored fools the model, or is on the boundary but for rounding of the
@@ -159,24 +170,24 @@ def _store(
     """
     from vitfaith.attacks.craft.victim import Logits
 
-    device = attacked.device
-    targets = targets.cpu()
-
     @torch.no_grad()
-    def predict(pixels: Tensor) -> Tensor:
-        return Logits(classifier)(pixels.to(device)).argmax(1).cpu()
+    def predict(levels: Tensor) -> Tensor:
+        return Logits(classifier)(unit_pixels(levels)).argmax(1)
 
     @torch.no_grad()
     def reached(pixels: Tensor, classes: Tensor) -> Tensor:
-        logits = Logits(classifier)(pixels.to(device)).double().cpu()
+        logits = Logits(classifier)(pixels).double()
         others = logits.scatter(1, classes[:, None], float("-inf")).amax(1)
         return logits.gather(1, classes[:, None])[:, 0] - others <= _TIE * logits.abs().amax(1)
 
-    kept = to_lattice(clean, attacked.cpu(), bound, image_ids, attack.name)
-    prediction = predict(kept.float() / 255)
+    def finished() -> _Stored:
+        return _Stored(kept.to(torch.uint8).cpu(), *distances(clean, kept), prediction.cpu())
+
+    found = attacked.detach()
+    kept = to_lattice(clean, found, bound, image_ids, attack.name)
+    prediction = predict(kept)
     if attack.traits["aims_at"] != "prediction":
-        return kept, prediction
-    found = attacked.detach().cpu()
+        return finished()
     rounded = (found * 255 - kept).abs().flatten(1).amax(1) > 1e-2
     lost = torch.nonzero((prediction == targets) & rounded).flatten()
     lost = lost[reached(found[lost], targets[lost])] if len(lost) else lost
@@ -184,11 +195,11 @@ def _store(
         if len(lost):
             names = [image_ids[i] for i in lost.tolist()]
             again = to_lattice(clean[lost], found[lost], bound, names, attack.name, direction)
-            new = predict(again.float() / 255)
+            new = predict(again)
             fooled = new != targets[lost]
             kept[lost[fooled]], prediction[lost[fooled]] = again[fooled], new[fooled]
             lost = lost[~fooled]
-    return kept, prediction
+    return finished()
 
 
 def _check_targets(targets: Tensor, image_ids: Sequence[str], count: int, classes: int) -> None:

@@ -145,6 +145,17 @@ class Denoiser:
         self.check_shape(shape[0], *size)
         return size
 
+    def most_at_once(self, size: tuple[int, int]) -> int:
+        """Images of ``size`` (height, width) whose widest layer has fewer than 2³¹ numbers, which CUDA counts with 32 bits.
+
+        The widest input of a level is that of its way up: its channels beside those of the level below.
+        """
+        config: Any = self.network.config
+        channels = [int(number) for number in config.block_out_channels]
+        wide = zip(channels, [*channels[1:], channels[-1]], strict=True)
+        numbers = max((here + below) * size[0] * size[1] // 4**level for level, (here, below) in enumerate(wide))
+        return max(1, (2**31 - 1) // max(1, numbers))
+
     def add_noise(self, images: Tensor, noise: Tensor, timestep: int) -> Tensor:
         """√ᾱ · ``images`` + √(1 − ᾱ) · ``noise``, both (B, C, H, W) float32 in the [-1, 1] space of the diffusion."""
         return self.schedule.signal(timestep) * images + self.schedule.noise(timestep) * noise

@@ -7,6 +7,7 @@ from math import log, sqrt
 from typing import TYPE_CHECKING
 
 from vitfaith.lazy import torch
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -29,13 +30,6 @@ def keyed_noise(sources: Sequence[Generator]) -> Draw:
         return upload(torch.stack([torch.randn(shape, generator=source) for source in sources]), like.device)
 
     return draw
-
-
-def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on ``device``; from pinned memory to a GPU, so that the copy does not wait for the work before it."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def resize(images: Tensor, size: tuple[int, int] | None, *, antialias: bool = True) -> Tensor:

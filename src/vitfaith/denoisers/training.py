@@ -20,6 +20,7 @@ from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.errors import ConfigError
 from vitfaith.models.training.loop import fit
 from vitfaith.rng import derive_seed
+from vitfaith.transfer import upload
 
 
 def train_denoiser(
@@ -59,8 +60,8 @@ def train_denoiser(
 
     def prediction_loss(net: nn.Module, clean: Tensor, key: str, step: int) -> Tensor:
         source = torch.Generator().manual_seed(derive_seed(seed, key, "noise", step))
-        noise = torch.randn(clean.shape, generator=source).to(device)
-        timesteps = torch.randint(0, recipe.max_timestep, (len(clean),), generator=source).to(device)
+        noise = upload(torch.randn(clean.shape, generator=source), device)
+        timesteps = upload(torch.randint(0, recipe.max_timestep, (len(clean),), generator=source), device)
         noisy = scheduler.add_noise(clean, noise, timesteps)
         return functional.mse_loss(net(noisy, timesteps).sample, noise)
 
@@ -70,7 +71,7 @@ def train_denoiser(
 
     averaged, log = fit(
         network,
-        lambda indices, step: prediction_loss(network, crops(indices, step).to(device), "train", step),
+        lambda indices, step: prediction_loss(network, upload(crops(indices, step), device), "train", step),
         count=len(images),
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,

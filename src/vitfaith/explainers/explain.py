@@ -11,6 +11,7 @@ from vitfaith.explainers.registry import EXPLAINERS, Family
 from vitfaith.lazy import torch
 from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.registry import Item
+from vitfaith.transfer import Download, upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,13 +63,13 @@ def explain(
         classifier.check_images(images, margin=margin)
     needs = frozenset(need for method in methods.values() for need in method.traits["needs"])
     device = classifier.mean.device
-    maps: dict[str, list[Tensor]] = {id_: [] for id_ in methods}
+    maps: dict[str, list[Download]] = {id_: [] for id_ in methods}
     reading = {id_: method for id_, method in methods.items() if _only_reads(method)}
     others = {id_: method for id_, method in methods.items() if id_ not in reading}
 
-    def explain_rows(start: int, stop: int) -> dict[str, list[Tensor]]:
+    def explain_rows(start: int, stop: int) -> dict[str, list[Download]]:
         rows = slice(start, stop)
-        found: dict[str, list[Tensor]] = {id_: [] for id_ in methods}
+        found: dict[str, list[Download]] = {id_: [] for id_ in methods}
         # A tensor made in inference mode cannot take part in a backward pass, so the loop leaves that mode.
         with torch.inference_mode(False), torch.no_grad():
             context = Context(
@@ -91,7 +92,9 @@ def explain(
             maps[id_] += parts
     with torch.inference_mode(False):
         return {
-            id_: torch.cat(parts) if parts else torch.zeros(0, *_shape(classifier, methods[id_]))
+            id_: torch.cat([part.get() for part in parts])
+            if parts
+            else torch.zeros(0, *_shape(classifier, methods[id_]))
             for id_, parts in maps.items()
         }
 
@@ -106,14 +109,14 @@ def _only_reads(method: Item) -> bool:
     return method.traits["family"] == "one_pass" and bool(method.traits["needs"])
 
 
-def _explain_batch(context: Context, methods: Methods, maps: Mapping[str, list[Tensor]]) -> None:
+def _explain_batch(context: Context, methods: Methods, maps: Mapping[str, list[Download]]) -> None:
     """Append the maps of ``context`` to ``maps``."""
     for id_, method in methods.items():
         found = method.implementation(context, method.parameters)
         expected = (len(context.images), *_shape(context.classifier, method))
         if tuple(found.shape) != expected:
             raise InputError(f"explainer '{method.name}' returned shape {tuple(found.shape)} instead of {expected}")
-        maps[id_].append(found.detach().float().cpu())
+        maps[id_].append(Download(found.detach().float()))  # a GPU goes on with the next explainer
 
 
 def check_files(classifier: Classifier, methods: Mapping[str, Item]) -> None:
@@ -152,5 +155,5 @@ def families(methods: Methods) -> dict[Family, list[str]]:
 
 def _own(tensor: Tensor, device: torch.device) -> Tensor:
     """``tensor`` on ``device``, fit for autograd."""
-    moved = tensor.to(device)
+    moved = upload(tensor, device)
     return moved.clone() if moved.is_inference() else moved

@@ -12,6 +12,7 @@ from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
 from vitfaith.rng import generator
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,7 @@ def kernel_shap(context: Context, parameters: KernelShapParameters) -> Tensor:
     asked = [torch.cat([empty, masks]).view(-1, *grid) for masks in drawn]
 
     def build(image: int, start: int, stop: int) -> Tensor:
-        keep = area.to_pixels(asked[image][start:stop].to(images.device), beyond=1)
+        keep = area.to_pixels(upload(asked[image][start:stop], images.device), beyond=1)
         return masking.blend(images[image], keep, fill[image])
 
     scores = masking.answers(context, [len(masks) for masks in asked], build, parameters.score)

@@ -12,6 +12,7 @@ from vitfaith.explainers.passes import masking
 from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,7 @@ def occlusion(context: Context, parameters: OcclusionParameters) -> Tensor:
         raise ConfigError("occlusion: stride exceeds window and leaves patches uncovered; set stride <= window")
     images = context.images
     patches = context.classifier.patches
-    windows = _windows(patches.grid, parameters.window, parameters.stride).to(images.device)
+    windows = upload(_windows(patches.grid, parameters.window, parameters.stride), images.device)
     fill = masking.fill_values(context.classifier, images, parameters.fill)
 
     def build(image: int, start: int, stop: int) -> Tensor:

@@ -12,6 +12,7 @@ from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
 from vitfaith.rng import generator
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,7 @@ def rise(context: Context, parameters: RiseParameters) -> Tensor:
     draws = []
     for image_id in context.image_ids:
         cells, shifts = _draw(context.seed, image_id, context.sample, parameters, (height, width))
-        draws.append((cells.to(images.device), shifts.to(images.device)))
+        draws.append((upload(cells, images.device), upload(shifts, images.device)))
 
     def build(image: int, start: int, stop: int) -> Tensor:
         cells, shifts = draws[image]

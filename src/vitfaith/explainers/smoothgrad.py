@@ -11,6 +11,7 @@ from vitfaith.explainers.passes.path_pass import gradient_passes
 from vitfaith.explainers.registry import PixelLevel, explainer
 from vitfaith.lazy import torch
 from vitfaith.rng import normal
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +67,7 @@ def smoothgrad(context: Context, parameters: SmoothgradParameters) -> Tensor:
             normal(context.seed, ids, f"smoothgrad-{copy}", images.shape[1:], context.sample)
             for copy in range(start, stop)
         ]
-        return images[part] + spread[part].view(-1, 1, 1, 1) * torch.stack(draws).to(images)
+        return images[part] + spread[part].view(-1, 1, 1, 1) * upload(torch.stack(draws), images.device)
 
     # Double precision, because a variance is the small difference of two sums.
     first = torch.zeros_like(images, dtype=torch.float64)

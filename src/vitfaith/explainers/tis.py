@@ -12,6 +12,7 @@ from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import torch
 from vitfaith.registry import Parameters
 from vitfaith.rng import generator, permutation
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -73,7 +74,7 @@ def tis(context: Context, parameters: TisParameters) -> Tensor:
         centroids = k_means(points, min(parameters.masks, len(points)), parameters.iterations, source)
         # Patches of equal value enter in a random order of the image, not by position.
         drawn = permutation(context.seed, image_id, "tis ties", patches, context.sample)
-        ties = torch.from_numpy(drawn).to(centroids.device)
+        ties = upload(torch.from_numpy(drawn), centroids.device)
         order = ties[centroids[:, ties].argsort(dim=1, descending=True, stable=True)]
         kept.append(order[:, : max(1, int(parameters.keep * patches))])
 
@@ -104,7 +105,7 @@ def k_means(points: Tensor, clusters: int, iterations: int, source: Generator) -
     or after ``iterations``. A cluster that loses all points keeps its centroid; ties go to the lower number.
     """
     start = torch.randperm(len(points), generator=source)[:clusters]
-    centroids = points[start.to(points.device)]
+    centroids = points[upload(start, points.device)]
     assigned = None
     for _ in range(iterations):
         nearest = torch.cdist(points, centroids).argmin(1)

@@ -12,12 +12,24 @@ from vitfaith.lazy import torch
 R = TypeVar("R")
 
 
+_NO_ROOM = ("out of memory", "can't allocate memory", "not enough memory")
+_TOO_MANY = ("canuse32bitindexmath", "32-bit index", "int_max elements")
+"""Of a batch of more than 2³¹ numbers, which some of CUDA's functions refuse to count."""
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether ``error`` says that the device or the host has no memory left."""
+    """Whether ``error`` says that the device or the host has no memory left, or cannot count so large a batch."""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        phrase in text for phrase in ("out of memory", "can't allocate memory", "not enough memory")
-    )
+    return isinstance(error, torch.OutOfMemoryError) or any(phrase in text for phrase in (*_NO_ROOM, *_TOO_MANY))
+
+
+def spare_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on a GPU: what is free there, within the process's own limit."""
+    free, total = torch.cuda.mem_get_info(device)
+    taken, held = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    share = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # older torch does not say
+    limit = total if share is None else int(share(device) * total)
+    return max(0, min(free + held - taken, limit - taken))
 
 
 class BatchSize:

@@ -10,6 +10,7 @@ from vitfaith.errors import InputError
 from vitfaith.lazy import pa, torch
 from vitfaith.map_values import map_flags
 from vitfaith.rng import uniform
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,7 @@ def sensitivity(
     changes: dict[str, list[Tensor]] = {method: [] for method in clean}
     distances, margin = [], 0.0 if clip else radius
     for sample in range(samples):
-        noise = uniform(subject.seed, ids, "sensitivity", images.shape[1:], sample).to(images)
+        noise = upload(uniform(subject.seed, ids, "sensitivity", images.shape[1:], sample), images.device)
         noisy = images + (2 * noise - 1) * radius
         if clip:
             noisy = noisy.clamp(0, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vitfaith.denoisers.sampling import Draw, keyed_noise, resize, spread_timesteps, upload, walk_back
+from vitfaith.denoisers.sampling import Draw, keyed_noise, resize, spread_timesteps, walk_back
 from vitfaith.denoisers.schedule import OFFICIAL_RESPACING, Schedule
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import torch
@@ -18,6 +18,7 @@ from vitfaith.registry import Ids, Parameters
 from vitfaith.rng import generator
 from vitfaith.smoothings.aggregate import Aggregation
 from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.transfer import arriving, upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -228,6 +229,8 @@ def dds(
         check_passes(denoiser, (images.shape[1], images.shape[2], images.shape[3]), parameters, level)
         result = torch.empty(len(images), len(samples), *images.shape[1:])
         flat = result.view(-1, *images.shape[1:])
+        size = denoiser.size if parameters.network_size and denoiser.size else (images.shape[2], images.shape[3])
+        limit = BatchSize(min(batch_size, denoiser.most_at_once(size)))
         pairs = [(i, s) for i in range(len(images)) for s in samples]
 
         def smooth(start: int, stop: int) -> Tensor:
@@ -236,13 +239,8 @@ def dds(
             draw = keyed_noise([generator(seed, image_ids[i], PURPOSE, s) for i, s in chunk])
             return smooth_batch(denoiser, batch, parameters, draw, level)
 
-        finished: tuple[slice, Tensor] | None = None
-        for rows, smoothed in in_batches(len(pairs), BatchSize(batch_size), smooth):
-            if finished is not None:  # fetched late, so that a GPU works while the next noise is drawn
-                flat[finished[0]] = finished[1].cpu()
-            finished = rows, smoothed
-        if finished is not None:
-            flat[finished[0]] = finished[1].cpu()
+        for rows, smoothed in arriving(in_batches(len(pairs), limit, smooth)):
+            flat[rows] = smoothed
     return result
 
 

@@ -105,7 +105,7 @@ def run_attribute(
         else:
             cache = torch.from_numpy(read_denoised(denoised, ids))
             samples = cache.shape[1]
-            per_sample = [explain_sample(cache[:, s].to(device), s) for s in range(samples)]
+            per_sample = [explain_sample(cache[:, s], s) for s in range(samples)]
             smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
             for id_ in methods:
                 stacked = torch.stack([maps[id_] for maps in per_sample])

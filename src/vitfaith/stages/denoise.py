@@ -18,6 +18,7 @@ from vitfaith.artifacts.provenance import images_digest, provenance
 from vitfaith.artifacts.samples import STORED, kept_samples
 from vitfaith.artifacts.schemas import DENOISED, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.denoisers.denoiser import Denoiser, job_denoiser
 from vitfaith.errors import InputError
 from vitfaith.models.fast.linear import kernels
@@ -25,6 +26,7 @@ from vitfaith.models.passes import PassCounter
 from vitfaith.once import once
 from vitfaith.smoothings.dds import DdsParameters, noise_level
 from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.transfer import upload
 
 
 def run_denoise(
@@ -56,7 +58,7 @@ def run_denoise(
     if kept == samples and read_provenance(out)["spec"] == facts["spec"]:
         out.touch()  # newer than its inputs, as what has been made from them
         return
-    clean = torch.from_numpy(pixels).to(device).float() / 255
+    clean = unit_pixels(upload(torch.from_numpy(pixels), device))
     with nullcontext() if network is None else PassCounter(network.network) as passes:
         new = smoothing.implementation(
             network, clean, ids, parameters, range(kept, samples), seed=spec["seed"], batch_size=batch_size

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from vitfaith.errors import InputError
 from vitfaith.rng import derive_seed, generator
+from vitfaith.transfer import upload
 
 _IN_PLACE = {
     "uniform_", "normal_", "bernoulli_", "random_", "exponential_", "cauchy_", "geometric_", "log_normal_",
@@ -94,11 +95,11 @@ class KeyedRandom(TorchFunctionMode):
         factory: dict[str, Any] | None = None,
     ) -> Tensor:
         sources = self._generators(out.shape)
-        rows = [out] if len(sources) == 1 else list(out)
+        drawn = torch.empty(out.shape, dtype=out.dtype)
+        rows = [drawn] if len(sources) == 1 else list(drawn)
         for row, source in zip(rows, sources, strict=True):
-            drawn = torch.empty(row.shape, dtype=row.dtype)
-            getattr(drawn, method)(*args, **{**kwargs, "generator": source})
-            row.copy_(drawn)
+            getattr(row, method)(*args, **{**kwargs, "generator": source})
+        out.copy_(upload(drawn, out.device))
         return out.requires_grad_() if (factory or {}).get("requires_grad") else out
 
     def _whole(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -58,11 +58,7 @@ def to_lattice(
     if attacked.shape != clean.shape:
         raise InputError(f"attack '{name}' returned shape {tuple(attacked.shape)} for images {tuple(clean.shape)}")
     levels = attacked.detach().double() * 255
-    for i, row in zip(image_ids, levels, strict=True):
-        if not bool(torch.isfinite(row).all()):
-            raise InputError(f"attack '{name}' returned NaN or infinite pixels for image '{i}'; check its parameters")
-        if float(row.min()) < -_SLACK or float(row.max()) > 255 + _SLACK:
-            raise InputError(f"attack '{name}' left [0, 1] on image '{i}'")
+    _check_range(levels.flatten(1), image_ids, name)
     difference = levels.clamp(0, 255) - clean
     whole = difference.round()
     base = torch.where((difference - whole).abs() < _SNAP, whole, difference.trunc())
@@ -86,9 +82,21 @@ def to_lattice(
 
 
 def distances(clean: Tensor, stored: Tensor) -> tuple[Tensor, Tensor]:
-    """(l∞, l2) float32 (B,) between integer images, in [0, 1] pixel units."""
+    """(l∞, l2) float32 (B,) on the CPU, between integer images (B, C, H, W) on any device, in [0, 1] pixel units."""
     difference = (stored - clean).double().flatten(1)
-    return (difference.abs().amax(1) / 255).float(), (difference.square().sum(1).sqrt() / 255).float()
+    largest, squares = difference.abs().amax(1).cpu(), difference.square().sum(1).cpu()  # integers, so exact everywhere
+    return (largest / 255).float(), (squares.sqrt() / 255).float()
+
+
+def _check_range(levels: Tensor, image_ids: Sequence[str], name: str) -> None:
+    """Of all images at once: each look at a number on a GPU waits for it."""
+    finite = torch.isfinite(levels).all(1)
+    inside = (levels.amin(1) >= -_SLACK) & (levels.amax(1) <= 255 + _SLACK)
+    for i, is_finite, is_inside in zip(image_ids, finite.tolist(), inside.tolist(), strict=True):
+        if not is_finite:
+            raise InputError(f"attack '{name}' returned NaN or infinite pixels for image '{i}'; check its parameters")
+        if not is_inside:
+            raise InputError(f"attack '{name}' left [0, 1] on image '{i}'")
 
 
 def _norm(difference: Tensor, bound: Bound) -> Tensor:

@@ -17,6 +17,7 @@ from vitfaith.explainers.diffmask.network import start_beta
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.models.classifier import Classifier, frozen
 from vitfaith.rng import uniform
+from vitfaith.transfer import upload
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def optimise_masks(
         locations = torch.full((len(images), patches), start, device=device, requires_grad=True)
         multiplier = torch.full((len(images),), settings.multiplier, device=device)
         # 4 bytes a step and patch; drawn at once because each draw seeds a generator.
-        noise = uniform(seed, image_ids, "diffmask-per-image", (settings.steps, patches), sample).to(device)
+        noise = uniform(seed, image_ids, "diffmask-per-image", (settings.steps, patches), sample)
+        noise = upload(noise, device)
         optimiser = torch.optim.Adam([locations], lr=settings.learning_rate, betas=(0.9, 0.98))
         for step in range(settings.steps):
             masked = masked_pass(classifier, images, shape.sample(locations, noise[:, step]), fill)

@@ -22,6 +22,7 @@ from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.training.loop import warmup_cosine
 from vitfaith.rng import generator
+from vitfaith.transfer import upload
 
 Measured = dict[str, Tensor]
 """kl, kept_share, objective, multiplier, agreement and gradient_norm of one step, as scalars on the device."""
@@ -49,8 +50,9 @@ def objective(network: DiffMask, locations: Tensor, kind: str) -> Tensor:
 def explained_classes(clean: Tensor, seed: int, step: int) -> Tensor:
     """Classes (B,) that a class-specific DiffMask trains on: the predicted one for half of the batch, any one else."""
     source = generator(seed, "batch", "diffmask-classes", step)
-    any_class = torch.randint(clean.shape[1], (len(clean),), generator=source).to(clean.device)
-    predicted = torch.rand(len(clean), generator=source).to(clean.device) < 0.5
+    any_class = torch.randint(clean.shape[1], (len(clean),), generator=source)
+    any_class = upload(any_class, clean.device)
+    predicted = upload(torch.rand(len(clean), generator=source), clean.device) < 0.5
     return torch.where(predicted, clean.argmax(1), any_class)
 
 
@@ -65,7 +67,7 @@ class _Trial:
         self.targets = explained_classes(self.clean, recipe.seed, step) if network.class_specific else None
         self.locations = network.locations(states, self.targets)
         source = generator(recipe.seed, key, "diffmask-noise", step)
-        self.noise = torch.rand(self.locations.shape, generator=source).to(images.device)
+        self.noise = upload(torch.rand(self.locations.shape, generator=source), images.device)
         self.classifier, self.images = classifier, images
 
     def run(self, gates: int) -> tuple[Tensor, Tensor, Measured]:

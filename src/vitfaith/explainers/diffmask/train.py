@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.errors import ConfigError, VitfaithError
 from vitfaith.explainers.diffmask.files import digest_of
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
@@ -26,6 +27,7 @@ from vitfaith.explainers.diffmask.steps import Measured, OfficialStep, SharedSte
 from vitfaith.models.classifier import Classifier, freeze, frozen
 from vitfaith.models.training.loop import batches
 from vitfaith.rng import generator
+from vitfaith.transfer import upload
 
 Images = NDArray[np.uint8]
 
@@ -108,7 +110,7 @@ def evaluate(
     """
     sums = {"test_kl": 0.0, "test_kept_share": 0.0, "test_agreement": 0.0}
     for start in range(0, len(images), batch_size):
-        part = images[start : start + batch_size].to(classifier.mean.device).float() / 255
+        part = unit_pixels(upload(images[start : start + batch_size], classifier.mean.device))
         clean, states = clean_pass(classifier, part)
         targets = explained_classes(clean, seed, -1 - start) if network.class_specific else None
         keep = network.map_of(network.locations(states, targets))
@@ -143,7 +145,7 @@ def _first(count: int, recipe: DiffMaskRecipe) -> NDArray[np.int64]:
 
 
 def _batch(images: Tensor, indices: NDArray[np.int64], classifier: Classifier) -> Tensor:
-    return images[torch.from_numpy(indices)].to(classifier.mean.device).float() / 255
+    return unit_pixels(upload(images[torch.from_numpy(indices)], classifier.mean.device))
 
 
 def _indices(count: int, recipe: DiffMaskRecipe, start: int, total: int) -> Iterator[NDArray[np.int64]]:

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitfaith.errors import InputError
-from vitfaith.explainers.passes.capture import INSIDE, MEMORY, Capture, Need
+from vitfaith.explainers.passes.capture import INSIDE, MEMORY, PART, Capture, Need
 from vitfaith.explainers.passes.layer_scores import layer_score_gradients
 from vitfaith.explainers.passes.readout import blocks_of, readout_rows
 from vitfaith.explainers.passes.recorder import AttentionCall, Recorder
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.linear import quick_linear_layers
+from vitfaith.models.memory import spare_memory
 from vitfaith.models.pixels import check_finite
 
 ATTENTION_NEEDS = frozenset({"attention", "attention_gradient", "attention_scores", "value", "layer_scores"})
@@ -106,7 +107,7 @@ def _run(
         prefix_tokens=classifier.prefix_tokens,
         readout=readout_rows(classifier.backbone),
         kept=kept,
-        memory=max(MEMORY, torch.cuda.mem_get_info(logits.device)[0] // 4) if logits.is_cuda else MEMORY,
+        memory=max(PART, spare_memory(logits.device) // 4) if logits.is_cuda else MEMORY,
         calls=calls if differentiable else [call.detach() for call in calls],
         hidden_states=[left(state) for state in recorder.hidden] if "hidden" in kept else [],
         attended=[left(state) for state in recorder.attended] if "value" in kept else [],

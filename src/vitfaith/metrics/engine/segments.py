@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vitfaith.lazy import np, torch
 from vitfaith.metrics.engine.enlarge import maps_to_rank
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class IntervalSegment:
         ranking: the features.
         filling: as :func:`vitfaith.metrics.fills.registry.prepare_fill` returns it.
         image, method, low, high: (N,) integers a job: whose map, and the interval ``[low, high)`` of ranks. Jobs of
-            one map should follow each other: ranks are computed once for the maps of a batch.
+            one map should follow each other: ranks are computed once for the maps of a batch, a run of jobs each.
     """
 
     def __init__(
@@ -83,31 +84,38 @@ class IntervalSegment:
     ) -> None:
         """See the class."""
         self.context, self.ranking, self.filling = context, ranking, filling
-        self.image, self.method, self.low, self.high = image, method, low, high
+        begins = np.ones(len(image), dtype=bool)
+        begins[1:] = (image[1:] != image[:-1]) | (method[1:] != method[:-1])
+        self._run = np.cumsum(begins) - 1  # of every job: a run of jobs has one map
+
+        def on_device(values: NDArray[np.int64]) -> Tensor:
+            return upload(torch.from_numpy(np.ascontiguousarray(values)), context.images.device)
+
+        # Once for all batches, so that a GPU waits for none of them.
+        self.image, self.low, self.high = on_device(image), on_device(low)[:, None], on_device(high)[:, None]
+        self._place, self._owner, self._method = (
+            on_device(self._run),
+            on_device(image[begins]),
+            on_device(method[begins]),
+        )
 
     def __len__(self) -> int:
         """Number of jobs."""
         return len(self.image)
 
-    def _device(self, values: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.context.images.device)
-
     def image_index(self, start: int, stop: int) -> Tensor:
         """Image of every job."""
-        return self._device(self.image[start:stop])
+        return self.image[start:stop]
 
     def build(self, start: int, stop: int) -> Tensor:
         """Ranks of the maps in the slice, compared with every job's interval."""
-        part = slice(start, stop)
-        keys = self.image[part] * len(self.context.methods) + self.method[part]
-        maps, place = np.unique(keys, return_inverse=True)
-        owner, method = np.divmod(maps, len(self.context.methods))
-        owners = self._device(owner)
-        ranks = self.ranking.ranks(maps_to_rank(self.context, self.ranking, owners, self._device(method)), owners)
-        ranks = ranks[self._device(place)]
-        low, high = self._device(self.low[part])[:, None], self._device(self.high[part])[:, None]
-        index = self._device(self.image[part])
-        removed = self.ranking.pixels((low <= ranks) & (ranks < high), index)
+        part, first = slice(start, stop), int(self._run[start])
+        maps = slice(first, int(self._run[stop - 1]) + 1)
+        owners = self._owner[maps]
+        ranks = self.ranking.ranks(maps_to_rank(self.context, self.ranking, owners, self._method[maps]), owners)
+        ranks = ranks[self._place[part] - first]
+        index = self.image[part]
+        removed = self.ranking.pixels((self.low[part] <= ranks) & (ranks < self.high[part]), index)
         return remove(self.context.images, removed, index, self.filling)
 
 

@@ -18,6 +18,7 @@ from vitfaith.models.training.loop import fit
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.models.training.resume import Checkpoint, key_of
 from vitfaith.rng import derive_seed
+from vitfaith.transfer import upload
 
 Remove = Callable[[Tensor, Sequence[str]], Tensor]
 """``(images (B, C, H, W) in [0, 1], B names) -> the images without some patches``; the names key the random numbers."""
@@ -121,11 +122,11 @@ def train_classifier(
 
     def loss_of(indices: NDArray[np.int64], step: int) -> Tensor:
         picked = torch.from_numpy(indices)
-        x = augment(images[picked], recipe, seed, step).to(device)
+        x = upload(augment(images[picked], recipe, seed, step), device)
         if remove is not None:
             x = remove(x, [f"{index} {step}" for index in indices])
         return functional.cross_entropy(
-            classifier(x), labels[picked].to(device), label_smoothing=recipe.label_smoothing
+            classifier(x), upload(labels[picked], device), label_smoothing=recipe.label_smoothing
         )
 
     key = key_of(architecture, arguments, recipe.model_dump(mode="json"), seed, len(images), device, *facts)
