@@ -20,6 +20,7 @@ rule attack:
     resources:
         **OF_A_DEVICE,
         **BATCHES,
+        **needs_of("attack"),
     params:
         spec=spec_of("attack"),
         code=code_of("attack"),

@@ -16,6 +16,7 @@ rule attribute:
     resources:
         **OF_A_DEVICE,
         **BATCHES,
+        **needs_of("attribute"),
     params:
         spec=spec_of("attribute"),
         code=code_of("attribute"),

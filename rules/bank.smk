@@ -18,6 +18,7 @@ rule bank:
     resources:
         **OF_A_DEVICE,
         **BATCHES,
+        **needs_of("bank"),
     params:
         spec=spec_of("bank"),
         code=code_of("bank"),

@@ -16,6 +16,8 @@ rule certify:
         smoothing=one_of(PLAN.smoothings),
     conda:
         "../envs/vitfaith.yaml"
+    resources:
+        **needs_of("certify"),
     params:
         spec=spec_of("certify"),
         code=code_of("certify"),

@@ -19,7 +19,7 @@ try:
     from vitfaith.errors import VitfaithError
     from vitfaith.artifacts.paths import SHARED
     from vitfaith.shipped import is_shipped, named
-    from vitfaith.study import identity, inputs
+    from vitfaith.study import identity, inputs, needs
     from vitfaith.study.contents import is_outside
     from vitfaith.study.places import PlacesWhereNothingIsDone, places
     from vitfaith.study.plan import Plan
@@ -115,20 +115,6 @@ ON_DEVICE = (
 )
 
 
-def memory(wildcards, input, attempt):
-    """MB: the libraries and a model, and what is read, several times over; each retry asks for more."""
-    return int(attempt * (6000 + 20 * input.size_mb))
-
-
-def minutes(wildcards, input, attempt):
-    """Each retry asks for more time, and goes on with the images that are left."""
-    return int(attempt * (60 + input.size_mb))
-
-
-def minutes_of_training(wildcards, attempt):
-    return attempt * 720
-
-
 # A job on a device asks for one GPU, and for none where the study computes on the CPU or the profile has none (`gpu: 0`).
 # A job inside a cluster is not told the profile's limit, so that it would ask for a GPU which its submission has not.
 if workflow.is_main_process:
@@ -137,17 +123,28 @@ if workflow.is_main_process:
     os.environ["VITFAITH_GPUS"] = "0" if none else "1"
 GPUS = 0 if STUDY.compute.device == "cpu" else int(os.environ.get("VITFAITH_GPUS", "1"))
 
+
+def needs_of(stage):
+    """MB and minutes of a stage's jobs; each retry asks for more, and goes on with the images that are left."""
+
+    def memory(wildcards, attempt):
+        return attempt * needs.memory_mb(PLAN, stage, dict(wildcards), GPUS > 0)
+
+    def minutes(wildcards, attempt):
+        return attempt * needs.minutes(PLAN, stage, dict(wildcards), GPUS > 0)
+
+    return {"mem_mb": memory, "runtime": minutes}
+
+
 # Of every job on a device, and of those that work in batches and parts.
 OF_A_DEVICE = {
     "gpu": GPUS,
     "device": STUDY.compute.device,
     "fast": STUDY.compute.fast,
-    "mem_mb": memory,
 }
 BATCHES = {
     "batch_size": 0 if STUDY.compute.batch_size == "auto" else STUDY.compute.batch_size,
     "part_size": STUDY.compute.part_size,
-    "runtime": minutes,
 }
 
 

@@ -19,6 +19,7 @@ rule denoise:
     resources:
         **OF_A_DEVICE,
         **BATCHES,
+        **needs_of("denoise"),
     params:
         spec=spec_of("denoise"),
         code=code_of("denoise"),

@@ -19,6 +19,8 @@ rule figures:
         "results/benchmarks/figures/{experiment}/{figure}.jsonl"
     conda:
         "../envs/vitfaith.yaml"
+    resources:
+        **needs_of("figures"),
     params:
         spec=spec_of("figures"),
         code=code_of("figures"),

@@ -15,6 +15,8 @@ rule page:
         "results/benchmarks/page/{experiment}.jsonl"
     conda:
         "../envs/vitfaith.yaml"
+    resources:
+        **needs_of("page"),
     params:
         spec=spec_of("page"),
         code=code_of("page"),

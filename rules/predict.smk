@@ -20,6 +20,7 @@ rule predict:
     resources:
         **OF_A_DEVICE,
         **BATCHES,
+        **needs_of("predict"),
     params:
         spec=spec_of("predict"),
         code=code_of("predict"),

@@ -16,6 +16,7 @@ rule sanity:
     resources:
         **OF_A_DEVICE,
         **BATCHES,
+        **needs_of("sanity"),
     params:
         spec=spec_of("sanity"),
         code=code_of("sanity"),

@@ -18,6 +18,7 @@ rule score:
     resources:
         **OF_A_DEVICE,
         **BATCHES,
+        **needs_of("score"),
     params:
         spec=spec_of("score"),
         code=code_of("score"),

@@ -7,6 +7,8 @@ rule shard:
         "results/benchmarks/shard/{dataset}/{shard}.jsonl"
     conda:
         "../envs/vitfaith.yaml"
+    resources:
+        **needs_of("shard"),
     params:
         spec=spec_of("shard"),
         code=code_of("shard"),

@@ -15,6 +15,8 @@ rule stability:
     priority: -1
     conda:
         "../envs/vitfaith.yaml"
+    resources:
+        **needs_of("stability"),
     params:
         spec=spec_of("stability"),
         code=code_of("stability"),

@@ -34,6 +34,8 @@ rule tables:
         "results/benchmarks/tables/{experiment}.jsonl"
     conda:
         "../envs/vitfaith.yaml"
+    resources:
+        **needs_of("tables"),
     params:
         spec=spec_of("tables"),
         code=code_of("tables"),

@@ -15,7 +15,7 @@ rule train_classifier:
         "../envs/vitfaith.yaml"
     resources:
         **OF_A_DEVICE,
-        runtime=minutes_of_training,
+        **needs_of("train_classifier"),
     params:
         spec=spec_of("train_classifier"),
         code=code_of("train_classifier"),
@@ -43,7 +43,7 @@ rule train_denoiser:
         "../envs/vitfaith.yaml"
     resources:
         **OF_A_DEVICE,
-        runtime=minutes_of_training,
+        **needs_of("train_denoiser"),
     params:
         spec=spec_of("train_denoiser"),
         code=code_of("train_denoiser"),
@@ -72,7 +72,7 @@ rule train_diffmask:
         "../envs/vitfaith.yaml"
     resources:
         **OF_A_DEVICE,
-        runtime=minutes_of_training,
+        **needs_of("train_diffmask"),
     params:
         spec=spec_of("train_diffmask"),
         code=code_of("train_diffmask"),

@@ -17,13 +17,11 @@ from vitfaith.check.datasets import DatasetFacts
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier
 from vitfaith.study.metric_inputs import infilled
+from vitfaith.study.sizes import TABLES, samples_of
 
 if TYPE_CHECKING:
     from vitfaith.denoisers.denoiser import Denoiser
     from vitfaith.study.plan import Plan
-
-TABLES = 4_000
-"""Bytes of scores, curves and stability a map, compressed: twice the default study's with all its metrics."""
 
 PROGRAM = 1_000_000_000
 """Bytes of a job before it reads anything: Python, torch, timm and diffusers."""
@@ -104,11 +102,6 @@ def memory_needed(
             size = PROGRAM + network + images * pixels * 9
             largest = max(largest, Memory(size, f"score {condition.model} on {place}"), key=lambda m: m.size)
     return largest
-
-
-def samples_of(plan: Plan, smoothing: str) -> int:
-    """Noise samples that a smoothing stores of each image; 0 without smoothing."""
-    return int(getattr(plan.study.smoothings[smoothing].parameters, "samples", 1)) if plan.smooths(smoothing) else 0
 
 
 def kept_for_backward(classifier: Classifier, twin: Classifier) -> int:

@@ -43,6 +43,17 @@ def spec_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
     Where a registered item of a plugin is used, the key ``plugins`` names its file, which the job loads. The key
     ``contents`` holds digests of the files outside the results that decide the job's result.
     """
+    return _spec_of(plan, stage, _alike(stage, wildcards))
+
+
+def _alike(stage: str, wildcards: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What tells a job's specification from others': not its shard, but where the images of that are chosen."""
+    return tuple((name, "" if name == "shard" and stage != "shard" else value) for name, value in wildcards.items())
+
+
+@cache  # tens of thousands of jobs share a few hundred
+def _spec_of(plan: Plan, stage: str, items: tuple[tuple[str, str], ...]) -> str:
+    wildcards = dict(items)
     spec = SPECS[stage](plan, **wildcards)
     plugins, files = _plugins(plan, spec), contents(plan, stage, wildcards)
     return canonical(
@@ -54,8 +65,14 @@ def code_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
     """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
     if plan.study.code_tracking == "off":
         return "off"
-    spec = SPECS[stage](plan, **wildcards) if stage in USED or plan.study.plugins else {}
-    return _fingerprint(stage, frozenset(_modules(stage, spec)), tuple(_plugins(plan, spec)))
+    return _fingerprint(stage, *_covered(plan, stage, _alike(stage, wildcards)))
+
+
+@cache
+def _covered(plan: Plan, stage: str, items: tuple[tuple[str, str], ...]) -> tuple[frozenset[str], tuple[Path, ...]]:
+    """Modules and plugins behind a job, beside those of its stage."""
+    spec = SPECS[stage](plan, **dict(items)) if stage in USED or plan.study.plugins else {}
+    return frozenset(_modules(stage, spec)), tuple(_plugins(plan, spec))
 
 
 def canonical(value: Any) -> str:

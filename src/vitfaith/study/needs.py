@@ -1,0 +1,104 @@
+"""What a job asks of its machine: memory and minutes, from images × shape × samples. No input has to exist for it.
+
+Numbers are from above for one try: a retry is given more (the rules multiply by the attempt), and goes on with the images
+that are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from vitfaith.study.plan import Plan
+from vitfaith.study.sizes import cells_of, methods_of, network_of, pixels_of, samples_of, stored
+from vitfaith.study.work import WITHOUT_NETWORK, passes
+
+PROGRAM, WITH_NETWORK = 1_500, 5_000
+"""MB of a job before it reads anything: Python and its libraries; torch, CUDA and a network of the size of a ViT-L too."""
+
+TRAINING_MB, TRAINING_MINUTES = 16_000, 720
+LEAST_MINUTES = 30
+"""Of any job: starting, waiting for files, compiling."""
+
+PER_SECOND_GPU, PER_SECOND_CPU = 150.0, 3.0
+"""Forward passes of a ViT-B on 224 × 224 pixels per second, on a slow device."""
+
+KEPT_CELLS = 750_000
+"""Bytes per cell that a ViT-B keeps for its backward pass."""
+
+TABLE_ROW = 1_000
+"""Bytes of an image × method that the tables of one condition hold at once."""
+
+
+def memory_mb(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: bool = True) -> int:
+    """MB of main memory that a job needs; on a GPU the passes' own arrays lie in its memory and are not counted."""
+    return _memory(plan, stage, _key(wildcards), on_gpu)
+
+
+def minutes(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: bool = True) -> int:
+    """Minutes that a job takes at most on a slow device."""
+    return _minutes(plan, stage, _key(wildcards), on_gpu)
+
+
+def seconds(plan: Plan, stage: str, wildcards: Mapping[str, str], images: int, on_gpu: bool = True) -> float:
+    """Seconds of the passes over ``images`` on a slow device."""
+    return images * passes(plan, stage, wildcards) / (PER_SECOND_GPU if on_gpu else PER_SECOND_CPU)
+
+
+def _key(wildcards: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Shards ask alike: tens of thousands of jobs are a few hundred keys."""
+    return tuple(item for item in wildcards.items() if item[0] != "shard")
+
+
+@cache
+def _memory(plan: Plan, stage: str, key: tuple[tuple[str, str], ...], on_gpu: bool) -> int:
+    if stage.startswith("train_"):
+        return TRAINING_MB
+    wildcards = dict(key)
+    if "experiment" in wildcards:
+        return PROGRAM + 2_000 + _rows(plan, wildcards["experiment"]) * TABLE_ROW // 10**6
+    program = PROGRAM if stage in WITHOUT_NETWORK else WITH_NETWORK
+    return program + _images_at_once(plan, stage, wildcards) * _per_image(plan, stage, wildcards, on_gpu) // 10**6
+
+
+def _rows(plan: Plan, experiment: str) -> int:
+    """Images × methods of the largest condition of an experiment."""
+    asked = plan.study.experiments[experiment]
+    return max(plan.images(dataset) for dataset in asked.datasets) * len(asked.explainers)
+
+
+def _images_at_once(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> int:
+    size = min(plan.study.datasets[wildcards["dataset"]][1].shard_size, plan.images(wildcards["dataset"]))
+    return size if stage in WITHOUT_NETWORK else min(size, plan.study.compute.part_size)
+
+
+def _per_image(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: bool) -> int:
+    """Bytes of an image's arrays: pixels as they are read, copied, in float32 and as they are written."""
+    pixels = pixels_of(plan, wildcards["dataset"])
+    samples = samples_of(plan, wildcards["smoothing"]) if "smoothing" in wildcards else 0
+    written = stored(plan, stage, wildcards)
+    if stage in ("stability", "certify"):
+        cells = cells_of(plan, wildcards["dataset"], wildcards["model"])
+        return 3 * 4 * cells * len(methods_of(plan, wildcards)) * (samples + 2)
+    read = {"shard": 4, "attack": 16, "denoise": 12 * samples + 9}.get(stage, 9 + 8 * samples)
+    return pixels * read + 3 * written + (0 if on_gpu else _kept(plan, stage, wildcards))
+
+
+def _kept(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> int:
+    """Bytes of an image's passes on a CPU: those of backward passes, a tenth of them without."""
+    if stage in ("shard", "denoise"):
+        return 0
+    cells = cells_of(plan, wildcards["dataset"], wildcards["model"])
+    kept = KEPT_CELLS * cells * network_of(plan, wildcards["model"]).work
+    return round(kept if stage in ("attack", "attribute", "sanity") else kept / 10)
+
+
+@cache
+def _minutes(plan: Plan, stage: str, key: tuple[tuple[str, str], ...], on_gpu: bool) -> int:
+    if stage.startswith("train_"):
+        return TRAINING_MINUTES
+    wildcards = dict(key)
+    if "experiment" in wildcards:
+        return 2 * LEAST_MINUTES + _rows(plan, wildcards["experiment"]) // 10_000
+    images = min(plan.study.datasets[wildcards["dataset"]][1].shard_size, plan.images(wildcards["dataset"]))
+    return LEAST_MINUTES + round(seconds(plan, stage, wildcards, images, on_gpu) / 60)
