@@ -120,8 +120,8 @@ ON_DEVICE = (
 if workflow.is_main_process:
     allowed = workflow.global_resources.get("gpu")
     none = allowed is not None and allowed.value == 0
-    os.environ["VITFAITH_GPUS"] = "0" if none else "1"
-GPUS = 0 if STUDY.compute.device == "cpu" else int(os.environ.get("VITFAITH_GPUS", "1"))
+    os.environ.update(VITFAITH_GPUS="0" if none else "1")
+GPUS = 0 if STUDY.compute.device == "cpu" else int(os.getenv("VITFAITH_GPUS", "1"))
 
 
 def needs_of(stage):
