@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from vitfaith.artifacts.images import decode_images
+from vitfaith.lazy import np, pa, torch
 from vitfaith.transfer import upload
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def unit_pixels(levels: Tensor) -> Tensor:
