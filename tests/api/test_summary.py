@@ -153,6 +153,22 @@ def test_maps_are_certified(smoothed: vf.Smoothed) -> None:
         vf.certify(smoothed, "cohen")
 
 
+def test_certificates_behind_other_noise(smoothed: vf.Smoothed) -> None:
+    """R₁ = 2λ(p̲ − ½), stored as R₁/√d; and what does not hold is refused."""
+    pixels = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    settings = {"denoiser": vf.load_denoiser(DENOISER), "sigma": 0.25, "samples": 40, "seed": 3}
+    flat = vf.smooth(smoothed.model, pixels, "dds", noise="uniform", **settings)
+    table = vf.certify(flat, ("cohen", {"selection": 10, "alpha": 0.01}))
+    for row in table.itertuples():
+        expected = max(0.0, 2 * 0.25 * 3**0.5 * (row.inside - 0.5)) / 28 if row.inside >= 0.5 else 0
+        assert row.radius == pytest.approx(expected)
+        assert row.linf == pytest.approx(row.radius / 28)
+    with pytest.raises(vf.ConfigError, match="certificate 'renyi_prediction' holds behind gaussian or laplace noise"):
+        vf.certify(flat, ("renyi_prediction", {"selection": 10}))
+    with pytest.raises(vf.ConfigError, match="certificate 'faithfulness' holds behind gaussian noise"):
+        vf.certify(flat, ("faithfulness", {"k": 5, "selection": 10}), explainers="attention_rollout")
+
+
 def test_no_certificate_stands_on_some_smoothings(images: Tensor, vit: Classifier) -> None:
     with pytest.raises(vf.ConfigError, match="no certificate stands on smoothing 'none'"):
         vf.certify(vf.smooth(vit, images, "none"), "cohen")

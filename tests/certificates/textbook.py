@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import combinations, pairwise, product
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog, minimize
 from scipy.special import ndtr
+from scipy.stats import laplace, uniform
 
 from vitfaith.certificates.radii.top_k import Swap
 from vitfaith.map_values import membership
+from vitfaith.noise import Noise, scale
 
 
 def renyi_divergence(p: np.ndarray, q: np.ndarray, alpha: float) -> float:
@@ -79,6 +82,39 @@ class StepMap:
         return self.levels[np.searchsorted(self.edges[1:-1], noisy)]
 
 
+class LineMap(StepMap):
+    """The same with other noise: ``law`` is a frozen distribution of scipy."""
+
+    def __init__(self, cuts: np.ndarray, levels: np.ndarray, law: Any) -> None:
+        super().__init__(cuts, levels, law.std())
+        self.law = law
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Smoothed maps (len(x), n)."""
+        masses = [self.law.cdf(high - x) - self.law.cdf(low - x) for low, high in pairwise(self.edges)]
+        return np.stack(masses, axis=-1) @ self.levels
+
+    def sample(self, x: float, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Maps (count, n) of noisy copies of x."""
+        noisy = x + self.law.rvs(count, random_state=rng)
+        return self.levels[np.searchsorted(self.edges[1:-1], noisy)]
+
+
+def law_masses(noise: Noise, sigma: float, shift: float, cells: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    """Masses of the cells of a line under the noise and under the noise moved by ``shift``.
+
+    The ratio of the two densities is constant on the cells at both ends, so they lose nothing; with uniform noise on all cells.
+    """
+    size = scale(noise, sigma)
+    if noise == "uniform":
+        edges = np.sort([-size, size, shift - size, shift + size])
+        law = uniform(-size, 2 * size)
+    else:
+        edges = np.concatenate([[-np.inf], np.linspace(0, shift, cells - 1), [np.inf]])
+        law = laplace(0, size)
+    return np.diff(law.cdf(edges)), np.diff(law.cdf(edges - shift))
+
+
 class SoftmaxMap:
     """softmax(A x + b) of a point in the plane, smoothed by Gauss-Hermite quadrature (24 x 24 nodes)."""
 
@@ -97,17 +133,23 @@ class SoftmaxMap:
         return np.einsum("bqn,q->bn", shares, self.mass)
 
 
-def breaking_margin(swap: Swap, shift: float, cells: int = 120) -> float:
+def breaking_margin(
+    swap: Swap, shift: float, masses: tuple[np.ndarray, np.ndarray] | None = None, cells: int = 120
+) -> float:
     """How far some base map can push the inside entries under the outside ones at distance ``shift`` (sigma = 1).
+
+    The noise is Gaussian, or that of the ``masses`` of cells before and after the shift (:func:`law_masses`).
 
     A linear programme over all maps that are step functions of the position along the shift and whose smoothing at the
     start is ``swap``. A margin of at least 0 exhibits such a map, so no certificate may reach ``shift``.
     """
     k0 = len(swap.inside)
     start = np.concatenate([swap.inside, swap.outside, [1 - swap.inside.sum() - swap.outside.sum()]])
-    edges = np.concatenate([[-np.inf], np.linspace(-3.2, 3.2 + shift, cells - 1), [np.inf]])
-    before, after = np.diff(ndtr(edges)), np.diff(ndtr(edges - shift))
-    n = len(start)
+    if masses is None:
+        edges = np.concatenate([[-np.inf], np.linspace(-3.2, 3.2 + shift, cells - 1), [np.inf]])
+        masses = np.diff(ndtr(edges)), np.diff(ndtr(edges - shift))
+    before, after = masses
+    cells, n = len(before), len(start)
     # unknowns: the map in every cell (cells x n), a level and the margin; inside + margin <= level <= outside - margin
     whole = sparse.hstack([sparse.kron(sparse.eye(cells), np.ones((1, n))), sparse.csr_matrix((cells, 2))])
     at_start = sparse.hstack([sparse.kron(before[None], sparse.eye(n)), sparse.csr_matrix((n, 2))]).tocsr()[:-1]

@@ -52,6 +52,16 @@ def test_two_settings_at_once_are_refused(swept: FigureData, over: str, other: s
         rows(swept, MetricBySmoothing.model_validate({"over": over}))
 
 
+def test_two_laws_of_noise_are_refused(swept: FigureData) -> None:
+    assert swept.smoothings is not None
+    loud = swept.smoothings["smoothing"] == "loud"
+    mixed = dataclasses.replace(
+        swept, smoothings=swept.smoothings.assign(noise=loud.map({True: "laplace", False: "gaussian"}))
+    )
+    with pytest.raises(ConfigError, match=r"also differ in noise \(gaussian, laplace\)"):
+        rows(mixed, MetricBySmoothing(smoothings=("none", "dds", "loud")))
+
+
 def test_a_smoothing_without_the_number_is_refused(swept: FigureData) -> None:
     with pytest.raises(ConfigError, match="no smoothing with a number for 'sigma'"):
         rows(swept, MetricBySmoothing(smoothings=("none",)))

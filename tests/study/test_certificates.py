@@ -46,6 +46,34 @@ def test_what_a_job_is_told(raw: dict[str, Any]) -> None:
     assert plan.certificates(Condition("fashion_mnist", "vit_patch4", "clean", "official", "clean_prediction")) == []
 
 
+def test_the_noise_is_told_where_it_is_not_gaussian(raw: dict[str, Any]) -> None:
+    where = {"dataset": "fashion_mnist_32", "attack": "clean", "smoothing": "dds_0.25", "shard": "shard-000"}
+    stages = {
+        "denoise": where | {"model": "shared"},
+        "attribute": where | {"model": "vit_patch4", "explained": "clean_prediction", "family": "one_pass"},
+        "certify": where | {"model": "vit_patch4", "explained": "clean_prediction"},
+        "tables": {"experiment": "certified"},
+        "attack": {**where, "model": "vit_patch4", "attack": "adaptive_8"},
+    }
+    stages["attack"].pop("smoothing")
+
+    def specs() -> dict[str, str]:
+        plan = Plan(load_study(raw))
+        return {stage: spec_of(plan, stage, wildcards) for stage, wildcards in stages.items()}
+
+    raw["experiments"]["certified"] |= {"certificates": ["cohen", "grouped"], "figures": []}
+    before = specs()
+    for smoothing in ("dds_0.25", "dds"):
+        raw["smoothings"][smoothing]["noise"] = "gaussian"
+    assert specs() == before
+    assert not [stage for stage, text in before.items() if '"noise"' in text]
+    for smoothing in ("dds_0.25", "dds"):
+        raw["smoothings"][smoothing]["noise"] = "uniform"
+    for stage, text in specs().items():
+        assert '"noise":"uniform"' in text, stage
+    assert json.loads(specs()["certify"])["noise"] == "uniform"
+
+
 def test_one_number_is_a_list_of_one(raw: dict[str, Any]) -> None:
     raw["certificates"]["grouped"] = {"k": 7, "beta": "4/5"}
     parameters = load_study(raw).certificates["grouped"].parameters.model_dump()
@@ -76,6 +104,15 @@ def maximum(raw: dict[str, Any]) -> None:
     raw["smoothings"]["dds_0.25"]["aggregation"] = "percentile_max"
 
 
+def laplace_noise(raw: dict[str, Any]) -> None:
+    raw["smoothings"]["dds_0.25"]["noise"] = "laplace"
+
+
+def uniform_noise(raw: dict[str, Any]) -> None:
+    raw["smoothings"]["dds_0.25"]["noise"] = "uniform"
+    raw["experiments"]["certified"] |= {"certificates": ["cohen", "grouped", "renyi"], "figures": []}
+
+
 def beta(raw: dict[str, Any]) -> None:
     raw["certificates"]["grouped"]["beta"] = [0.5, 0]
 
@@ -103,6 +140,15 @@ def reference(raw: dict[str, Any]) -> None:
         (official, r"experiments.certified.certificates: nothing can be certified behind smoothing 'official'"),
         (network_size, "nothing can be certified behind smoothing 'dds_0.25'"),
         (maximum, "nothing can be certified behind smoothing 'dds_0.25'"),
+        (
+            laplace_noise,
+            r"experiments.certified.certificates: 'faithfulness' behind smoothing 'dds_0.25': certificate 'faithfulness' "
+            "holds behind gaussian noise, not behind laplace noise; name another certificate or smoothing",
+        ),
+        (
+            uniform_noise,
+            r"'renyi' behind .*'dds_0.25'.* holds behind gaussian or laplace noise, not behind uniform noise",
+        ),
         (unsmoothed, "certificates are of smoothed results; add a smoothing"),
         (beta, r"certificates.grouped: beta must lie in \(0, 1\], not 0"),
         (k, "certificates.grouped: k must hold whole numbers of at least 1, not 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,10 @@ from vitfaith.api.inputs import Target
 from vitfaith.api.items import Choices, items_of
 from vitfaith.api.smooth import Smoothed
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
+from vitfaith.certificates.norms import check_noise
 from vitfaith.certificates.radii.votes import Samples, Votes
 from vitfaith.errors import ConfigError
+from vitfaith.noise import certified_noise
 from vitfaith.smoothings.registry import certified_sigma
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ def certify(
         radius (l2) and linf, both in [0, 1] pixel units, 0 where nothing is certified.
 
     Raises:
-        ConfigError: unknown certificate or wrong settings, too few samples, or a smoothing that no certificate stands on.
+        ConfigError: unknown certificate or wrong settings, too few samples, a smoothing that no certificate stands on, or
+            noise behind which a certificate does not hold.
 
     Source: each certificate's own (:func:`vitfaith.describe`); docs/certificates.md.
 
@@ -60,6 +64,9 @@ def certify(
     sigma = certified_sigma(smoothed.smoothing.parameters)
     if sigma is None:
         raise ConfigError(f"no certificate stands on smoothing '{smoothed.smoothing.id}' with these settings")
+    noise = certified_noise(smoothed.smoothing.parameters)
+    for item in items.values():
+        check_noise(f"certificates.{item.id}", item.entry, noise)
     table = smoothed.predict(target=target, labels=labels)
     votes = Votes(
         smoothed.image_ids,
@@ -68,12 +75,13 @@ def certify(
         np.stack(table["probabilities"].to_list()).astype(np.float64),
     )
     dimensions = smoothed.samples[0, 0].numel()
-    parts = [Samples(votes, sigma, dimensions, smoothed.seed)]
+    alone = Samples(votes, sigma, dimensions, smoothed.seed, noise=noise)
+    parts = [alone]
     if explainers:
         targets = torch.tensor(table["target"].to_numpy())  # found once, from the passes of the prediction
         maps = smoothed.explain(explainers, target=targets)
         parts += [
-            Samples(votes, sigma, dimensions, smoothed.seed, method, one.flatten(2).numpy())
+            replace(alone, method=method, maps=one.flatten(2).numpy(), shared={})
             for method, one in maps.sample_maps.items()
         ]
     rows = [

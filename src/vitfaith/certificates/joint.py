@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from vitfaith.certificates.norms import GAUSSIAN, check_noise
 from vitfaith.certificates.registry import CERTIFICATES
 from vitfaith.certificates.settings import FaithfulnessSettings
 from vitfaith.errors import ConfigError
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 @CERTIFICATES.register(
-    "faithfulness", parameters=FaithfulnessSettings, citation="arXiv 2311.17983", certifies="both", sound=True
+    "faithfulness",
+    parameters=FaithfulnessSettings,
+    citation="arXiv 2311.17983",
+    certifies="both",
+    sound=True,
+    norms=GAUSSIAN,
 )
 def faithfulness(id_: str, settings: FaithfulnessSettings, samples: Samples) -> list[pa.Table]:
     """Largest R of the (R, D_α, γ, β, k)-faithfulness, and which of map and prediction limits it.
@@ -28,6 +34,7 @@ def faithfulness(id_: str, settings: FaithfulnessSettings, samples: Samples) -> 
     from vitfaith.certificates.radii.faithfulness import plugged_in_parts, sampled_parts
     from vitfaith.certificates.radii.rows import certificate_rows, described, flags_of
 
+    check_noise(f"certificates.{id_}", CERTIFICATES["faithfulness"], samples.noise)
     votes, gamma, order = samples.votes, settings.gamma, settings.order
     tables = []
     for single, (swap, flags) in samples.swaps(id_, settings, settings.alpha / 2):

@@ -6,13 +6,15 @@ those of arrays. Importing this module imports neither numpy nor scipy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from vitfaith.certificates.norms import DIVERGENCE, GAUSSIAN, QUANTILE
 from vitfaith.certificates.registry import CERTIFICATES
-from vitfaith.certificates.settings import CertificateParameters, MapSettings, RenyiParameters, RenyiSettings
+from vitfaith.certificates.settings import CertificateParameters, MapSettings, Norm, RenyiParameters, RenyiSettings
 from vitfaith.errors import ConfigError
+from vitfaith.noise import Noise, scale
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
     Radius = Callable[[Swap, Any], Floats]
 
 
+_LIPSCHITZ = "arXiv 1905.12105; behind Laplace and uniform noise arXiv 2002.08118"
+
+
 def certificate_of_maps(
     name: str,
     *,
     parameters: type[MapSettings],
     single: type[CertificateParameters],
     citation: str,
+    norms: Mapping[Noise, Norm] = GAUSSIAN,
     probability: bool = False,
     sound: bool = True,
 ) -> Callable[[Radius], Radius]:
@@ -40,12 +46,20 @@ def certificate_of_maps(
         parameters: an entry of a study; its ``singles`` are of type ``single``.
         single: what the function is told.
         citation: of the paper.
+        norms: the laws of noise behind which it holds, each with the norm of the radius.
         probability: whether base maps must have a fixed sum.
         sound: whether the radius is a guarantee for every k0, not for k0 = 1 alone.
     """
 
     def enter(radius: Radius) -> Radius:
-        traits = {"certifies": "map", "single": single, "probability": probability, "sound": sound, "radius": radius}
+        traits = {
+            "certifies": "map",
+            "norms": norms,
+            "single": single,
+            "probability": probability,
+            "sound": sound,
+            "radius": radius,
+        }
 
         @CERTIFICATES.register(name, parameters=parameters, citation=citation, **traits)
         @wraps(radius)
@@ -73,25 +87,34 @@ def certificate_of_maps(
     return enter
 
 
-@certificate_of_maps("lipschitz", parameters=MapSettings, single=CertificateParameters, citation="arXiv 1905.12105")
+@certificate_of_maps(
+    "lipschitz", parameters=MapSettings, single=CertificateParameters, citation=_LIPSCHITZ, norms=QUANTILE
+)
 def lipschitz(swap: Swap, single: CertificateParameters) -> Floats:
-    """Gap of the normal quantiles of one entry inside and one outside: needs entries in [0, 1] only."""
+    """Gap of the noise's quantiles of one entry inside and one outside: needs entries in [0, 1] only."""
     from vitfaith.certificates.radii.lipschitz import lipschitz_radius
 
-    return lipschitz_radius(swap, single.sigma)
-
-
-@certificate_of_maps("grouped", parameters=MapSettings, single=CertificateParameters, citation="arXiv 1905.12105")
-def grouped(swap: Swap, single: CertificateParameters) -> Floats:
-    """Gap of the normal quantiles of sums of entries: never below ``lipschitz``, larger for maps that sum to 1."""
-    from vitfaith.certificates.radii.base import mass
-    from vitfaith.certificates.radii.lipschitz import grouped_radius
-
-    return grouped_radius(swap, single.sigma, mass(single.base, single.k))
+    return lipschitz_radius(swap, single.sigma, single.noise)
 
 
 @certificate_of_maps(
-    "renyi", parameters=RenyiSettings, single=RenyiParameters, citation="arXiv 2311.17983", probability=True
+    "grouped", parameters=MapSettings, single=CertificateParameters, citation=_LIPSCHITZ, norms=QUANTILE
+)
+def grouped(swap: Swap, single: CertificateParameters) -> Floats:
+    """Gap of the noise's quantiles of sums of entries: never below ``lipschitz``, larger for maps that sum to 1."""
+    from vitfaith.certificates.radii.base import mass
+    from vitfaith.certificates.radii.lipschitz import grouped_radius
+
+    return grouped_radius(swap, single.sigma, mass(single.base, single.k), single.noise)
+
+
+@certificate_of_maps(
+    "renyi",
+    parameters=RenyiSettings,
+    single=RenyiParameters,
+    citation="arXiv 2311.17983; behind Laplace noise arXiv 1605.02065",
+    norms=DIVERGENCE,
+    probability=True,
 )
 def renyi(swap: Swap, single: RenyiParameters) -> Floats:
     """Exact smallest Rényi divergence to a map with a broken overlap."""
@@ -99,7 +122,7 @@ def renyi(swap: Swap, single: RenyiParameters) -> Floats:
     from vitfaith.certificates.radii.renyi import renyi_radius
 
     scaled = as_probabilities(swap, single.base, single.k)
-    return renyi_radius(scaled, single.sigma, single.orders, single.direction)
+    return renyi_radius(scaled, scale(single.noise, single.sigma), single.orders, single.direction)
 
 
 @certificate_of_maps(
@@ -152,7 +175,8 @@ def certify_maps(
         Table of schema :data:`vitfaith.artifacts.schemas.CERTIFICATES`.
 
     Raises:
-        ConfigError: for an unknown certificate, or one that needs a fixed sum with ``base="unit"``.
+        ConfigError: for an unknown certificate, one that does not hold behind the noise, or one that needs a fixed sum with
+            ``base="unit"``.
         InputError: for wrong shapes or a k that does not fit the map.
     """
     import numpy as np

@@ -20,4 +20,5 @@ study. The stage calls it with the votes of a shard alone, then with the maps of
 it certifies nothing.
 
 Traits: ``certifies``, what the radius is about: "map", "prediction" or "both"; ``sound``, whether it is a guarantee for
-every k0. Certificates of maps have more, see :mod:`vitfaith.certificates.of_maps`."""
+every k0; ``norms``, see :mod:`vitfaith.certificates.norms`. Certificates of maps have more, see
+:mod:`vitfaith.certificates.of_maps`."""

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, field_validator
 
 from vitfaith.errors import ConfigError
+from vitfaith.noise import Noise
 from vitfaith.registry import Parameters
 
 Base = Literal["share", "unit", "vote"]
@@ -20,6 +21,9 @@ frequency with which an entry is among the top k (after Levine, Singla and Feizi
 
 Bound = Literal["clopper_pearson", "chernoff", "empirical_bernstein", "hoeffding"]
 """``clopper_pearson`` is exact for 0/1 samples and rounds others at random; the rest take any samples in [0, 1]."""
+
+Norm = Literal["l1", "l2"]
+"""In which a certificate finds its radius."""
 
 DivergenceDirection = Literal["to_broken", "from_broken", "both"]
 """``to_broken`` bounds D_α(w‖Q), ``from_broken`` bounds D_α(Q‖w), with Q the nearest map whose overlap is broken."""
@@ -35,7 +39,7 @@ class CertificateParameters(Parameters):
 
     ``k``, ``beta``: the top-k overlap to keep. ``sigma``: noise in input units. ``alpha``: probability of failure.
     ``bound``: confidence bound, or "none" to treat the sample mean as the expectation, which guarantees nothing.
-    ``base``: what the sampled maps become before averaging.
+    ``base``: what the sampled maps become before averaging. ``noise``: its law.
     """
 
     k: int = Field(ge=1)
@@ -44,6 +48,7 @@ class CertificateParameters(Parameters):
     alpha: float = Field(default=0.001, gt=0, lt=1)
     bound: Bound | Literal["none"] = "clopper_pearson"
     base: Base = "share"
+    noise: Noise = "gaussian"
 
 
 class RenyiParameters(CertificateParameters):

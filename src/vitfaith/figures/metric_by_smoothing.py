@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-SMOOTHINGS = ("smoothing", "kind", "mode", "sigma", "samples")
+SMOOTHINGS = ("smoothing", "kind", "mode", "noise", "sigma", "samples")
 NONE = "none"
 
 
@@ -52,7 +52,7 @@ def rows(data: FigureData, parameters: MetricBySmoothing) -> DataFrame:
     if parameters.over == "samples":
         found = found[found["kind"] != NONE]
     noisy = found[found["kind"] != NONE]
-    others = ["kind", "mode", "samples" if parameters.over == "sigma" else "sigma"]
+    others = ["kind", "mode", "noise", "samples" if parameters.over == "sigma" else "sigma"]
     for setting in others:
         values = sorted(set(noisy[setting].map(str)))
         if len(values) > 1:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from vitfaith.denoisers.sampling import Draw, keyed_noise, resize, spread_timesteps, walk_back
 from vitfaith.denoisers.schedule import OFFICIAL_RESPACING, Schedule
@@ -14,6 +14,7 @@ from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import torch
 from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.models.pixels import check_pixels
+from vitfaith.noise import Noise, shaped
 from vitfaith.registry import Ids, Parameters
 from vitfaith.rng import generator
 from vitfaith.smoothings.aggregate import Aggregation
@@ -39,13 +40,23 @@ Mode = Literal[
 ]
 
 
+_NOISY = ("calibrated", "multistep", "noise_only")
+"""Modes that add the noise once, before everything else."""
+
+
 class DdsParameters(Parameters):
-    """Denoised Diffusion Smoothing: add Gaussian noise, remove it by a diffusion model, average over noise samples."""
+    """Denoised Diffusion Smoothing: add noise, remove it by a diffusion model, average over noise samples."""
 
     sigma: float = Field(
         gt=0,
         description="standard deviation of the noise in [0, 1] pixel units; the official modes use the same number in "
         "[-1, 1] units, as the published notebook does, which halves it",
+    )
+    noise: Noise = Field(
+        "gaussian",
+        description="law of the added noise, always with standard deviation sigma: gaussian, laplace (scale sigma/√2) or "
+        "uniform (half-width sigma·√3). The denoiser is trained on Gaussian noise; with another law its timestep "
+        "matches the variance only",
     )
     samples: int = Field(10, ge=1, description="noise samples per image")
     mode: Mode = Field(
@@ -72,7 +83,19 @@ class DdsParameters(Parameters):
             for key in ("steps", "sampler"):
                 if getattr(self, key) != type(self).model_fields[key].default:
                     raise ConfigError(f"smoothing dds: '{key}' belongs to mode multistep, not {self.mode}; remove it")
+        if self.noise != "gaussian" and self.mode not in _NOISY:
+            raise ConfigError(
+                f"smoothing dds: noise {self.noise} belongs to modes {', '.join(_NOISY)}, not {self.mode}; remove it"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_gaussian(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The default is left out: studies without this key keep their specifications, and so their results."""
+        found: dict[str, Any] = handler(self)
+        if self.noise == "gaussian":
+            found.pop("noise", None)
+        return found
 
     @property
     def is_official(self) -> bool:
@@ -86,8 +109,12 @@ class DdsParameters(Parameters):
         The official modes take the maximum of maps and add noise after denoising, ``denoise_only`` adds none, and with
         ``size: network`` the noise belongs to another image than the one that is certified.
         """
-        noisy = self.mode in ("calibrated", "multistep", "noise_only")
-        return self.sigma if noisy and self.map_aggregation == "mean" and not self.network_size else None
+        return self.sigma if self.mode in _NOISY and self.map_aggregation == "mean" and not self.network_size else None
+
+    @property
+    def certified_noise(self) -> Noise:
+        """Law of the noise that certificates stand on."""
+        return self.noise
 
     @property
     def map_aggregation(self) -> Aggregation:
@@ -140,12 +167,14 @@ def smooth_batch(
 
     The noise is added by the schedule in one step, x_t = √ᾱ(2x − 1) + √(1 − ᾱ)ε, so its realised relative size is
     that of the timestep, at or just above sigma. With ``size: network`` it is added after resizing, and a radius
-    certified there is one of the resized image.
+    certified there is one of the resized image. ``draw`` gives standard normal numbers; ``noise`` shapes the added ones
+    alone: the later steps of mode multistep are those of the Gaussian chain whatever the noise, and part of the function
+    that is smoothed.
     """
     level = level or noise_level(denoiser.schedule, parameters)
     mode, sigma = parameters.mode, parameters.sigma
     if mode == "noise_only":
-        return (images + sigma * draw(images)).clamp(0, 1)
+        return (images + sigma * shaped(draw(images), parameters.noise)).clamp(0, 1)
     signed = 2 * images - 1
     if parameters.is_official:
         return (_official(denoiser, signed, parameters, draw, level) + 1) / 2
@@ -153,7 +182,7 @@ def smooth_batch(
     if mode == "denoise_only":
         noisy = denoiser.schedule.signal(level.timestep) * resized
     else:
-        noisy = denoiser.add_noise(resized, draw(resized), level.timestep)
+        noisy = denoiser.add_noise(resized, shaped(draw(resized), parameters.noise), level.timestep)
     if mode == "multistep":
         timesteps = spread_timesteps(level.timestep, parameters.steps)
         clean = walk_back(denoiser, noisy, timesteps, lambda: draw(noisy), parameters.sampler)

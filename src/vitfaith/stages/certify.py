@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,14 @@ def read_samples(spec: Mapping[str, Any], images: Path, predictions: Path, maps:
     votes = read_votes(predictions)
     if votes.image_ids != ids:
         raise ArtifactError(f"'{predictions}' holds predictions of other images than '{images}'; run predict again")
-    yield Samples(votes, spec["sigma"], dimensions, spec["seed"])
+    shared = Samples(votes, spec["sigma"], dimensions, spec["seed"], noise=spec.get("noise", "gaussian"))
+    yield shared
     for path in maps:
         for method, (owners, sampled) in read_sample_maps(path).items():
             if owners != ids or sampled.shape[1] != votes.classes.shape[1]:
                 raise ArtifactError(f"'{path}' holds maps of other images or samples than '{predictions}'")
             flat = sampled.reshape(*sampled.shape[:2], -1)
-            yield Samples(votes, spec["sigma"], dimensions, spec["seed"], method, flat)
+            yield replace(shared, method=method, maps=flat, shared={})
 
 
 def run_certify(
@@ -57,7 +59,8 @@ def run_certify(
     """Certify the predictions and the maps of one shard behind a smoothing (schema CERTIFICATES).
 
     Raises:
-        ConfigError: a k that does not fit the maps, or too few samples for any certificate.
+        ConfigError: a k that does not fit the maps, too few samples for any certificate, or one that does not hold behind
+            the noise.
         ArtifactError: files of other images or of other numbers of samples.
     """
     asked = REGISTERED.from_specs(spec["certificates"])

@@ -17,7 +17,7 @@ from vitfaith.artifacts.store import atomic_path, write_parquet
 from vitfaith.statistics import metric_agreement, paired_comparisons, summarise_compared
 from vitfaith.tables.attacks import attack_table
 from vitfaith.tables.boards import boards_text
-from vitfaith.tables.certified import certified_summary
+from vitfaith.tables.certified import certified_summary, with_norms
 from vitfaith.tables.clusters import read_clusters, shards_of, with_clusters
 from vitfaith.tables.collect import CONDITION, collect, sort_rows
 from vitfaith.tables.costs import cost_table
@@ -118,6 +118,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     if not certificates.empty:
         chosen = certificates.method.isin([*spec["explainers"], ""])
         certificates = certificates[chosen & certificates.certificate.isin(spec["certificates"])]
+    certificates = with_norms(certificates, spec["smoothings"], spec.get("norms", {}))
     certificates = with_clusters(certificates, clusters)
     write_frame(certified_summary(certificates, coverage), path_of("certified.csv"))
     write_frame(certificates.reset_index(drop=True), path_of("certificates.parquet"))

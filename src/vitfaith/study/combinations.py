@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import log2
 
+from vitfaith.certificates.norms import check_noise
 from vitfaith.errors import ConfigError
+from vitfaith.noise import certified_noise
 from vitfaith.smoothings.registry import certified_sigma, map_aggregation
 from vitfaith.study.sections import Experiment
 from vitfaith.study.study import Study
@@ -15,7 +17,8 @@ def check_certificates(study: Study) -> None:
     """Raise :class:`ConfigError` for certificates that no result of their experiment can have.
 
     Unsmoothed conditions are left out silently; a smoothing that no theorem covers, or whose samples leave too few for
-    any bound (fewer than log2(1/alpha) beside those for selection), is named.
+    any bound (fewer than log2(1/alpha) beside those for selection), is named, as is a certificate behind noise for which it
+    does not hold.
     """
     for name, experiment in study.experiments.items():
         where = f"experiments.{name}.certificates"
@@ -31,6 +34,8 @@ def check_certificates(study: Study) -> None:
                         f"{where}: nothing can be certified behind smoothing '{smoothing}', only behind dds with mode "
                         "calibrated, multistep or noise_only, aggregation mean and size image; use another experiment"
                     )
+                place = f"{where}: '{id_}' behind smoothing '{smoothing}'"
+                check_noise(place, study.certificates[id_].entry, certified_noise(parameters))
                 selection, alpha = getattr(settings, "selection", 0), getattr(settings, "alpha", 0.5)
                 needed = 1 if getattr(settings, "bound", "") == "none" else int(log2(1 / alpha)) + 1
                 left = getattr(parameters, "samples", 0) - selection

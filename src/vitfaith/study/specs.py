@@ -10,9 +10,11 @@ from pydantic import BaseModel
 
 from vitfaith.artifacts.paths import Condition
 from vitfaith.attacks.registry import smoothing_seen
+from vitfaith.certificates.norms import norms_of
 from vitfaith.errors import ConfigError
 from vitfaith.explained import CLEAN_PREDICTION
 from vitfaith.metrics.fills.registry import fill_of
+from vitfaith.noise import certified_noise
 from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.learned import TRAINING, explainer_spec, trainings
 from vitfaith.study.metric_inputs import bank_masks, infilled, infilled_bank
@@ -198,9 +200,11 @@ def certify_spec(
 ) -> dict[str, Any]:
     """Certificates and the noise they stand on."""
     asked = plan.certificates(Condition(dataset, model, attack, smoothing, explained))
+    noise = certified_noise(plan.study.smoothings[smoothing].parameters)
     return {
         "seed": plan.study.seed,
         "sigma": plan.sigma(smoothing),
+        **({} if noise == "gaussian" else {"noise": noise}),
         "certificates": _instances(plan, "certificates", asked),
     }
 
@@ -219,6 +223,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
         | ({} if plan.explains_itself(c) else {"maps_of": plan.of_maps(c).model})
         for c in experiment_conditions(asked)
     ]
+    norms = {c: dict(norms_of(plan.study.certificates[c].entry)) for c in sorted(asked.certificates)}
     return {
         "seed": plan.study.seed,
         "cells": cells,
@@ -234,6 +239,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
         "smoothings": {s: plan.study.smoothings[s].spec() for s in sorted(asked.smoothings)},
         "pooled": {m: how for m in sorted(asked.metrics) if (how := _traits(plan, m).get("pooled"))},
         "directions": {m: _traits(plan, m)["direction"] for m in sorted(asked.metrics)},
+        **({"norms": norms} if norms else {}),
     }
 
 

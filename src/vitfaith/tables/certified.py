@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from vitfaith.noise import certified_noise
+from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.statistics import COVERAGE, mark_common
 from vitfaith.tables.collect import CONDITION
 
@@ -22,6 +27,28 @@ KEYS = [
     "samples",
     "sound",
 ]
+
+
+def with_norms(
+    rows: pd.DataFrame, smoothings: Mapping[str, Mapping[str, Any]], norms: Mapping[str, Mapping[str, str]]
+) -> pd.DataFrame:
+    """``rows`` with the columns ``noise`` (law of the noise) and ``l1`` (certified radius in l1).
+
+    A radius in l2 is one in l1 too, since ‖δ‖₂ ≤ ‖δ‖₁. A certificate that finds its radius in l1 stored it divided by √d,
+    and √d is the ratio of the stored ``radius`` and ``linf``.
+
+    Args:
+        rows: of schema CERTIFICATES, with the column smoothing.
+        smoothings: specification of each smoothing.
+        norms: for each certificate, law of noise → norm in which it finds its radius.
+    """
+    laws = {name: certified_noise(SMOOTHINGS.from_spec(spec).parameters) for name, spec in smoothings.items()}
+    noise = rows["smoothing"].astype(str).map(laws)
+    norm = [norms.get(str(c), {}).get(n, "l2") for c, n in zip(rows["certificate"], noise, strict=True)]
+    radius, linf = rows["radius"].to_numpy(float), rows["linf"].to_numpy(float)
+    finite = np.isfinite(radius) & (linf > 0)
+    root = np.divide(radius, linf, out=np.ones_like(radius), where=finite)
+    return rows.assign(noise=noise, l1=np.where(np.array(norm, dtype=str) == "l1", radius * root, radius))
 
 
 def certified_summary(rows: pd.DataFrame, coverage: float = COVERAGE) -> pd.DataFrame:

@@ -10,9 +10,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from vitfaith.artifacts.schemas import CERTIFICATES as ROWS
+from vitfaith.certificates.norms import check_noise, norms_of
 from vitfaith.certificates.radii.base import mass
 from vitfaith.certificates.radii.bounds import fewest_samples
 from vitfaith.certificates.radii.maps import SampledSwap
+from vitfaith.certificates.radii.quantile import l2_radius
 from vitfaith.certificates.radii.renyi import linf_radius
 from vitfaith.certificates.radii.top_k import Floats
 from vitfaith.certificates.settings import Bound, CertificateParameters, SplitSamples
@@ -100,12 +102,13 @@ def certify_swap(
         name: of the certificate in the rows.
 
     Raises:
-        ConfigError: the certificate needs base maps with a fixed sum.
+        ConfigError: the certificate needs base maps with a fixed sum, or does not hold behind the noise.
     """
     swap, traits = sampled.swap, certificate.traits
+    check_noise(f"certificates.{name}", certificate, parameters.noise)
     if traits["probability"] and not np.isfinite(mass(parameters.base, parameters.k)):
         raise ConfigError(f"certificate '{certificate.name}' needs base 'share' or 'vote', not '{parameters.base}'")
-    radius = np.asarray(traits["radius"](swap, parameters), dtype=np.float64)
+    radius = l2_radius(traits["radius"](swap, parameters), norms_of(certificate)[parameters.noise], dimensions)
     return certificate_rows(
         image_ids,
         radius,

@@ -14,6 +14,7 @@ from vitfaith.certificates.radii.rows import check_samples
 from vitfaith.certificates.radii.top_k import Integers, check_top_k, swaps_to_break
 from vitfaith.certificates.settings import CertificateParameters, MapSettings
 from vitfaith.errors import ConfigError, InputError
+from vitfaith.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Samples:
         seed: of the random rounding of ``clopper_pearson``.
         method: the explainer; "" for the votes alone.
         maps: (B, S, n) float32 of that method, not normalised; without images and entries for the votes alone.
+        noise: law of the noise.
         shared: bounds that were found, for the certificates that ask for the same.
     """
 
@@ -60,6 +62,7 @@ class Samples:
     seed: int
     method: str = ""
     maps: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), dtype=np.float32))
+    noise: Noise = "gaussian"
     shared: dict[tuple[Any, ...], SampledSwap] = field(default_factory=dict)
 
     @property
@@ -78,7 +81,7 @@ class Samples:
         if not self.method:
             return
         check_samples(id_, settings, self.count, self.maps.shape[2], alpha, settings.bound)
-        for single in settings.singles(self.sigma, alpha=alpha):
+        for single in settings.singles(self.sigma, alpha=alpha, noise=self.noise):
             yield single, self._swap(id_, single, settings.selection)
 
     def _swap(self, id_: str, single: CertificateParameters, selection: int) -> SampledSwap:

@@ -69,9 +69,9 @@ class FigureData:
         costs: one row per (model, method) with family, sharing, and the forwards and backwards an image that the
             family as a whole cost; ``sharing`` methods share them.
         certificates: one row per (condition, image, method, certificate, k, beta) of schema ``CERTIFICATES``; the method
-            is empty for a certificate of the prediction.
+            is empty for a certificate of the prediction; with the columns noise and l1 (:func:`vitfaith.tables.certified.with_norms`).
         attacks: one row per (dataset, model, attack): kind, aims_at, norm, eps, n, success, realised distances.
-        smoothings: one row per smoothing: kind, mode, sigma, samples.
+        smoothings: one row per smoothing: kind, mode, noise, sigma, samples.
         trainings: one row per (model, method, step) of the training of a learned explainer: its margin, and the columns of
             :data:`vitfaith.artifacts.schemas.DIFFMASK_LOG`.
         pairs: one row per (condition, method, variant, first, second): pairs of SaCo's groups, see
