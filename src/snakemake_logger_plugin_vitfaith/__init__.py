@@ -50,6 +50,13 @@ _NOISE = (
 """Beginnings of messages that say nothing about the study."""
 
 
+_MISSING, _UPDATED = "Missing output files", "Input files updated by another job"
+"""Beginnings of reasons that list files."""
+
+_SHOWN = 3
+"""Names of a longer list of files that are printed."""
+
+
 class LogHandler(LogHandlerBase):
     """Writes to standard error, or to standard output where Snakemake is asked for it."""
 
@@ -71,7 +78,7 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record in Snakemake's form, or as one line, or not at all."""
         if self._in_full:
-            self._print(record)
+            self._print(shortened(record))
             return
         event = getattr(record, "event", None)
         fields: dict[str, Any] = record.__dict__
@@ -123,6 +130,34 @@ class LogHandler(LogHandlerBase):
     def needs_rulegraph(self) -> bool:
         """No use for it."""
         return False
+
+
+def shortened(record: logging.LogRecord) -> logging.LogRecord:
+    """A job's record with three names of a long list of files, and with the first reason alone where its outputs are missing.
+
+    The targets of a large study have tens of thousands of input files, which Snakemake lists twice.
+    """
+    if getattr(record, "event", None) is not LogEvent.JOB_INFO:
+        return record
+    fields: dict[str, Any] = dict(record.__dict__)
+    for name in ("input", "output"):
+        fields[name] = _few(fields.get(name) or [])
+    reasons = [_few_files(text) for text in str(fields.get("reason", "")).split("; ")]
+    missing = reasons[0].startswith(_MISSING)
+    fields["reason"] = "; ".join(text for text in reasons if not (missing and text.startswith(_UPDATED)))
+    return logging.makeLogRecord(fields)
+
+
+def _few(names: list[str]) -> list[str]:
+    left = len(names) - _SHOWN
+    return names if left <= 1 else [*names[:_SHOWN], f"… {left:,} more"]
+
+
+def _few_files(reason: str) -> str:
+    if not reason.startswith((_MISSING, _UPDATED)):
+        return reason
+    label, _, names = reason.partition(": ")
+    return f"{label}: {', '.join(_few(names.split(', ')))}"
 
 
 def progress_line(done: int, total: int, seconds: float) -> str:

@@ -19,7 +19,7 @@ from vitfaith.study.jobs import jobs
 from vitfaith.study.learned import trained
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
-from vitfaith.tables.collect import cell_files
+from vitfaith.tables.collect import cell_files, with_shards
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = {
@@ -71,7 +71,7 @@ def test_scores_alone_lie_below_the_scoring_model(models: list[str]) -> None:
     assert denoised
     assert not of_reader(sorted(denoised))
     assert trained(plan) == [("diffmask", "vit_patch4")]
-    spec = json.loads(spec_of(plan, "tables", {"experiment": "tiny"}))
+    spec = with_shards(json.loads(spec_of(plan, "tables", {"experiment": "tiny"})))
     read = [
         str(p)
         for stage in ("attack", "attribute", "predictions")

@@ -28,7 +28,7 @@ def test_class_names(
 ) -> None:
     tiny = tiny_vit()
     model = Classifier(tiny.backbone, [0.5] * 3, [0.25] * 3, told[1])
-    monkeypatch.setattr(stage, "load_classifier", lambda *_: model)
+    monkeypatch.setattr(stage, "job_classifier", lambda *_: model)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16), dtype=np.uint8)
     shard = {"image_id": pa.array(["i", "j"]), "label": pa.array([0, 1], pa.int32()), **encode_images(pixels)}
     write_table(pa.table(shard), tmp_path / "shard.parquet", SHARDS, {"classes": told[0]} if told[0] else {})

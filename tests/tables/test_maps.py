@@ -19,6 +19,7 @@ from vitfaith.stages.attribute import map_table
 from vitfaith.study.identity import spec_of
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import TIED_NOTE
+from vitfaith.tables.collect import with_shards
 from vitfaith.tables.maps import COLUMNS, map_summary
 
 CLEAN = Condition("d", "m", "clean", "none", "clean_prediction")
@@ -26,7 +27,7 @@ CLEAN = Condition("d", "m", "clean", "none", "clean_prediction")
 
 @pytest.fixture
 def found(tmp_path: Path, targets: Tensor) -> pd.DataFrame:
-    spec = json.loads(spec_of(ShardOnDisk(tmp_path, {"saco": {}}).plan, "tables", {"experiment": "e"}))
+    spec = with_shards(json.loads(spec_of(ShardOnDisk(tmp_path, {"saco": {}}).plan, "tables", {"experiment": "e"})))
     maps = torch.rand(5, 4, 4, generator=torch.Generator().manual_seed(0))
     maps[0, :2], maps[1, 0, 0], maps[2] = 0, torch.nan, 0.5
     (family,) = spec["cells"][0]["families"]

@@ -13,7 +13,7 @@ import yte
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
-from snakemake_logger_plugin_vitfaith import LogHandler, progress_line
+from snakemake_logger_plugin_vitfaith import LogHandler, progress_line, shortened
 from tests.workflow.conftest import ROOT
 
 
@@ -70,6 +70,25 @@ def test_commands_and_reasons_where_they_are_asked_for(monkeypatch: pytest.Monke
     lines = _printed(monkeypatch, printshellcmds=True)
     assert lines.count("Reason: Missing output files: x") == 2
     assert "1 of 4 steps (25%) done" in lines
+
+
+def test_long_lists_of_files_are_cut_and_settings_are_not() -> None:
+    names = [f"results/{i}.parquet" for i in range(9600)]
+    few = "results/0.parquet, results/1.parquet, results/2.parquet, … 9,597 more"
+    updated = f"Input files updated by another job: {', '.join(names)}"
+    found = shortened(_record(LogEvent.JOB_INFO, 0.0, input=names, output=names[:4], reason=updated)).__dict__
+    assert ", ".join(found["input"]) == few
+    assert found["output"] == names[:4]
+    assert found["reason"] == f"Input files updated by another job: {few}"
+    both = f"Missing output files: {names[0]}; {updated}"
+    assert (
+        shortened(_record(LogEvent.JOB_INFO, 0.0, reason=both)).__dict__["reason"]
+        == f"Missing output files: {names[0]}"
+    )
+    changed = "Params have changed since last execution: before: {a: 1, b: 2, c: 3, d: 4, e: 5}; Code has changed"
+    assert shortened(_record(LogEvent.JOB_INFO, 0.0, reason=changed)).__dict__["reason"] == changed
+    other = _record(LogEvent.SHELLCMD, 0.0, shellcmd="python -m vitfaith score")
+    assert shortened(other) is other
 
 
 def test_errors_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from vitfaith.tables.attacks import attack_table
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.certified import certified_summary, with_norms
 from vitfaith.tables.clusters import read_clusters, shards_of, with_clusters
-from vitfaith.tables.collect import CONDITION, collect, sort_rows
+from vitfaith.tables.collect import CONDITION, collect, sort_rows, with_shards
 from vitfaith.tables.costs import cost_table
 from vitfaith.tables.curves import curve_table
 from vitfaith.tables.explained import explained_table
@@ -78,6 +78,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     clean, labelled images is near chance. A record in ``.record.json`` has the digests of all and the provenance: tables
     themselves hold neither settings nor code, so that equal tables redraw no figure.
     """
+    asked, spec = spec, with_shards(spec)
     written: list[Path] = []
 
     def path_of(name: str) -> Path:
@@ -149,4 +150,4 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     for form, name in forms.items():
         text = boards_text(shown, comparisons, spec["directions"], form, coverage=coverage, maps=maps)
         write_text(heads[form] + text, path_of(name))
-    write_record(out / OF_FOLDER, provenance("tables", spec, code), written)
+    write_record(out / OF_FOLDER, provenance("tables", asked, code), written)

@@ -227,7 +227,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
     return {
         "seed": plan.study.seed,
         "cells": cells,
-        "shards": {d: plan.shards(d) for d in asked.datasets},
+        "shards": {d: len(plan.shards(d)) for d in asked.datasets},  # a command line has no room for their names
         "statistics": plan.study.statistics.model_dump(mode="json"),
         "explainers": sorted(asked.explainers),
         "metrics": sorted(asked.metrics),

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.store import partition_values, read_dataset
+from vitfaith.datasets.subset import shard_name
 from vitfaith.explained import CLEAN_PREDICTION, COLUMN, in_short
 from vitfaith.order import natural_order
 
@@ -56,6 +57,11 @@ def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: boo
                 if path not in seen:
                     seen.add(path)
                     yield Path(path)
+
+
+def with_shards(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A table specification with the names of the shards of each dataset in place of their number."""
+    return {**spec, "shards": {d: [shard_name(i) for i in range(count)] for d, count in spec["shards"].items()}}
 
 
 def collect(
