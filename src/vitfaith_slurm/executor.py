@@ -39,6 +39,11 @@ class Executor(SlurmExecutor):
         self._told: set[str] = set()
         cluster.RECORD.unlink(missing_ok=True)
         self._hold_to_the_memory_of_the_controller(get_min_job_age())
+        if self.workflow.executor_settings.array_jobs:
+            self.logger.warning(
+                "slurm-array-jobs: where one task fails, the plugin loses the results of others; --group-components does "
+                "without (docs/slurm.md)"
+            )
         super().__post_init__(test_mode)
 
     # States

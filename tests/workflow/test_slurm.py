@@ -39,7 +39,7 @@ def executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Executor:
     monkeypatch.setattr("vitfaith_slurm.executor.get_min_job_age", lambda: 300)
     said: list[str] = []
     over: list[tuple[str, Any]] = []
-    settings = Object(status_command="squeue", init_seconds_before_status_checks=20)
+    settings = Object(status_command="squeue", init_seconds_before_status_checks=20, array_jobs=None)
     scheduler = Object(
         finish_callback=lambda job: over.append(("done", job)),
         error_callback=lambda job: over.append(("failed", job)),
@@ -253,6 +253,12 @@ def test_pauses_end() -> None:
 )
 def test_which_refusals_pass(text: str, passes: bool) -> None:
     assert refusals.passes(text) == passes
+
+
+def test_arrays_are_warned_of(executor: Executor) -> None:
+    executor.workflow.executor_settings.array_jobs = "predict"
+    executor.__post_init__()
+    assert executor.said == [text for text in executor.said if "--group-components" in text] != []
 
 
 def test_no_account_is_guessed(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
