@@ -19,8 +19,8 @@ from vitfaith.tables.text import markdown_table
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 GROUPS = {
     "SaCo": ("saco",),
-    "Curves": ("curves", "eraser", "chefer", "diffmask", "region", "road", "irof"),
-    "Response bank": ("banked",),
+    "Curves": ("curves", "eraser", "chefer", "diffmask", "region", "road", "irof", "effective_complexity"),
+    "Response bank": ("banked", "non_sensitivity"),
     "One more image, or none": ("others",),
     "Ground truth": ("ground_truth", "admissible"),
 }

@@ -84,6 +84,9 @@ CASES = [Case(entry) for entry in ENTRIES]
 OTHER_SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("smoothgrad", {"samples": 5, "quantity": "input_x_gradient", "statistic": "variance"}),
     ("integrated_gradients", {"baseline": "image_mean"}),
+    ("expected_gradients", {"samples": 5, "noise": 0.1}),
+    ("token_finercam", {"references": 2, "strength": 0.6, "weighting": "probability"}),
+    ("token_shapleycam", {"utility": "logit"}),
     ("beyond_intuition_head", {"start": 1}),
     ("beyond_intuition_token", {"rule": "uniform", "baseline": "value", "value": 0.2}),
     ("occlusion", {"window": 2, "stride": 1, "fill": "image_mean"}),

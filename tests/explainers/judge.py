@@ -49,7 +49,9 @@ FEW = 32
 """Patches up to which explainers that hide them do so one by one."""
 
 LOOSE = {"token_xgradcam": 1e-2, "smoothgrad": 1e-3}
-PLACELESS = ("random", "rise", "kernel_shap", "smoothgrad", "diffmask_per_image", "diffmask_per_image_class")
+PLACELESS = (
+    "random", "rise", "kernel_shap", "smoothgrad", "expected_gradients", "diffmask_per_image", "diffmask_per_image_class",
+)  # fmt: skip
 """Explainers whose random numbers are drawn by position, so that a transposed image gets other ones."""
 
 
@@ -276,6 +278,7 @@ def reads_pixels(entry: Entry) -> bool:
         "saliency",
         "input_x_gradient",
         "integrated_gradients",
+        "expected_gradients",
         "smoothgrad",
         "occlusion",
         "kernel_shap",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.explainers.textbook import path as textbook
 from vitfaith.explainers.beyond_intuition import beyond_intuition_head, beyond_intuition_token
+from vitfaith.explainers.expected_gradients import ExpectedGradientsParameters, expected_gradients
 from vitfaith.explainers.integrated_gradients import IntegratedGradientsParameters, integrated_gradients
 from vitfaith.explainers.passes.context import Context
 from vitfaith.explainers.passes.path_pass import BlockPathParameters, PathParameters, nodes, path_pass
@@ -104,6 +105,7 @@ def test_more_samples_keep_the_first_ones(
     ("method", "parameters", "forwards", "backwards"),
     [
         (smoothgrad, SmoothgradParameters(samples=6), 6, 6),
+        (expected_gradients, ExpectedGradientsParameters(samples=6), 6, 6),
         (integrated_gradients, IntegratedGradientsParameters(steps=6), 6, 6),
         (tam, BlockPathParameters(steps=6), 7, 6),
         (beyond_intuition_head, BlockPathParameters(steps=6), 7, 7),

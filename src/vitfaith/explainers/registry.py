@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
 """Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
-noise or interpolation; ``relevance`` runs modified backward rules; ``perturbation`` needs forwards of masked images;
+noise or interpolation; ``relevance`` runs backward passes of its own, with other rules or of another score; ``perturbation`` needs forwards of masked images;
 ``learned`` optimises for each image (a trained explainer reads the shared pass); ``external`` reads maps from files."""
 
 

@@ -18,6 +18,7 @@ from vitfaith.registry import Parameters
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vitfaith.explainers.passes.capture import Capture
     from vitfaith.explainers.passes.context import Context
 
 EPSILON = 1e-7
@@ -51,7 +52,7 @@ def token_gradcam(context: Context, parameters: TokenCamParameters) -> Tensor:
     """
     capture = context.capture
     weights = capture.features_gradient.mean(1, keepdim=True)
-    return _finish(context, (weights * capture.features).sum(-1), parameters)
+    return finish(context.capture, (weights * capture.features).sum(-1), parameters)
 
 
 @_token_cam("token_hirescam", "Draelos and Carin, HiResCAM, arXiv 2011.08891")
@@ -64,7 +65,7 @@ def token_hirescam(context: Context, parameters: TokenCamParameters) -> Tensor:
         (B, rows, columns) float32; not negative with ``clamp``.
     """
     capture = context.capture
-    return _finish(context, (capture.features_gradient * capture.features).sum(-1), parameters)
+    return finish(context.capture, (capture.features_gradient * capture.features).sum(-1), parameters)
 
 
 @_token_cam("token_layercam", "Jiang et al., LayerCAM, IEEE Transactions on Image Processing 2021")
@@ -77,7 +78,7 @@ def token_layercam(context: Context, parameters: TokenCamParameters) -> Tensor:
         (B, rows, columns) float32; not negative with ``clamp``.
     """
     capture = context.capture
-    return _finish(context, (capture.features_gradient.clamp_min(0) * capture.features).sum(-1), parameters)
+    return finish(context.capture, (capture.features_gradient.clamp_min(0) * capture.features).sum(-1), parameters)
 
 
 @_token_cam("token_xgradcam", "Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020")
@@ -96,7 +97,7 @@ def token_xgradcam(context: Context, parameters: TokenCamParameters) -> Tensor:
     features = capture.features.double()
     gradient = capture.features_gradient.double()
     weights = (gradient * features).sum(1, keepdim=True) / (features.sum(1, keepdim=True) + EPSILON)
-    return _finish(context, (weights * features).sum(-1), parameters)
+    return finish(context.capture, (weights * features).sum(-1), parameters)
 
 
 @_token_cam(
@@ -119,7 +120,7 @@ def token_eigencam(context: Context, parameters: TokenCamParameters) -> Tensor:
     value, vector = leading_eigenvector(centred @ centred.transpose(1, 2))
     projection = vector * value.clamp_min(0).sqrt()
     largest = projection.gather(1, projection.abs().argmax(1, keepdim=True))
-    return _finish(context, projection * torch.where(largest < 0, -1.0, 1.0), parameters)
+    return finish(context.capture, projection * torch.where(largest < 0, -1.0, 1.0), parameters)
 
 
 def leading_eigenvector(matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,6 +137,7 @@ def leading_eigenvector(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return values, torch.from_numpy(np.stack([vector[:, 0] for _, vector in found]))
 
 
-def _finish(context: Context, tokens: Tensor, parameters: TokenCamParameters) -> Tensor:
+def finish(capture: Capture, tokens: Tensor, parameters: TokenCamParameters) -> Tensor:
+    """The map (B, rows, columns) float32 of the patches' values (B, P)."""
     tokens = tokens.clamp_min(0) if parameters.clamp else tokens
-    return context.capture.to_grid(tokens.float())
+    return capture.to_grid(tokens.float())

@@ -55,7 +55,8 @@ read_outs(
     KeptShareParameters,
     ReadOut(
         "sufficiency",
-        "Mean fall of the target's probability when only the most relevant share of the features is kept.",
+        "Mean fall of the target's probability when only the most relevant share of the features is kept.\n\n"
+        "The sufficiency of Dasgupta et al. (ICML 2022) is another measure, between images; it is not here.",
         ("lerf",),
         aopc,
         direction="lower",

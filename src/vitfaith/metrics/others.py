@@ -225,3 +225,35 @@ class Entropy(Metric[Parameters]):
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""
         return {"": entropy(context.maps)}
+
+
+class NonzeroParameters(Parameters):
+    """What counts as zero."""
+
+    zero: float = Field(1e-5, ge=0, lt=1, description="magnitudes up to this share of the map's largest count as zero")
+
+
+@metric(
+    "nonzero_share",
+    formula="share of patches with abs(a_i) > ε max abs(a)",
+    value_range="(0, 1]",
+    direction="lower",
+    citation="Nguyen & Martínez, On Quantitative Aspects of Model Interpretability, 2020, as quantus computes it",
+    parameters=NonzeroParameters,
+)
+class NonzeroShare(Metric[NonzeroParameters]):
+    """Share of the patches that have an attribution. Says nothing about faithfulness.
+
+    Quantus calls their number effective complexity; the paper's measure of that name asks the model and is
+    ``effective_complexity`` here.
+    """
+
+    @property
+    def scale_dependent(self) -> bool:
+        """Yes: a shift moves values away from zero."""
+        return True
+
+    def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
+        """See :class:`Metric`."""
+        size = context.maps.double().abs().flatten(2)
+        return {"": (size > self.parameters.zero * size.amax(-1, keepdim=True)).double().mean(-1)}

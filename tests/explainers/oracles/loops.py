@@ -16,13 +16,13 @@ from torch import Tensor
 from tests.conftest import tiny_vit
 from tests.explainers.autograd import arrays, legrad, pixel_gradients, pooled_legrad
 from tests.explainers.oracles.base import Oracle, Pair, by_image, maps
-from tests.explainers.textbook import attention, gradient_rules, path, perturbation, relprop
+from tests.explainers.textbook import attention, gradient_rules, path, perturbation, relprop, token_cams
 from tests.explainers.zoo import batch, model
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.passes.path_pass import nodes
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.explainers.tis import k_means
-from vitfaith.rng import generator, normal
+from vitfaith.rng import generator, normal, uniform
 
 CLASS_TOKEN = "class_token"
 
@@ -143,6 +143,51 @@ def integrated_gradients() -> Pair:
     return found[:2], by_image(classifier, slow)
 
 
+def lines(image_id: str, samples: int, noise: float) -> list[tuple[Tensor, Tensor, float]]:
+    """Baseline, noise and α of each draw of expected gradients, from their keys."""
+
+    def draw(make: Callable[..., Tensor], what: str, copy_: int, shape: tuple[int, ...]) -> Tensor:
+        return make(0, [image_id], f"expected_gradients-{what}-{copy_}", shape)[0]
+
+    return [
+        (
+            draw(uniform, "baseline", i, (3, 16, 16)),
+            noise * draw(normal, "noise", i, (3, 16, 16)),
+            float(draw(uniform, "alpha", i, (1, 1, 1))),
+        )
+        for i in range(samples)
+    ]
+
+
+def expected_gradients(noise: float) -> Pair:
+    classifier = model(CLASS_TOKEN)
+
+    def slow(image: Tensor, target: int, image_id: str) -> Tensor:
+        field = path.expected_gradients(classifier, image, target, lines(image_id, 4, noise))
+        return path.in_patches(field, (4, 4))
+
+    return maps(classifier, "expected_gradients", samples=4, noise=noise)[:2], by_image(classifier, slow)
+
+
+def finer_cam(weights: str, references: int, strength: float) -> Pair:
+    classifier = model(CLASS_TOKEN)
+    settings: dict[str, Any] = {"references": references, "strength": strength, "weighting": weights, "clamp": False}
+
+    def slow(image: Tensor, target: int, _: str) -> Tensor:
+        return token_cams.finer_cam(classifier, image, target, references, strength, weights)
+
+    return maps(classifier, "token_finercam", **settings), by_image(classifier, slow, 4)
+
+
+def shapley_cam(utility: str) -> Pair:
+    classifier = model(CLASS_TOKEN)
+
+    def slow(image: Tensor, target: int, _: str) -> Tensor:
+        return token_cams.shapley_cam(classifier, image, target, utility)
+
+    return maps(classifier, "token_shapleycam", utility=utility, clamp=False)[:2], by_image(classifier, slow)
+
+
 def smoothgrad() -> Pair:
     classifier = model(CLASS_TOKEN)
 
@@ -227,6 +272,7 @@ def centroids() -> Pair:
 UNFUSED = "attention and gradients retained by unfused autograd; loops over heads and tokens, float64"
 LOOPS = "loops of the paper's definition"
 SLOW = "slow textbook relprop, neuron by neuron, float64"
+LOGITS = "one gradient for each logit, float64"
 LINE = "one image and one step at a time, float64"
 
 ORACLES = [
@@ -274,6 +320,21 @@ ORACLES = [
         for name in ("libragrad_input_x_gradient", "libragrad_fullgrad_plus")
     ],
     Oracle("integrated_gradients", "textbook path", LINE, 1e-5, integrated_gradients),
+    *[
+        Oracle("expected_gradients", "textbook path", f"{LINE}; our draws, noise {noise}", 1e-5, partial(expected_gradients, noise))
+        for noise in (0.0, 0.2)
+    ],
+    *[
+        Oracle(
+            "token_finercam", "textbook chain rule", f"{LOGITS}; {n} references, γ = {g}, {weights} weights", 1e-5,
+            partial(finer_cam, weights, n, g),
+        )
+        for weights, n, g in (("equal", 3, 1.0), ("equal", 9, 0.6), ("probability", 3, 1.0))
+    ],
+    *[
+        Oracle("token_shapleycam", "textbook Hessian", f"the whole matrix, float64; utility {u}", 1e-5, partial(shapley_cam, u))
+        for u in ("rest", "logit")
+    ],
     Oracle("smoothgrad", "textbook path", LINE, 1e-5, smoothgrad),
     *[
         Oracle(name, "textbook path", f"{LINE}; unfused autograd", 1e-5, partial(along_the_line, name))

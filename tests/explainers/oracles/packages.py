@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +22,7 @@ from tests.explainers.textbook.path import in_patches
 from tests.explainers.zoo import batch, model
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.rng import normal
+from vitfaith.rng import normal, uniform
 
 
 def rollout(fusion: str) -> Pair:
@@ -83,6 +86,34 @@ def captum_smoothgrad(statistic: str, nt_type: str) -> Pair:
 
     settings = {"samples": 6, "quantity": "saliency", "statistic": statistic}
     return maps(classifier, "smoothgrad", **settings)[:2], by_image(classifier, theirs)
+
+
+def captum_gradient_shap() -> Pair:
+    """Three baselines from a file; captum draws from the global states, which give it our draws."""
+    from captum.attr import GradientShap
+
+    classifier = model("class_token")
+    baselines = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(8))
+
+    def drawn(image_id: str, what: str, shape: tuple[int, ...]) -> Tensor:
+        return torch.cat([uniform(0, [image_id], f"expected_gradients-{what}-{i}", shape) for i in range(6)])
+
+    def theirs(image: Tensor, target: int, image_id: str) -> Tensor:
+        noise = torch.cat([normal(0, [image_id], f"expected_gradients-noise-{i}", (3, 16, 16)) for i in range(6)])
+        rows = (drawn(image_id, "baseline", ()) * 3).long().tolist()
+        with (
+            patch("numpy.random.uniform", lambda *_: drawn(image_id, "alpha", (1,))[:, 0].double().numpy()),
+            patch("numpy.random.choice", lambda *_: np.array(rows)),
+            patch("torch.normal", lambda _mean, deviation: noise * deviation),
+        ):
+            found = GradientShap(classifier).attribute(image[None], baselines, n_samples=6, stdevs=0.1, target=target)
+        return in_patches(found[0].sum(0), (4, 4))
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "baselines.npy"
+        np.save(file, baselines.numpy())
+        found = maps(classifier, "expected_gradients", samples=6, noise=0.1, background=file)
+    return found[:2], by_image(classifier, theirs)
 
 
 def captum_occlusion(window: int, stride: int) -> Pair:
@@ -270,9 +301,46 @@ def grad_cam(name: str, theirs: str) -> Pair:
         if name == "token_eigencam":  # their EigenCAM has a random sign; their Seg-EigenCAM corrects it
             cam.get_cam_image = lambda *a, **k: get_2d_projection_with_sign_correction(a[3])
         expected = cam(images.requires_grad_(), [ClassifierOutputTarget(int(t)) for t in targets])
-    found = maps(model("class_token"), name)
-    found = found - found.amin((1, 2), keepdim=True)
-    return found / found.amax((1, 2), keepdim=True).clamp_min(1e-12), torch.from_numpy(expected)
+    return unit(maps(model("class_token"), name)), torch.from_numpy(expected)
+
+
+def unit(maps: Tensor) -> Tensor:
+    """Min-max of each map, as grad-cam scales them."""
+    maps = maps - maps.amin((1, 2), keepdim=True)
+    return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12)
+
+
+def contrasted_cam(theirs: str) -> Pair:
+    """Classes that the network predicts, which is what their FinerCAM compares with the nearest ones."""
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST
+
+    classifier = copy.deepcopy(model("class_token"))
+    images, _, ids = batch(classifier)
+    targets = classifier(images).argmax(1)
+    for block in classifier.backbone.blocks:
+        block.attn.fused_attn = False  # has no second derivative
+
+    def to_channels(tokens: Tensor) -> Tensor:
+        return tokens[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+
+    layer, finer = classifier.backbone.blocks[-1].norm1, theirs == "FinerCAM"
+    with getattr(pytorch_grad_cam, theirs)(classifier, [layer], reshape_transform=to_channels) as cam:
+        inner = cam.base_cam if finer else cam
+        inner.get_target_width_height = lambda _: (4, 4)  # their resize, by another library, is not under test
+        if not finer:  # version 1.5.7 forgets to reshape the tokens of a ViT, and to let go of its views
+
+            def weighted(*given: Any) -> Any:
+                weights = torch.from_numpy(cam.get_cam_weights(*given[:5]))
+                return (weights[:, :, None, None] * to_channels(given[3])).sum(1).detach().numpy()
+
+            cam.get_cam_image, cam.activations_and_grads.clear = weighted, lambda: None
+        wanted = None if finer else [ClassifierOutputReST(int(t)) for t in targets]
+        expected = cam(images.requires_grad_(), wanted)
+    name, settings = ("token_finercam", {"weighting": "probability"}) if finer else ("token_shapleycam", {})
+    methods = {"it": EXPLAINERS.item(name, **settings)}
+    found = explain(model("class_token"), images.detach(), targets, ids, methods, seed=0, batch_size=4)["it"]
+    return unit(found), torch.from_numpy(expected)
 
 
 def legrad() -> Pair:
@@ -304,6 +372,13 @@ ORACLES = [
     Oracle("saliency", "Saliency", PER_PATCH, 1e-6, partial(captum_gradient, "saliency")),
     Oracle("input_x_gradient", "InputXGradient", PER_PATCH, 1e-5, partial(captum_gradient, "input_x_gradient")),
     Oracle("integrated_gradients", "IntegratedGradients", f"{PER_PATCH}; Gauss–Legendre", 1e-5, captum_path),
+    Oracle(
+        "expected_gradients",
+        "GradientShap",
+        f"{CAPTUM}, given our draws; 6 of 3 baselines, noise 0.1; its pixels summed over patches",
+        1e-5,
+        captum_gradient_shap,
+    ),
     *[
         Oracle("smoothgrad", f"NoiseTunnel {theirs}", OWN_NOISE, 1e-5, partial(captum_smoothgrad, ours, theirs))
         for ours, theirs in (("mean", "smoothgrad"), ("square", "smoothgrad_sq"), ("variance", "vargrad"))
@@ -316,6 +391,15 @@ ORACLES = [
     *[
         Oracle(ours, theirs, "package grad-cam; min–max, without its resize", 2e-5, partial(grad_cam, ours, theirs))
         for ours, theirs in GRAD_CAMS.items()
+    ],
+    *[
+        Oracle(
+            ours, theirs, f"package grad-cam; predicted classes; {what}; min–max", 2e-5, partial(contrasted_cam, theirs)
+        )
+        for ours, theirs, what in (
+            ("token_finercam", "FinerCAM", "3 references, weights by probability"),
+            ("token_shapleycam", "ShapleyCAM", "ReST"),
+        )
     ],
     Oracle("legrad", "LeGrad", "package torchcam, on a torchvision twin with the same weights", 1e-5, legrad),
     Oracle("tam", "TAM", "package txv; 20 points", 1e-5, tam),

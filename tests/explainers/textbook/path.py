@@ -57,6 +57,18 @@ def integrated_gradients(
     return (difference * total).sum(0)
 
 
+def expected_gradients(
+    classifier: Classifier, image: Tensor, target: int, draws: Sequence[tuple[Tensor, Tensor, float]]
+) -> Tensor:
+    """Pixels (H, W): the mean over draws (baseline b, noise ε, α) of (x + ε − b) ∇y(α(x + ε) + (1 − α) b)."""
+    total = torch.zeros(image.shape, dtype=torch.float64)
+    for baseline, noise, alpha in draws:
+        noisy = image.double() + noise.double()
+        point = alpha * noisy + (1 - alpha) * baseline.double()
+        total += (noisy - baseline.double()) * Reference(classifier, point, target).input_gradient
+    return total.sum(0) / len(draws)
+
+
 def smoothgrad(
     classifier: Classifier, image: Tensor, target: int, draws: Sequence[Tensor], noise: float, **how: str
 ) -> Tensor:

@@ -158,6 +158,43 @@ def completeness(output: str) -> Pair:
     return b.score("completeness_error", output=output), doubles(expected)
 
 
+def effective_complexity(output: str, steps: int, tolerance: float) -> Pair:
+    """Ever more patches of largest magnitude, until the output is near that of the image."""
+    b, expected = batch(), []
+
+    def ask(index: int, image: Tensor) -> float:
+        return {"probability": b.probability, "log_probability": b.log_probability}[output](index, image)
+
+    for i in range(5):
+        filling = torch.full_like(b.images[i], float(b.images[i].double().mean()))
+        order = textbook.order_of(b.maps[i].abs().numpy(), b.ids[i])
+        goal = ask(i, b.images[i])
+        for step in range(1, steps + 1):
+            kept = step * 16 // steps
+            image = textbook.without(b.images[i], order[kept:], filling, (4, 4))
+            if abs(goal - ask(i, image)) < tolerance:
+                break
+        expected.append(kept / 16)
+    return b.score("effective_complexity", output=output, steps=steps, tolerance=tolerance), doubles(expected)
+
+
+def non_sensitivity(output: str, zero: float, tolerance: float) -> Pair:
+    b, expected = batch(), []
+    for i in range(5):
+        sizes = [abs(value) for value in b.maps[i].double().flatten().tolist()]
+        losses = drops(i, tuple((patch,) for patch in range(16)), output == "log_probability")
+        unused = {p for p in range(16) if sizes[p] <= zero * max(sizes)}
+        idle = {p for p in range(16) if abs(losses[p]) <= tolerance}
+        expected.append(len(unused ^ idle) / 16)
+    return b.score("non_sensitivity", output=output, zero=zero, tolerance=tolerance), doubles(expected)
+
+
+def nonzero(zero: float) -> Pair:
+    rows = batch().maps.abs().double().flatten(1).tolist()
+    expected = [len([x for x in row if x > zero * max(row)]) / len(row) for row in rows]
+    return batch().score("nonzero_share", zero=zero), doubles(expected)
+
+
 def gini(values: list[float]) -> float:
     return sum(abs(x - y) for x in values for y in values) / (2 * len(values) * sum(values))
 
@@ -251,6 +288,31 @@ ORACLES = [
         )
         for o, what in ({**OUTPUTS, "logit": "logit"}).items()
     ],
+    *[
+        Oracle(
+            "effective_complexity",
+            "textbook loop",
+            f"patch by patch; {OUTPUTS[output]}, {steps} steps, ε = {tolerance:g}",
+            1e-12,
+            partial(effective_complexity, output, steps, tolerance),
+        )
+        for output, steps, tolerance in (
+            ("probability", 16, 0.1),
+            ("probability", 10, 0.03),
+            ("log_probability", 16, 0.2),
+        )
+    ],
+    *[
+        Oracle(
+            "non_sensitivity",
+            "textbook loop",
+            f"sets of patches; {OUTPUTS[output]}, ε = {zero:g}, {tolerance:g}",
+            1e-12,
+            partial(non_sensitivity, output, zero, tolerance),
+        )
+        for output, zero, tolerance in (("probability", 0.3, 0.02), ("log_probability", 0.1, 0.1))
+    ],
+    Oracle("nonzero_share", "textbook loop", "patch by patch; ε = 0.3", 1e-12, partial(nonzero, 0.3)),
     Oracle("sparsity_gini", "textbook loop", "pair by pair, float64", 1e-9, partial(complexity, "sparsity_gini", gini)),
     Oracle("entropy", "textbook loop", "patch by patch, float64", 1e-9, partial(complexity, "entropy", entropy)),
 ]

@@ -100,6 +100,34 @@ def complexity(name: str) -> Pair:
     return b.score(name), doubles(theirs)
 
 
+def scaled(b: Batch) -> Tensor:
+    """Magnitudes as pixel maps with maximum 1 each; quantus divides by the largest of the whole batch."""
+    return spread(b.maps.abs() / b.maps.abs().amax((1, 2), keepdim=True))
+
+
+def quantus_nonzero() -> Pair:
+    from quantus import EffectiveComplexity
+
+    b = batch()
+    theirs = EffectiveComplexity(eps=0.3, normalise=False, disable_warnings=True)(**for_quantus(b, scaled(b)))
+    return b.score("nonzero_share", zero=0.3), doubles(np.array(theirs)) / 256
+
+
+def quantus_non_sensitivity() -> Pair:
+    """Quantus asks pixel by pixel; each of its questions is given the patch of its pixel."""
+    from quantus import NonSensitivity
+
+    b = grey_batch()
+    patch = torch.arange(16).view(4, 4).repeat_interleave(4, 0).repeat_interleave(4, 1).flatten().numpy()
+
+    def without_patch(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
+        return np.where(patch[None] == patch[indices], 0, arr).astype(arr.dtype)
+
+    theirs = NonSensitivity(eps=0.02, normalise=False, perturb_func=without_patch, disable_warnings=True)
+    expected = doubles(np.array(theirs(**for_quantus(b, scaled(b))))) / 256
+    return b.score("non_sensitivity", fill="black", zero=0.02, tolerance=0.02), expected
+
+
 def quantus_localisation(name: str) -> Pair:
     """On maps of pixels without ties; ours are the read-outs that the metric applies to the upsampled map."""
     import quantus
@@ -239,6 +267,20 @@ ORACLES = [
     Oracle("faithfulness_estimate", "FaithfulnessEstimate", f"{QUANTUS}; grey images", 1e-4, faithfulness_estimate),
     Oracle("sparsity_gini", "Sparseness", QUANTUS, 1e-6, partial(complexity, "sparsity_gini")),
     Oracle("entropy", "Complexity", QUANTUS, 1e-6, partial(complexity, "entropy")),
+    Oracle(
+        "nonzero_share",
+        "EffectiveComplexity",
+        f"{QUANTUS}, given magnitudes with maximum 1; ε = 0.3",
+        1e-12,
+        quantus_nonzero,
+    ),
+    Oracle(
+        "non_sensitivity",
+        "NonSensitivity",
+        f"{QUANTUS}; grey images, patches in place of its pixels; ε = 0.02 twice",
+        1e-12,
+        quantus_non_sensitivity,
+    ),
     *[
         Oracle(
             name, theirs, f"{QUANTUS}; the read-out on maps of pixels{also}", 1e-9, partial(quantus_localisation, name)

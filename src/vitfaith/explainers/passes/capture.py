@@ -26,13 +26,14 @@ Need = Literal[
     "value",
     "hidden",
     "hidden_gradient",
+    "features_gradient",
     "input_gradient",
     "layer_scores",
     "logits",
 ]
 """What the shared pass keeps on request: per layer the attention matrix, its gradient, its scores before the softmax,
 its values, and the gradient of the layer's own class score at it; the tokens and their gradients; the gradient at the
-pixels; the logits."""
+tokens of token CAMs alone, which ``hidden_gradient`` includes; the gradient at the pixels; the logits."""
 
 ALL_ROWS = slice(None)
 
@@ -230,9 +231,22 @@ class Capture:
     @property
     def features_gradient(self) -> Tensor:
         """Gradient of the class logit at :attr:`features`, (B, P, D); of a post-norm block, through its attention alone."""
-        self._require("hidden_gradient")
+        self._require("hidden_gradient" if "hidden_gradient" in self.kept else "features_gradient")
         self._features()
         return self.patch_tokens(self.gradients["features_gradient"][0]).float()
+
+    def features_curvature(self) -> Tensor:
+        """H·X of the patches, (B, P, D): X all tokens of :attr:`features`, prefix included, H the Hessian of the score at them.
+
+        Needs a pass that keeps its graph (``differentiable_capture``). 0 where the score is linear in the tokens.
+        """
+        self._require("features_gradient")
+        state = self._features()
+        gradient = self.gradients["features_gradient"][0]
+        product = None
+        if gradient.requires_grad:
+            (product,) = torch.autograd.grad(gradient, state, state.detach(), allow_unused=True)
+        return self.patch_tokens(torch.zeros_like(state) if product is None else product).float()
 
     def _features(self) -> Tensor:
         if self.features_state is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -21,10 +21,20 @@ from vitfaith.models.pixels import check_finite
 
 ATTENTION_NEEDS = frozenset({"attention", "attention_gradient", "attention_scores", "value", "layer_scores"})
 BLOCK_NEEDS = ATTENTION_NEEDS | {"hidden", "hidden_gradient"}
-GRADIENT_NEEDS = frozenset({"attention_gradient", "hidden_gradient", "input_gradient"})
+GRADIENT_NEEDS = frozenset({"attention_gradient", "features_gradient", "hidden_gradient", "input_gradient"})
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""``score(logits (B, K), targets (B,)) -> (B,)``: the number that gradients are of; entry i depends on row i alone."""
 
 
-def run_capture(classifier: Classifier, images: Tensor, targets: Tensor, needs: Iterable[Need]) -> Capture:
+def class_logit(logits: Tensor, targets: Tensor) -> Tensor:
+    """The logit of the explained class, (B,)."""
+    return logits.gather(1, targets[:, None])[:, 0]
+
+
+def run_capture(
+    classifier: Classifier, images: Tensor, targets: Tensor, needs: Iterable[Need], score: Score = class_logit
+) -> Capture:
     """Run the shared pass and keep what ``needs`` names.
 
     Costs one forward pass of the batch, and one backward pass if a gradient is needed. ``layer_scores`` adds for each
@@ -37,6 +47,7 @@ def run_capture(classifier: Classifier, images: Tensor, targets: Tensor, needs: 
         images: (B, C, H, W) float, normally in [0, 1]; noisy copies may leave the range.
         targets: (B,) int64.
         needs: as declared by the explainers.
+        score: what gradients are of, in place of the class logit.
 
     Raises:
         InputError: images contain NaN or have another shape, a target is no class of the model, or the model lacks
@@ -49,14 +60,14 @@ def run_capture(classifier: Classifier, images: Tensor, targets: Tensor, needs: 
         targets = targets.clone() if targets.is_inference() else targets
         if torch.is_grad_enabled():
             images.requires_grad_()
-        capture = _run(classifier, images, targets, kept, differentiable=False)
+        capture = _run(classifier, images, targets, kept, score, differentiable=False)
     return capture
 
 
 def differentiable_capture(
-    classifier: Classifier, images: Tensor, targets: Tensor, needs: Iterable[Need]
+    classifier: Classifier, images: Tensor, targets: Tensor, needs: Iterable[Need], score: Score = class_logit
 ) -> tuple[Capture, Tensor]:
-    """The same pass with the autograd graph from ``images`` to all it keeps, for attacks on explanations.
+    """The same pass with the autograd graph from ``images`` to all it keeps, for attacks and second derivatives.
 
     Gradients of the class logit are kept with their own graph, so that a map made of them can be differentiated once
     more. Fused attention has no second derivative; where one is needed, attention runs as its plain formula.
@@ -64,6 +75,7 @@ def differentiable_capture(
     Args:
         images: (B, C, H, W) in [0, 1] that require gradients.
         needs: as declared by the explainers.
+        score: what gradients are of, in place of the class logit.
 
     Returns:
         The capture, and the logits (B, K) float32 with their graph.
@@ -75,12 +87,18 @@ def differentiable_capture(
     if "layer_scores" in kept:
         raise InputError("legrad cannot be differentiated: its partial backward passes keep no graph; take another one")
     with sdpa_kernel(SDPBackend.MATH) if kept & GRADIENT_NEEDS else nullcontext():
-        capture = _run(classifier, images, targets, kept, differentiable=True)
+        capture = _run(classifier, images, targets, kept, score, differentiable=True)
     return capture, capture.logits
 
 
 def _run(
-    classifier: Classifier, images: Tensor, targets: Tensor, kept: frozenset[str], *, differentiable: bool
+    classifier: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    kept: frozenset[str],
+    score: Score,
+    *,
+    differentiable: bool,
 ) -> Capture:
     """Both passes, with their graph or without."""
     blocks = _blocks(classifier) if kept & BLOCK_NEEDS else []
@@ -94,7 +112,7 @@ def _run(
     gradients = {}
     if "layer_scores" in kept:
         gradients["layer_scores"] = layer_score_gradients(classifier.backbone, recorder, targets)
-    gradients |= _gradients(recorder, images, logits, targets, kept, differentiable=differentiable)
+    gradients |= _gradients(recorder, images, kept, score(logits, targets), differentiable=differentiable)
 
     def left(tensor: Tensor) -> Tensor:
         return tensor if differentiable else tensor.detach()
@@ -118,29 +136,24 @@ def _run(
 
 
 def _gradients(
-    recorder: Recorder,
-    images: Tensor,
-    logits: Tensor,
-    targets: Tensor,
-    kept: frozenset[str],
-    *,
-    differentiable: bool,
+    recorder: Recorder, images: Tensor, kept: frozenset[str], scores: Tensor, *, differentiable: bool
 ) -> dict[str, list[Tensor]]:
-    """Gradients of the summed class logits: each image's logit depends on that image alone."""
+    """Gradients of the summed ``scores`` (B,): each image's score depends on that image alone."""
     wanted: dict[str, list[Tensor]] = {}
     if "attention_gradient" in kept:
         wanted["attention_gradient"] = [call.output for call in recorder.calls]
     if "hidden_gradient" in kept:
         wanted["hidden_gradient"] = recorder.hidden
-        if recorder.features is not None:
-            wanted["features_gradient"] = [recorder.features]
+    if kept & {"features_gradient", "hidden_gradient"} and recorder.features is not None:
+        wanted["features_gradient"] = [recorder.features]
     if "input_gradient" in kept:
         wanted["input_gradient"] = [images]
     if not wanted:
         return {}
-    score = logits.gather(1, targets[:, None]).sum()
     # Naming the inputs keeps the engine off the parameters, whatever their requires_grad says.
-    flat = torch.autograd.grad(score, [t for group in wanted.values() for t in group], create_graph=differentiable)
+    flat = torch.autograd.grad(
+        scores.sum(), [t for group in wanted.values() for t in group], create_graph=differentiable
+    )
     found = iter(flat)
     return {name: [next(found) for _ in group] for name, group in wanted.items()}
 
