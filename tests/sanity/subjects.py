@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vitfaith.models.classifier import Classifier
+from vitfaith.sanity.answers import answers_of
 from vitfaith.sanity.registry import Subject
 
 Maps = Mapping[str, Tensor]
@@ -40,4 +41,7 @@ def subject_of(
     seed: int = 0,
 ) -> Subject:
     """A subject whose own maps are made by ``explain``."""
-    return Subject(classifier, explain, images, targets, ids, explain(classifier, images, targets, ids), seed)
+    maps = explain(classifier, images, targets, ids)
+    return Subject(
+        classifier, explain, images, targets, ids, maps, seed, lambda images: answers_of(classifier, images, 2)
+    )

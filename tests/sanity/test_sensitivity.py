@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.sanity.oracles import captum_maximum
+from tests.sanity.oracles.packages import captum_maximum
 from vitfaith import rng
 from vitfaith.errors import InputError
 from vitfaith.models.classifier import Classifier
@@ -27,9 +27,8 @@ def one(
     def maps(_classifier: object, x: Tensor, y: Tensor, _ids: object, margin: float = 0.0) -> dict[str, Tensor]:
         return {"m": explain(x, y)}
 
-    return sensitivity(Subject(None, maps, images, targets, ids, maps(None, images, targets, ids), seed), **options)[
-        "m"
-    ]  # type: ignore[arg-type]
+    subject = Subject(None, maps, images, targets, ids, maps(None, images, targets, ids), seed, None)  # type: ignore[arg-type]
+    return sensitivity(subject, **options)["m"]
 
 
 def gradient_maps(classifier: Classifier, images: Tensor, targets: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ CHECKS: dict[str, Any] = {
     "mprt": {"check": "model_randomisation", "measures": ["spearman", "ssim"]},
     "random_logit": {"measures": ["spearman"]},
     "sensitivity": {"samples": 3},
+    "smooth": {"check": "smooth_randomisation", "measures": ["spearman"], "samples": 2, "stride": 4},
+    "efficient": {"check": "efficient_randomisation"},
+    "relative": {"check": "relative_stability", "samples": 3},
 }
 
 
@@ -71,14 +74,23 @@ def test_every_check_of_every_method_is_a_row(shard: ShardOnDisk) -> None:
     assert (counts.loc["mprt"] == 5 * 8 * 2).all()
     assert (counts.loc["random_logit"] == 5).all()
     assert (counts.loc["sensitivity"] == 5 * 3).all()
-    explanations = 1 + 8 + 1 + 3
-    assert read_provenance(shard.folder / "sanity.parquet")["forwards"] == 5 * explanations
+    assert (counts.loc["smooth"] == 5 * 2).all()
+    assert (counts.loc["efficient"] == 5).all()
+    assert (counts.loc["relative"] == 5 * 3).all()
+    explanations = 1 + 8 + 1 + 3 + 2 * (1 + 2) + 1 + 3
+    answers = 1 + 3
+    assert read_provenance(shard.folder / "sanity.parquet")["forwards"] == 5 * (explanations + answers)
     spearman = frame[frame.metric == "spearman"].set_index(["check", "method", "step"]).value.sort_index()
     np.testing.assert_allclose(spearman["mprt", "random"], 1)
     np.testing.assert_allclose(spearman["random_logit", "rollout"], 1, err_msg="rollout does not know the class")
     assert (spearman["random_logit", "saliency"] < 0.999).all()
     moved = frame[(frame.check == "sensitivity") & (frame.metric == "max_sensitivity")].groupby("method").value.mean()
     assert moved["random"] == 0 < moved["rollout"]
+    rise = frame[frame.check == "efficient"].groupby("method").value
+    assert (rise.get_group("random") == 0).all()
+    assert (rise.get_group("saliency") != 0).any()
+    ratios = frame[frame.check == "relative"].groupby("method").value.mean()
+    assert ratios["random"] == 0 < ratios["saliency"]
 
 
 def test_noise_may_leave_the_range_of_pixels_by_its_radius(shard: ShardOnDisk) -> None:

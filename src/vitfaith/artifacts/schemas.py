@@ -176,12 +176,12 @@ SANITY = pa.schema(
         _METHOD,
         pa.field("check", pa.string(), nullable=False),
         pa.field("reference", pa.string(), nullable=False),  # "random blocks.5", "other class", "noise"
-        pa.field("step", pa.int16(), nullable=False),  # place of the part, from the head down; 0 for other checks
+        pa.field("step", pa.int16(), nullable=False),  # place of the part, in the check's order; 0 for other checks
         *_SCORE,
     ]
 )
 """How a map changes when its explainer is asked again under changed circumstances; ``metric`` is a stability measure,
-"max_sensitivity", "avg_sensitivity" or "lipschitz"."""
+"max_sensitivity", "avg_sensitivity", "lipschitz", "complexity_rise", or "relative_…_stability" of input, output or representation."""
 
 DIFFMASK_LOG = pa.schema(
     [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def randomised_models(
-    classifier: Classifier, *, cascading: bool = True, stride: int = 1, seed: int = 0
+    classifier: Classifier, *, cascading: bool = True, stride: int = 1, seed: int = 0, bottom_up: bool = False
 ) -> Iterator[tuple[int, str, Classifier]]:
     """(step, part, model) for a copy of ``classifier`` whose weights become random, part by part from the head down.
 
@@ -29,9 +29,10 @@ def randomised_models(
         cascading: keep the parts above random too, as the paper does; otherwise one part at a time is.
         stride: yield every stride-th part, and the last.
         seed: key of the random weights, which depend on it and the parameter's name alone.
+        bottom_up: begin at the input instead of the head.
     """
     replaced = copy.deepcopy(classifier)
-    parts = parts_of(classifier.backbone)
+    parts = parts_of(classifier.backbone)[:: -1 if bottom_up else 1]
     for step, (part, names) in enumerate(parts):
         if not cascading:
             replaced.backbone.load_state_dict(classifier.backbone.state_dict())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.models.classifier import Classifier
+    from vitfaith.sanity.answers import Answers
 
 
 class Explain(Protocol):
@@ -21,6 +22,14 @@ class Explain(Protocol):
         self, classifier: Classifier, images: Tensor, targets: Tensor, image_ids: Sequence[str], *, margin: float = ...
     ) -> Mapping[str, Tensor]:
         """Method → maps (B, rows, columns) of ``images`` (B, C, H, W) in [0, 1], which noise may leave by ``margin``."""
+        ...
+
+
+class Answer(Protocol):
+    """Asks the classifier about images."""
+
+    def __call__(self, images: Tensor) -> Answers:
+        """Logits and representation of ``images`` (B, C, H, W); one forward pass per image."""
         ...
 
 
@@ -41,6 +50,7 @@ class Subject:
         image_ids: B names; with ``seed`` they key every random number.
         maps: method → (B, rows, columns) float32, the maps of the images as they are.
         seed: the study's seed.
+        answer: asks the classifier, in batches that fit.
     """
 
     classifier: Classifier
@@ -50,6 +60,7 @@ class Subject:
     image_ids: Sequence[str]
     maps: Mapping[str, Tensor]
     seed: int
+    answer: Answer
 
 
 def check(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from vitfaith.errors import InputError
 from vitfaith.lazy import pa, torch
 from vitfaith.map_values import map_flags
-from vitfaith.rng import uniform
-from vitfaith.transfer import upload
+from vitfaith.sanity.noise import check_rows, uniform_copies
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,12 +54,8 @@ def sensitivity(
     images, ids = subject.images, subject.image_ids
     clean = {method: _flat(maps) for method, maps in subject.maps.items()}
     changes: dict[str, list[Tensor]] = {method: [] for method in clean}
-    distances, margin = [], 0.0 if clip else radius
-    for sample in range(samples):
-        noise = upload(uniform(subject.seed, ids, "sensitivity", images.shape[1:], sample), images.device)
-        noisy = images + (2 * noise - 1) * radius
-        if clip:
-            noisy = noisy.clamp(0, 1)
+    distances = []
+    for noisy, margin in uniform_copies(subject, radius=radius, samples=samples, clip=clip):
         distances.append((noisy - images).double().flatten(1).norm(dim=1).cpu())
         for method, maps in subject.explain(subject.classifier, noisy, subject.targets, ids, margin=margin).items():
             changes[method].append((_flat(maps) - clean[method]).norm(dim=1))
@@ -97,23 +92,10 @@ def _read(norm: Tensor, change: Tensor, distance: Tensor, clean_flags: list[str]
 
 def sensitivity_table(subject: Subject, *, radius: float, samples: int, clip: bool) -> pa.Table:
     """The columns of the schema SANITY but ``check``; ``reference`` is "noise"."""
-    from vitfaith.artifacts.schemas import SANITY
-
-    schema = pa.schema([field for field in SANITY if field.name != "check"])
-    count = len(subject.image_ids)
     tables = []
     for method, found in sensitivity(subject, radius=radius, samples=samples, clip=clip).items():
         named = {"max_sensitivity": found.maximum, "avg_sensitivity": found.average, "lipschitz": found.lipschitz}
-        for metric, values in named.items():
-            columns = {
-                "image_id": list(subject.image_ids),
-                "method": [method] * count,
-                "reference": ["noise"] * count,
-                "step": pa.array([0] * count, pa.int16()),
-                "metric": [metric] * count,
-                "variant": [""] * count,
-                "value": values.tolist(),
-                "flag": found.flags,
-            }
-            tables.append(pa.table(columns, schema=schema))
+        tables += [
+            check_rows(subject, method, "noise", metric, values, found.flags) for metric, values in named.items()
+        ]
     return pa.concat_tables(tables)

@@ -20,6 +20,7 @@ from vitfaith.models.classifier import Classifier
 from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
+from vitfaith.sanity.answers import Answers, answers_of
 from vitfaith.sanity.registry import SANITY_CHECKS, Subject
 
 
@@ -59,12 +60,19 @@ def run_sanity(
         forwards, backwards = forwards + passes.forwards, backwards + passes.backwards
         return maps
 
+    def answer_with(images: Tensor) -> Answers:
+        nonlocal forwards
+        with PassCounter(classifier.backbone) as passes:
+            found = answers_of(classifier, images, batch_size)
+        forwards += passes.forwards
+        return found
+
     classifier = job_classifier(spec["model"], weights, device)
     pixels = image_tensor(table, str(images), device)
     targets = explained_targets(spec, table, predictions, device)
     classifier.check_targets(targets, len(ids))
     maps = explain_with(classifier, pixels, targets, ids)
-    subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"])
+    subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"], answer_with)
     parts = []
     for id_, check in SANITY_CHECKS.from_specs(spec["checks"]).items():
         rows = check.implementation(subject, check.parameters)
