@@ -32,7 +32,10 @@ from vitfaith.stages.stability import run_stability
 METHODS = ("random", "attention_rollout", "transformer_mm", "input_x_gradient", "legrad", "tokentm")
 METRICS = ("saco", "insertion_auc", "faithfulness_correlation", "energy_pointing_game")
 """All others are computed alike; the section 'correctness' has each metric and explainer."""
-CHECKS: dict[str, dict[str, Any]] = {"model_randomisation": {"stride": 4}, "sensitivity": {"samples": 2}}
+CHECKS: dict[str, dict[str, Any]] = {
+    "model_randomisation": {"stride": 4}, "smooth_randomisation": {"stride": 4, "samples": 2}, "sensitivity": {"samples": 2},
+    "relative_stability": {"samples": 2},
+}  # fmt: skip
 SPLIT = {"selection": 4}
 """Settings of checks and certificates that keep their rows short."""
 
