@@ -13,6 +13,7 @@ from vitfaith.explainers.passes.path_pass import gradient_passes
 from vitfaith.explainers.registry import PixelLevel, explainer
 from vitfaith.lazy import np, torch
 from vitfaith.rng import normal, uniform
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,8 +71,9 @@ def expected_gradients(context: Context, parameters: ExpectedGradientsParameters
 
     def build(part: slice, start: int, stop: int) -> Tensor:
         lines = [_line(context, parameters, part, copy, background) for copy in range(start, stop)]
-        drawn[:] = [torch.stack([images[part] + line.noise - line.baseline for line in lines])]
-        return torch.stack([line.baseline for line in lines]) + torch.stack([line.alpha for line in lines]) * drawn[0]
+        baseline, noise, alpha = (upload(torch.stack(values), images.device) for values in zip(*lines, strict=True))
+        drawn[:] = [images[part] + noise - baseline]
+        return baseline + alpha * drawn[0]
 
     total = torch.zeros_like(images, dtype=torch.float64)
     needed: frozenset[Need] = frozenset({"input_gradient"})
@@ -83,7 +85,7 @@ def expected_gradients(context: Context, parameters: ExpectedGradientsParameters
 
 
 class _Line(NamedTuple):
-    """One draw for each of B images: (B, C, H, W) twice, (B, 1, 1, 1)."""
+    """One draw for each of B images, on the CPU: (B, C, H, W), its like or (B, 1, 1, 1), (B, 1, 1, 1)."""
 
     baseline: Tensor
     noise: Tensor
@@ -97,8 +99,7 @@ def _line(
     copy: int,
     background: NDArray[np.generic] | None,
 ) -> _Line:
-    images, ids = context.images[part], context.image_ids[part]
-    shape = tuple(images.shape[1:])
+    ids, shape = context.image_ids[part], tuple(context.images.shape[1:])
 
     def key(what: str) -> str:
         return f"expected_gradients-{what}-{copy}"
@@ -110,10 +111,10 @@ def _line(
         place = uniform(context.seed, ids, key("baseline"), (), context.sample)
         rows = (place.double() * len(background)).long().clamp_max(len(background) - 1)
         baseline = _as_images(background[rows.numpy()], parameters.background)
-    noise = torch.zeros_like(images)
+    noise = torch.zeros(len(ids), 1, 1, 1)
     if parameters.noise:
-        noise = parameters.noise * normal(context.seed, ids, key("noise"), shape, context.sample).to(images)
-    return _Line(baseline.to(images), noise, alpha.to(images))
+        noise = parameters.noise * normal(context.seed, ids, key("noise"), shape, context.sample)
+    return _Line(baseline, noise, alpha)
 
 
 def read_background(path: Path, shape: tuple[int, ...]) -> NDArray[np.generic]:
