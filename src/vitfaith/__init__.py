@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vitfaith.api.results import read
     from vitfaith.api.smooth import Smoothed, load_denoiser, smooth
     from vitfaith.api.summary import compare_maps, leaderboard
+    from vitfaith.api.trust import trust
     from vitfaith.api.wrap import wrap
     from vitfaith.errors import ArtifactError, ConfigError, InputError, VitfaithError
 
@@ -41,6 +42,7 @@ _WHERE = {
     "smooth": "vitfaith.api.smooth",
     "compare_maps": "vitfaith.api.summary",
     "leaderboard": "vitfaith.api.summary",
+    "trust": "vitfaith.api.trust",
     "wrap": "vitfaith.api.wrap",
     "ArtifactError": "vitfaith.errors",
     "ConfigError": "vitfaith.errors",
@@ -75,6 +77,7 @@ __all__ = [
     "register",
     "score",
     "smooth",
+    "trust",
     "wrap",
 ]
 

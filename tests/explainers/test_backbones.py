@@ -12,6 +12,7 @@ from tests.explainers.backbones import BACKBONES, double
 from tests.explainers.judge import ENTRIES, TABLE, judge, methods_of, shuffled_pairs
 from vitfaith.errors import InputError
 from vitfaith.explainers.explain import explain
+from vitfaith.explainers.passes.shared_pass import run_capture
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.models.classifier import Classifier
 
@@ -32,6 +33,16 @@ def test_the_part_that_runs_here_holds_every_explainer_and_every_backbone() -> N
     assert set().union(*chosen.values()) == {entry.name for entry in ENTRIES}
     assert all(chosen.values())
     assert set(REFUSED) == set(BACKBONES)
+
+
+@pytest.mark.parametrize("name", [name for name, refused in REFUSED.items() if "raw_attention" not in refused])
+def test_maps_start_at_the_tokens_that_the_head_reads(name: str) -> None:
+    """A row of the last state is read where the logit has a gradient there."""
+    classifier = double(name)
+    images = torch.rand(1, *classifier.input_shape, dtype=torch.float64)
+    capture = run_capture(classifier, images, torch.tensor([1]), frozenset({"hidden", "hidden_gradient"}))
+    read = capture.hidden_gradient(capture.depth)[0].abs().sum(-1).nonzero()[:, 0].tolist()
+    assert read == list(range(capture.tokens))[capture.readout]
 
 
 EASY = [entry for entry in ENTRIES if entry.traits["hierarchical"]]

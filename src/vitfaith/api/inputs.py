@@ -45,10 +45,23 @@ def ready(model: nn.Module, images: Tensor | None = None) -> Iterator[Classifier
     if anchor is not None and anchor.device != classifier.mean.device:
         classifier.mean, classifier.std = classifier.mean.to(anchor.device), classifier.std.to(anchor.device)
     kind = classifier.mean.device.type
-    with frozen(classifier), torch.inference_mode(False), torch.no_grad(), forward_precision("float32", kind):
+    with (
+        frozen(classifier), torch.inference_mode(False), torch.no_grad(), forward_precision("float32", kind), _float32()
+    ):  # fmt: skip
         if images is not None and len(images):
             classifier.check_images(images)
         yield classifier
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """New tensors are float32, as in a process where nobody changed torch's default."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def images_of(images: Any) -> Tensor:

@@ -19,6 +19,7 @@ from vitfaith.figures.drawing.data import FigureData
 from vitfaith.figures.drawing.draw import canvas
 from vitfaith.figures.drawing.save import render_bytes
 from vitfaith.figures.drawing.style import MM_PER_INCH, Style
+from vitfaith.figures.drawing.trust import draw_trust
 from vitfaith.figures.registry import FIGURES
 from vitfaith.map_values import map_flags, unit_range
 from vitfaith.registry import Better
@@ -121,6 +122,34 @@ def curves(
     placed = _placed(curves)
     every: dict[str, list[str]] = {"attacks": [], "smoothings": []}
     return _drawn("perturbation_curves", {**settings, **every}, style, curves=curve_table(placed))
+
+
+def trust(table: pd.DataFrame, *, style: Mapping[str, Any] | None = None) -> Figure:
+    """Which metric to trust: one row a metric, one panel a quantity, with intervals over images.
+
+    Args:
+        table: from :func:`vitfaith.trust`, of one condition.
+        style: see :func:`leaderboard`.
+
+    Raises:
+        InputError: a column is missing, or the table is of several conditions.
+
+    Example:
+        >>> import pandas as pd, vitfaith as vf
+        >>> rows = [(f"image-{i}", m, "saco", "", v + i % 3, "") for i in range(9) for m, v in (("a", 2), ("b", 1), ("random", 0))]
+        >>> scores = pd.DataFrame(rows, columns=["image_id", "method", "metric", "variant", "value", "flag"])
+        >>> len(vf.plot.trust(vf.trust(scores, resamples=100)).axes)
+        3
+    """
+    check_frame("table", table)
+    if not {"metric", "quantity", "other", "value", "low", "high"} <= set(table):
+        raise InputError("table lacks columns of vitfaith.trust(scores); give what that returns")
+    place = [name for name in CONDITION if name in table]
+    if place and len(table.drop_duplicates(place)) > 1:
+        raise InputError("table is of several conditions; keep one, by dataset, model, attack, smoothing and explained")
+    look = validate(Style, style or {}, "style")
+    with look.context_of_drawing():
+        return draw_trust(table, look)
 
 
 def maps(

@@ -84,7 +84,7 @@ def leaderboard(
     settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed_of(seed)}
     tests = paired_comparisons(scores, by=group, **settings)
     board = summarise_compared(scores, by=[*group, "method"], **settings)
-    told = {name: _direction(str(name), directions or {}) for name in board["metric"].unique()}
+    told = {name: direction_of(str(name), directions or {}) for name in board["metric"].unique()}
     sign = board["metric"].map({name: {"higher": -1.0, "lower": 1.0, "none": np.nan}[told[name]] for name in told})
     bounds = board["variant"].astype(str).str.endswith((CEILING, CHANCE))  # of a variant, no scores of their own
     value = (board["mean"] * sign.astype(float)).where(board["compared"] & ~bounds)
@@ -185,7 +185,8 @@ def _check_directions(given: Any) -> None:
             raise InputError(f"directions: '{metric}' is {direction!r}; give 'higher', 'lower' or 'none'")
 
 
-def _direction(metric: str, given: Mapping[str, Direction]) -> Direction:
+def direction_of(metric: str, given: Mapping[str, Direction]) -> Direction:
+    """The direction of a registered metric, or as given; raises :class:`InputError` for an unknown id."""
     if metric in given:
         return given[metric]
     known: Registry

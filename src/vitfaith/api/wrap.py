@@ -94,6 +94,12 @@ def wrap(
         raise InputError(
             f"model is a {type(model).__name__}; give a torch.nn.Module, a folder or the name of a timm model"
         )
+    model = _inner(model)
+    if any(p.is_inference() for p in model.parameters()):
+        raise InputError(
+            "the module's weights were made in torch.inference_mode, so no gradient can go through it; build it outside, or load its "
+            "state_dict into a module that was"
+        )
     told = _read(model)
     check_head(model)
     normalisation = _checked(model, statistics or statistics_of(told.mean, told.std))
@@ -109,10 +115,21 @@ def wrap(
     if anchor is not None:
         wrapped.mean, wrapped.std = wrapped.mean.to(anchor.device), wrapped.std.to(anchor.device)
     _check_size(wrapped, input_size, patch_size)
+    wrapped.check_pool()
     wrapped.classes = _count(wrapped)
     check_classes(num_classes, wrapped.classes)
+    wrapped.check_head()
     wrapped.class_names = names_fit(class_names, wrapped.classes) or told.names(wrapped.classes)
     return wrapped
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    """The module that ``torch.compile`` or ``DataParallel`` was given, which computes the same."""
+    while type(module).__name__ in ("OptimizedModule", "DataParallel", "DistributedDataParallel"):
+        inner = module._modules.get("_orig_mod") or module._modules["module"]
+        assert inner is not None
+        module = inner
+    return module
 
 
 class _Wrapped(Classifier):
@@ -164,7 +181,9 @@ def _read(module: nn.Module) -> _Told:
     if hasattr(config, "to_dict"):
         stored = config.to_dict()
         vision = stored.get("vision_config") or stored
-        size, patch = vision.get("image_size"), vision.get("patch_size")
+        size, patch = vision.get("image_size"), vision.get("patch_stride") or vision.get("patch_size")
+        if str(vision.get("model_type", "")).startswith("mobilevit"):  # whose patches are of feature maps
+            patch = None
         return _Told(size=pair(size) if size else None, patch=patch, stored=stored)
     size, patch = getattr(module, "image_size", None), getattr(module, "patch_size", None)  # torchvision's ViT
     return _Told(size=pair(size) if isinstance(size, int) else None, patch=patch if isinstance(patch, int) else None)
@@ -260,7 +279,8 @@ def _count(classifier: Classifier) -> int:
         except Exception as error:  # the user's module may raise anything
             reason = str(error).partition("\n")[0]
             raise InputError(
-                f"the module fails on an image of shape {tuple(image.shape)}, the channels of mean= and the input_size: {reason}"
+                f"the module fails on an image of shape {tuple(image.shape)}, the channels of mean= and the input_size; where it takes "
+                f"another size, give input_size=. It says: {reason}"
             ) from error
         return int(logits_of(logits).shape[1])
 

@@ -90,12 +90,30 @@ def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
     try:
         if heads is not None:
             try:
-                return freeze(Classifier(_build(section, {"embed_dim": _HEAD_WIDTH * heads}), mean, std, **cells))
+                return _tried(Classifier(_build(section, {"embed_dim": _HEAD_WIDTH * heads}), mean, std, **cells))
             except Exception:  # an architecture with a width of its own: rehearse with all of it
                 pass
-        return freeze(Classifier(_build(section, {}), mean, std, **cells))
+        return _tried(Classifier(_build(section, {}), mean, std, **cells))
     finally:
         torch.random.set_rng_state(state)
+
+
+def _tried(twin: Classifier) -> Classifier:
+    """``twin``, frozen, once it has taken an image.
+
+    Raises:
+        InputError: it fails on images of its size.
+    """
+    image = torch.full((1, *twin.input_shape), 0.5)
+    try:
+        with torch.no_grad():
+            freeze(twin)(image)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"the model fails on an image of shape {tuple(image.shape)}; give another img_size. It says: {reason}"
+        ) from error
+    return twin
 
 
 def _check_size(classifier: Classifier) -> None:

@@ -72,6 +72,34 @@ def table(
 
 
 @app.command()
+def trust(
+    results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
+    where: Where = None,
+    truth: Annotated[
+        list[str] | None, typer.Option(help="metric that knows the truth, such as localisation_auroc")
+    ] = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=RESULTS: the same methods under another fill, tie key, network or model"),
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="PDF, PNG or SVG to draw; needs a single condition")] = None,
+    form: Annotated[Format, typer.Option("--format", help="how to write the table")] = Format.markdown,
+    resamples: Resamples = 2000,
+) -> None:
+    """Say which metric to trust: power to tell methods from random maps, reliability, agreement with a truth and other runs."""
+    from vitfaith.compare.trusted import draw, trust_of_folders, trust_text
+
+    pairs = [text.partition("=")[::2] for text in other or []]
+    if any(not name or not folder for name, folder in pairs):
+        raise typer.BadParameter("--other takes NAME=RESULTS")
+    others = {name: Path(folder) for name, folder in pairs}
+    table = trust_of_folders(results, selection(where), truth or [], others, resamples=resamples)
+    if figure is not None:
+        draw(table, figure)
+    typer.echo(trust_text(table, form.value), nl=False)
+
+
+@app.command()
 def diff(
     run_a: Annotated[Path, typer.Argument(help="folder with the results of one run")],
     run_b: Annotated[Path, typer.Argument(help="folder with the results of another")],

@@ -117,7 +117,9 @@ class Classifier(nn.Module):
                 "have (models.….patch of a study, patch_size of wrap): explainers that need no ViT then work"
             )
         if any(length % side for length, side in zip(size, given, strict=True)):
-            raise InputError(f"patch {given[0]}×{given[1]} does not divide images of {size[0]}×{size[1]} pixels")
+            raise InputError(
+                f"patch {given[0]}×{given[1]} does not divide images of {size[0]}×{size[1]} pixels; set patch to a divisor of both sides"
+            )
         return Patches(size, (size[0] // given[0], size[1] // given[1]), given)
 
     @property
@@ -130,14 +132,29 @@ class Classifier(nn.Module):
         """(channels, height, width) of the images that the model takes."""
         size = getattr(embedding_of(self.backbone), "img_size", None) or self.input_size
         if size is None:
-            _, height, width = self.backbone.pretrained_cfg["input_size"]  # type: ignore[index]
+            told: Any = getattr(self.backbone, "pretrained_cfg", None) or {}
+            if "input_size" not in told:
+                raise InputError(
+                    f"model {type(self.backbone).__name__} does not say the size of its images; give input_size="
+                )
+            _, height, width = told["input_size"]
         else:
             height, width = size
         return int(self.mean.shape[1]), int(height), int(width)
 
     def check_head(self) -> None:
-        """Raise :class:`InputError` where the backbone is known to give no logits (B, K)."""
-        if getattr(self.backbone, "global_pool", None) == "":
+        """Raise :class:`InputError` where the backbone is known to give no logits (B, K) of at least two classes."""
+        if self.num_classes < 2:
+            raise InputError(
+                f"model {type(self.backbone).__name__} has num_classes {self.num_classes}: there is no class to tell from another, and "
+                "the probability of a single one is always 1; build it with two logits or more"
+            )
+        self.check_pool()
+
+    def check_pool(self) -> None:
+        """Raise :class:`InputError` where the backbone gives logits of every token or place."""
+        pool = getattr(getattr(self.backbone, "module", self.backbone), "global_pool", None)
+        if pool == "" or getattr(pool, "pool_type", None) == "":
             raise InputError(
                 f"model {type(self.backbone).__name__} is built with global_pool '' and gives logits of every token, not of the "
                 "image; build it with the global_pool of its training, such as token or avg"
@@ -187,6 +204,8 @@ def build_backbone(name: str, arguments: Mapping[str, Any], *, pretrained: bool 
             raise ConfigError(
                 f"timm has no pretrained weights '{name}'{did_you_mean(tag, tags)}; known: {', '.join(tags) or 'none'}"
             )
+    if arguments.get("features_only"):
+        raise ConfigError(f"model '{name}': features_only gives features, and no logits to explain; leave it out")
     try:
         return _sized(timm.create_model(name, pretrained=pretrained, **dict(arguments)), arguments)
     except TypeError as error:
@@ -220,14 +239,29 @@ def freeze(network: M) -> M:
     return network.eval().requires_grad_(False)
 
 
+_BEHIND = ("grad_checkpointing", "_compiled_call_impl")
+"""Attributes of modules by which timm checkpoints gradients and ``module.compile()`` replaces calls."""
+
+
 @contextmanager
 def frozen(network: M) -> Iterator[M]:
-    """As :func:`freeze` for the block; afterwards every mode, flag and gradient of ``network`` is what it was."""
-    modes = [(module, module.training) for module in network.modules()]
+    """As :func:`freeze` for the block; afterwards every mode, flag and gradient of ``network`` is what it was.
+
+    Checkpoints of gradients and compiled calls are off inside: they run blocks again, or run none, behind the back of hooks.
+    """
+    modules = list(network.modules())
+    modes = [(module, module.training) for module in modules]
     parameters = [(p, p.requires_grad, p.grad) for p in network.parameters()]
+    switched = [
+        (module, name, module.__dict__[name]) for module in modules for name in _BEHIND if module.__dict__.get(name)
+    ]
     try:
+        for module, name, value in switched:
+            module.__dict__[name] = False if value is True else None
         yield freeze(network)
     finally:
+        for module, name, value in switched:
+            module.__dict__[name] = value
         for module, training in modes:
             module.training = training
         for parameter, required, gradient in parameters:

@@ -183,6 +183,8 @@ def embedding_of(backbone: nn.Module) -> nn.Module | None:
     """The module that cuts images into patches: ``patch_embed``, NaFlexViT's ``embeds``, the ``stem`` of an MLP-Mixer."""
     for name in ("patch_embed", "embeds", "stem"):
         found = getattr(backbone, name, None)
+        if isinstance(found, torch.nn.ModuleList):  # one a branch (CrossViT): there is no single grid
+            return None
         if isinstance(found, torch.nn.Module) and (name != "stem" or hasattr(found, "grid_size")):
             return found
     return None
@@ -224,12 +226,12 @@ def find_patches(backbone: nn.Module, size: Shape) -> Patches | None:
 
 
 def _cells(backbone: nn.Module, embedding: Any, size: Shape) -> Patches | None:
-    """Cells of the embedding's patch size, or of the total stride of its convolutions; None where there is neither."""
+    """Cells of the total stride of the embedding's convolutions, or of its patch size; None where there is neither."""
     told = getattr(embedding, "patch_size", None)
-    if _tiling(embedding) is None and isinstance(told, int | tuple) and not hasattr(embedding, "grid_size"):
+    strides = [m.stride for m in embedding.modules() if isinstance(m, torch.nn.Conv2d)]
+    if not strides and isinstance(told, int | tuple):
         side = (told, told) if isinstance(told, int) else (int(told[0]), int(told[1]))
     else:
-        strides = [m.stride for m in embedding.modules() if isinstance(m, torch.nn.Conv2d)]
         side = (math.prod(int(s[0]) for s in strides), math.prod(int(s[1]) for s in strides))
     if side == (1, 1):
         return None

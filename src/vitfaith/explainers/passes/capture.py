@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.recorder import AttentionCall
+from vitfaith.explainers.passes.refusal import INSIDE
 
 Need = Literal[
     "attention",
@@ -44,13 +45,6 @@ MEMORY = 2**28
 """Bytes up to which the matrices of all layers stay for the next explainer; above, each makes its own."""
 KINDS = 2.5
 """Full matrices that stay, a layer: attention, its positive product with its gradient, and one mean over heads."""
-
-
-INSIDE = (
-    "explainers of attention and hidden states are not defined for it; choose explainers that read gradients of the input, "
-    "such as input_x_gradient, or that perturb it, such as rise"
-)
-"""What a text says that refuses the inside of a model."""
 
 
 @dataclass

@@ -37,8 +37,14 @@ def logits_in(dtype: torch.dtype, classifier: Classifier, images: Tensor) -> Ten
 
     The modules see the copies during the call only, then their own parameters are back.
     """
-    tensors = {**dict(classifier.named_parameters()), **dict(classifier.named_buffers())}
-    copies = {name: t.detach().to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
-    logits = functional_call(classifier, copies, (images.to(dtype),))
+    made: dict[Tensor, Tensor] = {}
+    copies = {}
+    for place, module in classifier.named_modules():  # each module once, tied tensors at every module that has them
+        own = (*module.named_parameters(recurse=False, remove_duplicate=False), *module.named_buffers(recurse=False))
+        for name, tensor in own:
+            if tensor not in made:
+                made[tensor] = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
+            copies[f"{place}.{name}" if place else name] = made[tensor]
+    logits = functional_call(classifier, copies, (images.to(dtype),), tie_weights=False)
     assert isinstance(logits, Tensor)
     return logits

@@ -43,8 +43,9 @@ def layer_score_gradients(backbone: nn.Module, recorder: Recorder, targets: Tens
         each = (at_means[layer] / state.shape[1])[:, None]
         outputs: Sequence[Tensor] | Sequence[GradientEdge] = [state]
         gradients = [each.expand_as(state)]
-        if layer in recorder.branches and ends_plainly(block):
-            middle, expanded = recorder.branches[layer]
+        inner = recorder.branches.get(layer, ())
+        if len(inner) == 2 and ends_plainly(block):
+            middle, expanded = inner
             outputs = [middle.edge, expanded.edge]
             gradients = [each.expand(middle.shape), through_second_linear(block, each).expand(expanded.shape)]
         found += torch.autograd.grad(outputs, [call.output], gradients, retain_graph=True)

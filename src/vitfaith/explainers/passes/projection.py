@@ -25,6 +25,9 @@ def output_projection(capture: Capture, layer: int, method: str) -> Tensor:
     Raises:
         InputError: between values and residual stream the block has something that is not one matrix: a norm, a gate.
     """
+    # here and not above: it imports torch
+    from vitfaith.models.fast.altered import is_altered
+
     block: Any = capture.blocks[layer]
     attention = getattr(block, "attn", None)
     projection: Any = getattr(attention, "proj", None)
@@ -39,6 +42,11 @@ def output_projection(capture: Capture, layer: int, method: str) -> Tensor:
             f"{method} needs blocks whose attention ends in a plain projection, and block {layer} ({type(block).__name__}) "
             f"{'gates' if getattr(attention, 'gate', None) is not None else 'normalises'} its attention's output; use "
             "transformer_mm or beyond_intuition_head"
+        )
+    if is_altered(attention, projection, getattr(block, "ls1", None)):
+        raise InputError(
+            f"{method} reads the weights of attn.proj, and block {layer} has hooks or a replaced forward on its attention; "
+            "remove them, or use transformer_mm or beyond_intuition_head"
         )
     weight, gamma = projection.weight.detach().float(), scale_of(block)
     return weight if gamma is None else gamma[:, None] * weight

@@ -25,9 +25,14 @@ def readout_rows(backbone: nn.Module) -> slice:
 
 
 def blocks_of(backbone: nn.Module) -> list[nn.Module] | None:
-    """The transformer blocks over one token sequence, or None where the model has none (Swin, convolutional ones)."""
+    """The transformer blocks over one token sequence, or None where the model has none (Swin, convolutional ones).
+
+    None for lists of lists (Twins), for models that reorder their tokens (Hiera), and where two branches are fused (CrossViT).
+    """
     blocks = getattr(backbone, "blocks", None)
-    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or len(blocks) == 0:
+    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or len(blocks) == 0 or hasattr(backbone, "unroll"):
+        return None
+    if any(isinstance(block, nn.ModuleList) for block in blocks):
         return None
     return list(blocks)
 

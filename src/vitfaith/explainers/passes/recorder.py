@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from vitfaith.errors import InputError
+from vitfaith.explainers.passes.refusal import INSIDE
 
 
 @dataclass
@@ -206,7 +207,7 @@ class Recorder(TorchFunctionMode):
     def _enter_block(self, layer: int) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._layer = layer
-            self.hidden.append(args[0] if args else kwargs["x"])
+            self.hidden.append(_tokens(args[0] if args else kwargs["x"], self.blocks[layer]))
 
         return hook
 
@@ -214,7 +215,7 @@ class Recorder(TorchFunctionMode):
         def hook(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
             self._layer = None
             if layer == len(self.blocks) - 1:
-                self.hidden.append(output)
+                self.hidden.append(_tokens(output, self.blocks[layer]))
 
         return hook
 
@@ -249,6 +250,14 @@ class Recorder(TorchFunctionMode):
         self._handles.append(norm.register_forward_hook(left_norm))
         if isinstance(attn, nn.Module):
             self._handles.append(attn.register_forward_pre_hook(enter_attention, with_kwargs=True))
+
+
+def _tokens(value: Any, block: nn.Module) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise InputError(
+            f"block {type(block).__name__} takes or gives a {type(value).__name__}, not one sequence of tokens, so {INSIDE}"
+        )
+    return value
 
 
 def _bind(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

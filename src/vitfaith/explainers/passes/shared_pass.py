@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitfaith.errors import InputError
-from vitfaith.explainers.passes.capture import INSIDE, MEMORY, PART, Capture, Need
+from vitfaith.explainers.passes.capture import MEMORY, PART, Capture, Need
 from vitfaith.explainers.passes.layer_scores import layer_score_gradients
 from vitfaith.explainers.passes.readout import blocks_of, readout_rows
 from vitfaith.explainers.passes.recorder import AttentionCall, Recorder
+from vitfaith.explainers.passes.refusal import INSIDE
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.fast.altered import is_same
 from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.models.memory import spare_memory
 from vitfaith.models.pixels import check_finite
@@ -150,6 +152,11 @@ def _gradients(
         wanted["input_gradient"] = [images]
     if not wanted:
         return {}
+    if not logits.requires_grad:
+        raise InputError(
+            "the model passes no gradient to its input (no_grad inside, or quantised layers); use explainers that perturb the "
+            "input, such as occlusion or rise"
+        )
     # Naming the inputs keeps the engine off the parameters, whatever their requires_grad says.
     flat = torch.autograd.grad(
         scores.sum(), [t for group in wanted.values() for t in group], create_graph=differentiable
@@ -176,6 +183,8 @@ def _blocks(classifier: Classifier) -> list[nn.Module]:
         raise InputError(
             f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks, so {INSIDE}"
         )
+    if is_same(blocks):
+        raise InputError(f"model {type(classifier.backbone).__name__} uses one block at two depths, so {INSIDE}")
     return blocks
 
 

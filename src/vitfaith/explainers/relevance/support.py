@@ -42,6 +42,7 @@ from timm.models.vision_transformer_relpos import (
 from torch import nn
 
 from vitfaith.errors import InputError
+from vitfaith.models.fast.altered import found_twice, has_own_forward, is_altered
 from vitfaith.models.pair_pooled import PairPooledViT
 
 
@@ -102,6 +103,11 @@ def check_relprop(network: nn.Module) -> Any:
     """
     try:
         backbone = _check(network, _RELPROP, _NETWORKS, "LRP")
+        hooked = next((name for name, module in modules_of(backbone) if is_altered(module)), None)
+        if hooked is not None:
+            raise InputError(
+                f"LRP reads weights, and module '{hooked}' has hooks, which may change its output; remove them"
+            )
         if backbone.global_pool not in ("token", "avg", "map"):
             raise InputError(f"LRP has no rule for {backbone.global_pool!r} pooling")
         pool = getattr(backbone, "attn_pool", None)
@@ -144,15 +150,22 @@ def _check(
 ) -> Any:
     if type(network) not in networks:
         raise InputError(f"{job} has no rules for {type(network).__name__}")
+    twice = found_twice(network)
+    if twice is not None:
+        raise InputError(f"{job} needs each module at one place, and '{twice[1]}' is '{twice[0]}' again")
     for name, module in modules_of(network):
         if type(module) not in known:
             raise InputError(f"{job} has no rule for module '{name}' ({type(module).__name__})")
+        if has_own_forward(module):
+            raise InputError(f"{job} has no rule for module '{name}', whose forward was replaced")
         if getattr(module, "gate", None) is not None and isinstance(module, ATTENTIONS):
             raise InputError(f"{job} has no rule for the gated attention of '{name}'")
         if isinstance(module, AttentionPoolLatent) and module.pos_embed is not None:
             raise InputError(f"{job} has no rule for the position embedding of '{name}'")
     if not isinstance(network.head, nn.Linear):
-        raise InputError(f"{job} starts at class logits; this model has no linear head (num_classes=0)")
+        raise InputError(
+            f"{job} starts at class logits of one linear layer, and this model's head is {type(network.head).__name__}"
+        )
     if not network.global_pool:
         raise InputError(f"{job} starts at class logits; this model gives some for every token (global_pool='')")
     return network

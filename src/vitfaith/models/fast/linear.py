@@ -143,6 +143,10 @@ def _mlp(mlp: Any, tokens: Tensor) -> Tensor:
     return found
 
 
+QUICK = (_forward, _mlp)
+"""What :func:`quick_linear_layers` puts in place of a module's forward."""
+
+
 def _suits(inputs: Tensor, weight: Tensor) -> bool:
     return (
         is_on()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vitfaith.models.fast.altered import is_altered
 from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.fast.switch import is_on
 
@@ -29,6 +30,7 @@ def ends_plainly(block: nn.Module) -> bool:
         and type(block.mlp) is Mlp
         and type(block.mlp.fc2) is nn.Linear
         and isinstance(block.ls2, LayerScale | nn.Identity)
+        and not is_altered(block, block.mlp, block.mlp.fc2, block.mlp.drop2, block.ls2, block.drop_path2)
     )
 
 

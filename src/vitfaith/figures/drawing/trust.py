@@ -1,0 +1,74 @@
+"""A picture of which metric to trust: one row a metric, one panel a quantity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vitfaith.figures.drawing.draw import arms, canvas, count_text, metric_text
+from vitfaith.figures.drawing.style import MARKERS, PALETTES, Style
+from vitfaith.order import natural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+AXES = {
+    "separation": ("separates methods\nfrom random maps", "AUC over images", 0.5),
+    "alpha": ("images agree on\nthe order of methods", "Krippendorff's α", 0.0),
+    "split_half": ("half the images find\nthe same order", "ρ, stepped up", 0.0),
+    "truth": ("orders methods\nas the truth does", "Kendall's τ", 0.0),
+    "robustness": ("orders methods as\nunder other choices", "Kendall's τ", 0.0),
+}
+"""Quantity → title, unit, and the value that says nothing."""
+
+_ROW_MM = 4.4
+
+
+def draw_trust(table: DataFrame, style: Style) -> Figure:
+    """Metrics of one condition, the most separating first, with intervals; a grey line is the value that says nothing.
+
+    Args:
+        table: rows of :func:`vitfaith.statistics.trust.metric_trust`.
+    """
+    shown = [name for name in AXES if (table["quantity"] == name).any()]
+    order = table[table["quantity"] == "separation"].sort_values("value", ascending=False)["metric"].tolist()
+    names = sorted({str(name) for name in table["other"] if name}, key=natural)
+    picture, axes = canvas(style, 1, len(shown), panel_mm=22 + _ROW_MM * len(order), sharey=True)
+    for panel, name in zip(axes.flat, shown, strict=True):
+        part = table[table["quantity"] == name]
+        others = [one for one in names if (part["other"] == one).any()] or [""]
+        for place, other in enumerate(others):
+            rows = part[part["other"] == other].set_index("metric").reindex(order)
+            shift = 0.0 if len(others) == 1 else 0.5 * place / (len(others) - 1) - 0.25
+            colours = PALETTES[style.palette]
+            _draw(
+                panel,
+                rows,
+                np.arange(len(order)) + shift,
+                MARKERS[place % len(MARKERS)],
+                colours[place % len(colours)],
+                other,
+            )
+        title, unit, nothing = AXES[name]
+        panel.axvline(nothing, color="0.6", linewidth=0.8, zorder=0)
+        lowest = min(nothing, *part["value"].dropna(), *part["low"].dropna())
+        panel.set(title=title, xlabel=f"{unit} ({count_text(part['n'])})", xlim=(lowest - 0.05, 1.05))
+        panel.grid(visible=style.grid, axis="x")
+        panel.grid(visible=False, axis="y")
+        if others != [""]:
+            panel.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.28 - 0.4 / len(order)), fontsize=style.small, frameon=False
+            )
+    first = axes.flat[0]
+    first.set_yticks(range(len(order)), [metric_text(style, *name.partition(" ")[::2]) for name in order])
+    first.set_ylim(len(order) - 0.4, -0.6)
+    return picture
+
+
+def _draw(panel: Axes, rows: DataFrame, places: np.ndarray, mark: str, colour: str, label: str) -> None:
+    value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "low", "high"))
+    reach = np.nan_to_num(arms(value, low, high))
+    panel.errorbar(value, places, xerr=reach, fmt=mark, color=colour, markersize=4, linewidth=1, label=label or None)
