@@ -152,7 +152,7 @@ def _gradients(
         wanted["input_gradient"] = [images]
     if not wanted:
         return {}
-    if not logits.requires_grad:
+    if not scores.requires_grad:
         raise InputError(
             "the model passes no gradient to its input (no_grad inside, or quantised layers); use explainers that perturb the "
             "input, such as occlusion or rise"
