@@ -12,7 +12,7 @@ import pytest
 from vitfaith.artifacts import schemas
 from vitfaith.artifacts.paths import Condition
 from vitfaith.statistics import paired_comparisons
-from vitfaith.tables.costs import cost_table
+from vitfaith.tables.maps import MapFacts
 from vitfaith.tables.trainings import training_table
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def comparisons() -> pd.DataFrame:
     ("table", "columns"),
     [
         ("statistics", list(comparisons())),
-        ("costs", list(cost_table({"cells": []}, "results"))),
+        ("costs", list(MapFacts({"cells": []}, "results").costs)),
         ("trainings", list(training_table({"trainings": []}))),
     ],
 )

@@ -15,8 +15,9 @@ from vitfaith.artifacts.schemas import MAPS
 from vitfaith.artifacts.store import write_table
 from vitfaith.statistics import paired_comparisons, summarise_compared
 from vitfaith.tables.boards import boards_text
-from vitfaith.tables.collect import CONDITION
-from vitfaith.tables.explained import explained_table
+from vitfaith.tables.collect import CONDITION, INPUT
+from vitfaith.tables.explained import explained_table, explained_tests
+from vitfaith.tables.maps import MapFacts
 from vitfaith.tables.pooled import KEYS
 
 IMAGES = [f"image-{i:02d}" for i in range(24)]
@@ -56,11 +57,21 @@ def spec(tmp_path: Path) -> dict[str, Any]:
         write_table(table, Path(artifact(str(tmp_path), "attribute", condition, "f", "shard-000")), MAPS, {})
         place = dict(zip(CONDITION, ("d", "m", "pgd", "none", explained), strict=True))
         cells.append({"condition": place, "families": ["f"]})
-    return {"cells": cells, "shards": {"d": ["shard-000"]}}
+    return {"cells": cells, "shards": {"d": ["shard-000"]}, "explainers": ["a"]}
+
+
+def table_of(spec: dict[str, Any], results: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The table of a frame of scores."""
+    tests = []
+    for key, part in rows.groupby([*INPUT, "method", "metric", "variant"]):
+        table = part.pivot(index="explained", columns="image_id", values="value")
+        names = dict(zip([*INPUT, "method", "metric", "variant"], map(str, key), strict=True))
+        tests.append(explained_tests(table, names, coverage=0.9, **STATISTICS))
+    return explained_table(tests, MapFacts(spec, str(results)).differ, STATISTICS["confidence"])
 
 
 def test_differences_are_paired_by_image(spec: dict[str, Any], tmp_path: Path) -> None:
-    found = explained_table(spec, str(tmp_path), scores(), coverage=0.9, **STATISTICS)
+    found = table_of(spec, tmp_path, scores())
     row = found[(found.explained == "prediction") & (found.method == "a")].iloc[0]
     assert (row.opponent, row.n, row.differ) == ("clean_prediction", 24, 0.25)
     assert row.difference == pytest.approx(0.4 * 6 / 24)
@@ -77,7 +88,8 @@ def test_differences_are_paired_by_image(spec: dict[str, Any], tmp_path: Path) -
 
 def test_one_value_has_no_differences(spec: dict[str, Any], tmp_path: Path) -> None:
     alone = scores().query("explained == 'prediction'")
-    assert explained_table(spec, str(tmp_path), alone, **STATISTICS).empty
+    assert table_of(spec, tmp_path, alone).empty
+    assert explained_table([], pd.DataFrame(), 0.95).empty
 
 
 def test_means_and_common_images_are_of_one_value() -> None:

@@ -10,12 +10,15 @@ import pyarrow as pa
 import pytest
 
 from tests.conftest import tiny_vit
+from tests.tables import in_memory
 from vitfaith.artifacts.images import encode_images, encode_truth
 from vitfaith.artifacts.schemas import SHARDS
 from vitfaith.artifacts.store import write_table
 from vitfaith.models.classifier import Classifier
 from vitfaith.stages import attack as stage
-from vitfaith.tables.gallery import _names, _truth, choose_images
+from vitfaith.tables.chosen import Chooser, Unit, compared_cells
+from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.gallery import _names, _truth
 
 DATASET, MODEL = list("abcde"), list("vwxyz")
 
@@ -50,10 +53,12 @@ def test_segmentations_come_from_the_shards(tmp_path: Path) -> None:
         shard = {"image_id": pa.array(names), "label": pa.array([0, 1], pa.int32()), **encode_images(pixels), **truth}
         write_table(pa.table(shard), tmp_path / "shard" / "dataset=d" / f"shard-00{number}.parquet", SHARDS, {})
     spec = {"cells": [], "shards": {"d": ["shard-000", "shard-001"]}}
-    found = _truth(spec, str(tmp_path), ["a", "c", "d"])
+    every = {"d": ["shard-000", "shard-001"]}
+    found = _truth(spec, str(tmp_path), ["a", "c", "d"], every)
     assert found[["dataset", "image_id"]].to_numpy().tolist() == [["d", "a"]]
     assert found.truth[0] == masks[0].tobytes()
-    nothing = _truth(spec, str(tmp_path), ["c"])
+    assert _truth(spec, str(tmp_path), ["a", "c", "d"], {"d": ["shard-001"]}).empty  # the other is not looked at
+    nothing = _truth(spec, str(tmp_path), ["c"], every)
     assert nothing.columns.tolist() == ["dataset", "image_id", "truth"]
     assert nothing.empty
 
@@ -64,6 +69,40 @@ def scores_of(dataset: str, values: dict[str, list[float]]) -> pd.DataFrame:
     place = {"dataset": dataset, "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
     frame = pd.DataFrame(rows, columns=["image_id", "method", "value"])
     return frame.assign(metric="saco", variant="k=10", **place)
+
+
+def choose_images(scores: pd.DataFrame, coverage: float = 0.9, explained: str | None = None) -> dict[str, str]:
+    """The chosen images of a frame, condition by condition."""
+    chooser = Chooser(coverage, explained)
+    for key, rows in scores.groupby(CONDITION, sort=True):
+        names = pd.Index(sorted(rows["image_id"]), name="image_id").unique()
+        chooser.see(names)
+        units: list[Unit] = []
+        for unit, part in rows.groupby(["metric", "variant"]):
+            table = part.pivot(index="method", columns="image_id", values="value").reindex(columns=names)
+            units.append(([((method, *unit), row) for row, method in enumerate(table.index)], table.to_numpy()))
+        chooser.add(str(key[0]), str(key[4]), names, compared_cells(units, coverage))
+    return chooser.roles()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_means_are_those_of_all_rows_at_once(seed: int) -> None:
+    """Bit by bit, so that near ties are decided as before; an id that two datasets share has one mean over both."""
+    draw = np.random.default_rng(seed)
+    parts = []
+    for dataset in ("a", "b"):
+        for attack in ("clean", "pgd"):
+            values = {method: (draw.normal(size=40) * 10.0 ** draw.integers(-8, 8, 40)).tolist() for method in "xyz"}
+            values["y"][int(draw.integers(40))] = float("nan")
+            parts.append(scores_of(dataset, values).assign(attack=attack))
+    frame = pd.concat(parts, ignore_index=True).assign(image_id=lambda f: f.image_id.str.replace("b", "a"))
+    assert choose_images(frame) == in_memory.chosen(frame, 0.9, "clean_prediction")
+
+
+def test_without_saco_the_first_images_are_shown() -> None:
+    frame = scores_of("a", {"x": [0.1, 0.9, 0.5, 0.2]})
+    nothing = {"a0": "first", "a1": "first", "a2": "first"}
+    assert choose_images(frame.assign(value=np.nan)) == choose_images(frame, explained="label") == nothing
 
 
 def test_images_are_chosen_by_the_methods_of_their_own_dataset() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vitfaith.stages.tables import as_scores
 from vitfaith.statistics.segmentation import VARIANTS
+from vitfaith.tables.measured import OF_SANITY
 from vitfaith.tables.pooled import KEYS, pooled_summary
 
 WHERE = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
@@ -48,20 +48,8 @@ def test_segmentation_divides_sums_over_images() -> None:
 
 
 def test_a_check_is_a_metric_whose_variant_is_what_it_measured() -> None:
-    row = {
-        **WHERE,
-        "image_id": "a",
-        "method": "x",
-        "check": "mprt",
-        "reference": "random head",
-        "step": 0,
-        "value": 0.5,
-        "flag": "",
-    }
-    frame = pd.DataFrame(
-        [{**row, "metric": "spearman", "variant": ""}, {**row, "metric": "top_k_overlap", "variant": "k=5"}]
-    )
-    got = as_scores(frame)
-    assert got.metric.tolist() == ["mprt", "mprt"]
-    assert got.variant.tolist() == ["spearman", "top_k_overlap k=5"]
-    assert set(KEYS) <= set(got.columns)
+    told = {"check": "mprt", "reference": "random head", "method": "x", "step": 0, "family": "one_pass"}
+    for metric, variant, expected in (("spearman", "", "spearman"), ("top_k_overlap", "k=5", "top_k_overlap k=5")):
+        named = {**told, "metric": metric, "variant": variant}
+        key = tuple(named[name] for name in OF_SANITY.names)
+        assert OF_SANITY.summary_key(key) == ("x", "random head", "mprt", expected)

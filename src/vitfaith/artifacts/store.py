@@ -101,6 +101,14 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 def _write(tables: Iterable[tuple[pa.Table, int | None]], schema: pa.Schema, path: Path) -> None:
     """Write tables, each with its number of rows in a row group."""
+    with growing_parquet(path, schema) as writer:
+        for table, rows in tables:
+            writer.write_table(table, row_group_size=rows)
+
+
+@contextmanager
+def growing_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """As :func:`write_parquet`, for a table that is never in memory at once: a writer of its row groups."""
     with atomic_path(path) as temporary:
         with pq.ParquetWriter(
             temporary,
@@ -109,8 +117,7 @@ def _write(tables: Iterable[tuple[pa.Table, int | None]], schema: pa.Schema, pat
             use_dictionary=dictionary_columns(schema),
             write_page_checksum=True,
         ) as writer:
-            for table, rows in tables:
-                writer.write_table(table, row_group_size=rows)
+            yield writer
             writer.add_key_value_metadata({KEY: EMPTY})
         seal(temporary)
 
@@ -232,6 +239,19 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
                 f"'{path}', column '{field.name}': {table.column(field.name).null_count} missing values"
             )
     return table
+
+
+def row_count(path: Path) -> int:
+    """Rows of a file by its footer; 1 where that cannot be read, so that reading the file says what is wrong."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 1
+
+
+def provenance_of(handle: pq.ParquetFile) -> dict[str, Any]:
+    """The provenance of a file that is open."""
+    return dict(json.loads((handle.schema_arrow.metadata or {}).get(PROVENANCE_KEY, b"{}")))
 
 
 def read_provenance(path: Path, *, checked: bool = True) -> dict[str, Any]:

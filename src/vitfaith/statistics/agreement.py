@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +18,8 @@ from vitfaith.statistics.precision import snapped
 LEVELS = ("methods", "methods_per_image", "images")
 SHORT = 64
 """Longest rows compared by all pairs at once."""
+ROWS = 2048
+"""Rows compared at once: bounds the memory, not the result."""
 
 
 def metric_agreement(
@@ -50,15 +52,26 @@ def metric_agreement(
     """
     if scores.duplicated(["method", "image_id", "metric"]).any():
         raise InputError("scores have two rows for one method, image and metric; select one condition and one variant")
-    directions = directions or {}
-    names = sorted(scores["metric"].unique(), key=natural)
     finite = scores[np.isfinite(scores["value"])]
     grids = {}
     methods, images = sorted(scores["method"].unique()), sorted(scores["image_id"].unique())
-    for name in names:
+    for name in scores["metric"].unique():
         grid = finite[finite["metric"] == name].pivot(index="method", columns="image_id", values="value")
-        sign = -1.0 if directions.get(name) == "lower" else 1.0
-        grids[name] = sign * grid.reindex(index=methods, columns=images).to_numpy(dtype=np.float64)
+        grids[str(name)] = grid.reindex(index=methods, columns=images).to_numpy(dtype=np.float64)
+    return agreement_of(grids, methods, directions, coverage=coverage)
+
+
+def agreement_of(
+    values: Mapping[str, NDArray[np.float64]],
+    methods: Sequence[str],
+    directions: Mapping[str, Better] | None = None,
+    *,
+    coverage: float = COVERAGE,
+) -> pd.DataFrame:
+    """:func:`metric_agreement` of ``values``: metric → (M, N) of the sorted ``methods`` and the images, NaN where there is no value."""
+    directions = directions or {}
+    names = sorted(values, key=natural)
+    grids = {name: (-1.0 if directions.get(name) == "lower" else 1.0) * values[name] for name in names}
     rows = []
     for name, other in combinations(names, 2):
         found = common_images(np.isfinite(grids[name]) & np.isfinite(grids[other]), coverage)
@@ -83,7 +96,8 @@ def correlations(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.f
         (rows, 2) τ-b and ρ; both NaN where one of the two does not vary.
     """
     if x.shape[1] <= SHORT:
-        return correlations_of_short_rows(x, y)
+        parts = [correlations_of_short_rows(x[i : i + ROWS], y[i : i + ROWS]) for i in range(0, len(x), ROWS)]
+        return np.concatenate([*parts, np.zeros((0, 2))])
     return np.array([correlation_of_row(a, b) for a, b in zip(x, y, strict=True)]).reshape(-1, 2)
 
 

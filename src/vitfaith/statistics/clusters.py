@@ -16,7 +16,7 @@ EXACT = 50
 """Most clusters whose sign flips are counted exactly; more of them are normal enough."""
 
 
-def cluster_codes(clusters: Sequence[Any] | pd.Series | None) -> Codes | None:
+def cluster_codes(clusters: Sequence[Any] | NDArray[np.object_] | pd.Series | None) -> Codes | None:
     """Numbers (n,) of the clusters of n images; None where no two images share one, so that nothing has to be done.
 
     An image without a cluster (None) is one of its own.

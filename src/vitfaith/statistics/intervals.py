@@ -26,6 +26,10 @@ CHUNK = 4_000_000
 """Most entries of a block of resamples: bounds the memory, not the result."""
 
 
+COLUMNS = 32
+"""Columns of values that are copied at a time: bounds the memory, not the result."""
+
+
 def confidence_interval(
     values: ArrayLike,
     *,
@@ -63,11 +67,19 @@ def confidence_interval(
 
 
 def mean_intervals(
-    values: Floats, *, confidence: float, method: Method, resamples: int, seed: int, codes: Codes | None = None
+    values: Floats,
+    *,
+    confidence: float,
+    method: Method,
+    resamples: int,
+    seed: int,
+    codes: Codes | None = None,
+    overwrite: bool = False,
 ) -> tuple[Floats, Floats, Floats]:
     """:func:`confidence_interval` of each column of ``values`` (n, G); returns three arrays (G,).
 
-    ``codes`` are the numbers of the rows' clusters, see :func:`~vitfaith.statistics.clusters.cluster_codes`.
+    ``codes`` are the numbers of the rows' clusters, see :func:`~vitfaith.statistics.clusters.cluster_codes`. With
+    ``overwrite`` the array holds other numbers afterwards, and no copy of it is made.
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence} must lie between 0 and 1")
@@ -84,15 +96,16 @@ def mean_intervals(
     mean = np.where(constant, values[0], values.mean(axis=0))
     if n == 1 or (codes is not None and codes.max() == 0):
         return mean, np.full(groups, np.nan), np.full(groups, np.nan)
-    centred = values - mean
+    centred = np.subtract(values, mean, out=values if overwrite else None)
     if method == "t":
         low, high = _student(centred, confidence, codes)
     else:
         # scaled, so that the tolerance of ties below means the same for scores of any magnitude
-        scale = np.where(constant, 1.0, np.abs(centred).max(axis=0))
-        deviations = resampled_means(centred / scale, resamples, seed, codes)
+        scale = np.where(constant, 1.0, np.maximum(centred.max(axis=0), -centred.min(axis=0)))
+        centred /= scale
+        deviations = resampled_means(centred, resamples, seed, codes)
         # for a mean, the jackknife's influence values are the centred values themselves, or their sums over clusters
-        influence = centred / scale if codes is None else cluster_sums(centred / scale, codes)
+        influence = centred if codes is None else cluster_sums(centred, codes)
         level = confidence if codes is None else small_sample_level(confidence, len(influence))
         low, high = bootstrap_bounds(deviations, influence, level, corrected=method == "bca")
         low, high = low * scale, high * scale
@@ -126,13 +139,22 @@ def bootstrap_bounds(means: Floats, centred: Floats, confidence: float, *, corre
         tolerance = 1e-12
         below = (means < -tolerance).mean(axis=0) + 0.5 * (np.abs(means) <= tolerance).mean(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            acceleration = (centred**3).sum(axis=0) / (6 * (centred**2).sum(axis=0) ** 1.5)
+            acceleration = _powers(centred, 3) / (6 * _powers(centred, 2) ** 1.5)
             bias = ndtri(below)
             shifted = bias + ndtri(levels)
             adjusted = ndtr(bias + shifted / (1 - acceleration * shifted))
         levels = np.where(np.isfinite(bias) & np.isfinite(adjusted), adjusted, levels)
     low, high = _quantiles(np.sort(means, axis=0), levels)
     return low, high
+
+
+def _powers(values: Floats, power: int) -> Floats:
+    """Sums (G,) of a power of the columns of ``values`` (n, G), some columns at a time to save memory."""
+    if not values.shape[1]:
+        return np.zeros(0)
+    # no part is a single column of several, whose numbers NumPy would add up in another order
+    parts = np.array_split(np.arange(values.shape[1]), -(-values.shape[1] // COLUMNS))
+    return np.concatenate([(values[:, p[0] : p[-1] + 1] ** power).sum(axis=0) for p in parts])
 
 
 def wilson(successes: int, n: int, confidence: float, effective: float | None = None) -> tuple[float, float]:

@@ -142,22 +142,47 @@ def paired_comparisons(
     parts = []
     for key, group in scores.groupby(by, sort=True, observed=True, dropna=False):
         table = group.pivot(index="method", columns="image_id", values="value").sort_index().sort_index(axis=1)
-        table = comparable(table, coverage)[0].reindex(table.index)
         clusters = dict(zip(group["image_id"], group["cluster"], strict=True)) if "cluster" in group else None
-        tests = paired_tests(
-            table, confidence=confidence, method=method, resamples=resamples, seed=seed, clusters=clusters
+        both = compare_all(
+            table,
+            clusters,
+            coverage=coverage,
+            confidence=confidence,
+            method=method,
+            resamples=resamples,
+            seed=seed,
         )
-        mirrored = tests.assign(
-            method=tests.opponent,
-            opponent=tests.method,
-            difference=-tests.difference,
-            low=-tests.high,
-            high=-tests.low,
-        )
-        both = pd.concat([tests, mirrored], ignore_index=True).sort_values(["method", "opponent"], ignore_index=True)
         names: dict[str, Any] = dict(zip(by, key, strict=True))
         parts.append(both.assign(**names)[[*by, *COLUMNS]])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*by, *COLUMNS])
+
+
+def compare_all(
+    table: pd.DataFrame,
+    clusters: Mapping[str, str | None] | None = None,
+    *,
+    coverage: float = COVERAGE,
+    **settings: Any,
+) -> pd.DataFrame:
+    """:func:`paired_tests` both ways round, on the images that all compared methods have.
+
+    Args:
+        table: one row a method and one column an image, both sorted; NaN where there is no value.
+        clusters, settings: as there.
+        coverage: see :func:`~vitfaith.statistics.common.common_images`.
+
+    Returns:
+        One row for each ordered pair of methods, sorted; n = 0 for a method below the line.
+    """
+    tests = paired_tests(comparable(table, coverage)[0].reindex(table.index), clusters=clusters, **settings)
+    mirrored = tests.assign(
+        method=tests.opponent,
+        opponent=tests.method,
+        difference=-tests.difference,
+        low=-tests.high,
+        high=-tests.low,
+    )
+    return pd.concat([tests, mirrored], ignore_index=True).sort_values(["method", "opponent"], ignore_index=True)
 
 
 def against(comparisons: pd.DataFrame, opponent: str, by: Sequence[str]) -> pd.DataFrame:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
-from vitfaith.statistics.clusters import cluster_codes
+from vitfaith.statistics.clusters import Codes, cluster_codes
 from vitfaith.statistics.common import COVERAGE, mark_common
-from vitfaith.statistics.intervals import Method, mean_intervals
+from vitfaith.statistics.intervals import COLUMNS, Floats, Method, mean_intervals
 
 NUMBERS = [
     *("n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "asked"),
@@ -21,6 +22,9 @@ NUMBERS = [
 
 BLOCK = 1024
 """Most groups whose resampled means are in memory at once."""
+
+ENTRIES = BLOCK * 65536
+"""Most values of a block (512 MiB): fewer groups are taken together where a group has more than 65,536 values."""
 
 
 def summarise(
@@ -60,44 +64,85 @@ def summarise(
     place = np.lexsort([*order, number])
     number, values = number[place], scores["value"].to_numpy(dtype=np.float64)[place]
     finite = np.isfinite(values)
-    count = len(keys)
-    n = np.bincount(number[finite], minlength=count)
-    flagged = np.bincount(number[~finite], minlength=count)
-    number, values = number[finite], values[finite]
+    flagged = np.bincount(number[~finite], minlength=len(keys))
     cluster = scores["cluster"].to_numpy(dtype=object)[place][finite] if "cluster" in scores.columns else None
-    start = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64) if count else np.zeros(0, dtype=np.int64)
-    mean, low, high, sd = (np.full(count, np.nan) for _ in range(4))
-    for size in np.unique(n):
-        chosen = np.flatnonzero(n == size)
-        block = values[start[chosen] + np.arange(size)[:, None]] if size else np.zeros((0, len(chosen)))
-        for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // BLOCK)):
-            mean[chosen[part]], low[chosen[part]], high[chosen[part]] = mean_intervals(
-                block[:, part], confidence=confidence, method=method, resamples=resamples, seed=seed
-            )
-        if cluster is not None and size > 1:
-            for i, where in enumerate(chosen):
-                codes = cluster_codes(cluster[start[where] : start[where] + size])
+    samples = _InMemory(np.bincount(number[finite], minlength=len(keys)), values[finite], cluster)
+    found = sample_numbers(samples, confidence=confidence, method=method, resamples=resamples, seed=seed)
+    counts = {"n": samples.n.astype(np.int64), "flagged": flagged.astype(np.int64)}
+    return keys.assign(**counts, **found, confidence=float(confidence))
+
+
+class Samples(Protocol):
+    """The finite values of many groups, wherever they are.
+
+    Attributes:
+        n: (K,) int64, values of each group.
+    """
+
+    n: NDArray[np.int64]
+
+    def block(self, groups: NDArray[np.int64]) -> Floats:
+        """A new array (n, G) float64 in column order: the values of groups of one size, each ordered by image."""
+        ...
+
+    def codes(self, group: int) -> Codes | None:
+        """Numbers (n,) of the clusters of a group's values, None where no two share one."""
+        ...
+
+
+class _InMemory:
+    """Groups that follow each other in one array."""
+
+    def __init__(self, n: NDArray[np.int64], values: Floats, cluster: NDArray[np.object_] | None) -> None:
+        self.n, self._values, self._cluster = n, values, cluster
+        self._start = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64) if len(n) else np.zeros(0, np.int64)
+
+    def block(self, groups: NDArray[np.int64]) -> Floats:
+        found = np.empty((self.n[groups[0]] if len(groups) else 0, len(groups)), order="F")
+        for column, group in enumerate(groups):
+            found[:, column] = self._values[self._of(int(group))]
+        return found
+
+    def codes(self, group: int) -> Codes | None:
+        return None if self._cluster is None else cluster_codes(self._cluster[self._of(group)])
+
+    def _of(self, group: int) -> slice:
+        return slice(self._start[group], self._start[group] + self.n[group])
+
+
+def sample_numbers(
+    samples: Samples, *, confidence: float, method: Method = "bca", resamples: int, seed: int
+) -> dict[str, Floats]:
+    """``mean``, ``low``, ``high`` and ``sd`` (K,) of every group of ``samples``, see :func:`summarise`.
+
+    Groups of one size are taken together, so the last bit of a number can depend on how many groups have its size, and on the
+    order of the groups. Memory is that of one block of values.
+    """
+    settings: dict[str, Any] = {"confidence": confidence, "method": method, "resamples": resamples, "seed": seed}
+    found = {name: np.full(len(samples.n), np.nan) for name in ("mean", "low", "high", "sd")}
+    for size in np.unique(samples.n):
+        chosen = np.flatnonzero(samples.n == size)
+        most = min(BLOCK, max(2, ENTRIES // max(1, int(size))))
+        for part in np.array_split(chosen, -(-len(chosen) // most)):
+            block = samples.block(part)
+            if size > 1:
+                found["sd"][part] = _spread(block)
+            numbers = mean_intervals(block, **settings, overwrite=True)
+            for name, column in zip(("mean", "low", "high"), numbers, strict=True):
+                found[name][part] = column
+            for group in part if size > 1 else ():
+                codes = samples.codes(int(group))
                 if codes is not None:
-                    found = mean_intervals(
-                        block[:, i : i + 1],
-                        confidence=confidence,
-                        method=method,
-                        resamples=resamples,
-                        seed=seed,
-                        codes=codes,
-                    )
-                    mean[where], low[where], high[where] = (float(part[0]) for part in found)
-        if size > 1:
-            sd[chosen] = block.std(axis=0, ddof=1)
-    return keys.assign(
-        n=n.astype(np.int64),
-        flagged=flagged.astype(np.int64),
-        mean=mean,
-        low=low,
-        high=high,
-        sd=sd,
-        confidence=float(confidence),
-    )
+                    numbers = mean_intervals(samples.block(np.array([group])), **settings, codes=codes)
+                    for name, column in zip(("mean", "low", "high"), numbers, strict=True):
+                        found[name][group] = float(column[0])
+    return found
+
+
+def _spread(block: Floats) -> Floats:
+    """Standard deviations (G,) of the columns of ``block`` (n, G), whose squares are added up row by row."""
+    parts = np.array_split(np.arange(block.shape[1]), -(-block.shape[1] // COLUMNS))
+    return np.concatenate([np.ascontiguousarray(block[:, p[0] : p[-1] + 1]).std(axis=0, ddof=1) for p in parts])
 
 
 def summarise_compared(

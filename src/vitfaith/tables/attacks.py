@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 
 from vitfaith.artifacts.schemas import IMAGES
-from vitfaith.artifacts.store import read_dataset
+from vitfaith.artifacts.store import read_table
 from vitfaith.attacks.registry import ATTACKS, smoothing_seen
-from vitfaith.tables.collect import cell_files
+from vitfaith.tables.files import stage_files
 
-FIELDS = ("image_id", "target", "prediction", "success", "linf", "l2")
+FIELDS = ("success", "linf", "l2")
 
 
 def attack_kind(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,15 +42,15 @@ def attack_kind(spec: Mapping[str, Any]) -> dict[str, Any]:
 def attack_table(spec: Mapping[str, Any], results: str) -> pd.DataFrame:
     """Settings, number of images, share of changed predictions, mean and largest distance of each attack."""
     schema = pa.schema([IMAGES.field(name) for name in FIELDS])
-    frame = read_dataset(list(cell_files(spec, results, "attack", family=False)), schema).to_pandas()
     rows = []
-    for key, part in frame.groupby(["dataset", "model", "attack"], observed=True, sort=True):
-        named = dict(zip(("dataset", "model", "attack"), map(str, key), strict=True))
+    for place, paths in stage_files(spec, results, "attack", family=False).parts:
+        part = pa.concat_tables([read_table(path, schema) for path in paths]).to_pandas()
         distances = {"mean_l2": part["l2"].mean(), "largest_l2": part["l2"].max(), "largest_linf": part["linf"].max()}
         facts = {
             "n": len(part),
             "success": float(part["success"].mean()),
             **{k: float(v) for k, v in distances.items()},
         }
-        rows.append(named | attack_kind(spec["attacks"][named["attack"]]) | facts)
+        if len(part):
+            rows.append(dict(place) | attack_kind(spec["attacks"][place["attack"]]) | facts)
     return pd.DataFrame(rows)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from vitfaith.artifacts.schemas import CERTIFICATES
+from vitfaith.artifacts.store import open_parquet, read_table
 from vitfaith.noise import certified_noise
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.statistics import COVERAGE, mark_common
-from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.clusters import Images
+from vitfaith.tables.collect import CONDITION, sort_rows
+from vitfaith.tables.files import StageFiles, stage_files
+from vitfaith.tables.growing import GrowingTable, empty_frame, with_column
 
 KEYS = [
     *CONDITION,
@@ -43,12 +50,50 @@ def with_norms(
         norms: for each certificate, law of noise → norm in which it finds its radius.
     """
     laws = {name: certified_noise(SMOOTHINGS.from_spec(spec).parameters) for name, spec in smoothings.items()}
-    noise = rows["smoothing"].astype(str).map(laws)
+    # a study without certificates has no file whose path names a smoothing
+    smoothing = rows["smoothing"] if "smoothing" in rows else pd.Series(index=rows.index, dtype=str)
+    noise = smoothing.astype(str).map(laws)
     norm = [norms.get(str(c), {}).get(n, "l2") for c, n in zip(rows["certificate"], noise, strict=True)]
     radius, linf = rows["radius"].to_numpy(float), rows["linf"].to_numpy(float)
     finite = np.isfinite(radius) & (linf > 0)
     root = np.divide(radius, linf, out=np.ones_like(radius), where=finite)
     return rows.assign(noise=noise, l1=np.where(np.array(norm, dtype=str) == "l1", radius * root, radius))
+
+
+def write_certificates(spec: Mapping[str, Any], results: str, images: Mapping[str, Images], path: Path) -> pd.DataFrame:
+    """Write the table ``certificates``; returns its summary (:func:`certified_summary`).
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    files = stage_files(spec, results, "certificates", family=False)
+    partitions = {name: files.column(name, np.zeros(0, np.int32)) for name in files.values}
+    lacking = [name for name in ("label", "prediction") if _has_nulls(files, name)]
+    coverage = spec["statistics"]["coverage"]
+    summaries = []
+    empty = empty_frame({**{f.name: pa.array([], f.type) for f in CERTIFICATES}, **partitions})
+    empty = with_norms(empty.astype(dict.fromkeys(lacking, float)), spec["smoothings"], {})
+    with GrowingTable(path, empty) as out:
+        for place, paths in files.parts:
+            table = pa.concat_tables([read_table(one, CERTIFICATES) for one in paths])
+            for name, column in files.columns(place, len(table)).items():
+                table = table.append_column(name, column)
+            # a column of integers with nulls is one of floats in a data frame, and so it is for all conditions
+            rows = table.to_pandas().astype(dict.fromkeys(lacking, float))
+            rows = rows[rows.method.isin([*spec["explainers"], ""]) & rows.certificate.isin(spec["certificates"])]
+            rows = with_norms(rows, spec["smoothings"], spec.get("norms", {}))
+            rows = sort_rows(rows, ["certificate", "method", "k"])
+            own = images[place["dataset"]]
+            clusters = None if own.clusters is None else own.clusters[own.names.get_indexer(pd.Index(rows["image_id"]))]
+            summaries.append(certified_summary(rows, coverage))
+            out.add(with_column(rows, clusters))
+    kept = [part for part in summaries if len(part)]
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=KEYS)
+
+
+def _has_nulls(files: StageFiles, column: str) -> bool:
+    handles = (open_parquet(path, CERTIFICATES) for _, paths in files.parts for path in paths)
+    return any(handle.read(columns=[column]).column(0).null_count for handle in handles)
 
 
 def certified_summary(rows: pd.DataFrame, coverage: float = COVERAGE) -> pd.DataFrame:

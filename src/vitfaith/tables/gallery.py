@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vitfaith.artifacts.paths import Condition, artifact
-from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS, SHARDS, TRUTH
-from vitfaith.artifacts.store import open_parquet, partition_values, read_dataset, read_provenance
-from vitfaith.statistics import COVERAGE, mark_common
-from vitfaith.tables.collect import CONDITION, INPUT, cell_files
-
-
-def choose_images(
-    scores: pd.DataFrame, per_role: int = 1, coverage: float = COVERAGE, explained: str | None = None
-) -> dict[str, str]:
-    """Image id → role: best, median and worst by SaCo averaged over compared methods and conditions (ties by id).
-
-    Where ``explained`` is given, maps of that class alone count, so that further classes change no choice. Without an image that all of them have the images with the lowest ids are taken, under the role "first".
-    """
-    saco = scores[scores.metric.str.startswith("saco")]
-    if explained is not None:
-        saco = saco[saco.explained.astype(str) == explained]
-    saco = mark_common(saco, [*CONDITION, "metric", "variant"], coverage)
-    cells = saco[saco.compared].drop_duplicates([*CONDITION, "metric", "variant", "method"])
-    asked = saco.dataset.astype(str).map(cells.dataset.astype(str).value_counts())
-    # an image's mean is over all cells of its dataset that are compared, so that images are chosen by the same methods
-    found = saco.groupby(["dataset", "image_id"], observed=True).common.transform("sum")
-    saco = saco[saco.common & (found == asked)]
-    if saco.empty:
-        return dict.fromkeys(sorted(scores.image_id.unique())[: 3 * per_role], "first")
-    mean = saco.groupby("image_id", observed=True).value.mean().reset_index()
-    order = mean.sort_values(["value", "image_id"], ascending=[False, True]).image_id.tolist()
-    middle = max(0, (len(order) - per_role) // 2)
-    roles = {"worst": order[-per_role:], "median": order[middle : middle + per_role], "best": order[:per_role]}
-    return {image: role for role, images in roles.items() for image in images}
+from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS, SCORES, SHARDS, TRUTH
+from vitfaith.artifacts.store import open_parquet, partition_values, read_provenance
+from vitfaith.tables.clusters import Images, shards_of
+from vitfaith.tables.collect import CONDITION, INPUT, cell_files, sort_rows
+from vitfaith.tables.files import stage_files
 
 
 def _names(spec: Mapping[str, Any], results: str, frame: pd.DataFrame) -> list[str | None]:
@@ -54,43 +31,80 @@ def _names(spec: Mapping[str, Any], results: str, frame: pd.DataFrame) -> list[s
     ]
 
 
-def _truth(spec: Mapping[str, Any], results: str, wanted: Sequence[str]) -> pd.DataFrame:
+Holders = Mapping[str, Collection[str]]
+"""Dataset → the shards that hold chosen images."""
+
+
+def _truth(spec: Mapping[str, Any], results: str, wanted: Collection[str], holders: Holders) -> pd.DataFrame:
     """Segmentations of the ``wanted`` images: columns dataset, image_id, truth; no row for an image without one."""
     parts = [pd.DataFrame({"dataset": [], "image_id": [], TRUTH.name: []}, dtype=object)]
-    for dataset, shards in spec["shards"].items():
-        for shard in shards:
-            handle = open_parquet(Path(artifact(results, "shard", Condition(dataset, "", "", ""), None, shard)), SHARDS)
-            if TRUTH.name in handle.schema_arrow.names:
-                frame = handle.read(columns=["image_id", TRUTH.name]).to_pandas()
-                frame = frame[frame.image_id.isin(wanted) & frame[TRUTH.name].notna()]
-                parts.append(frame.assign(dataset=dataset))
+    for dataset, path in shards_of(spec, results):
+        if path.stem in holders[dataset]:
+            frame = read_rows(path, SHARDS, wanted, ["image_id", TRUTH.name]).to_pandas()
+            parts.append(frame[frame[TRUTH.name].notna()].assign(dataset=dataset))
     return pd.concat(parts, ignore_index=True)
 
 
-def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per (condition, image, method), for the chosen images.
+def read_rows(path: Path, schema: pa.Schema, wanted: Collection[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of the ``wanted`` images in one file, with ``columns``; row groups without them are not read beyond their ids.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    handle = open_parquet(path, schema)
+    names = [name for name in columns or schema.names if name in handle.schema_arrow.names]
+    kept, found = pa.array(list(wanted), pa.string()), []
+    for group in range(handle.num_row_groups):
+        ids = handle.read_row_group(group, columns=["image_id"]).column("image_id")
+        rows = pc.is_in(ids, value_set=kept)
+        if pc.any(rows).as_py():
+            found.append(handle.read_row_group(group, columns=names).filter(rows))
+    whole = pa.concat_tables(found) if found else schema.empty_table().select(names)
+    for name in columns or schema.names:
+        if name not in names:
+            whole = whole.append_column(name, pa.nulls(len(whole), schema.field(name).type))
+    return whole
+
+
+def gallery_table(
+    spec: Mapping[str, Any], results: str, roles: Mapping[str, str], images: Mapping[str, Images]
+) -> pd.DataFrame:
+    """One row per (condition, image, method), for the chosen images; only the shards that hold them are read.
 
     Columns: role, condition, image, method, map, pixels of the input, prediction and its name, SaCo, and the segmentation
     (as in shards; None without one).
+
+    Args:
+        roles: image → role (:class:`vitfaith.tables.chosen.Chooser`).
+        images: dataset → its images.
     """
-    roles = choose_images(
-        scores, coverage=spec["statistics"]["coverage"], explained=spec["cells"][0]["condition"]["explained"]
-    )
     wanted = sorted(roles)
+    holders = {d: set(own.shards[own.names.isin(wanted)]) for d, own in images.items()}
 
-    def read(stage: str, schema: pa.Schema, family: bool) -> pd.DataFrame:
-        paths = list(cell_files(spec, results, stage, family=family))
-        frame = read_dataset(paths, schema).to_pandas()
-        return frame[frame.image_id.isin(wanted)]
+    def read(stage: str, schema: pa.Schema, columns: Sequence[str], *, family: bool) -> pd.DataFrame:
+        files = stage_files(spec, results, stage, family=family)
+        parts = []
+        for place, paths in files.parts:
+            for path in (path for path in paths if path.stem in holders[place["dataset"]]):
+                table = read_rows(path, schema, wanted, columns)
+                for name, value in partition_values(path).items():
+                    place_in = np.full(len(table), files.values[name].index(value))
+                    table = table.append_column(name, files.column(name, place_in))
+                parts.append(table)
+        return pa.concat_tables(parts).to_pandas()
 
-    maps = read("attribute", MAPS, True)
-    images = read("attack", IMAGES, False)
-    predictions = read("predictions", PREDICTIONS, False)
-    saco = scores[scores.metric.str.startswith("saco")].drop_duplicates([*CONDITION, "image_id", "method"])
+    maps = read("attribute", MAPS, ["image_id", "method", "target", "rows", "columns", "map"], family=True)
+    picture = ["label", "channels", "height", "width", "pixels"]
+    pictures = read("attack", IMAGES, ["image_id", *picture], family=False)
+    predictions = read("predictions", PREDICTIONS, ["image_id", "prediction", "probabilities"], family=False)
+    scores = read("scores", SCORES, ["image_id", "method", "metric", "variant", "value"], family=True)
+    scores = scores[scores.method.isin(spec["explainers"]) & scores.metric.isin(spec["metrics"])]
+    saco = sort_rows(scores[scores.metric.str.startswith("saco")], [*CONDITION, "method", "metric", "variant"])
+    saco = saco.drop_duplicates([*CONDITION, "image_id", "method"])
     keys = ["dataset", "model", "attack", "image_id"]
     columns = [*CONDITION, "image_id", "method", "target", "rows", "columns", "map"]
     frame = maps[maps.method.isin(spec["explainers"])][columns]
-    frame = frame.merge(images[[*keys, "label", "channels", "height", "width", "pixels"]], on=keys, how="left")
+    frame = frame.merge(pictures[[*keys, *picture]], on=keys, how="left")
     frame["target"] = frame.pop("target")  # beside the other classes
     frame = frame.merge(
         predictions[[*INPUT, "image_id", "prediction", "probabilities"]],
@@ -105,7 +119,7 @@ def gallery_table(spec: Mapping[str, Any], results: str, scores: pd.DataFrame) -
         on=[*CONDITION, "image_id", "method"],
         how="left",
     )
-    frame = frame.merge(_truth(spec, results, wanted), on=["dataset", "image_id"], how="left")
+    frame = frame.merge(_truth(spec, results, wanted, holders), on=["dataset", "image_id"], how="left")
     frame[TRUTH.name] = frame[TRUTH.name].astype(object).where(frame[TRUTH.name].notna(), None)
     frame.insert(0, "role", frame.image_id.map(roles))
     return frame.sort_values([*CONDITION, "image_id", "method"], ignore_index=True)

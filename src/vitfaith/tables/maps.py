@@ -1,17 +1,71 @@
-"""What can be said of the maps themselves: how many rank nothing, and how many of their features tie."""
+"""What map files say beside the maps: how many rank nothing, how many of their features tie, what they cost, whose class differs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vitfaith.artifacts.schemas import MAPS
-from vitfaith.artifacts.store import open_parquet, partition_values
-from vitfaith.tables.collect import CONDITION, cell_files
+from vitfaith.artifacts.store import open_parquet, partition_values, provenance_of
+from vitfaith.explained import COLUMN
+from vitfaith.tables.collect import CONDITION, INPUT
+from vitfaith.tables.files import Place, by_input, stage_files
 
 COLUMNS = [*CONDITION, "method", "n", "constant", "nan", "tied"]
+COSTS = ["model", "family", "method", "sharing", "forwards", "backwards"]
+
+
+class MapFacts:
+    """The tables that are read from files of maps, each of which is opened once and without its maps.
+
+    Attributes:
+        maps: see :func:`map_summary`.
+        costs: one row per (model, method): forwards and backwards an image on clean images without smoothing. Methods of a
+            family share their passes: each row has what the family as a whole cost, and how many methods share it.
+        differ: share of the images of a condition whose class differs from that of the ``opponent``; no rows where one class
+            alone is explained.
+
+    Raises:
+        ArtifactError: a file of maps is missing, damaged, or of a version without the column ``tied``.
+    """
+
+    def __init__(self, spec: Mapping[str, Any], results: str) -> None:
+        files = stage_files(spec, results, "attribute")
+        several = len(files.values.get(COLUMN, ())) > 1
+        summaries: list[pd.DataFrame] = []
+        differ: list[tuple[Any, ...]] = []
+        self._costs: list[dict[str, Any]] = []
+        for together in by_input(files):
+            targets = {}
+            for place, paths in together:
+                rows = pd.concat([self._read(path, targets=several) for path in paths], ignore_index=True)
+                summaries.append(_summary(rows[rows.method.isin(spec["explainers"])], place))
+                if several:
+                    targets[place[COLUMN]] = rows.drop_duplicates("image_id").set_index("image_id")["target"]
+            if several:
+                differ += _differing(together[0][0], targets)
+        found = [part for part in summaries if len(part)]
+        self.maps = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
+        self.maps = self.maps.sort_values([*CONDITION, "method"], ignore_index=True)[COLUMNS]
+        self.costs = pd.DataFrame(self._costs, columns=COSTS).groupby(COSTS[:4], as_index=False).mean()
+        self.differ = pd.DataFrame(differ, columns=[*CONDITION, "opponent", "differ"])
+
+    def _read(self, path: Path, *, targets: bool) -> pd.DataFrame:
+        handle = open_parquet(path, MAPS)
+        place = partition_values(path)
+        columns = ["method", "flag", "tied", *(("image_id", "target") if targets else ())]
+        rows: pd.DataFrame = handle.read(columns=columns).to_pandas()
+        if (place["attack"], place["smoothing"]) == ("clean", "none"):
+            methods = list(rows["method"].unique())
+            facts, images = provenance_of(handle), len(rows) // max(1, len(methods))
+            counts = {key: facts[key] / max(1, images) for key in ("forwards", "backwards")}
+            named = {"model": place["model"], "family": place["family"], "sharing": len(methods)}
+            self._costs += [{**named, "method": method, **counts} for method in methods]
+        return rows
 
 
 def map_summary(spec: Mapping[str, Any], results: str) -> pd.DataFrame:
@@ -22,16 +76,22 @@ def map_summary(spec: Mapping[str, Any], results: str) -> pd.DataFrame:
     Raises:
         ArtifactError: a file of maps is missing, damaged, or of a version without the column ``tied``.
     """
-    parts = []
-    for path in cell_files(spec, results, "attribute"):
-        condition = partition_values(path)
-        rows = open_parquet(path, MAPS).read(columns=["method", "flag", "tied"]).to_pandas()
-        parts.append(rows.assign(**{name: condition[name] for name in CONDITION}))
-    if not parts:
-        return pd.DataFrame(columns=COLUMNS)
-    frame = pd.concat(parts, ignore_index=True)
-    frame = frame[frame.method.isin(spec["explainers"])]
-    frame = frame.assign(constant=frame.flag == "constant", nan=frame.flag == "nan")
-    grouped = frame.groupby([*CONDITION, "method"], sort=True)
+    return MapFacts(spec, results).maps
+
+
+def _summary(rows: pd.DataFrame, place: Place) -> pd.DataFrame:
+    rows = rows.assign(constant=rows.flag == "constant", nan=rows.flag == "nan")
+    grouped = rows.groupby("method", sort=True)
     found = grouped.agg(n=("flag", "size"), constant=("constant", "sum"), nan=("nan", "sum"), tied=("tied", "mean"))
-    return found.reset_index()[COLUMNS]
+    return found.reset_index().assign(**{name: place[name] for name in CONDITION})[COLUMNS]
+
+
+def _differing(place: Place, targets: Mapping[str, pd.Series]) -> Sequence[tuple[Any, ...]]:
+    """One row for each ordered pair of explained classes of the same images."""
+    classes = pd.DataFrame(dict(sorted(targets.items()))).sort_index()
+    key = [place[name] for name in INPUT]
+    return [
+        (*key, one, other, float(np.mean(classes[one] != classes[other])))
+        for one in classes
+        for other in classes.columns.drop([one])
+    ]

@@ -11,23 +11,46 @@ if TYPE_CHECKING:
 _MARK = "> **Warning:** "
 
 
+class Guessing:
+    """Counts right predictions of clean images, from rows that come in pieces, one dataset and model after the other."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], set[str]] = {}
+        self._found: dict[tuple[str, str], tuple[int, int, int]] = {}
+
+    def add(self, predictions: DataFrame) -> None:
+        """Enter rows of schema PREDICTIONS with the condition; of an image the first row of a dataset and model counts."""
+        labelled = predictions[predictions["label"] >= 0]
+        for (dataset, model), rows in labelled.groupby(["dataset", "model"], sort=True, observed=True):
+            key = str(dataset), str(model)
+            if key not in self._seen:
+                self._seen = {key: set()}
+            new = rows[~rows["image_id"].isin(self._seen[key])].drop_duplicates("image_id")
+            self._seen[key].update(new["image_id"])
+            if len(new):
+                correct, images, _ = self._found.get(key, (0, 0, 0))
+                classes = self._found[key][2] if key in self._found else len(new["probabilities"].iloc[0])
+                correct += int((new["target"] == new["label"]).sum())
+                self._found[key] = correct, images + len(new), classes
+
+    def warnings(self) -> list[str]:
+        """A sentence for every dataset and model whose accuracy on clean, labelled images is near chance."""
+        from vitfaith.statistics.chance import accuracy_warning
+
+        texts = {key: accuracy_warning(*counts) for key, counts in self._found.items()}
+        return [f"dataset {dataset}, model {model}: {text}" for (dataset, model), text in texts.items() if text]
+
+
 def chance_warnings(predictions: DataFrame) -> list[str]:
-    """A sentence for every dataset and model whose accuracy on clean, labelled images is near chance.
+    """The warnings of :class:`Guessing` for all rows at once.
 
     Args:
         predictions: rows of schema PREDICTIONS with the condition; ``target`` is the class predicted for the clean image.
     """
-    from vitfaith.statistics.chance import accuracy_warning
-
-    found = []
-    labelled = predictions[predictions["label"] >= 0]
-    for (dataset, model), rows in labelled.groupby(["dataset", "model"], sort=True, observed=True):
-        images = rows.drop_duplicates("image_id")
-        correct = int((images["target"] == images["label"]).sum())
-        text = accuracy_warning(correct, len(images), len(images["probabilities"].iloc[0]))
-        if text:
-            found.append(f"dataset {dataset}, model {model}: {text}")
-    return found
+    found = Guessing()
+    for _, rows in predictions.groupby(["dataset", "model"], sort=True, observed=True):
+        found.add(rows)
+    return found.warnings()
 
 
 def as_markdown(warnings: list[str]) -> str:
