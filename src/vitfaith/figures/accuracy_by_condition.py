@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import INPUT, FigureData, Selection, select, tidy
+from vitfaith.figures.drawing.data import INPUT, FigureData, Part, Selection, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, points, wrap_titles
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.style import MARKERS, Look, Style
@@ -82,6 +82,7 @@ def rows(data: FigureData, parameters: Accuracy) -> DataFrame:
 @figure(
     "accuracy_by_condition",
     needs=("predictions",),
+    reads=lambda _: {"predictions": Part(COLUMNS)},
     rows=rows,
     title="The classifier under attack and behind smoothing",
     caption=(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from vitfaith.figures.accuracy_by_condition import COLUMNS, share_correct
-from vitfaith.figures.drawing.data import INPUT, FigureData, select, tidy
+from vitfaith.figures.drawing.data import INPUT, FigureData, Part, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
 from vitfaith.figures.drawing.radius import ByRadius, draw_series, label_radius, orders, with_radius
 from vitfaith.figures.drawing.style import Style
@@ -43,6 +43,7 @@ def rows(data: FigureData, parameters: AccuracyByRadius) -> DataFrame:
 @figure(
     "accuracy_by_radius",
     needs=("predictions", "attacks"),
+    reads=lambda _: {"predictions": Part(COLUMNS)},
     rows=rows,
     title="Accuracy against the radius of attacks",
     caption=(

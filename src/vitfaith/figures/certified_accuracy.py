@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vitfaith.figures.drawing.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
-from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, FigureData, Part, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, legend_above, shape_of, wrap_titles
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.style import Style
@@ -33,6 +33,7 @@ def rows(data: FigureData, parameters: Certified) -> DataFrame:
 @figure(
     "certified_accuracy",
     needs=("certificates",),
+    reads=lambda _: {"certificates": Part((*CERTIFICATES, "label", "prediction"))},
     rows=rows,
     title="Certified accuracy",
     caption=(

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.certified import CERTIFICATES, KEYS, Certified, curve_frame, draw_curves
-from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, Part, select, tidy
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, legend_above, shape_of, wrap_titles
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
@@ -70,6 +70,7 @@ def rows(data: FigureData, parameters: CertifiedTopK) -> DataFrame:
 @figure(
     "certified_top_k",
     needs=("certificates",),
+    reads=lambda _: {"certificates": Part(CERTIFICATES)},
     rows=rows,
     title="Certified top-k overlap",
     caption=(

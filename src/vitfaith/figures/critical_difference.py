@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from vitfaith.figures.drawing.data import CONDITION, PANEL, SCORES, FigureData, pick_variant, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, SCORES, FigureData, Part, pick_variant, select, tidy
 from vitfaith.figures.drawing.directions import direction_of
 from vitfaith.figures.drawing.draw import canvas, facets, metric_text, wrap_titles
 from vitfaith.figures.drawing.style import Style
@@ -88,6 +88,7 @@ def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
 @figure(
     "critical_difference",
     needs=("scores",),
+    reads=lambda p: {"scores": Part(SCORES, {"metric": p.metric, "attack": p.attack, "smoothing": p.smoothing})},
     rows=rows,
     title="Critical differences",
     caption=(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from vitfaith.registry import Parameters, Registry
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from vitfaith.figures.drawing.data import FigureData
+    from vitfaith.figures.drawing.data import FigureData, Part
     from vitfaith.figures.drawing.style import Style
 
 Table = Literal[
@@ -49,6 +49,7 @@ def figure(
     category: str,
     parameters: type[Parameters] = Parameters,
     citation: str = "",
+    reads: Callable[[Any], Mapping[Table, Part]] | None = None,
 ) -> Callable[[Draw], Draw]:
     """Register ``draw(data, parameters, style) -> matplotlib.figure.Figure`` under ``name``.
 
@@ -58,6 +59,7 @@ def figure(
         title: one line for reports.
         caption: reStructuredText that says what is shown and how to read it; counts are appended by
             :func:`vitfaith.figures.caption.caption`, and ``{name}`` stands for the parameter ``name``.
+        reads: ``reads(parameters)`` names columns and rows of tables with a row for every image; without it all are read.
         category: where a report files it: faithfulness, robustness, examples, metrics or cost.
     """
     return FIGURES.register(
@@ -69,4 +71,5 @@ def figure(
         title=title,
         caption=caption,
         category=category,
+        reads=reads,
     )

@@ -25,7 +25,9 @@ def run_figure(spec: Mapping[str, Any], code: str, tables: Path, out: Path) -> N
         ArtifactError: a table that the figure needs is missing.
     """
     figure = FIGURES.from_spec(spec["figure"])
-    frames = read_tables(tables, figure.traits["needs"], f"figure '{figure.name}'")
+    reads = figure.traits.get("reads")
+    parts = reads(figure.parameters) if reads else {}
+    frames = read_tables(tables, figure.traits["needs"], f"figure '{figure.name}'", parts)
     data, style = FigureData(**frames), Style(**spec["style"])
     with style.context_of_drawing():
         picture = figure.implementation(data, figure.parameters, style)

@@ -62,7 +62,7 @@ class MapFacts:
         if (place["attack"], place["smoothing"]) == ("clean", "none"):
             methods = list(rows["method"].unique())
             facts, images = provenance_of(handle), len(rows) // max(1, len(methods))
-            counts = {key: facts[key] / max(1, images) for key in ("forwards", "backwards")}
+            counts = {key: facts.get(key, float("nan")) / max(1, images) for key in ("forwards", "backwards")}
             named = {"model": place["model"], "family": place["family"], "sharing": len(methods)}
             self._costs += [{**named, "method": method, **counts} for method in methods]
         return rows

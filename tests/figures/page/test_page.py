@@ -86,14 +86,27 @@ def test_the_page_holds_the_tables(tmp_path: Path) -> None:
     assert len(data["curves"]) == 6
     assert data["curves"][0]["high"] == [None] * 5
     entry = next(e for e in data["gallery"] if e["role"] == "best" and e["attack"] == "pgd")
-    np.testing.assert_array_equal(decoded(entry["picture"])[..., 0], PIXELS[0])
-    shown = decoded(entry["maps"]["rollout"]["picture"])
+    pictures = data["pictures"]
+    np.testing.assert_array_equal(decoded(pictures[entry["picture"]])[..., 0], PIXELS[0])
+    shown = decoded(pictures[entry["maps"]["rollout"]["picture"]])
     assert shown.shape == (2, 2, 3)
     assert len(np.unique(shown.reshape(4, 3), axis=0)) == 4
     worst = next(e for e in data["gallery"] if e["role"] == "worst")
-    assert (decoded(worst["maps"]["random"]["picture"]) == 204).all(), "a constant map looks like one with contrast"
+    assert (decoded(pictures[worst["maps"]["random"]["picture"]]) == 204).all(), (
+        "a constant map looks like one with contrast"
+    )
     assert worst["maps"]["random"]["saco"] is None
     assert {e["name"] for e in data["gallery"]} == {"class 0", "sandal"}
+
+
+def test_each_picture_is_embedded_once(tmp_path: Path) -> None:
+    """Two conditions and three images show one picture, one map, and one grey square."""
+    write_tables(tmp_path)
+    run_page(SPEC, "", tmp_path, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    data = data_of(tmp_path / "page.html")
+    assert len(data["gallery"]) == 6
+    assert len(set(data["pictures"])) == len(data["pictures"]) == text.count("data:image/png") == 3
 
 
 def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:

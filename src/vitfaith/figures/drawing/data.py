@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +29,27 @@ SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
 SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
 
 
-def read_tables(folder: Path, names: Iterable[str], reader: str) -> dict[str, DataFrame]:
+@dataclass(frozen=True)
+class Part:
+    """What a figure reads of a table that has a row for every image.
+
+    Attributes:
+        columns: columns that it reads; clusters are read where the table has them.
+        where: column → the one value of the rows that it reads. Where no row has it, all rows are read, so that the figure can
+            say what there is.
+    """
+
+    columns: tuple[str, ...]
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_tables(
+    folder: Path, names: Iterable[str], reader: str, parts: Mapping[str, Part] | None = None
+) -> dict[str, DataFrame]:
     """The Parquet tables ``names`` of an experiment.
+
+    Args:
+        parts: table → what is read of it; others are read whole.
 
     Raises:
         ArtifactError: a table is missing; the message says that ``reader`` needs it.
@@ -42,8 +61,38 @@ def read_tables(folder: Path, names: Iterable[str], reader: str) -> dict[str, Da
         path = folder / f"{name}.parquet"
         if not path.is_file():
             raise ArtifactError(f"{reader} needs '{path}', which does not exist; run the tables stage")
-        frames[name] = read_frame(path)
+        frames[name] = read_part(path, parts[name]) if parts and name in parts else read_frame(path)
     return frames
+
+
+def read_part(path: Path, part: Part) -> DataFrame:
+    """Some columns and rows of a table, one row group in memory at a time.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    from vitfaith.artifacts.schemas import CLUSTER
+    from vitfaith.artifacts.store import open_any
+    from vitfaith.lazy import pa, pc
+
+    handle = open_any(path)
+    there = handle.schema_arrow
+    columns = [name for name in dict.fromkeys((*part.columns, CLUSTER.name)) if name in there.names]
+    where = {name: value for name, value in part.where.items() if name in columns}
+    found = []
+    try:
+        for group in range(handle.num_row_groups):
+            table = handle.read_row_group(group, columns=columns)
+            for name, value in where.items():
+                table = table.filter(pc.equal(table.column(name).cast(pa.string()), value))
+            found.append(table)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"'{path}' is damaged ({error}); delete it and run again") from error
+    whole = pa.concat_tables(found) if found else there.empty_table().select(columns)
+    if where and not len(whole):
+        return read_part(path, Part(part.columns))
+    frame: DataFrame = whole.to_pandas()
+    return frame
 
 
 @dataclass(frozen=True)
@@ -99,7 +148,7 @@ class FigureData:
     @classmethod
     def names(cls) -> list[str]:
         """Names of all tables."""
-        return [field.name for field in fields(cls)]
+        return [each.name for each in fields(cls)]
 
     def table(self, name: str, columns: Iterable[str]) -> DataFrame:
         """The table ``name`` with at least ``columns``; categories become strings.

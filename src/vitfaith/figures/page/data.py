@@ -48,6 +48,8 @@ def page_data(
         | {"compared": bool(row["compared"])}
         for row in summary.to_dict("records")
     ]
+    pictures = Pictures()
+    shown = gallery_data(gallery, style, pictures)
     names = {*methods, *(row["metric"] for row in board), *(row[c] for row in board for c in INPUT)}
     return {
         "experiment": spec["experiment"],
@@ -65,8 +67,29 @@ def page_data(
         | {value: in_words(value) for value in summary[COLUMN].astype(str).unique()},
         "board": board,
         "curves": curve_data(curves),
-        "gallery": gallery_data(gallery, style),
+        "gallery": shown,
+        "pictures": pictures.urls,
     }
+
+
+class Pictures:
+    """Pictures of a page, each kept once however often it is shown.
+
+    Attributes:
+        urls: data URL of every picture, in the order in which they came.
+    """
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self._places: dict[tuple[tuple[int, ...], bytes], int] = {}
+
+    def place(self, pixels: NDArray[np.uint8]) -> int:
+        """Where the picture (H, W, 3) is in ``urls``."""
+        key = pixels.shape, pixels.tobytes()
+        if key not in self._places:
+            self._places[key] = len(self.urls)
+            self.urls.append(png(pixels))
+        return self._places[key]
 
 
 def curve_data(curves: DataFrame) -> list[dict[str, Any]]:
@@ -88,8 +111,8 @@ def curve_data(curves: DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def gallery_data(gallery: DataFrame, style: Style) -> list[dict[str, Any]]:
-    """One entry per (condition, image): the picture, and each method's map over it with its SaCo."""
+def gallery_data(gallery: DataFrame, style: Style, pictures: Pictures) -> list[dict[str, Any]]:
+    """One entry per (condition, image): the place of the picture, and of each method's map with its SaCo."""
     found: list[dict[str, Any]] = []
     for key, rows in gallery.groupby([*CONDITION, "image_id"], observed=True, sort=True):
         first = rows.iloc[0]
@@ -102,9 +125,12 @@ def gallery_data(gallery: DataFrame, style: Style) -> list[dict[str, Any]]:
                 "prediction": int(first["prediction"]),
                 "name": told if isinstance(told, str) else f"class {int(first['prediction'])}",
                 "probability": rounded(float(first["prediction_probability"])),
-                "picture": png(picture),
+                "picture": pictures.place(picture),
                 "maps": {
-                    str(row["method"]): {"picture": png(map_of(row, style)), "saco": rounded(float(row["saco"]))}
+                    str(row["method"]): {
+                        "picture": pictures.place(map_of(row, style)),
+                        "saco": rounded(float(row["saco"])),
+                    }
                     for _, row in rows.iterrows()
                 },
             }

@@ -151,10 +151,10 @@ function drawGallery() {
   const methods = data.methods.filter((m) => rows.some((r) => m in r.maps));
   const head = make("tr", {}, make("th", {}, "image"), ...methods.map((m) => make("th", {}, label(m))));
   const body = rows.map((row) => make("tr", {},
-    make("td", {}, make("img", { src: row.picture, alt: row.image_id }), `${row.role} `,
+    make("td", {}, make("img", { src: data.pictures[row.picture], alt: row.image_id }), `${row.role} `,
       make("span", { class: row.prediction === row.target ? "" : "wrong" }, `${row.name}: ${shown(row.probability, 2)}`)),
     ...methods.map((m) => m in row.maps
-      ? make("td", {}, make("img", { src: row.maps[m].picture, alt: `${label(m)} of ${row.image_id}` }), shown(row.maps[m].saco, 2))
+      ? make("td", {}, make("img", { src: data.pictures[row.maps[m].picture], alt: `${label(m)} of ${row.image_id}` }), shown(row.maps[m].saco, 2))
       : make("td", {}, "–"))));
   document.getElementById("gallery").replaceChildren(rows.length ? make("table", {}, make("thead", {}, head), make("tbody", {}, ...body))
     : make("p", {}, "No images in this condition."));
