@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.synthetic_results import Size, study, write_results
+
 from vitfaith.study.specs import figures_spec, page_spec, tables_spec
 
 EXPERIMENT = "imagenet"

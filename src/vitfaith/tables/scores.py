@@ -152,9 +152,8 @@ class ScoreTables:
         parts = [joined(filled, self._vectors).table(**self._settings)] if filled else []
         if self._pooled:
             # where a condition compares nothing, its columns of numbers have no type of their own
-            typed = {name: kind for part in self._pooled for name, kind in part.dtypes.items() if kind.kind != "O"}
-            known = {name: typed.get(name, object) for name in self._pooled[0]}
-            parts.append(pd.concat([part.astype(known) for part in self._pooled], ignore_index=True))
+            numbers = {name: kind for part in self._pooled for name, kind in part.dtypes.items() if kind.kind == "f"}
+            parts.append(pd.concat([part.astype(numbers) for part in self._pooled], ignore_index=True))
         return sort_rows(pd.concat(parts, ignore_index=True), KEYS)
 
     def comparisons(self) -> pd.DataFrame:
