@@ -39,7 +39,7 @@ def used(command: list[str]) -> tuple[float, float]:
 
 def jobs(specs: dict[str, Any], folder: Path, images: int) -> dict[str, list[str]]:
     """Name → command of the jobs of a study of the first ``images``."""
-    shards = specs["tables"]["shards"][EXPERIMENT][: -(-images // 1000)]
+    shards = min(specs["tables"]["shards"][EXPERIMENT], -(-images // 1000))
     tables = folder / "results" / "tables" / f"{images}"
     spec = specs["tables"] | {"shards": {EXPERIMENT: shards}}
     found = {"tables": ["tables", "--spec", json.dumps(spec), "--code", "", "--out", str(tables)]}

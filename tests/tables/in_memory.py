@@ -15,7 +15,7 @@ from vitfaith.artifacts.store import read_dataset
 from vitfaith.explained import COLUMN
 from vitfaith.statistics import mark_common, metric_agreement, paired_comparisons, summarise_compared
 from vitfaith.statistics.paired import holm
-from vitfaith.tables.certified import certified_summary
+from vitfaith.tables.certified import certified_summary, with_norms
 from vitfaith.tables.clusters import read_clusters, shards_of, with_clusters
 from vitfaith.tables.collect import CONDITION, INPUT, cell_files, sort_rows
 from vitfaith.tables.explained import COLUMNS as EXPLAINED
@@ -48,6 +48,7 @@ def tables(spec: Mapping[str, Any], results: str) -> dict[str, pd.DataFrame]:
     curves = collect(spec, results, "curves", CURVES, ["method", "curve", "variant", "step", "image_id"])
     curves = curves[curves.method.isin(spec["explainers"])]
     certificates = collect(spec, results, "certificates", CERTIFICATES, ["certificate", "method", "k"], family=False)
+    certificates = with_norms(certificates, spec["smoothings"], spec.get("norms", {}))
     clusters = read_clusters(shards_of(spec, results))
     scores, stability, sanity, predictions, curves, certificates = (
         with_clusters(frame, clusters) for frame in (scores, stability, sanity, predictions, curves, certificates)

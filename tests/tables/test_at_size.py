@@ -19,7 +19,7 @@ from vitfaith.artifacts.store import place_of
 from vitfaith.errors import ArtifactError
 from vitfaith.stages.tables import run_tables
 from vitfaith.study.specs import tables_spec
-from vitfaith.tables.collect import CONDITION
+from vitfaith.tables.collect import CONDITION, with_shards
 from vitfaith.tables.grid import Grid
 from vitfaith.tables.growing import GrowingTable
 
@@ -67,7 +67,7 @@ def test_files_equal_those_of_all_rows_at_once(name: str, tmp_path: Path) -> Non
     spec = made(tmp_path, SIZES[name])
     results = str(tmp_path / "results")
     run_tables(spec, "", results, tmp_path / "tables")
-    expected = in_memory.tables(spec, results)
+    expected = in_memory.tables(with_shards(spec), results)
     for table, frame in expected.items():
         file = f"{table}.{'csv' if table in ('certified', 'maps') else 'parquet'}"
         in_memory.write(frame, tmp_path / "once" / file)

@@ -29,6 +29,7 @@ def test_l1_by_hand() -> None:
     assert found["noise"].tolist() == ["gaussian", *["uniform"] * 4]
     np.testing.assert_allclose(found["l1"], [0.6, 3.6, 0.0, np.nan, 0.6])  # d = 36
     assert with_norms(rows.iloc[:0], SPECS, {}).empty
+    assert with_norms(rows.iloc[:0].drop(columns="smoothing"), SPECS, {}).empty
     assert with_norms(rows.astype({"smoothing": "category"}), SPECS, norms)["noise"].tolist() == found["noise"].tolist()
 
 
