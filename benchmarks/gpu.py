@@ -1,6 +1,6 @@
 """One script for one GPU: is it right, how large may batches be, how fast is it, does memory stay flat, do two jobs fit.
 
-    python -m benchmarks.gpu --out FOLDER [--page docs/performance-gpu.md] [--minutes 6] [--only correctness throughput]
+    python -m benchmarks.gpu --out FOLDER [--page docs/performance-gpu.md] [--minutes 5.7] [--only correctness throughput]
 
 Needs no network and no files beside those of the repository: large networks have random weights. ``gpu.json`` in the
 folder is written after each row, so a run that is killed loses nothing; ``--from FOLDER/gpu.json`` makes the page anew
@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.gpu_sections import correctness, growth, page, sharing, sizes, stages, throughput, training
+from benchmarks.gpu_sections import correctness, growth, library, page, sharing, sizes, stages, throughput, training
 from benchmarks.gpu_sections.setup import Case, Row, Setup, machine
 
 SECTIONS: dict[str, tuple[Callable[[Setup], Iterator[Case]], float]] = {
     "stages": (stages.cases, 0.7),
     "correctness": (correctness.cases, 1.9),
+    "library": (library.cases, 0.1),
     "training": (training.cases, 0.3),
     "batch sizes": (sizes.cases, 1.0),
     "throughput": (throughput.cases, 2.1),
@@ -40,7 +43,7 @@ SECTIONS: dict[str, tuple[Callable[[Setup], Iterator[Case]], float]] = {
 def run(
     setup: Setup, names: list[str], minutes: float, every: int, save: Callable[[dict[str, list[Row]]], None]
 ) -> dict[str, Any]:
-    """Rows by section. What a section leaves of its time is for those after it; a case that began is finished."""
+    """Rows by section. What a section leaves of its time is for those after it; a case that began may use what is left of all."""
     shares = {name: SECTIONS[name][1] for name in names}
     begin, tables = time.monotonic(), dict[str, list[Row]]()
     due = 0.0
@@ -50,7 +53,8 @@ def run(
         print(f"\n## {name}", flush=True)
         for what, action in islice(_guarded(SECTIONS[name][0](setup)), 0, None, every):
             late = time.monotonic() - begin > due
-            row = {"what": what, **({"result": "skipped: no time left"} if late else _row(action))}
+            left = begin + 60 * minutes - time.monotonic()
+            row = {"what": what, **(dict(LATE) if late else _row(action, max(0.01, left)))}
             tables[name].append(row)
             shown = ", ".join(f"{key} {value}" for key, value in row.items() if key not in ("what", "trace"))
             print(f"{time.monotonic() - begin:6.1f} s  {what}: {shown}", flush=True)
@@ -74,10 +78,39 @@ def _guarded(cases: Iterator[Case]) -> Iterator[Case]:
         yield "the rest of the section", fail
 
 
-def _row(action: Callable[[], Row]) -> Row:
+LATE: Row = {"result": "skipped: no time left"}
+
+
+class _OutOfTimeError(Exception):
+    """The minutes of the whole run are over."""
+
+
+@contextmanager
+def _limited(seconds: float | None) -> Iterator[None]:
+    """Raise after ``seconds``; what the device computes just then is finished."""
+
+    def stop(*_: object) -> None:
+        raise _OutOfTimeError
+
+    if seconds is None:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _row(action: Callable[[], Row], seconds: float | None = None) -> Row:
     begin = time.perf_counter()
     try:
-        found = action()
+        with _limited(seconds):
+            found = action()
+    except _OutOfTimeError:
+        found = dict(LATE)
     except ModuleNotFoundError as error:
         found = {"result": f"not installed: {error.name}"}
     except Exception as error:
@@ -94,7 +127,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("gpu-results"))
     parser.add_argument("--page", type=Path, help="Markdown page to write")
     parser.add_argument("--from", type=Path, dest="source", help="JSON of an earlier run, to make the page from")
-    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--minutes", type=float, default=5.7, help="after the start of torch; none is exceeded")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--every", type=int, default=1, help="measure each n-th row alone")
     parser.add_argument("--threads", type=int, default=4, help="of the CPU; its networks are small")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ def test_rows_are_skipped_when_the_time_is_over(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(gpu.SECTIONS, "made", (lambda _setup: iter([("a", dict)] * 2), 1.0))
     rows = gpu.run(Setup("cpu", True, tmp_path), ["made"], 0.0, 1, lambda _tables: None)["made"]
     assert [row["result"] for row in rows] == ["skipped: no time left"] * 2
+
+
+def test_a_case_ends_with_the_time_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless() -> Row:
+        while True:
+            time.sleep(0.01)
+
+    monkeypatch.setitem(gpu.SECTIONS, "made", (lambda _setup: iter([("a", endless), ("b", dict)]), 1.0))
+    begin = time.monotonic()
+    rows = gpu.run(Setup("cpu", True, tmp_path), ["made"], 0.3 / 60, 1, lambda _tables: None)["made"]
+    assert [row["result"] for row in rows] == ["skipped: no time left"] * 2
+    assert time.monotonic() - begin < 10
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Every explainer, metric, fill, attack and smoothing on the device against the CPU, from the same inputs.
 
-The shipped ViT of 7 × 7 patches on test images. Random numbers are keyed by image and drawn on the CPU, so what differs is
+The shipped ViT of 7 × 7 patches on test images, which are given on the CPU. Random numbers are keyed by image and drawn on the CPU, so what differs is
 rounding, and what rounding decides.
 """
 
@@ -68,7 +68,9 @@ def cases(setup: Setup) -> Iterator[Case]:
 def _maps(where: Shipped, names: tuple[str, ...]) -> dict[str, Tensor]:
     methods = {name: where.explainer(name) for name in names}
     with forward_precision("float32", where.device):
-        return explain(where.classifier, where.images, where.targets, where.ids, methods, seed=0, batch_size=64)
+        return explain(
+            where.classifier, where.images.cpu(), where.targets.cpu(), where.ids, methods, seed=0, batch_size=64
+        )
 
 
 def _explainer(on_cpu: Shipped, on_device: Shipped, name: str) -> Row:
@@ -80,8 +82,8 @@ def _scores(where: Shipped, maps: Mapping[str, Tensor], name: str, settings: Map
     item = METRICS.item(name, **settings)
     with forward_precision("float32", where.device):  # also of a denoiser that a fill draws from
         found: pa.Table = evaluate(
-            where.classifier, where.images, where.targets, where.ids, maps, {name: item}, labels=where.labels,
-            truth=where.truth, extras=where.extras, batch_size=256,
+            where.classifier, where.images.cpu(), where.targets.cpu(), where.ids, maps, {name: item},
+            labels=where.labels.cpu(), truth=where.truth.cpu(), extras=where.extras, batch_size=256,
         ).scores  # fmt: skip
     return found.column("value").to_numpy()
 
@@ -97,7 +99,7 @@ def _smoothed(where: Shipped, mode: str) -> Tensor:
     sigma = 8 / 255 if mode.startswith("official") else 0.25
     steps = {"steps": 5} if mode == "multistep" else {}
     parameters = DdsParameters.model_validate({"sigma": sigma, "denoiser": "shipped", "mode": mode, **steps})
-    return dds(where.denoiser, where.images, where.ids, parameters, range(2), seed=0, batch_size=64)
+    return dds(where.denoiser, where.images.cpu(), where.ids, parameters, range(2), seed=0, batch_size=64)
 
 
 def _smoothing(on_cpu: Shipped, on_device: Shipped, mode: str) -> Row:
@@ -124,7 +126,7 @@ def _attacked(where: Shipped, name: str) -> tuple[np.ndarray, np.ndarray]:
     count = min(3, where.count)
     with forward_precision("float32", where.device):
         result = attack_images(
-            where.classifier, where.images[:count], where.targets[:count], where.ids[:count],
+            where.classifier, where.images[:count].cpu(), where.targets[:count].cpu(), where.ids[:count],
             ATTACKS.item(name, **settings), seed=0, batch_size=64, defence=defence,
         )  # fmt: skip
     return result.images, result.success

@@ -48,11 +48,11 @@ def measured(classifier: Classifier, shape: tuple[int, ...], *, backward: bool) 
     device = classifier.mean.device
 
     def run(size: int) -> None:
-        batch = torch.rand(size, *shape, device=device, requires_grad=backward)
-        with torch.set_grad_enabled(backward):
+        with torch.inference_mode(False), torch.set_grad_enabled(backward):  # whatever the caller has on
+            batch = torch.rand(size, *shape, device=device, requires_grad=backward)
             logits = classifier(batch)
-        if backward:
-            logits.sum().backward()
+            if backward:
+                logits.sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
 
