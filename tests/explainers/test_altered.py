@@ -92,6 +92,15 @@ def test_methods_that_read_the_projection_refuse(explainer: str, change: Callabl
         maps(changed, explainer)
 
 
+@pytest.mark.parametrize("explainer", ["tokentm", "beyond_intuition_token", "legrad"])
+def test_hooks_that_only_watch_change_nothing(explainer: str) -> None:
+    watched, seen = network(), []
+    for block in watched.blocks:  # type: ignore[union-attr]
+        block.attn.register_forward_hook(lambda _m, _i, output: seen.append(output.shape))
+    torch.testing.assert_close(maps(watched, explainer), maps(network(), explainer))
+    assert seen
+
+
 @pytest.mark.parametrize("explainer", ["lrp", "transformer_attribution", "cp_lrp"])
 def test_a_module_at_two_places_is_refused_and_left_as_it_was(explainer: str) -> None:
     shared = network()

@@ -115,8 +115,11 @@ def test_a_forward_that_someone_else_replaced_comes_back(images: Tensor) -> None
     norm: Any = classifier.backbone.norm
     theirs = norm.forward
     norm.forward = theirs
-    with modified_backward(classifier.backbone, Rules("constant")):
-        assert norm.forward is not theirs
+    with (
+        pytest.raises(InputError, match="'norm', whose forward was replaced"),
+        modified_backward(classifier.backbone, Rules("constant")),
+    ):
+        pass
     assert norm.__dict__["forward"] is theirs
 
 

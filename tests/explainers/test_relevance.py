@@ -206,7 +206,7 @@ def test_degenerate_images_and_heads_stay_finite(images: Tensor, targets: Tensor
     ("build_model", "words"),
     [
         (lambda: tiny_vit(0, global_pool="max"), "'max' pooling"),
-        (lambda: tiny_vit(0, num_classes=0), "num_classes=0"),
+        (lambda: tiny_vit(0, num_classes=0), "head is Identity"),
         (lambda: tiny_vit(0, block_fn=timm.models.vision_transformer.ParallelThingsBlock), "ParallelThingsBlock"),
         (lambda: Classifier(timm.create_model("resnet10t"), [0.5] * 3, [0.5] * 3), "ResNet"),
     ],

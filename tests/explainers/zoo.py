@@ -44,7 +44,7 @@ BUILDERS = {
         init_values=0.1,
         global_pool="token",
     ),
-    "perception_encoder": lambda: tiny("vit_pe_core_base_patch16_224", **{**TINY, "embed_dim": 48}),
+    "perception_encoder": lambda: tiny("vit_pe_core_base_patch16_224", **TINY),
     "position_bias": lambda: tiny("beit_base_patch16_224", **TINY, use_rel_pos_bias=True, use_abs_pos_emb=False),
 }
 UNSUPPORTED = {"tokentm": {"norm_before_projection"}}

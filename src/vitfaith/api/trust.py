@@ -51,7 +51,7 @@ def trust(
         >>> scores = pd.DataFrame(rows, columns=["image_id", "method", "metric", "variant", "value", "flag"])
         >>> table = vf.trust(scores, resamples=100)
         >>> table.set_index("quantity")["value"].round(2).to_dict()
-        {'separation': 0.78, 'alpha': 1.0, 'split_half': 1.0}
+        {'separation': 0.86, 'alpha': 1.0, 'split_half': 1.0}
     """
     frames = {"scores": scores, **{f"others['{name}']": frame for name, frame in (others or {}).items()}}
     known: dict[str, Direction] = {}

@@ -43,10 +43,21 @@ def output_projection(capture: Capture, layer: int, method: str) -> Tensor:
             f"{'gates' if getattr(attention, 'gate', None) is not None else 'normalises'} its attention's output; use "
             "transformer_mm or beyond_intuition_head"
         )
-    if is_altered(attention, projection, getattr(block, "ls1", None)):
+    changed = is_altered(attention, projection) and not _projects(capture, layer, projection)
+    if changed or is_altered(getattr(block, "ls1", None)):
         raise InputError(
             f"{method} reads the weights of attn.proj, and block {layer} has hooks or a replaced forward on its attention; "
             "remove them, or use transformer_mm or beyond_intuition_head"
         )
     weight, gamma = projection.weight.detach().float(), scale_of(block)
     return weight if gamma is None else gamma[:, None] * weight
+
+
+def _projects(capture: Capture, layer: int, projection: Any) -> bool:
+    """Whether the attention gave what its values and projection give: hooks that only watch change nothing."""
+    if not capture.attended:
+        return False
+    mixed = capture.calls[layer].output.transpose(1, 2).flatten(2)
+    told = torch.nn.functional.linear(mixed, projection.weight, projection.bias)
+    given = capture.attended[layer]
+    return bool((told - given).abs().max() <= 1e-3 * given.abs().max())
