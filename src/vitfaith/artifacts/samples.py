@@ -58,10 +58,10 @@ def _cache(path: Path, image_ids: list[str]) -> NDArray[np.float16]:
     return pixels.reshape(len(image_ids), samples, *pixels.shape[1:])
 
 
-def read_denoised(path: Path, image_ids: list[str]) -> NDArray[np.float32]:
-    """The cache of a shard as (B, S, C, H, W) float32 in [0, 1], in the order of ``image_ids``.
+def read_denoised(path: Path, image_ids: list[str]) -> NDArray[np.float16]:
+    """The cache of a shard as (B, S, C, H, W) float16 in [0, 1], in the order of ``image_ids``; networks take float32.
 
     Raises:
         ArtifactError: the cache belongs to other images.
     """
-    return _cache(path, image_ids).astype(np.float32)
+    return _cache(path, image_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,6 +122,7 @@ def plan(
     from vitfaith.cli.launch import inside
     from vitfaith.study.estimate import costs, estimate
     from vitfaith.study.granularity import short_jobs
+    from vitfaith.study.guess import computes_on_gpu, guess
     from vitfaith.study.jobs import jobs
     from vitfaith.study.show import print_plan
 
@@ -133,9 +135,10 @@ def plan(
 
     with inside(config, folder) as path:
         study = _plan(path)
-        found = jobs(study)
-        rows = estimate(found, Path(), costs(found, earlier or Path()), count)
-        print_plan(rows)
+        found, on_gpu = jobs(study), computes_on_gpu(study)
+        guessed = partial(guess, study, on_gpu=on_gpu)
+        rows = estimate(found, Path(), costs(found, earlier or Path()), count, guessed)
+        print_plan(rows, on_gpu=on_gpu)
     if shutil.which("sbatch"):
         for line in short_jobs(rows):
             typer.echo(line)

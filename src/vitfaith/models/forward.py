@@ -15,7 +15,7 @@ from vitfaith.transfer import upload
 def forward_in_batches(classifier: Classifier, images: Tensor, batch_size: int) -> Tensor:
     """Logits (N, K) float32 of ``images`` (N, C, H, W) in [0, 1], at most ``batch_size`` at once; N may be 0.
 
-    Images may be on any device; each batch is brought to the classifier's, where the logits are. The batch is halved when
+    Images may be on any device, and float16 there; each batch is brought to the classifier's, where the logits are. The batch is halved when
     memory runs out.
 
     Raises:
@@ -25,7 +25,8 @@ def forward_in_batches(classifier: Classifier, images: Tensor, batch_size: int) 
     nothing = torch.zeros(0, classifier.num_classes, device=device)
 
     def forward(start: int, stop: int) -> Tensor:
-        return classifier(upload(images[start:stop], device)).float()
+        pixels = upload(images[start:stop], device)
+        return classifier(pixels.float() if pixels.dtype == torch.float16 else pixels).float()
 
     with quick_linear_layers(classifier):
         parts = in_batches(len(images), BatchSize(batch_size), forward)

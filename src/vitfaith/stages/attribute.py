@@ -25,6 +25,7 @@ from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.smoothings.aggregate import aggregate_maps
 from vitfaith.smoothings.registry import SMOOTHINGS, map_aggregation
+from vitfaith.transfer import upload
 
 
 def map_table(
@@ -103,9 +104,9 @@ def run_attribute(
             maps = explain_sample(image_tensor(table, str(images), device), 0)
             parts = [map_table(ids, m, targets, maps[m], None) for m in methods]
         else:
-            cache = torch.from_numpy(read_denoised(denoised, ids))
+            cache = torch.from_numpy(read_denoised(denoised, ids).copy())  # PyTorch takes no read-only memory
             samples = cache.shape[1]
-            per_sample = [explain_sample(cache[:, s], s) for s in range(samples)]
+            per_sample = [explain_sample(upload(cache[:, s], device).float(), s) for s in range(samples)]
             smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
             for id_ in methods:
                 stacked = torch.stack([maps[id_] for maps in per_sample])

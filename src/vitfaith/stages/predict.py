@@ -33,7 +33,7 @@ def run_predict(
     """Classify every denoised sample of a shard (schema SMOOTHED_PREDICTIONS)."""
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
-    samples = torch.from_numpy(read_denoised(denoised, ids))
+    samples = torch.from_numpy(read_denoised(denoised, ids).copy())  # PyTorch takes no read-only memory
     classifier = job_classifier(spec["model"], weights, device)
     logits = forward_in_batches(classifier, samples.flatten(0, 1), batch_size)
     probabilities = logits.softmax(1).unflatten(0, samples.shape[:2]).cpu()

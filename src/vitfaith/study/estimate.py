@@ -39,9 +39,12 @@ class Cost:
 
 @dataclass
 class Row:
-    """Estimate of one stage; passes, hours and disk are of the jobs still to do, None where nothing like them ran.
+    """Estimate of one stage; passes, hours and disk are of the jobs still to do, None where nobody can say.
 
-    Passes are also known where they were counted.
+    Attributes:
+        unknown: jobs like which nothing has run: passes are counted where they can be, hours and disk guessed.
+        guessed: those of them whose hours and disk were guessed.
+        uncounted: those of them whose passes could not be counted.
     """
 
     stage: str
@@ -53,6 +56,7 @@ class Row:
     hours: float | None = 0
     gigabytes: float | None = 0
     unknown: int = 0
+    guessed: int = 0
     uncounted: int = 0
 
 
@@ -90,12 +94,14 @@ def estimate(
     folder: Path,
     known: dict[tuple[str, ...], Cost],
     count: Callable[[Job], tuple[float, float] | None] = lambda job: None,
+    guess: Callable[[Job, tuple[float, float] | None], tuple[float, float] | None] = lambda job, passes: None,
 ) -> list[Row]:
     """One row a stage, in the order of ``jobs``.
 
     Args:
         known: cost by kind of job, from this study's folder or another's (see :func:`costs`).
         count: forward and backward passes of one image of a job that nothing like has run yet, None where it cannot say.
+        guess: seconds and bytes of such a job, given these passes; None where it cannot say.
     """
     rows: dict[str, Row] = {}
     there = {path for path in {p for job in jobs for p in (*job.outputs, *job.reads)} if (folder / path).is_file()}
@@ -116,6 +122,11 @@ def estimate(
             else:
                 row.forwards = (row.forwards or 0) + job.images * passes[0]
                 row.backwards = (row.backwards or 0) + job.images * passes[1]
+            guessed = guess(job, passes)
+            if guessed is not None:
+                row.guessed += 1
+                row.hours = (row.hours or 0) + guessed[0] / 3600
+                row.gigabytes = (row.gigabytes or 0) + guessed[1] / 1e9
             continue
         share = max(job.images, 1) / cost.images
         for name, value in (
@@ -126,7 +137,7 @@ def estimate(
         ):
             setattr(row, name, getattr(row, name) + share * value)
     for row in rows.values():
-        if row.unknown:
+        if row.unknown > row.guessed:
             row.hours = row.gigabytes = None
         if row.uncounted:
             row.forwards = row.backwards = None

@@ -27,7 +27,7 @@ def short_jobs(rows: Sequence[Row]) -> list[str]:
     """One line for each kind of submission that is short on average and of which there are many to do."""
     submissions: dict[str, list[Row]] = {}
     for row in rows:
-        if row.to_do and row.hours is not None:
+        if row.to_do and row.hours is not None and not row.guessed:
             submissions.setdefault(GROUPS.get(row.stage, row.stage), []).append(row)
     lines = []
     for group, members in submissions.items():

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vitfaith.study.estimate import Row
+from vitfaith.study.needs import PER_SECOND_CPU, PER_SECOND_GPU
 from vitfaith.study.status import STATES, State, Status, waiting
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 HINT = (
-    "? = nothing like it has run yet: run one shard, or name the folder of an earlier run with --like; until then passes are "
-    "counted on one image and a small stand-in for the networks"
+    "≈ = nothing like it has run yet: run one shard, or name the folder of an earlier run with --like. Until then passes are "
+    "counted on one image and a small stand-in for the networks (? = not counted), disk comes from shapes, and hours are those of "
+    "a slow {device}, {rate:.0f} forward passes of a ViT-B per second"
 )
 
 
@@ -29,15 +31,15 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     return table
 
 
-def _shown(value: float | None, digits: int) -> str:
-    return "?" if value is None else f"{value:,.{digits}f}"
+def _shown(value: float | None, digits: int, guessed: int = 0) -> str:
+    return "?" if value is None else f"{'≈ ' if guessed else ''}{value:,.{digits}f}"
 
 
-def print_plan(rows: Sequence[Row]) -> None:
-    """One line a stage, and the sum."""
+def print_plan(rows: Sequence[Row], *, on_gpu: bool = True) -> None:
+    """One line a stage, and the sum; guessed hours are of a GPU or of a CPU."""
     from rich.console import Console
 
-    total = Row("all", sum(r.jobs for r in rows), sum(r.to_do for r in rows))
+    total = Row("all", sum(r.jobs for r in rows), sum(r.to_do for r in rows), guessed=sum(r.guessed for r in rows))
     for name in ("forwards", "backwards", "hours", "gigabytes"):
         values = [getattr(r, name) for r in rows]
         setattr(total, name, None if None in values else sum(values))
@@ -50,15 +52,16 @@ def print_plan(rows: Sequence[Row]) -> None:
             f"{r.images:,}" if r.images else "",
             _shown(r.forwards, 0),
             _shown(r.backwards, 0),
-            _shown(r.hours, 2),
-            _shown(r.gigabytes, 3),
+            _shown(r.hours, 2, r.guessed),
+            _shown(r.gigabytes, 3, r.guessed),
         )
         for r in [*rows, total]
     ]
     console = Console()
     console.print(_table(columns, lines))
     if any(r.unknown for r in rows):
-        console.print(HINT)
+        device, rate = ("GPU", PER_SECOND_GPU) if on_gpu else ("CPU", PER_SECOND_CPU)
+        console.print(HINT.format(device=device, rate=rate))
 
 
 def print_status(found: Status) -> None:

@@ -53,6 +53,13 @@ def forward(plan: Plan, dataset: str, model: str) -> float:
     return network_of(plan, model).work * cells_of(plan, dataset, model) / BASE_CELLS
 
 
+def cost_of_pass(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> float:
+    """What the network of a stage costs per forward pass, in those of a ViT-B on 224 × 224 pixels."""
+    if stage == "denoise":
+        return DENOISER * pixels_of(plan, wildcards["dataset"]) / (3 * 256 * 256)
+    return forward(plan, wildcards["dataset"], wildcards["model"])
+
+
 def _of_classifier(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> float:
     condition = condition_of(wildcards)
     samples = max(1, samples_of(plan, condition.smoothing)) if condition.smoothing else 1

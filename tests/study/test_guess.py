@@ -1,0 +1,69 @@
+"""Hours and disk of a study that has not run: guessed from shapes and passes, and marked as guesses."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from vitfaith.study.estimate import Cost, Row, estimate
+from vitfaith.study.granularity import short_jobs
+from vitfaith.study.guess import START, guess
+from vitfaith.study.jobs import Job, jobs
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.plan import Plan
+from vitfaith.study.show import print_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+PIXELS = 3 * 224 * 224
+CLEAN = "model=shared/attack=clean/smoothing=dds_0.12"
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.chdir(ROOT)
+    return Plan(load_study(read_yaml(Path("config/examples/imagenet_full.yaml"))))
+
+
+def test_disk_by_hand(full: Plan, tmp_path: Path) -> None:
+    rows = {row.stage: row for row in estimate(jobs(full), tmp_path, {}, guess=partial(guess, full, on_gpu=True))}
+    assert all(row.guessed == row.unknown == row.to_do for row in rows.values())
+    gigabytes = {stage: row.gigabytes for stage, row in rows.items()}
+    assert gigabytes["shard"] == pytest.approx(50_000 * (PIXELS + 200) / 1e9)
+    # two smoothings: clean images once for three models, two attacks on each
+    assert gigabytes["denoise"] == pytest.approx(2 * 7 * 50_000 * 4 * (2 * PIXELS + 200) / 1e9)
+    assert gigabytes["attack"] == pytest.approx(9 * 50_000 * (PIXELS + 400 + 8000) / 1e9)
+    assert rows["score"].hours is not None
+    assert 100 < rows["score"].hours < 100_000
+
+
+def test_hours_by_hand(full: Plan) -> None:
+    file = Path(f"results/denoise/dataset=imagenet/{CLEAN}/shard-000.parquet")
+    job = Job("denoise", "imagenet", 1000, [file])
+    call = 60 * PIXELS / (3 * 256 * 256)
+    for counted in (None, (4.0, 0.0)):
+        assert guess(full, job, counted, True)[0] == pytest.approx(START + 1000 * 4 * call / 150)
+        assert guess(full, job, counted, False)[0] == pytest.approx(START + 1000 * 4 * call / 3)
+    large = Path("results/predictions/dataset=imagenet/model=vit_l/attack=pgd_2/smoothing=dds_0.12/shard-000.parquet")
+    job = Job("predict", "imagenet", 1000, [large])
+    assert guess(full, job, (4.0, 1.0), True)[0] == pytest.approx(START + 1000 * 6 * 1024 * 24 / (768 * 12) / 150)
+
+
+def test_what_has_run_is_not_guessed(full: Plan, tmp_path: Path) -> None:
+    asked = [job for job in jobs(full) if job.stage == "shard"]
+    known = {asked[0].kinds[0]: Cost(images=1000, seconds=3600, bytes=2e9, jobs=1)}
+    (row,) = estimate(asked, tmp_path, known, guess=lambda job, passes: (1e9, 1e18))
+    assert (row.hours, row.gigabytes, row.guessed) == (pytest.approx(50), pytest.approx(100), 0)
+    (row,) = estimate(asked, tmp_path, {}, guess=lambda job, passes: None if job.place.endswith("007") else (1.0, 1.0))
+    assert (row.hours, row.gigabytes) == (None, None)
+
+
+def test_guesses_are_marked_and_warn_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    row = Row("score", 50, 50, 50_000, 1.0, 0.0, 0.25, 1.5, unknown=50, guessed=50)
+    print_plan([row], on_gpu=False)
+    text = capsys.readouterr().out
+    assert "≈ 0.25" in text
+    assert "≈ 1.500" in text
+    assert "slow CPU, 3 forward passes" in " ".join(text.split())
+    assert not short_jobs([row])
