@@ -106,7 +106,8 @@ def _certified(frame: DataFrame, method: str, parameters: NoiseCompared) -> Iter
         for column, norm in NORMS.items():
             sizes = best[column].to_numpy(float)
             some = sizes[np.isfinite(sizes) & (sizes > 0)]
-            low, high = (some.min() / 1.5, some.max() * 1.1) if len(some) else (0.1, 1.0)
+            high = some.max() * 1.1 if len(some) else 1.0
+            low = min(some.min() / 1.5 if len(some) else 0.1, high / 12)  # an axis of a decade at least has a label
             radii = np.geomspace(low, high, parameters.steps)
             for (smoothing, noise), own in best.groupby(["smoothing", "noise"], sort=True):
                 told = own.assign(radius=own[column])
@@ -181,6 +182,8 @@ def noise_compared(data: FigureData, parameters: NoiseCompared, style: Style) ->
 
 def _draw_curves(panel: Axes, part: DataFrame, series: list[str], style: Style) -> None:
     """Step lines with bands over a logarithmic radius, a colour and a line a smoothing."""
+    from matplotlib.ticker import NullFormatter
+
     colours = style.colours(series)
     for name in series:
         line = part[part["smoothing"] == name].sort_values("at")
@@ -194,3 +197,4 @@ def _draw_curves(panel: Axes, part: DataFrame, series: list[str], style: Style) 
         look = LINES[series.index(name) % len(LINES)]
         panel.step(at, mean, where="post", color=colours[name], linestyle=look, linewidth=1.2, label=style.label(name))
     panel.set_xscale("log")
+    panel.xaxis.set_minor_formatter(NullFormatter())
