@@ -32,6 +32,12 @@ def test_table_of_radii(line: str) -> None:
     assert line == "| " + " | ".join([f"{p:g}", *(f"{cell:.3f}" for cell in cells)]) + " |"
 
 
+def test_laplace_noise_loses_a_factor_between_the_root_of_two_and_1_8() -> None:
+    for p in np.linspace(0.501, 0.9999, 60):
+        divergence = float(divergence_radius(label_divergence(p, 1 - p), ORDERS, scale("laplace", 1.0)))
+        assert np.sqrt(2) < float(unit_quantile(p, "gaussian")) / divergence < 1.8
+
+
 @pytest.mark.parametrize(("a", "b"), [("uniform", "gaussian"), ("uniform", "laplace"), ("gaussian", "laplace")])
 def test_where_the_curves_cross_in_l1(a: str, b: str) -> None:
     gap = lambda p: float(unit_quantile(p, a) - unit_quantile(p, b))  # type: ignore[arg-type]  # noqa: E731
