@@ -30,7 +30,7 @@ def study(name: str, **changes: dict[str, Any]) -> Plan:
     for section, values in changes.items():
         for key, value in values.items():
             raw.setdefault(section, {})[key] = (
-                {**raw[section][key], **value} if isinstance(value, dict) and key in raw[section] else value
+                {**raw[section][key], **value} if isinstance(value, dict) and key in raw.get(section, {}) else value
             )
     return Plan(load_study(raw))
 
@@ -123,6 +123,22 @@ def test_minutes_count_passes_on_the_device(full: Plan) -> None:
     assert passes(full, "attack", PLACE) == 2 + 3 * 10
     assert passes(full, "attack", {**PLACE, "attack": "clean"}) == 2
     assert forward(study("tiny.yaml"), "tiny", "vit_patch4") == pytest.approx(49 / 196 * 64 * 6 / (768 * 12))
+
+
+def test_minutes_of_checks_count_their_explanations() -> None:
+    """Copies × (parts / stride) of each check, each with what the family costs: half a pass for the one map, three shared."""
+
+    def cost(**checks: dict[str, Any]) -> float:
+        asked = {"imagenet": {"sanity": list(checks)}}
+        plan = study("examples/imagenet_full.yaml", sanity=checks, experiments=asked)
+        place = {**MAPS, "attack": "clean", "family": "one_pass"}
+        return passes(plan, "sanity", place) / (passes(plan, "attribute", place))
+
+    assert cost(random_logit={}) == pytest.approx(12)
+    plain = cost(model_randomisation={})
+    assert cost(smooth_randomisation={"samples": 10}) == pytest.approx(10 * plain)
+    assert cost(smooth_randomisation={"samples": 10, "stride": 5}) == pytest.approx(2 * plain)
+    assert cost(sensitivity={"samples": 30}, relative_stability={"samples": 21}) == pytest.approx(3 * plain)
 
 
 def test_every_rule_asks_for_its_own_needs() -> None:

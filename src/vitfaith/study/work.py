@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vitfaith.attacks.registry import smoothing_seen
@@ -31,6 +31,9 @@ DENOISER = 60.0
 
 BACKWARD = 3.0
 """A forward and a backward pass, in forward passes."""
+
+PARTS = 17
+"""Parts of a ViT of twelve blocks that a randomisation test makes random one after the other."""
 
 _COUNTS = ("steps", "samples", "masks", "count", "segments", "regions", "restarts", "groups", "draws")
 _OF_FAMILY = {"one_pass": BACKWARD, "relevance": 3 * BACKWARD, "external": 0.0}
@@ -74,7 +77,7 @@ def _of_classifier(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> floa
     if stage == "attribute":
         return samples * (explaining + (BACKWARD if wildcards["family"] == "one_pass" else 0))
     if stage == "sanity":
-        return 12 * (explaining + BACKWARD)
+        return _checking(plan, plan.checks(condition)) * (explaining + BACKWARD)
     return 1 + len(methods) * sum(
         2 * largest(plan.study.metrics[id_].parameters, 10) for id_ in plan.metrics(condition)
     )
@@ -88,6 +91,12 @@ def _explaining(plan: Plan, wildcards: Mapping[str, str], id_: str) -> float:
     if family == "perturbation":
         return largest(item.parameters, cells_of(plan, wildcards["dataset"], wildcards["model"]))
     return BACKWARD * largest(item.parameters, 32)
+
+
+def _checking(plan: Plan, checks: Iterable[str]) -> float:
+    """Explanations of an image that ``checks`` cost together; twelve where they are fewer."""
+    asked = [plan.study.sanity[id_].parameters for id_ in checks]
+    return max(12.0, sum(largest(p, 1) * (PARTS / getattr(p, "stride", PARTS)) for p in asked))
 
 
 def _attacking(item: Item) -> float:
