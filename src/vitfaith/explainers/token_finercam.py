@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from vitfaith.errors import InputError
 from vitfaith.explainers.registry import explainer
 from vitfaith.explainers.token_cam import TokenCamParameters, finish
 
@@ -50,7 +49,7 @@ def token_finercam(context: Context, parameters: FinerCamParameters) -> Tensor:
         (B, rows, columns) float32; not negative with ``clamp``.
 
     Raises:
-        InputError: the model has one class; the last block has no first norm.
+        InputError: the last block has no first norm.
     """
     # here and not above: it imports torch
     from vitfaith.explainers.passes.shared_pass import run_capture
@@ -63,8 +62,6 @@ def token_finercam(context: Context, parameters: FinerCamParameters) -> Tensor:
 
 def contrast(logits: Tensor, targets: Tensor, parameters: FinerCamParameters) -> Tensor:
     """Σ_r w_r (y_c - γ y_r), (B,), from ``logits`` (B, K) for the classes c = ``targets`` (B,)."""
-    if logits.shape[1] < 2:
-        raise InputError("token_finercam compares classes, and the model has one; take token_gradcam")
     own = logits.gather(1, targets[:, None])
     distance = (logits - own).abs().scatter(1, targets[:, None], -1)  # the class itself comes first, also among equals
     nearest = distance.argsort(dim=1, stable=True)[:, 1 : 1 + parameters.references]
