@@ -82,3 +82,32 @@ rule train_diffmask:
     shell:
         "python -m vitfaith train diffmask --spec {params.spec:q} --code {params.code:q} {params.options:q} --out {output.weights:q}"
         " --log {output.log:q} --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"
+
+
+rule train_shapley:
+    input:
+        given=given("train_shapley"),
+    output:
+        weights=ensure(
+            "results/train/shapley/{explainer}/{model}.safetensors", non_empty=True
+        ),
+        log="results/train/shapley/{explainer}/{model}.log.parquet",
+        record="results/train/shapley/{explainer}/.{model}.json",
+    log:
+        "logs/train/shapley/{explainer}/{model}.log",
+    benchmark:
+        "results/benchmarks/train/shapley/{explainer}/{model}.jsonl"
+    conda:
+        "../envs/vitfaith.yaml"
+    resources:
+        **OF_A_DEVICE,
+        **needs_of("train_shapley"),
+    params:
+        spec=spec_of("train_shapley"),
+        code=code_of("train_shapley"),
+        options=options("train_shapley"),
+    message:
+        "Train ViT-Shapley {wildcards.explainer} for {wildcards.model}"
+    shell:
+        "python -m vitfaith train shapley --spec {params.spec:q} --code {params.code:q} {params.options:q} --out {output.weights:q}"
+        " --log {output.log:q} --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"

@@ -11,12 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.conftest import tiny_vit
 from tests.explainers.zoo import batch, model
 from vitfaith.explainers.diffmask.files import save_diffmask
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import new_diffmask
 from vitfaith.explainers.explain import Methods, explain
 from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.explainers.shapley.files import save_shapley
+from vitfaith.explainers.shapley.network import new_head
 from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Entry, Item
 
@@ -47,6 +50,21 @@ def learned(class_specific: bool) -> Path:
     return path
 
 
+@cache
+def shapley() -> Path:
+    """A random ViT-Shapley head with a random surrogate, for every tiny model of width 24 and 5 classes."""
+    path = Path(mkdtemp(prefix="vitfaith-test-")) / "shapley.safetensors"
+    source, classifier = torch.Generator().manual_seed(0), model("class_token")
+    head = new_head(24, 5, generator=source)
+    head.read[-1].weight.data.normal_(generator=source)
+    arguments = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+    surrogate = tiny_vit(seed=4, depth=2, mlp_ratio=4.0)
+    save_shapley(
+        head, surrogate, path, classifier, timm="vit_tiny_patch16_224", arguments=arguments, fill="image_mean", facts={}
+    )
+    return path
+
+
 @dataclass(frozen=True)
 class Case:
     """One explainer with settings beyond the cheap ones."""
@@ -59,7 +77,8 @@ class Case:
         """For :func:`explain`."""
         cheap = {key: value for key, value in CHEAP.items() if key in self.entry.parameters.model_fields}
         if "weights" in self.entry.parameters.model_fields:
-            cheap["weights"] = learned(self.entry.traits["class_specific"])
+            by_shapley = self.entry.traits.get("trained_by") == "shapley"
+            cheap["weights"] = shapley() if by_shapley else learned(self.entry.traits["class_specific"])
         return {self.entry.name: Item(self.entry, self.entry.parameters(**(cheap | self.settings)))}
 
     @property

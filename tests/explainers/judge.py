@@ -25,6 +25,7 @@ from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import new_diffmask
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.explainers.shapley.files import save_untrained
 from vitfaith.models.classifier import Classifier, freeze
 from vitfaith.models.passes import PassCounter
 from vitfaith.registry import Entry, Item
@@ -51,8 +52,10 @@ FEW = 32
 LOOSE = {"token_xgradcam": 1e-2, "smoothgrad": 1e-3}
 PLACELESS = (
     "random", "rise", "kernel_shap", "smoothgrad", "expected_gradients", "diffmask_per_image", "diffmask_per_image_class",
+    "vit_shapley",
 )  # fmt: skip
-"""Explainers whose random numbers are drawn by position, so that a transposed image gets other ones."""
+"""Explainers whose random numbers are drawn by position, so that a transposed image gets other ones; and one whose surrogate
+has no transposed twin."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,8 @@ def methods_of(entry: Entry, name: str) -> dict[str, Item]:
     if entry.name == "occlusion" and cells > FEW:
         settings |= {"window": 4, "stride": 4}
     if "weights" in fields:
-        settings["weights"] = _learned(name, entry.traits["class_specific"])
+        by_shapley = entry.traits.get("trained_by") == "shapley"
+        settings["weights"] = _shapley(name) if by_shapley else _learned(name, entry.traits["class_specific"])
     return {entry.name: Item(entry, entry.parameters(**settings))}
 
 
@@ -187,6 +191,13 @@ def _learned(name: str, class_specific: bool) -> Path:
         classifier, distribution=HardConcrete(), beta=1.0, class_specific=class_specific, generator=source
     )
     save_diffmask(network, path, classifier, {})
+    return path
+
+
+@cache
+def _shapley(name: str) -> Path:
+    path = Path(mkdtemp(prefix="vitfaith-test-")) / "shapley.safetensors"
+    save_untrained(path, double(name), torch.Generator().manual_seed(0))
     return path
 
 

@@ -18,6 +18,7 @@ from vitfaith.explainers.diffmask.files import save_diffmask
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import new_diffmask
 from vitfaith.explainers.explain import check_defined, explain
+from vitfaith.explainers.shapley.files import save_untrained
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.huggingface.folder import read_folder
 from vitfaith.models.patches import find_patches
@@ -61,12 +62,15 @@ def _short(item: Item, twin: Classifier, file: Path) -> Parameters:
         fewer["placeholder"] = None
     if "weights" in item.traits.get("model_files", ()):
         check_defined(twin, {item.name: item})
+        fewer["weights"] = file = file.with_name(f"{item.name}.safetensors")
+        if item.traits.get("trained_by") == "shapley":
+            save_untrained(file, twin, torch.Generator().manual_seed(0))
+            return parameters.model_copy(update=fewer)
         network = new_diffmask(
             twin, distribution=HardConcrete(), beta=1.0, class_specific=item.traits["class_specific"],
             generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
         save_diffmask(network, file, twin, {})
-        fewer["weights"] = file
     return parameters.model_copy(update=fewer)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from vitfaith.check.report import Report
 from vitfaith.explainers.diffmask.files import load_diffmask
+from vitfaith.explainers.shapley.files import load_shapley
 from vitfaith.models.classifier import Classifier
-from vitfaith.study.learned import explained_models, model_files, trained_file
+from vitfaith.study.learned import explained_models, kind_of_training, model_files, trained_file
 from vitfaith.study.plan import Plan
 
 
@@ -30,4 +31,7 @@ def check_learned_files(plan: Plan, models: Mapping[str, Classifier], report: Re
                 continue
             classes = item.traits["class_specific"] if name == "weights" else None
             with report.about(f"{key}, models.{model}"):
-                load_diffmask(Path(file), models[model], class_specific=classes)
+                if kind_of_training(plan, explainer) == "shapley":
+                    load_shapley(Path(file), models[model])
+                else:
+                    load_diffmask(Path(file), models[model], class_specific=classes)

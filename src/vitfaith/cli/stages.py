@@ -42,6 +42,17 @@ STAGES = (
         "Train a DiffMask for a classifier by its recipe.",
         {"out": OUT, "log": OUT, "weights": WEIGHTS},
     ),
+    OnDevice(
+        "train shapley",
+        "vitfaith.stages.train_shapley.run_train_shapley",
+        "Train a ViT-Shapley explainer for a classifier by its recipe.",
+        {
+            "out": OUT,
+            "log": OUT,
+            "weights": WEIGHTS,
+            "surrogate": path("weights of the surrogate", "network").or_none(),
+        },
+    ),
     OverShard(
         "attack",
         "vitfaith.stages.attack.run_attack",

@@ -48,6 +48,7 @@ def explainer(
     stochastic: bool = False,
     model_files: tuple[str, ...] = (),
     check: Callable[..., None] | None = None,
+    trained_by: str = "",
 ) -> Callable[[Explain], Explain]:
     """Register ``function(context, parameters) -> Tensor`` (B, rows, columns) float32 under ``name``.
 
@@ -62,6 +63,7 @@ def explainer(
             plan puts the file of the job's model in their place.
         check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
             the attribute stage asks it once a job.
+        trained_by: kind of the training that makes ``weights``, see the verbs ``train``; without it a DiffMask's.
     """
     return EXPLAINERS.register(
         name,
@@ -74,4 +76,5 @@ def explainer(
         stochastic=stochastic,
         **({"model_files": model_files} if model_files else {}),
         **({} if check is None else {"check": check}),
+        **({"trained_by": trained_by} if trained_by else {}),
     )

@@ -11,7 +11,7 @@ from vitfaith.artifacts.contents import contents_digest
 from vitfaith.artifacts.paths import Condition
 from vitfaith.errors import VitfaithError
 from vitfaith.registry import Item, Parameters
-from vitfaith.study.learned import TRAINING, model_files, placeholder_file
+from vitfaith.study.learned import TRAINING, model_files, placeholder_file, surrogate_of
 from vitfaith.study.metric_inputs import infilled, infilled_bank
 from vitfaith.study.plan import Plan
 
@@ -49,6 +49,7 @@ def _contents(plan: Plan, stage: str, wildcards: tuple[tuple[str, str], ...]) ->
         "train_classifier": _classifier,
         "train_denoiser": _denoiser,
         "train_diffmask": _diffmask,
+        "train_shapley": _shapley,
     }
     files = makers.get(stage, _of_condition)
     return {
@@ -92,6 +93,11 @@ def _denoiser(plan: Plan, stage: str, name: str) -> Files:
 def _diffmask(plan: Plan, stage: str, explainer: str, model: str) -> Files:
     recipe = getattr(plan.study.explainers[explainer].parameters, TRAINING, None)
     return _sets(plan, recipe) | {"weights": plan.weights(model)}
+
+
+def _shapley(plan: Plan, stage: str, explainer: str, model: str) -> Files:
+    surrogate = surrogate_of(plan, explainer, model)
+    return _diffmask(plan, stage, explainer, model) | {"surrogate": plan.weights(surrogate)}
 
 
 def _of_condition(

@@ -22,6 +22,7 @@ USED: dict[str, tuple[tuple[str, str], ...]] = {
     "train_classifier": (("datasets", "train_on"), ("datasets", "test_on"), ("fills", "fill")),
     "train_denoiser": (("datasets", "train_on"), ("datasets", "test_on")),
     "train_diffmask": (("datasets", "train_on"), ("datasets", "test_on")),
+    "train_shapley": (("datasets", "train_on"), ("datasets", "test_on")),
     "attack": (("attacks", "attack"), ("smoothings", "smoothing")),
     "denoise": (("smoothings", "smoothing"),),
     "attribute": (("explainers", "methods"), ("smoothings", "smoothing")),

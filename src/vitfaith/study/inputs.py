@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vitfaith.artifacts.paths import SHARED, Condition, artifact
-from vitfaith.study.learned import learned_files, trained, trained_file, trainings
+from vitfaith.study.learned import learned_files, surrogate_of, trained, trained_file, trainings
 from vitfaith.study.metric_inputs import infilled, infilled_bank, score_inputs
 from vitfaith.study.plan import Plan
 
@@ -83,6 +83,13 @@ def _weights(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
         yield Read("weights", path, tuple(plan.weights(wildcards["model"])))
 
 
+def _surrogate(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    id_ = surrogate_of(plan, wildcards["explainer"], wildcards["model"])
+    path = plan.weights_path(id_)
+    if path is not None:
+        yield Read("surrogate", path, tuple(plan.weights(id_)))
+
+
 def _denoiser(
     section: str, user_of: Callable[[Plan, Mapping[str, str]], str | None]
 ) -> Callable[[Plan, Mapping[str, str]], Iterator[Read]]:
@@ -135,6 +142,7 @@ def _maps(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
 
 _PARTS: dict[str, tuple[Callable[[Plan, Mapping[str, str]], Iterator[Read]], ...]] = {
     "train_diffmask": (_weights,),
+    "train_shapley": (_weights, _surrogate),
     "attack": (_weights, _SEEN_THROUGH),
     "denoise": (_SMOOTHING,),
     "predict": (_denoised, _weights),

@@ -17,9 +17,31 @@ TRAINING = "training"
 """Parameter of an explainer with the recipe that trains it."""
 
 
+def kind_of_training(plan: Plan, explainer: str) -> str:
+    """Which training makes an explainer's network: ``diffmask`` or ``shapley``."""
+    kind: str = plan.study.explainers[explainer].traits.get("trained_by", "diffmask")
+    return kind
+
+
 def trained_file(plan: Plan, explainer: str, model: str) -> str:
-    """Where the rule ``train_diffmask`` writes."""
-    return f"{plan.results}/train/diffmask/{explainer}/{model}.safetensors"
+    """Where the rules ``train_diffmask`` and ``train_shapley`` write."""
+    return f"{plan.results}/train/{kind_of_training(plan, explainer)}/{explainer}/{model}.safetensors"
+
+
+def surrogate_of(plan: Plan, explainer: str, model: str) -> str:
+    """Id of the network that answers for the masked images of ``model`` in a ViT-Shapley training.
+
+    Raises:
+        ConfigError: the recipe is missing or names none.
+    """
+    recipe = getattr(plan.study.explainers[explainer].parameters, TRAINING, None)
+    found: str | None = None if recipe is None else recipe.surrogates.get(model)
+    if found is None:
+        raise ConfigError(
+            f"explainers.{explainer}.training.surrogates: nothing for model '{model}'; add '{model}: ID', a model that was trained "
+            "on removed patches"
+        )
+    return found
 
 
 def model_files(plan: Plan, explainer: str, model: str) -> dict[str, str]:
@@ -86,10 +108,10 @@ def explained_models(plan: Plan, experiment: Experiment) -> set[str]:
 
 
 def trainings(plan: Plan, experiment: str) -> list[dict[str, Any]]:
-    """Logs of the trainings behind an experiment's explainers: those that the rule writes, or that lie beside the weights."""
+    """Logs of the DiffMask trainings behind an experiment: those that the rule writes, or that lie beside the weights."""
     asked = plan.study.experiments[experiment]
     found = []
-    for id_ in sorted(asked.explainers):
+    for id_ in (id_ for id_ in sorted(asked.explainers) if kind_of_training(plan, id_) == "diffmask"):
         for model in sorted(explained_models(plan, asked)):
             file = model_files(plan, id_, model).get("weights")
             if file is None:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
+from vitfaith.explainers.shapley.recipe import ShapleyRecipe
 from vitfaith.figures.drawing.style import Style
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.fills.removal import Removal
@@ -79,6 +80,7 @@ def _type(field: FieldInfo) -> str:
         "vitfaith.study.sections.",
         "vitfaith.metrics.fills.removal.",
         "vitfaith.explainers.diffmask.recipe.",
+        "vitfaith.explainers.shapley.recipe.",
         "NoneType",
     ):
         text = text.replace(noise, "" if noise != "NoneType" else "None")
@@ -128,6 +130,7 @@ def reference_text() -> str:
         ("models: `removal` of a `training`", Removal),
         ("denoisers: `training`", DenoiserRecipe),
         ("explainers: `training` of a DiffMask", DiffMaskRecipe),
+        ("explainers: `training` of a ViT-Shapley explainer", ShapleyRecipe),
     ):
         lines += [f"### {title}", "", *_table(recipe)]
     return "\n".join(lines).rstrip() + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from vitfaith.artifacts.paths import SHARED
 from vitfaith.attacks.registry import smoothing_seen
@@ -109,11 +110,13 @@ def _check_ids(parameters: Parameters, there: object, where: str, place: str) ->
 def _check_learned(study: Study) -> None:
     """Raise :class:`ConfigError` for a recipe that is missing, or a placeholder of an explainer without weights."""
     for id_, item in study.explainers.items():
-        untrained = getattr(item.parameters, "training", None) is None
-        if getattr(item.parameters, "weights", None) == "trained" and untrained:
+        recipe: Any = getattr(item.parameters, "training", None)
+        if getattr(item.parameters, "weights", None) == "trained" and recipe is None:
             raise ConfigError(
                 f"explainers.{id_}: weights are 'trained' but there is no key 'training' with a recipe; add it, or name a folder"
             )
+        for model, surrogate in getattr(recipe, "surrogates", {}).items():
+            _check_surrogate(study, f"explainers.{id_}.training", model, surrogate, recipe.fill)
     for id_, item in study.metrics.items():
         explainer = placeholder_of(item.parameters)
         if explainer is None:
@@ -125,6 +128,22 @@ def _check_learned(study: Study) -> None:
             raise ConfigError(
                 f"{where}: '{explainer}' has no trained DiffMask; name an explainer diffmask with weights"
             )
+
+
+def _check_surrogate(study: Study, where: str, model: str, surrogate: str, fill: str) -> None:
+    for name in (model, surrogate):
+        if name not in study.models:
+            raise ConfigError(
+                f"{where}.surrogates: '{name}' is not in section models{did_you_mean(name, study.models)}"
+            )
+    if study.models[surrogate].timm is None:
+        raise ConfigError(f"{where}.surrogates: '{surrogate}' is a folder; name a model with the key timm")
+    training = study.models[surrogate].training
+    taught = None if training is None or training.removal is None else training.removal.fill.name
+    if taught not in (None, fill):
+        raise ConfigError(
+            f"{where}.fill: '{fill}' hides patches, and the surrogate '{surrogate}' was trained with '{taught}'; take one fill"
+        )
 
 
 def _check_trained(study: Study) -> None:

@@ -16,7 +16,7 @@ from vitfaith.explained import CLEAN_PREDICTION
 from vitfaith.metrics.fills.registry import fill_of
 from vitfaith.noise import certified_noise
 from vitfaith.study.conditions import experiment_conditions
-from vitfaith.study.learned import TRAINING, explainer_spec, trainings
+from vitfaith.study.learned import TRAINING, explainer_spec, surrogate_of, trainings
 from vitfaith.study.metric_inputs import bank_masks, infilled, infilled_bank
 from vitfaith.study.plan import Plan
 
@@ -95,6 +95,15 @@ def train_diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any
     lacking = f"explainers.{explainer}: there is no key 'training' with a recipe"
     recipe = _training_spec(plan, getattr(item.parameters, TRAINING, None), lacking)
     return recipe | {"model": _model_spec(plan, model), "class_specific": item.traits["class_specific"]}
+
+
+def train_shapley_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
+    """What training a ViT-Shapley explainer depends on beside the weights of model and surrogate."""
+    item = plan.study.explainers[explainer]
+    lacking = f"explainers.{explainer}: there is no key 'training' with a recipe"
+    recipe = _training_spec(plan, getattr(item.parameters, TRAINING, None), lacking)
+    surrogate = _model_spec(plan, surrogate_of(plan, explainer, model))
+    return recipe | {"model": _model_spec(plan, model), "surrogate": surrogate}
 
 
 def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -> dict[str, Any]:
@@ -291,6 +300,7 @@ SPECS: dict[str, Callable[..., dict[str, Any]]] = {
     "train_classifier": train_classifier_spec,
     "train_denoiser": train_denoiser_spec,
     "train_diffmask": train_diffmask_spec,
+    "train_shapley": train_shapley_spec,
     "attack": attack_spec,
     "denoise": denoise_spec,
     "predict": predict_spec,

@@ -63,11 +63,12 @@ def _bank(plan: Plan, condition: Condition) -> str:
 
 
 def _trains(plan: Plan, place: list[str]) -> bool:
-    """Whether a study has the network of a file below ``train/``: its kind, and its name (an explainer's, for DiffMask)."""
+    """Whether a study has the network of a file below ``train/``: its kind, and its name (an explainer's, for DiffMask and ViT-Shapley)."""
     kind, name = place[0], Path(place[1]).name.split(".")[0] if len(place) == 2 else place[1]
     sections: dict[str, Mapping[str, object]] = {
         "classifier": plan.study.models,
         "denoiser": plan.study.denoisers,
         "diffmask": plan.study.explainers,
+        "shapley": plan.study.explainers,
     }
     return name in sections.get(kind, {})

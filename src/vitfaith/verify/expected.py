@@ -13,7 +13,7 @@ from vitfaith.artifacts.record import OF_FOLDER, record_beside
 from vitfaith.artifacts.store import partition_values
 from vitfaith.study.identity import code_of, spec_of
 from vitfaith.study.jobs import STAGE_OF, jobs
-from vitfaith.study.learned import trained, trained_file
+from vitfaith.study.learned import kind_of_training, trained, trained_file
 from vitfaith.study.metric_inputs import score_inputs
 from vitfaith.study.plan import Plan
 from vitfaith.study.specs import SPECS
@@ -91,7 +91,8 @@ def _trained_files(plan: Plan) -> Iterator[Expected]:
     for explainer, model in trained(plan):
         if getattr(plan.study.explainers[explainer].parameters, "weights", None) == "trained":
             path = Path(trained_file(plan, explainer, model))
-            yield _expected(plan, "train_diffmask", {"explainer": explainer, "model": model}, record_beside(path), path)
+            stage = f"train_{kind_of_training(plan, explainer)}"
+            yield _expected(plan, stage, {"explainer": explainer, "model": model}, record_beside(path), path)
 
 
 def _expected(plan: Plan, stage: str, names: Mapping[str, str], path: Path, target: Path) -> Expected:

@@ -53,6 +53,7 @@ METHODS: dict[str, str] = {
 """Known methods in the order of legends."""
 
 OTHERS: dict[str, str] = {
+    "vit_shapley": "ViT-Shapley",
     "fashion_mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
