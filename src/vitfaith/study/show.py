@@ -32,7 +32,11 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
 
 def _shown(value: float | None, digits: int, guessed: int = 0) -> str:
-    return "?" if value is None else f"{'≈ ' if guessed else ''}{value:,.{digits}f}"
+    if value is None:
+        return "?"
+    if guessed:
+        return f"≈{value:,.0f}" if value >= 1000 else f"≈{value:.2g}"
+    return f"{value:,.{digits}f}"
 
 
 def print_plan(rows: Sequence[Row], *, on_gpu: bool = True) -> None:
