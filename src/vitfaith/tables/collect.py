@@ -1,4 +1,4 @@
-"""All result files of an experiment as tidy data frames with the condition as columns."""
+"""The result files of an experiment, and rows of conditions in their order."""
 
 from __future__ import annotations
 
@@ -62,21 +62,6 @@ def cell_files(spec: Mapping[str, Any], results: str, stage: str, *, family: boo
 def with_shards(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A table specification with the names of the shards of each dataset in place of their number."""
     return {**spec, "shards": {d: [shard_name(i) for i in range(count)] for d, count in spec["shards"].items()}}
-
-
-def collect(
-    spec: Mapping[str, Any], results: str, stage: str, schema: pa.Schema, *, family: bool = True, by: list[str]
-) -> pd.DataFrame:
-    """Rows of all files of ``stage``, in an order that does not depend on shards; ``by`` lists the further sort columns.
-
-    Raises:
-        ArtifactError: a file is missing or damaged.
-    """
-    paths = list(cell_files(spec, results, stage, family=family))
-    if not paths:
-        return schema.empty_table().to_pandas()
-    frame = read_dataset(paths, schema).to_pandas()
-    return sort_rows(frame, [*(name for name in CONDITION if name in frame), *by])
 
 
 def read_conditions(paths: Sequence[Path], schema: pa.Schema) -> pd.DataFrame:
