@@ -60,10 +60,10 @@ def test_what_has_run_is_not_guessed(full: Plan, tmp_path: Path) -> None:
 
 
 def test_guesses_are_marked_and_warn_nobody(capsys: pytest.CaptureFixture[str]) -> None:
-    row = Row("score", 50, 50, 50_000, 1.0, 0.0, 0.25, 1.5, unknown=50, guessed=50)
+    row = Row("score", 50, 50, 50_000, 1.0, 0.0, 0.25, 843.517, unknown=50, guessed=50)
     print_plan([row], on_gpu=False)
     text = capsys.readouterr().out
     assert "≈0.25 " in text
-    assert "≈1.5 " in text
+    assert "≈844 " in text
     assert "slow CPU, 3 forward passes" in " ".join(text.split())
     assert not short_jobs([row])

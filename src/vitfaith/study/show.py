@@ -35,7 +35,7 @@ def _shown(value: float | None, digits: int, guessed: int = 0) -> str:
     if value is None:
         return "?"
     if guessed:
-        return f"≈{value:,.0f}" if value >= 1000 else f"≈{value:.2g}"
+        return f"≈{value:,.0f}" if value >= 9.95 else f"≈{value:.2g}"
     return f"{value:,.{digits}f}"
 
 
