@@ -110,6 +110,25 @@ def test_rows_are_those_of_the_library(files: dict[str, Any]) -> None:
     assert read_provenance(files["out"])["forwards"] == 0
 
 
+def test_radii_behind_uniform_noise(files: dict[str, Any]) -> None:
+    """λ (u − l) and 2λ (p̲ − ½), divided by √d = 6; and what does not hold behind it."""
+    settings = {"k": [3], "beta": [1.0], "selection": 100}
+    run_certify(spec(lipschitz=settings, cohen={}) | {"noise": "uniform"}, "", **files)
+    found = read_table(files["out"], CERTIFICATES).to_pandas()
+    half = SIGMA * np.sqrt(3)
+    maps, votes = found[found.certificate == "lipschitz"], found[found.certificate == "cohen"]
+    np.testing.assert_allclose(maps.radius, np.maximum(0, half * (maps.inside - maps.outside)) / 6)
+    np.testing.assert_allclose(votes.radius, np.where(votes.prediction >= 0, 2 * half * (votes.inside - 0.5), 0) / 6)
+    np.testing.assert_allclose(found.linf, found.radius / 6)
+    assert (maps.radius > 0).any()
+    assert (votes.radius > 0).any()
+    for name in ("renyi", "renyi_prediction", "faithfulness", "paper_closed_form"):
+        with pytest.raises(
+            ConfigError, match=f"certificates.{name}: certificate '{name}' holds behind .*, not behind uniform"
+        ):
+            run_certify(spec(**{name: {}}) | {"noise": "uniform"}, "", **files)
+
+
 def test_joint_radius_is_the_smaller_part_at_half_the_failure_each(files: dict[str, Any]) -> None:
     settings = {"k": [3], "beta": [0.5], "alpha": 0.01}
     run_certify(spec(faithfulness=settings, grouped=settings | {"alpha": 0.005}, cohen={"alpha": 0.005}), "", **files)
