@@ -1,0 +1,139 @@
+"""docs/indomain.md and its figure from the tables of a finished run of config/indomain.yaml.
+
+Run: python tools/indomain.py results/tables/experiment=indomain [NOTE]; the note says how the run differs from the configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from vitfaith.statistics.clusters import Codes, cluster_codes
+from vitfaith.statistics.orders import order_agreement
+
+PAGE = Path(__file__).parents[1] / "docs" / "indomain.md"
+FILLS = ("image_mean", "black", "blur")
+KINDS = {"saco": 1, "deletion": -1, "insertion": 1}
+"""Metric → sign by which larger is better."""
+ORIGINAL = "vit_patch4"
+Reading = tuple[str, str]
+"""Fill, and the model that answers."""
+
+HEAD = """# In-domain evaluation
+
+Does the order of methods change when metrics are read on a network that knows removed patches, and does the choice of the fill still
+matter there? Made by `python tools/indomain.py results/tables/experiment=indomain` from a run of `config/indomain.yaml`.
+
+The maps explain `vit_patch4`. They are scored on `vit_patch4` itself and, by `maps_of`, on networks fine-tuned from it on images
+without a random share of their patches, one network per fill ([training.md](training.md)). A reading is *in-domain* where the fill
+of the metric is that of the network's training. Kendall's τ compares the orders of {methods} methods by their means over {images} images;
+95 % intervals resample images (clusters whole, where images have one). {note}
+
+{verdict}
+
+"""
+
+
+def scores(folder: Path) -> pd.DataFrame:
+    """Per-image scores as text columns, without unusable ones."""
+    frame = pd.read_parquet(folder / "scores.parquet")
+    frame = frame.astype(dict.fromkeys(("model", "metric", "method", "image_id"), str))
+    return frame[np.isfinite(frame["value"])]
+
+
+def grids(frame: pd.DataFrame, kind: str) -> tuple[dict[Reading, pd.DataFrame], Codes | None]:
+    """Reading → scores (images × methods), larger is better, of the images and methods that all readings share."""
+    found = {}
+    for fill in FILLS:
+        for model in (ORIGINAL, f"knows_{fill}"):
+            part = frame[(frame["metric"] == f"{kind}_{fill}") & (frame["model"] == model)]
+            found[fill, model] = KINDS[kind] * part.pivot(index="image_id", columns="method", values="value")
+    whole = pd.concat(found.values(), axis=1, keys=range(len(found))).dropna()
+    clusters = frame.drop_duplicates("image_id").set_index("image_id").get("cluster")
+    codes = None if clusters is None else cluster_codes(clusters.reindex(whole.index))
+    return {reading: whole[i] for i, reading in enumerate(found)}, codes
+
+
+def rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per comparison of two orders: metric, kind of comparison, what is compared, τ with its interval."""
+    lines = []
+    for kind in KINDS:
+        found, codes = grids(frame, kind)
+
+        def compare(group: str, what: str, a: Reading, b: Reading, found=found, codes=codes, kind=kind) -> None:
+            tau = order_agreement(found[a].to_numpy(), found[b].to_numpy(), codes=codes)
+            lines.append((kind, group, what, *tau, *found[a].shape))
+
+        for one, other in combinations(FILLS, 2):
+            pair = f"{one} / {other}".replace("_", " ")
+            compare("fills, original network", pair, (one, ORIGINAL), (other, ORIGINAL))
+            compare("fills, in-domain", pair, (one, f"knows_{one}"), (other, f"knows_{other}"))
+        for fill in FILLS:
+            compare("original / in-domain", fill.replace("_", " "), (fill, ORIGINAL), (fill, f"knows_{fill}"))
+    return pd.DataFrame(lines, columns=["metric", "group", "what", "tau", "low", "high", "images", "methods"])
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """One paragraph: mean τ between fills on both networks."""
+    means = table.groupby(["metric", "group"])["tau"].mean()
+    told = [
+        f"{kind}: τ between fills {means[kind, 'fills, original network']:.2f} on the original network and "
+        f"{means[kind, 'fills, in-domain']:.2f} in-domain, between the two networks {means[kind, 'original / in-domain']:.2f}"
+        for kind in KINDS
+    ]
+    gained = [k for k in KINDS if means[k, "fills, in-domain"] > means[k, "fills, original network"]]
+    pairs = table[table["group"] == "fills, in-domain"]
+    agreeing = int((pairs["low"] > 0).sum())
+    return (
+        f"**The fills agree more in-domain for {len(gained)} of {len(KINDS)} metrics"
+        f"{' (' + ', '.join(gained) + ')' if gained else ''}, but not fully**: {agreeing} of {len(pairs)} pairs of fills have an interval "
+        f"above 0, and {int((pairs['high'] >= 1).sum())} one that reaches 1. Means over the pairs: {'; '.join(told)}."
+    )
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """A panel per metric: τ with its interval for each comparison."""
+    colours = {
+        "fills, original network": "#d55e00", "fills, in-domain": "#0072b2", "original / in-domain": "#555555",
+    }  # fmt: skip
+    picture, axes = plt.subplots(1, len(KINDS), figsize=(10, 3.6), sharex=True, layout="constrained")
+    for panel, kind in zip(axes, KINDS, strict=True):
+        part = table[table["metric"] == kind].sort_values(["group", "what"], ascending=False)
+        for place, (_, row) in enumerate(part.iterrows()):
+            panel.plot([row["low"], row["high"]], [place, place], color=colours[row["group"]], linewidth=2)
+            panel.plot(row["tau"], place, "o", color=colours[row["group"]])
+        panel.set_yticks(range(len(part)), part["what"] if panel is axes[0] else [""] * len(part))
+        panel.axvline(0, color="0.8", zorder=0)
+        panel.set_title(kind)
+        panel.set_xlabel("Kendall's τ")
+        panel.set_xlim(-1.05, 1.05)
+    handles = [plt.Line2D([], [], color=c, marker="o", label=name) for name, c in colours.items()]
+    picture.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    path.parent.mkdir(exist_ok=True)
+    picture.savefig(path, dpi=150)
+
+
+def main(folder: Path, note: str = "") -> None:
+    """Write the page and its figure."""
+    table = rows(scores(folder))
+    draw(table, PAGE.parent / "images" / "indomain.png")
+    counts = sorted(set(table["images"]))
+    images = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+    lines = ["| metric | compared orders | | τ | 95 % interval |", "|---|---|---|---:|---|"]
+    lines += [
+        f"| {r.metric} | {r.group} | {r.what} | {r.tau:.2f} | {r.low:.2f} to {r.high:.2f} |"
+        for r in table.sort_values(["metric", "group", "what"]).itertuples()
+    ]
+    head = HEAD.format(methods=table["methods"].max(), images=images, note=note, verdict=verdict(table))
+    PAGE.write_text(
+        head + "![τ of all comparisons](images/indomain.png)\n\n" + "\n".join(lines) + "\n", encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
