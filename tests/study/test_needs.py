@@ -146,7 +146,7 @@ def test_every_rule_asks_for_its_own_needs() -> None:
     for file in (ROOT / "rules").glob("*.smk"):
         for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", file.read_text(), re.DOTALL | re.MULTILINE):
             found[name] = re.findall(r'\*\*needs_of\("(\w+)"\)', body)
-    assert len(found) == 16
+    assert len(found) >= 16
     assert all(asked == [name] for name, asked in found.items()), found
 
 
