@@ -92,7 +92,7 @@ def verdict(table: pd.DataFrame) -> str:
     return (
         f"**The fills agree more in-domain for {len(gained)} of {len(KINDS)} metrics"
         f"{' (' + ', '.join(gained) + ')' if gained else ''}, but not fully**: {agreeing} of {len(pairs)} pairs of fills have an interval "
-        f"above 0, and {int((pairs['high'] >= 1).sum())} one that reaches 1. Means over the pairs: {'; '.join(told)}."
+        f"above 0, and {int((pairs['high'] >= 1).sum())} of them reach 1. Means over the pairs: {'; '.join(told)}."
     )
 
 

@@ -16,6 +16,7 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.explainers.diffmask.files import load_diffmask, save_diffmask
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import new_diffmask
+from vitfaith.explainers.shapley.files import save_untrained
 from vitfaith.metrics.fills.diffusion import DENOISER_EXTRA
 from vitfaith.metrics.fills.placeholder import PLACEHOLDER_EXTRA
 from vitfaith.models.load import load_classifier
@@ -87,8 +88,18 @@ class Shipped:
         fields = entry.parameters.model_fields
         settings: dict[str, object] = {key: value for key, value in CHEAP.items() if key in fields}
         if "weights" in fields:
-            settings["weights"] = self.learned if entry.traits["class_specific"] else self.given.diffmask
+            by_class = self.learned if entry.traits["class_specific"] else self.given.diffmask
+            settings["weights"] = self.shapley if entry.traits.get("trained_by") == "shapley" else by_class
         return REGISTRIES["explainers"].item(name, **settings)
+
+    @cached_property
+    def shapley(self) -> Path:
+        """A random ViT-Shapley head, for the same reason."""
+        path = self.folder / "shapley.safetensors"
+        if not path.exists():
+            classifier = load_classifier(self.given.spec, self.given.weights)
+            save_untrained(path, classifier, torch.Generator().manual_seed(0))
+        return path
 
     @cached_property
     def learned(self) -> Path:
