@@ -35,7 +35,7 @@ VIT = {
     },
 }  # fmt: skip
 RULES = {
-    "shard", "train classifier", "train denoiser", "train diffmask", "attack", "denoise", "predict", "attribute", "bank",
+    "shard", "train classifier", "train denoiser", "train diffmask", "train shapley", "attack", "denoise", "predict", "attribute", "bank",
     "score", "stability", "sanity", "certify", "tables", "figures", "page",
 }  # fmt: skip
 PLUGIN = """
@@ -106,7 +106,7 @@ def hostile(tmp_path: Path) -> Hostile:
         "models": ["vit"],
         "attacks": ["clean", "adaptive"],
         "smoothings": ["none", "dds"],
-        "explainers": ["external", "diffmask", "own"],
+        "explainers": ["external", "diffmask", "own", "vit_shapley"],
         "metrics": ["saco", "removed", "pointing_game", "sensitivity_n", "constant"],
         "stability": ["top_k_overlap"],
         "sanity": ["noise"],
@@ -143,6 +143,10 @@ def hostile(tmp_path: Path) -> Hostile:
             "own": {
                 "explainer": "diffmask", "weights": "trained",
                 "training": {"train_on": "mine", "test_on": "mine", "steps": 2},
+            },
+            "vit_shapley": {
+                "weights": "trained",
+                "training": {"train_on": "mine", "test_on": "mine", "surrogates": {"vit": "tuned"}},
             },
         },
         "metrics": {
