@@ -51,14 +51,14 @@ def learned(class_specific: bool) -> Path:
 
 
 @cache
-def shapley() -> Path:
+def shapley(size: tuple[int, int] = (16, 16)) -> Path:
     """A random ViT-Shapley head with a random surrogate, for every tiny model of width 24 and 5 classes."""
     path = Path(mkdtemp(prefix="vitfaith-test-")) / "shapley.safetensors"
     source, classifier = torch.Generator().manual_seed(0), model("class_token")
     head = new_head(24, 5, generator=source)
     head.read[-1].weight.data.normal_(generator=source)
-    arguments = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
-    surrogate = tiny_vit(seed=4, depth=2, mlp_ratio=4.0)
+    arguments = {"img_size": size, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+    surrogate = tiny_vit(seed=4, depth=2, mlp_ratio=4.0, img_size=size)
     save_shapley(
         head, surrogate, path, classifier, timm="vit_tiny_patch16_224", arguments=arguments, fill="image_mean", facts={}
     )
@@ -81,6 +81,13 @@ class Case:
             cheap["weights"] = shapley() if by_shapley else learned(self.entry.traits["class_specific"])
         return {self.entry.name: Item(self.entry, self.entry.parameters(**(cheap | self.settings)))}
 
+    def methods_for(self, classifier: Classifier) -> Methods:
+        """The same; a surrogate takes images of the classifier's size."""
+        if self.entry.traits.get("trained_by") != "shapley":
+            return self.methods
+        weights = shapley(classifier.input_shape[1:])
+        return {self.entry.name: Item(self.entry, self.entry.parameters(weights=weights))}
+
     @property
     def tolerance(self) -> float:
         """Largest relative error that rounding explains."""
@@ -92,7 +99,7 @@ class Case:
         order = [0, 1, 2, 3] if order is None else order
         options = {"seed": 0, "batch_size": 4} | options
         picked = (images[order], options.pop("targets", targets)[order], [ids[i] for i in order])
-        return explain(classifier, *picked, self.methods, **options)[self.entry.name]
+        return explain(classifier, *picked, self.methods_for(classifier), **options)[self.entry.name]
 
     def __str__(self) -> str:
         return "-".join([self.entry.name, *map(str, self.settings.values())])
