@@ -51,14 +51,14 @@ def learned(class_specific: bool) -> Path:
 
 
 @cache
-def shapley(size: tuple[int, int] = (16, 16)) -> Path:
+def shapley(size: tuple[int, int] = (16, 16), patch: int = 4) -> Path:
     """A random ViT-Shapley head with a random surrogate, for every tiny model of width 24 and 5 classes."""
     path = Path(mkdtemp(prefix="vitfaith-test-")) / "shapley.safetensors"
     source, classifier = torch.Generator().manual_seed(0), model("class_token")
     head = new_head(24, 5, generator=source)
     head.read[-1].weight.data.normal_(generator=source)
-    arguments = {"img_size": size, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
-    surrogate = tiny_vit(seed=4, depth=2, mlp_ratio=4.0, img_size=size)
+    arguments = {"img_size": size, "patch_size": patch, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+    surrogate = tiny_vit(seed=4, depth=2, mlp_ratio=4.0, img_size=size, patch_size=patch)
     save_shapley(
         head, surrogate, path, classifier, timm="vit_tiny_patch16_224", arguments=arguments, fill="image_mean", facts={}
     )
@@ -85,7 +85,7 @@ class Case:
         """The same; a surrogate takes images of the classifier's size."""
         if self.entry.traits.get("trained_by") != "shapley":
             return self.methods
-        weights = shapley(classifier.input_shape[1:])
+        weights = shapley(classifier.input_shape[1:], int(classifier.patches.side[0]))
         return {self.entry.name: Item(self.entry, self.entry.parameters(weights=weights))}
 
     @property
@@ -128,9 +128,14 @@ OTHER_SETTINGS: list[tuple[str, dict[str, Any]]] = [
 ALL_CASES = CASES + [Case(EXPLAINERS[name], settings) for name, settings in OTHER_SETTINGS]
 
 
-def methods_of(*entries: Entry) -> Methods:
-    """Several explainers with cheap settings."""
-    return {name: method for entry in entries for name, method in Case(entry).methods.items()}
+def methods_of(*entries: Entry, classifier: Classifier | None = None) -> Methods:
+    """Several explainers with cheap settings, for a classifier of 16 × 16 pixels or for the one given."""
+    cases = [Case(entry) for entry in entries]
+    return {
+        name: method
+        for case in cases
+        for name, method in (case.methods if classifier is None else case.methods_for(classifier)).items()
+    }
 
 
 @cache

@@ -88,7 +88,8 @@ def test_any_patch_size(patch: int, size: int) -> None:
     classifier = tiny_vit(patch_size=patch, img_size=size)
     images, targets, ids = batch(classifier, 2)
     grid = (size // patch, size // patch)
-    found = explain(classifier, images, targets, ids, methods_of(*ENTRIES), seed=0, batch_size=8)
+    methods = methods_of(*ENTRIES, classifier=classifier)
+    found = explain(classifier, images, targets, ids, methods, seed=0, batch_size=8)
     for method, maps in found.items():
         assert maps.shape == (2, *grid), method
         assert finite(maps), method

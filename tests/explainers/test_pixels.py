@@ -46,7 +46,7 @@ MEANS = {"saliency", "smoothgrad", "random"}
 def test_methods_that_attribute_to_pixels_can_keep_them() -> None:
     assert set(PIXEL_LEVEL) == {
         "random", "saliency", "input_x_gradient", "smoothgrad", "integrated_gradients", "lrp", "cp_lrp", "attnlrp",
-        "libragrad_input_x_gradient",
+        "libragrad_input_x_gradient", "expected_gradients",
     }  # fmt: skip
 
 
