@@ -72,7 +72,7 @@ def test_the_figure_has_a_panel_for_each_quantity() -> None:
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert "SaCo (k=10)" in labels or any(label.startswith("SaCo") for label in labels)
     assert "n = 30" in figure.axes[0].get_xlabel()
-    assert [text.get_text() for text in figure.axes[4].get_legend().get_texts()] == ["x", "y"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["localisation_auroc", "x", "y"]
 
 
 def test_what_does_not_fit_is_refused() -> None:

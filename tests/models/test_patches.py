@@ -191,7 +191,7 @@ def test_explainers_hide_whole_patches(name: str, explainer: str) -> None:
     assert_whole_tokens(found, clean, hidden)
 
 
-SIZED = {"random", "rise", "vit_cx", "smoothgrad", "diffmask", "diffmask_classes"}
+SIZED = {"random", "rise", "vit_cx", "smoothgrad", "expected_gradients", "diffmask", "diffmask_classes"}
 """Explainers that draw, or enlarge, fields of the image's size; and those that are trained for one model."""
 
 

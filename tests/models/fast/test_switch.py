@@ -175,7 +175,7 @@ def test_every_verb_on_a_device_has_the_switch() -> None:
             yield from verbs(inner)
 
     options = {verb.name: {o for p in verb.params for o in p.opts} for verb in verbs(typer.main.get_command(cli))}
-    assert sum("--device" in known for known in options.values()) == 10
+    assert sum("--device" in known for known in options.values()) == 11
     assert [name for name, known in options.items() if "--device" in known and "--fast" not in known] == []
 
 

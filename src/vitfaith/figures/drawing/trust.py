@@ -36,6 +36,9 @@ def draw_trust(table: DataFrame, style: Style) -> Figure:
     shown = [name for name in AXES if (table["quantity"] == name).any()]
     order = table[table["quantity"] == "separation"].sort_values("value", ascending=False)["metric"].tolist()
     names = sorted({str(name) for name in table["other"] if name}, key=natural)
+    marks, colours = MARKERS, PALETTES[style.palette]
+    looks = {"": (marks[0], colours[0])}
+    looks |= {name: (marks[i % len(marks)], colours[i % len(colours)]) for i, name in enumerate(names)}
     picture, axes = canvas(style, 1, len(shown), panel_mm=22 + _ROW_MM * len(order), sharey=True)
     for panel, name in zip(axes.flat, shown, strict=True):
         part = table[table["quantity"] == name]
@@ -43,28 +46,28 @@ def draw_trust(table: DataFrame, style: Style) -> Figure:
         for place, other in enumerate(others):
             rows = part[part["other"] == other].set_index("metric").reindex(order)
             shift = 0.0 if len(others) == 1 else 0.5 * place / (len(others) - 1) - 0.25
-            colours = PALETTES[style.palette]
-            _draw(
-                panel,
-                rows,
-                np.arange(len(order)) + shift,
-                MARKERS[place % len(MARKERS)],
-                colours[place % len(colours)],
-                other,
-            )
+            _draw(panel, rows, np.arange(len(order)) + shift, *looks[other], other)
         title, unit, nothing = AXES[name]
         panel.axvline(nothing, color="0.6", linewidth=0.8, zorder=0)
         lowest = min(nothing, *part["value"].dropna(), *part["low"].dropna())
-        panel.set(title=title, xlabel=f"{unit} ({count_text(part['n'])})", xlim=(lowest - 0.05, 1.05))
+        panel.set(title=title, xlabel=f"{unit}\n({count_text(part['n'])})", xlim=(lowest - 0.05, 1.05))
         panel.grid(visible=style.grid, axis="x")
         panel.grid(visible=False, axis="y")
-        if others != [""]:
-            panel.legend(
-                loc="upper center", bbox_to_anchor=(0.5, -0.28 - 0.4 / len(order)), fontsize=style.small, frameon=False
-            )
     first = axes.flat[0]
     first.set_yticks(range(len(order)), [metric_text(style, *name.partition(" ")[::2]) for name in order])
     first.set_ylim(len(order) - 0.4, -0.6)
+    told = {
+        label: handle for panel in axes.flat for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    if told:
+        picture.legend(
+            told.values(),
+            told,
+            loc="outside lower center",
+            ncols=min(4, len(told)),
+            fontsize=style.small,
+            frameon=False,
+        )
     return picture
 
 
