@@ -87,7 +87,7 @@ def test_the_default_study_is_planned_in_an_empty_folder(installed: Installed, t
     assert "_workflow/workflow/profiles/default" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
     shown = installed.call("vitfaith", "status", folder=tmp_path).stdout
-    assert re.search(r"figures +15 +0 +0 +0 +15", shown), shown
+    assert re.search(r"figures +15 +0 +0 +0 +0 +15", shown), shown
 
 
 @pytest.mark.parametrize("study", ["config.yaml", "tiny.yaml", "fills.yaml"])

@@ -42,7 +42,7 @@ def check_images(folder: Path, paths: Iterable[Path]) -> None:
         ArtifactError: some differ, or there are others.
     """
     keys = [*PLACES, "image_id"]
-    ours, theirs = digests(paths), read_any(folder / IMAGES)
+    ours, theirs = digests(paths), read_any(folder / IMAGES).select(DIGESTS.names).cast(DIGESTS)
     both = ours.join(theirs, keys=keys, right_suffix="_there", join_type="left outer").sort_by(
         [(k, "ascending") for k in keys]
     )
