@@ -39,5 +39,17 @@ def order_agreement(
     means = np.concatenate([both.mean(0)[None], resampled_means(both, resamples, seed, codes)])
     first, second = (snapped(part.T).T for part in (means[:, :methods], means[:, methods:]))
     found = correlations(first, second)[:, 0]
-    low, high = np.nanquantile(found[1:], tails(confidence, codes))
-    return float(found[0]), float(low), float(high)
+    return float(found[0]), *percentile_bounds(found[1:], confidence, codes)
+
+
+def percentile_bounds(drawn: Floats, confidence: float, codes: Codes | None) -> tuple[float, float]:
+    """Percentile interval of the resampled values ``drawn`` (R,), undefined ones left out.
+
+    NaN where none is defined, and for a single cluster.
+    """
+    finite = drawn[np.isfinite(drawn)]
+    levels = tails(confidence, codes)
+    if not len(finite) or not np.isfinite(levels).all():
+        return np.nan, np.nan
+    low, high = np.quantile(finite, levels)
+    return float(low), float(high)

@@ -14,9 +14,10 @@ from vitfaith.errors import InputError
 from vitfaith.order import natural
 from vitfaith.registry import Better
 from vitfaith.statistics.agreement import correlations
-from vitfaith.statistics.clusters import Codes, cluster_codes, tails
+from vitfaith.statistics.clusters import Codes, cluster_codes
 from vitfaith.statistics.common import COVERAGE, common_images
 from vitfaith.statistics.intervals import mean_intervals, resampled_means
+from vitfaith.statistics.orders import order_agreement, percentile_bounds
 from vitfaith.statistics.precision import snapped
 
 Floats = NDArray[np.float64]
@@ -157,9 +158,9 @@ class _Settings:
         ranks = rankdata(orders).reshape(orders.shape)
         both = np.concatenate([ranks, ranks**2], axis=1)
         half = ranks.shape[1]
-        value = float(_alpha(both[:, :half].mean(0)[None], both[:, half:].mean(0)[None], len(ranks))[0])
         drawn = resampled_means(both, self.resamples, self.seed, codes)
-        return value, *self._bounds(_alpha(drawn[:, :half], drawn[:, half:], len(ranks)), codes)
+        alphas = _alpha(drawn[:, :half], drawn[:, half:], len(ranks))
+        return krippendorff_alpha(orders), *percentile_bounds(alphas, self.confidence, codes)
 
     def split_half(self, table: pd.DataFrame, codes: Codes | None) -> tuple[float, float, float]:
         images = table.shape[1]
@@ -191,18 +192,8 @@ class _Settings:
             return np.nan, np.nan, np.nan, *counts
         kept = [name for name, one in zip(images, found.images, strict=True) if one]
         codes = cluster_codes([self.clusters.get(name) for name in kept]) if self.clusters else None
-        value = float(correlations(*(snapped(one).mean(0)[None] for one in pair))[0, 0])
-        drawn = resampled_means(np.concatenate(pair, axis=1), self.resamples, self.seed, codes)
-        taus = correlations(drawn[:, : counts[0]], drawn[:, counts[0] :])[:, 0]
-        return value, *self._bounds(taus, codes), *counts
-
-    def _bounds(self, drawn: Floats, codes: Codes | None) -> tuple[float, float]:
-        finite = drawn[np.isfinite(drawn)]
-        levels = tails(self.confidence, codes)
-        if not len(finite) or not np.isfinite(levels).all():
-            return np.nan, np.nan
-        low, high = np.quantile(finite, levels)
-        return float(low), float(high)
+        settings: dict[str, Any] = {"confidence": self.confidence, "resamples": self.resamples, "seed": self.seed}
+        return *order_agreement(*pair, codes=codes, **settings), *counts
 
 
 def _beaten(ordered: Floats, values: Floats) -> Floats:
