@@ -84,6 +84,8 @@ def test_what_does_not_fit_is_refused() -> None:
         vf.InputError, match="truth names 'pointing_game', which no score is of; there are deletion_auc"
     ):
         vf.trust(scores(), truth="pointing_game")
+    with pytest.raises(vf.InputError, match="directions: 'saco' is 'up'"):
+        vf.trust(scores(), directions={"saco": "up"})  # type: ignore[dict-item]
     with pytest.raises(vf.InputError, match="table is of several conditions"):
         vf.plot.trust(vf.trust(pd.concat([scores(), scores("pgd")]), resamples=50))
 

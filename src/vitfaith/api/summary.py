@@ -75,7 +75,7 @@ def leaderboard(
     """
     check_frame("scores", scores)
     by = [by] if isinstance(by, str) else by
-    _check_directions(directions or {})
+    check_directions(directions or {})
     missing = [name for name in ("image_id", "method", "metric", "variant", "value", *(by or ())) if name not in scores]
     if missing:
         raise InputError(f"scores lack the column '{missing[0]}'")
@@ -176,7 +176,7 @@ def check_frame(name: str, given: Any) -> None:
         )
 
 
-def _check_directions(given: Any) -> None:
+def check_directions(given: Any) -> None:
     """Raise :class:`InputError` unless ``given`` maps metrics to directions."""
     if not isinstance(given, Mapping):
         raise InputError(f"directions is {given!r}; give {{'metric': 'higher'}}, 'lower' or 'none'")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from vitfaith.api.inputs import seed_of
-from vitfaith.api.summary import check_frame, direction_of
+from vitfaith.api.summary import check_directions, check_frame, direction_of
 from vitfaith.errors import InputError
 from vitfaith.registry import Direction
 from vitfaith.tables.trust import trust_table
@@ -53,6 +53,7 @@ def trust(
         >>> table.set_index("quantity")["value"].round(2).to_dict()
         {'separation': 0.86, 'alpha': 1.0, 'split_half': 1.0}
     """
+    check_directions(directions or {})
     frames = {"scores": scores, **{f"others['{name}']": frame for name, frame in (others or {}).items()}}
     known: dict[str, Direction] = {}
     for name, frame in frames.items():
