@@ -38,8 +38,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def passes(entry: Entry) -> str:
     """Forward passes with the default settings, for 14 × 14 maps of 224-pixel images."""
     cost = forward_cost([entry.implementation(entry.parameters())], (14, 14), (224, 224))
-    parts = [f"{cost.a_map} a map"] if cost.a_map else []
-    return " + ".join([*parts, *([f"{cost.an_image} an image"] if cost.an_image else [])]) or "0"
+    parts = [f"{cost.per_map} per map"] if cost.per_map else []
+    return " + ".join([*parts, *([f"{cost.per_image} per image"] if cost.per_image else [])]) or "0"
 
 
 def metrics() -> str:

@@ -42,14 +42,14 @@ def test_cost_of_every_metric_equals_counted_passes(name: str, vit: Classifier) 
                 vit, cloudy_image((16, 16), 3), torch.tensor([1]), ["image"], maps, {"m": Item(entry, parameters)},
                 labels=torch.tensor([2]), truth=truth,
             )  # fmt: skip
-        assert passes.forwards == cost.an_image + methods * cost.a_map
+        assert passes.forwards == cost.per_image + methods * cost.per_map
 
 
 def test_all_curve_metrics_together_cost_two_curves() -> None:
     curves = [e for e in METRICS if e.module == "vitfaith.metrics.curves"]
     assert len(curves) >= 10
     cost = forward_cost([e.implementation(e.parameters()) for e in curves], (14, 14), (224, 224))
-    assert (cost.a_map, cost.an_image) == (2 * 10 - 2, 2)
+    assert (cost.per_map, cost.per_image) == (2 * 10 - 2, 2)
 
 
 def test_the_page_of_metrics_is_up_to_date() -> None:

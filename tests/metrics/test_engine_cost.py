@@ -63,11 +63,11 @@ def test_groups_of_unequal_size_cost_at_most_three_percent_more(targets):
     assert found <= 1.03 * count * (len(distinct) + 1)
     chosen = [item.implementation(item.parameters) for item in metrics.values()]
     cost = forward_cost(chosen, (7, 7), (28, 28))
-    assert abs(cost.an_image + cost.a_map - found / count) <= 2, "what is planned is counted for one draw"
+    assert abs(cost.per_image + cost.per_map - found / count) <= 2, "what is planned is counted for one draw"
 
 
 @pytest.mark.parametrize(
-    ("name", "a_map", "an_image"),
+    ("name", "per_map", "per_image"),
     [
         ("saco", 10, 1),
         ("saco_rank", 10, 1),
@@ -86,9 +86,9 @@ def test_groups_of_unequal_size_cost_at_most_three_percent_more(targets):
         ("road_combined", 14, 1),
     ],
 )
-def test_cost_of_each_metric(vit, images, targets, image_ids, maps, name, a_map, an_image):
+def test_cost_of_each_metric(vit, images, targets, image_ids, maps, name, per_map, per_image):
     metrics = {name: default(name)}
-    expected = IMAGES * (METHODS * a_map + an_image)
+    expected = IMAGES * (METHODS * per_map + per_image)
     assert forwards(vit, images, targets, image_ids, maps, metrics) == expected
 
 

@@ -34,7 +34,7 @@ def _of_metric(item: Item) -> list[tuple[float, str, str]]:
     from vitfaith.metrics.engine.cost import forward_cost
 
     cost = forward_cost([item.implementation(item.parameters)], (SIZE // PATCH, SIZE // PATCH), (SIZE, SIZE))
-    return [(cost.a_map, "forward", "map"), (cost.an_image, "forward", "image")]
+    return [(cost.per_map, "forward", "map"), (cost.per_image, "forward", "image")]
 
 
 def _of_explainer(item: Item) -> list[tuple[float, str, str]]:

@@ -151,7 +151,7 @@ def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes
     def forwards(chosen: Iterable[Item]) -> int:
         metrics = [item.implementation(item.parameters) for item in chosen]
         cost = forward_cost(metrics, classifier.grid, (height, width), channels, extras)
-        return cost.an_image + maps * cost.a_map
+        return cost.per_image + maps * cost.per_map
 
     chosen = list(METRICS.from_specs(spec["metrics"]).values())
     total = forwards(chosen)

@@ -17,12 +17,12 @@ class Cost:
     """Forward passes of a set of metrics.
 
     Attributes:
-        an_image: once an image, whatever the number of maps (clean and fully removed images, shared masks).
-        a_map: for each map of an image.
+        per_image: passes per image, whatever the number of maps (clean and fully removed images, shared masks).
+        per_map: passes per map of an image.
     """
 
-    an_image: int
-    a_map: int
+    per_image: int
+    per_map: int
 
 
 class Asks(Protocol):
@@ -92,4 +92,4 @@ def forward_cost(
         return counter.forwards
 
     one, two = count(1), count(2)
-    return Cost(an_image=2 * one - two, a_map=two - one)
+    return Cost(per_image=2 * one - two, per_map=two - one)
