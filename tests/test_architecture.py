@@ -52,7 +52,7 @@ def test_every_rule_is_a_verb_or_a_target() -> None:
 
 
 def test_the_files_that_the_page_names_exist() -> None:
-    section = TEXT.split("\nNumbers of no single item:\n")[1].split("\n## Nouns")[0]
+    section = TEXT.split("\nNumbers that belong to no single item:\n")[1].split("\n## Nouns")[0]
     files = re.findall(r"`([\w/]+(?:\.py|/))`", section)
     assert len(files) > 10
     for file in files:
@@ -62,7 +62,7 @@ def test_the_files_that_the_page_names_exist() -> None:
 
 
 def test_the_columns_that_name_an_item_are_in_the_files() -> None:
-    section = TEXT.split("\n## The file behind a number\n")[1].split("\nNumbers of no single item:\n")[0]
+    section = TEXT.split("\n## The file behind a number\n")[1].split("\nNumbers that belong to no single item:\n")[0]
     found = 0
     for line in section.splitlines():
         folders, columns = re.findall(r"`(?:results/)?([a-z]+)`", line.split("|")[1]) if "| `" in line else [], []

@@ -60,7 +60,7 @@ def test_sizes(row):
     assert row == exact_row(float(row[0]), int(row[1]), float(row[2]))
 
 
-@pytest.mark.parametrize("row", table("## What samples leave of it"), ids=" ".join)
+@pytest.mark.parametrize("row", table("## Radii from samples"), ids=" ".join)
 def test_sampled_sizes(row):
     assert row == sampled_row(row[0], row[1], int(row[2]))
 

@@ -19,7 +19,7 @@ from vitfaith.certificates.settings import ORDERS
 from vitfaith.noise import NOISES, scale
 
 TEXT = (Path(__file__).parents[2] / "docs" / "noise.md").read_text(encoding="utf-8")
-ROWS = [line for line in TEXT.split("## How large\n")[1].splitlines() if line.startswith("| 0.")]
+ROWS = [line for line in TEXT.split("## Size of the radii\n")[1].splitlines() if line.startswith("| 0.")]
 
 
 @pytest.mark.parametrize("line", ROWS, ids=lambda line: line.split("|")[1].strip())
