@@ -63,7 +63,7 @@ def named(requirements: list[str]) -> set[str]:
 def test_the_published_ranges_resolve_at_their_lowest(python: str, tmp_path: Path) -> None:
     project = pins.PROJECT.read_text()
     published = tmp_path / "pyproject.toml"
-    published.write_text(re.sub(r"^\[tool\.uv\]\n.*?(?=^\[)", "", project, flags=re.DOTALL | re.MULTILINE))
+    published.write_text(re.sub(r"^\[tool\.uv[^\]]*\]\n.*?(?=^\[)", "", project, flags=re.DOTALL | re.MULTILINE))
     assert "tool.uv" not in published.read_text(), "pins and overrides are not published"
     options = ["--resolution", "lowest-direct", "--only-binary", ":all:", "--python-version", python, "--no-header"]
     command = ["uv", "pip", "compile", "--quiet", "--no-annotate", *options, str(published)]

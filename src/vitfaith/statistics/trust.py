@@ -45,13 +45,13 @@ def metric_trust(
     """How far each metric of one condition can be trusted, a row a metric, quantity and ``other``.
 
     ``separation``: chance that an image's score for a method is better than an image's score for ``baseline`` (the area
-    under the ROC curve, ties count half), meaned over methods; ½ says nothing. Its interval is that of the mean of the
+    under the ROC curve, ties count half), averaged over methods; ½ says nothing. Its interval is that of the mean of the
     images' influence on it (DeLong et al. 1988).
 
     ``alpha``: Krippendorff's α (ordinal) of the order of methods, with images as raters (Tomsett et al. 2020); 1 where every
     image orders the methods alike, 0 by chance. Bootstrap over images, with the scale of ranks held fixed.
 
-    ``split_half``: Spearman's ρ between the methods' means over two random halves of the images, meaned over :data:`SPLITS`
+    ``split_half``: Spearman's ρ between the methods' means over two random halves of the images, averaged over :data:`SPLITS`
     halves and stepped up to all images by Spearman and Brown's 2ρ / (1 + ρ). It has no interval of its own.
 
     ``truth``: Kendall's τ-b between the metric's and a true metric's means over methods, for each of ``truth``.
