@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vitfaith.datasets.files.idx import read_idx
-from vitfaith.datasets.opening import read_all
+from vitfaith.datasets.opening import read_all, training_set
+from vitfaith.datasets.subset import stratified_subset
 from vitfaith.errors import ArtifactError
 
 
@@ -46,6 +47,18 @@ def test_reads_a_fashion_mnist_folder(tmp_path: Path) -> None:
     images, labels = read_fashion_mnist(folder_with(tmp_path))
     assert images.shape == (6, 1, 28, 28)
     assert labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_training_reads_the_subset_that_shards_would_hold(tmp_path: Path) -> None:
+    entry = {"use": "fashion_mnist", "split": "train", "folder": str(folder_with(tmp_path))}
+    spec = {"train_on": entry, "test_on": entry, "subset": {"train_on": {"images": 4, "seed": 3}}}
+    images, labels = training_set(spec, "train_on")
+    chosen = stratified_subset(np.arange(6), 4, 3)
+    whole, _ = read_all(entry)
+    assert len(chosen) == 4
+    assert labels.tolist() == chosen.tolist()
+    assert np.array_equal(images, whole[chosen])
+    assert np.array_equal(training_set(spec, "test_on")[0], whole)
 
 
 @pytest.mark.parametrize(

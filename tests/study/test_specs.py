@@ -48,3 +48,14 @@ def test_tables_read_the_files_that_the_rule_waits_for(monkeypatch: pytest.Monke
         read = set(cell_files(spec, "results", stage))
         assert read
         assert read <= waited
+
+
+def test_a_training_takes_the_images_of_its_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    raw: dict[str, Any] = copy.deepcopy(read_yaml(Path("config/indomain.yaml")))
+    raw["datasets"]["fashion_mnist_train"]["images"] = 640
+    del raw["datasets"]["fashion_mnist_test"]["images"]
+    spec = json.loads(spec_of(Plan(load_study(raw)), "train_classifier", {"name": "knows_black"}))
+    assert spec["subset"] == {"train_on": {"images": 640, "seed": 2024}}
+    del raw["datasets"]["fashion_mnist_train"]["images"]
+    assert "subset" not in json.loads(spec_of(Plan(load_study(raw)), "train_classifier", {"name": "knows_black"}))

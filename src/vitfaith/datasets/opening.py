@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitfaith.datasets.files.class_lists import LARGEST_LABEL
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
+from vitfaith.datasets.subset import stratified_subset
 from vitfaith.errors import ArtifactError
 from vitfaith.lazy import np
 from vitfaith.registry import Item
@@ -52,8 +53,25 @@ def open_source(reader: Mapping[str, Any]) -> Source:
 
 def read_all(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All images uint8 (N, C, H, W) and labels (N,) behind a dataset entry of a specification."""
-    source = open_source(reader)
-    return source.read(np.arange(len(source.labels))), source.labels
+    return _read(open_source(reader), None, 0)
+
+
+def training_set(spec: Mapping[str, Any], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images uint8 (N, C, H, W) and labels (N,) of ``part``, "train_on" or "test_on", of a training's specification.
+
+    ``spec["subset"][part]``, ``{"images": count, "seed": seed}``, takes the images that shards would hold; without it all.
+
+    Raises:
+        ArtifactError: as :func:`open_dataset`.
+        ConfigError: more images are asked for than there are.
+    """
+    subset = spec.get("subset", {}).get(part, {"images": None, "seed": 0})
+    return _read(open_source(spec[part]), subset["images"], subset["seed"])
+
+
+def _read(source: Source, count: int | None, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    chosen = stratified_subset(source.labels, count, seed)
+    return source.read(chosen), source.labels[chosen]
 
 
 def _is_text(name: str) -> bool:

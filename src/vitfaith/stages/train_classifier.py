@@ -12,7 +12,7 @@ import pyarrow as pa
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
-from vitfaith.datasets.opening import read_all
+from vitfaith.datasets.opening import training_set
 from vitfaith.metrics.fills.removal import Removal, remover
 from vitfaith.models.training.recipe import ClassifierRecipe
 
@@ -31,7 +31,7 @@ def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Pat
     model, recipe = spec["model"], ClassifierRecipe(**settings)
     removing = None if removal is None else partial(remover, Removal(**removal), seed=recipe.seed)
     progress = out.with_name(f".{out.stem}.progress.safetensors")
-    train, test = read_all(spec["train_on"]), read_all(spec["test_on"])
+    train, test = (training_set(spec, part) for part in ("train_on", "test_on"))
     classifier, rows = train_classifier(
         model["timm"], model["arguments"], train, test, recipe, seed=recipe.seed, device=device, removing=removing,
         checkpoint=progress, facts=[removal, spec.get("contents")],

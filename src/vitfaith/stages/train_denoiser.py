@@ -11,7 +11,7 @@ import pyarrow as pa
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import OF_FOLDER, write_record
 from vitfaith.artifacts.store import write_parquet
-from vitfaith.datasets.opening import read_all
+from vitfaith.datasets.opening import training_set
 from vitfaith.denoisers.layout import folder_files
 from vitfaith.denoisers.recipe import DenoiserRecipe
 
@@ -21,7 +21,7 @@ def run_train_denoiser(spec: Mapping[str, Any], code: str, out: Path, log: Path,
     from vitfaith.denoisers.training import save_denoiser, train_denoiser
     from vitfaith.models.fast.linear import kernels
 
-    (train, _), (test, _) = read_all(spec["train_on"]), read_all(spec["test_on"])
+    (train, _), (test, _) = (training_set(spec, part) for part in ("train_on", "test_on"))
     recipe = DenoiserRecipe(**spec["recipe"])
     network, scheduler, rows = train_denoiser(train, test, recipe, seed=recipe.seed, device=device)
     save_denoiser(network, scheduler, out)

@@ -14,7 +14,7 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.artifacts.store import write_parquet
-from vitfaith.datasets.opening import read_all
+from vitfaith.datasets.opening import training_set
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.diffmask.files import save_diffmask
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
@@ -35,7 +35,7 @@ def run_train_diffmask(
         ConfigError: images of another size than the model's.
     """
     classifier, recipe = load_classifier(spec["model"], weights, device), DiffMaskRecipe(**spec["recipe"])
-    train, test = (_images(spec[part], classifier) for part in ("train_on", "test_on"))
+    train, test = (_images(spec, part, classifier) for part in ("train_on", "test_on"))
     progress = out.with_name(f".{out.stem}.progress.safetensors")
     network, rows = train_diffmask(
         classifier, train, test, recipe, class_specific=spec["class_specific"], checkpoint=progress
@@ -46,8 +46,8 @@ def run_train_diffmask(
     progress.unlink(missing_ok=True)
 
 
-def _images(reader: Mapping[str, Any], classifier: Classifier) -> NDArray[np.uint8]:
-    images, _ = read_all(reader)
+def _images(spec: Mapping[str, Any], part: str, classifier: Classifier) -> NDArray[np.uint8]:
+    images, _ = training_set(spec, part)
     if images.shape[1:] != classifier.input_shape:
         raise ConfigError(
             f"training: images are {images.shape[1:]}, the model takes {classifier.input_shape}; set the preprocessing of "

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
-from vitfaith.datasets.opening import read_all
+from vitfaith.datasets.opening import training_set
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.shapley.files import save_shapley
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
@@ -39,7 +39,7 @@ def run_train_shapley(
         )
     images = []
     for part in ("train_on", "test_on"):
-        found, _ = read_all(spec[part])
+        found, _ = training_set(spec, part)
         if found.shape[1:] != classifier.input_shape:
             raise ConfigError(
                 f"training: images of {part} are {found.shape[1:]}, the model takes {classifier.input_shape}; set its "

@@ -24,7 +24,10 @@ class DatasetSection(Section):
     """Settings that every dataset has beside those of its reader."""
 
     images: int | None = Field(
-        None, ge=1, le=10**9, description="size of the stratified seeded subset; without it all images"
+        None,
+        ge=1,
+        le=10**9,
+        description="size of the stratified seeded subset, also of a training set; without it all images",
     )
     shard_size: int = Field(256, ge=1, description="images a job works on; also what a lost job loses")
 

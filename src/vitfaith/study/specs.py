@@ -71,8 +71,11 @@ def _training_spec(plan: Plan, recipe: BaseModel | None, lacking: str) -> dict[s
     """A recipe and the sets it trains and tests on; raises :class:`ConfigError` with ``lacking`` where there is none."""
     if recipe is None:
         raise ConfigError(lacking)
-    sources = {part: plan.study.datasets[getattr(recipe, part)][0].spec() for part in ("train_on", "test_on")}
-    return {"recipe": recipe.model_dump(mode="json"), **sources}
+    sections = {part: plan.study.datasets[getattr(recipe, part)] for part in ("train_on", "test_on")}
+    sources = {part: reader.spec() for part, (reader, _) in sections.items()}
+    counts = {part: section.images for part, (_, section) in sections.items() if section.images is not None}
+    subset = {part: {"images": count, "seed": plan.study.seed} for part, count in counts.items()}
+    return {"recipe": recipe.model_dump(mode="json"), **sources} | ({"subset": subset} if subset else {})
 
 
 def train_classifier_spec(plan: Plan, name: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_a_training_names_the_kernels_that_it_used(
     """Those of torch: trained weights go through no layer of ours."""
     pixels = np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
     module = importlib.import_module(f"vitfaith.stages.{stage}")
-    monkeypatch.setattr(module, "read_all", lambda _reader: (pixels, np.arange(16) % 2))
+    monkeypatch.setattr(module, "training_set", lambda _spec, _part: (pixels, np.arange(16) % 2))
     run = getattr(module, f"run_{stage}")
     run(spec | {"train_on": {}, "test_on": {}}, "code", tmp_path / out, tmp_path / "log.parquet", "cpu")
     (facts,) = recorded(tmp_path)
