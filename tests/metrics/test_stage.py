@@ -84,7 +84,7 @@ def test_a_bank_of_other_images_or_another_seed_is_refused(shard: ShardOnDisk) -
     bank = shard.bank()
     table = pq.read_table(bank)
     pq.write_table(table.filter(pa.compute.not_equal(table["image_id"], "image-3")), bank)
-    with pytest.raises(ArtifactError, match=r"bank\.parquet' holds answers for other images"):
+    with pytest.raises(ArtifactError, match=r"bank\.parquet' holds responses for other images"):
         shard.score(bank=bank)
     place = table.schema.get_field_index("seed")
     pq.write_table(table.set_column(place, table.schema.field(place), pa.array([9] * len(table), pa.int64())), bank)

@@ -1,4 +1,4 @@
-"""Metrics: how faithful a map is, read from the model's answers to perturbed images."""
+"""Metrics: scores of maps, computed from the model's responses to perturbed images."""
 
 from vitfaith.registry import import_beside
 

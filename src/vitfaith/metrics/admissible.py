@@ -1,8 +1,8 @@
-"""Metrics of the coloured-grid task: the patches inside the mask, or all the others, are both a right answer.
+"""Metrics of the coloured-grid task: two masks are right: the patches inside, or all the others.
 
-A network that counts cells of one colour can be told which cells have it, or which have not; both masks keep everything
-that it needs. The functions take ``maps`` (M, P) float64 of one image, one value a patch, and ``inside`` (P,) bool, the
-patches of the first mask. Callers see to it that both masks have patches, or accept NaN.
+To count cells of one colour, a network can read the cells with that colour or the cells without it. Both masks keep
+everything it needs. The functions take ``maps`` (M, P) float64 of one image, one value per patch, and ``inside`` (P,) bool, the
+patches of the first mask. Callers make sure that both masks have patches, or accept NaN.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from vitfaith.models.patches import Patches
 
-DIFFMASK = "Nalmpantis et al., Vision DiffMask, CVPR-W 2023, section 3.2 (task); read-outs of our own"
+DIFFMASK = "Nalmpantis et al., Vision DiffMask, CVPR-W 2023, section 3.2 (task); our own read-outs"
 
 
 class AdmissibleParameters(Parameters):
-    """How a map becomes a mask."""
+    """Conversion of a map into a mask."""
 
-    threshold: float = Field(0.5, description="a patch belongs to the mask where its value is larger")
+    threshold: float = Field(0.5, description="patches with larger values belong to the mask")
     masks: Annotated[tuple[str, ...], Ids("explainers")] = Field(
         (),
         description="ids of explainers whose maps are masks already: compared with the threshold as they are. All other "
@@ -49,8 +49,8 @@ P = TypeVar("P", bound=AdmissibleParameters)
 def patch_truth(truth: Tensor, patches: Patches) -> Tensor:
     """A segmentation (H, W) on the patch grid: (rows·columns,) int64 in {1, 0, −1}.
 
-    A patch is what more than half of its labelled pixels are, 0 where they are equally many, −1 without any. Exact
-    where every patch lies inside one segment.
+    A patch takes the class of more than half of its labelled pixels; 0 where both classes are equal, −1 without labelled
+    pixels. Exact where every patch lies inside one segment.
     """
     height, width = patches.seen
     rows, columns = patches.place(0, truth.device)[:height], patches.place(1, truth.device)[:width]
@@ -63,7 +63,7 @@ def patch_truth(truth: Tensor, patches: Patches) -> Tensor:
 
 
 def overlaps(chosen: Tensor, inside: Tensor) -> Tensor:
-    """IoU (M, 2) of the masks ``chosen`` (M, P) bool with ``inside`` and with all the others; 1 for two empty sets."""
+    """IoU (M, 2) of the masks ``chosen`` (M, P) bool with ``inside`` and with its complement; 1 for two empty sets."""
     sides = torch.stack([inside, ~inside])
     both = (chosen[:, None] & sides).sum(2).double()
     either = (chosen[:, None] | sides).sum(2).double()
@@ -71,20 +71,20 @@ def overlaps(chosen: Tensor, inside: Tensor) -> Tensor:
 
 
 def side(chosen: Tensor, inside: Tensor) -> Tensor:
-    """Which mask is the better one by IoU, (M,): 1 the patches ``inside``, 0 the others, 0.5 where they are equal."""
+    """Mask with the higher IoU, (M,): 1 for the patches ``inside``, 0 for the others, 0.5 where both are equal."""
     found = overlaps(chosen, inside)
     return (1 + (found[:, 0] - found[:, 1]).sign()) / 2
 
 
 def better_best_iou(maps: Tensor, inside: Tensor) -> Tensor:
-    """Highest IoU (M,) that a mask ``map ≥ t`` reaches with either side, over all thresholds t; NaN where one is empty."""
+    """Highest IoU (M,) of ``map ≥ t`` with either side, over all thresholds t; NaN where one side is empty."""
     if inside.all() or not inside.any():  # the lowest threshold takes all patches, whatever the map
         return torch.full_like(maps[:, 0], torch.nan)
     return torch.maximum(best_iou(maps, inside), best_iou(maps, ~inside))
 
 
 def better_auroc(maps: Tensor, inside: Tensor) -> Tensor:
-    """Area under the ROC curve (M,) for the side that it is larger for, at least 0.5; NaN where a side is empty."""
+    """Area under the ROC curve (M,) for the side with the larger value, at least 0.5; NaN where a side is empty."""
     one = auroc(maps, inside)
     return torch.maximum(one, 1 - one)
 
@@ -103,7 +103,7 @@ class _Admissible(Metric[P], Generic[P]):
                 flag = ""
             flags.append([flag] * len(context.methods))
             scaled = torch.where(as_they_are[:, None, None], maps, unit_range(maps, constant=torch.nan)).flatten(1)
-            counted = (truth >= 0) | (flag == "unlabelled")  # values under a flag are not used, but must be there
+            counted = (truth >= 0) | (flag == "unlabelled")  # flagged values are not used, but must exist
             for variant, column in self.score(scaled[:, counted], truth[counted] == 1).items():
                 values.setdefault(variant, []).append(column)
         return {variant: (torch.stack(columns), flags) for variant, columns in values.items()}
@@ -123,11 +123,11 @@ class _Admissible(Metric[P], Generic[P]):
     needs=("truth",),
 )
 class AdmissibleMask(_Admissible[AdmissibleParameters]):
-    """How close the map comes to the better of two right masks: the segmented patches, or all the others.
+    """Agreement of the map with the better of two right masks: the segmented patches, or all the others.
 
-    Variants: ``iou`` and ``exact`` (0 or 1) of the map cut at 0.5, ``best_iou`` at the best threshold for the image, and
-    ``auroc``, which has no threshold. The last two do not depend on the scale of a map. A random map is far above 0 in
-    all but ``exact``, as the better of two is taken, so compare with the random explainer. Images where one
+    Variants: ``iou`` and ``exact`` (0 or 1) of the map cut at 0.5, ``best_iou`` at the image's best threshold, and
+    ``auroc``, which has no threshold. The last two do not depend on the scale of a map. Since the better of two masks
+    counts, a random map is far above 0 in all but ``exact``; compare with the random explainer. Images where one
     side is empty are flagged "no object" or "no background".
     """
 
@@ -153,11 +153,11 @@ class AdmissibleMask(_Admissible[AdmissibleParameters]):
     pooled="side",
 )
 class AdmissibleSide(_Admissible[AdmissibleParameters]):
-    """Which of the two right masks the map cut at 0.5 is closer to: 1 the segmented patches, 0 the others, 0.5 both alike.
+    """The right mask that is closer to the map cut at 0.5: 1 for the segmented patches, 0 for the others, 0.5 for a tie.
 
-    The table ``summary`` has one score of the whole data set, made from these rows by
-    :func:`vitfaith.statistics.side_scores`: ``consistency``, the share of images that chose the side of the majority, at
-    least 0.5. Which side that is, the mean of the rows in the table ``scores`` tells.
+    The table ``summary`` has one score of the whole dataset, computed from these rows by
+    :func:`vitfaith.statistics.side_scores`: ``consistency``, the share of images on the side of the majority, at
+    least 0.5. The mean of the rows in the table ``scores`` shows which side that is.
     """
 
     def score(self, maps: Tensor, inside: Tensor) -> dict[str, Tensor]:

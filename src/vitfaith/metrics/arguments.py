@@ -1,4 +1,4 @@
-"""Whether the arguments of an evaluation fit the images and the model."""
+"""Checks that the arguments of an evaluation fit the images and the model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def check_maps(maps: Mapping[str, Tensor], count: int, classifier: Classifier) -
 
 
 def grid_fault(method: str, size: Sequence[int], classifier: Classifier) -> str | None:
-    """What is wrong where maps of ``size`` are neither on the patch grid nor on the pixels; else None."""
+    """The fault of maps of ``size`` that are neither on the patch grid nor on the pixels; else None."""
     grid, image = tuple(classifier.grid), tuple(classifier.input_shape[1:])
     if tuple(size) in (grid, image):
         return None
     found, patches, pixels = (f"{rows}×{columns}" for rows, columns in (size, grid, image))
-    return f"maps of '{method}' are {found}, the model's patch grid is {patches} and its images are {pixels}"
+    return f"maps of '{method}' are {found}; the model's patch grid is {patches} and its images are {pixels}"
 
 
 def check_truth(truth: Tensor, shape: tuple[int, ...]) -> None:
@@ -39,7 +39,7 @@ def check_truth(truth: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(truth.shape) != shape:
         raise InputError(f"truth has shape {tuple(truth.shape)}, expected {shape}")
     odd = (truth != 0) & (truth != 1)
-    if truth.dtype.is_signed:  # else 255 equals −1
+    if truth.dtype.is_signed:  # otherwise 255 would equal −1
         odd &= truth != -1
     if bool(odd.any()):
         raise InputError(

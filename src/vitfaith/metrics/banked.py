@@ -1,7 +1,7 @@
 """Metrics that read the response bank: one set of masked images serves every map.
 
-They ask the engine for the masks of :mod:`vitfaith.metrics.bank.masks`, once a batch for all methods, or take the answers from
-``extras["bank"]`` (a :class:`~vitfaith.metrics.bank.store.Bank`) when it holds them. Metrics with equal ``size``, ``count``,
+They request the masks of :mod:`vitfaith.metrics.bank.masks` from the engine, once per batch for all methods, or read the
+responses from ``extras["bank"]`` (a :class:`~vitfaith.metrics.bank.store.Bank`) if it has them. Metrics with equal ``size``, ``count``,
 ``side`` and ``fill`` share their masks.
 
 Shapes: maps (B, M, P), masks (B, S, P) bool, drops (B, S) = f(x) − f(x without S); everything is computed in float64.
@@ -39,20 +39,20 @@ class BankParameters(FillParameters):
 
 
 class SubsetParameters(BankParameters):
-    """Random sets of ``size`` patches, ``count`` of them an image; with ``side``, of cells of a side × side grid."""
+    """``count`` random sets of ``size`` patches per image; with ``side``, sets of cells of a side × side grid."""
 
     size: Size = Field(0.2, description="patches in a set: their number, or their share of all patches")
     count: int = Field(100, ge=3, description="random sets per image")
     side: int | None = Field(
-        None, ge=2, description="sets hold cells of a side × side grid; without it patches of the map"
+        None, ge=2, description="with it, sets contain cells of a side × side grid; without it, patches of the map"
     )
 
 
 class SensitivityParameters(BankParameters):
-    """Sizes n of the sets, each a variant "n=…", and the number of sets of each size."""
+    """Sizes n of the sets (one variant "n=…" each), and the number of sets of each size."""
 
     sizes: tuple[Size, ...] = Field(
-        (0.1, 0.2, 0.4), min_length=1, description="patches in a set, numbers or shares; each size is a variant"
+        (0.1, 0.2, 0.4), min_length=1, description="patches in a set, as numbers or shares; each size is a variant"
     )
     count: int = Field(100, ge=3, description="random sets per image and size")
 
@@ -60,14 +60,14 @@ class SensitivityParameters(BankParameters):
     @classmethod
     def _different(cls, sizes: tuple[int | float, ...]) -> tuple[int | float, ...]:
         if len(set(sizes)) != len(sizes):
-            raise ValueError(f"sizes {sizes} repeat a number")
+            raise ValueError(f"sizes {sizes} contain a number twice")
         return sizes
 
 
 class InfidelityParameters(SubsetParameters):
-    """As for the other random sets; ``scaled`` fits one factor to each map before the error is taken."""
+    """Random sets as for the other metrics; ``scaled`` fits one factor per map before the error is computed."""
 
-    scaled: bool = Field(True, description="whether a factor is fitted to each map before the error is taken")
+    scaled: bool = Field(True, description="whether one factor per map is fitted before the error is computed")
 
 
 class CellParameters(BankParameters):
@@ -83,7 +83,7 @@ class MonotonicityParameters(BankParameters):
 
     @property
     def fills(self) -> list[Item]:
-        """One fill a draw."""
+        """One fill per draw."""
         if self.draws == 1:
             return [self.fill]
         if self.fill.name != "noise":
@@ -103,15 +103,15 @@ class BankMetric(Metric[P]):
         raise NotImplementedError
 
     def score(self, sums: Tensor, drops: Tensor, /) -> Tensor:
-        """(B, M) from the sets' attributions (B, M, S) and drops (B, 1, S), float64."""
+        """(B, M) scores from the sets' attributions (B, M, S) and drops (B, 1, S), float64."""
         raise NotImplementedError
 
     def banked(self) -> Sequence[BankRequest]:
-        """One request a mask set."""
+        """One request per mask set."""
         return [BankRequest(masks, self.parameters.fill) for masks in self.masks().values()]
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | BankRequest]:
-        """Those that no stored bank answers."""
+        """Requests that no stored bank answers."""
         wanted: list[Clean | BankRequest] = [Clean(), *self.banked()]
         return [request for request in wanted if _stored(request, context) is None]
 
@@ -148,7 +148,7 @@ def subset_sums(maps: Tensor, masks: Tensor) -> Tensor:
 def infidelity(sums: Tensor, drops: Tensor, *, scaled: bool) -> Tensor:
     """E[(β Σ_{i∈S} a_i − drop)²] (B, M) over sets (Yeh et al. 2019, definition 2.1, with I the indicator of S).
 
-    ``scaled``: β = E[Σa · drop] / E[(Σa)²], the factor that minimises it, so that the unit of the map does not count;
+    ``scaled``: β = E[Σa · drop] / E[(Σa)²], the factor that minimises the error, so the unit of the map does not matter;
     otherwise β = 1. ``sums`` (B, M, S), ``drops`` (B, 1, S).
     """
     drops = drops.double()
@@ -161,7 +161,7 @@ def infidelity(sums: Tensor, drops: Tensor, *, scaled: bool) -> Tensor:
 class _Subsets(BankMetric[SubsetParameters]):
     @property
     def scale_dependent(self) -> bool:
-        """Where sets are of cells, which may hold different numbers of patches: a shift then weighs on the larger ones."""
+        """Yes for sets of cells with different numbers of patches: a shift then adds more to larger cells."""
         return self.parameters.side is not None
 
     def masks(self) -> Mapping[str, MaskSet]:
@@ -207,11 +207,11 @@ class MuFidelity(_Subsets):
     parameters=InfidelityParameters,
 )
 class Infidelity(_Subsets):
-    """Mean squared error of the map's prediction of how much the removal of random sets of patches costs."""
+    """Mean squared error between the map's attribution of random sets of patches and the drop without them."""
 
     @property
     def scale_dependent(self) -> bool:
-        """Yes: a factor may be fitted, a shift is not."""
+        """Yes: a factor may be fitted, but a shift is not."""
         return True
 
     def score(self, sums: Tensor, drops: Tensor, /) -> Tensor:
@@ -247,7 +247,7 @@ class SensitivityN(BankMetric[SensitivityParameters]):
     parameters=BankParameters,
 )
 class FaithfulnessEstimate(BankMetric[BankParameters]):
-    """Pearson correlation between each patch's attribution and the drop when it alone is removed."""
+    """Pearson correlation between each patch's attribution and the drop when only that patch is removed."""
 
     score = staticmethod(pearson)
 
@@ -267,14 +267,14 @@ class FaithfulnessEstimate(BankMetric[BankParameters]):
 class SingleDeletionScore(BankMetric[CellParameters]):
     """Spearman correlation between the attribution of each cell of a coarse grid and the drop without it.
 
-    The paper fine-tunes the model on images with removed cells, so that they are in its domain; train it so.
+    The paper fine-tunes the model on images with removed cells, so that such images are in its domain. Do the same.
     """
 
     score = staticmethod(spearman)
 
     @property
     def scale_dependent(self) -> bool:
-        """Where cells hold different numbers of patches: a shift then weighs on the larger ones."""
+        """Yes for cells with different numbers of patches: a shift then adds more to larger cells."""
         return True
 
     def masks(self) -> Mapping[str, MaskSet]:
@@ -299,7 +299,7 @@ class MonotonicityCorrelation(BankMetric[MonotonicityParameters]):
         return True
 
     def banked(self) -> Sequence[BankRequest]:
-        """Every patch, once a draw."""
+        """Every patch, once per draw."""
         return [BankRequest(Singles(), fill) for fill in self.parameters.fills]
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Positive and negative perturbation as Chefer et al. run it."""
+"""Positive and negative perturbation in the protocol of Chefer et al."""
 
 from __future__ import annotations
 

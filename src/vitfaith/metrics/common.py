@@ -1,4 +1,4 @@
-"""What metrics along the ranking share: parameters, base classes, and the numbers that are read off removal curves.
+"""Shared by metrics along the ranking: parameters, base classes, and the numbers read from removal curves.
 
 Functions of a curve are pure, work on the last axis, and skip NaN padding at its end.
 """
@@ -45,7 +45,7 @@ class FillParameters(Parameters):
 class LevelParameters(FillParameters):
     """Replacement and unit.
 
-    ``level`` "patch" ranks the cells of the map, which is all that a ViT's map holds; "pixel" ranks the pixels of the
+    ``level`` "patch" ranks the cells of the map, the full information in a ViT's map; "pixel" ranks the pixels of the
     bilinearly upsampled map, as most papers do.
     """
 
@@ -58,7 +58,7 @@ class LevelParameters(FillParameters):
 
 
 class CurveParameters(LevelParameters):
-    """A removal curve with ``steps`` equal steps; the default equals the paper of SaCo, and shares its images."""
+    """A removal curve with ``steps`` equal steps. The default follows the SaCo paper, and shares images with SaCo."""
 
     steps: int = Field(10, ge=2, description="equal steps from the whole image to nothing")
     upsampling: Upsampling = Field(
@@ -70,7 +70,7 @@ class CurveParameters(LevelParameters):
     @model_validator(mode="after")
     def _check_upsampling(self) -> CurveParameters:
         if self.upsampling != "bilinear" and self.level == "patch":
-            raise ValueError(f"upsampling {self.upsampling!r} is of pixels; set level: pixel too")
+            raise ValueError(f"upsampling {self.upsampling!r} needs pixels; set level: pixel too")
         return self
 
     @property
@@ -85,7 +85,7 @@ class CurveParameters(LevelParameters):
 
 
 class LabelledParameters(Parameters):
-    """Which class counts as correct: the ground-truth "label", or the explained "target"."""
+    """The class that counts as correct: the ground-truth "label", or the explained "target"."""
 
     reference: Literal["label", "target"] = Field(
         "label", description="class that counts as correct: label (ground truth) or target (the explained class)"
@@ -93,7 +93,7 @@ class LabelledParameters(Parameters):
 
 
 class HasCurve(Protocol):
-    """Parameters that fix a curve up to its direction."""
+    """Parameters that define a curve except for its direction."""
 
     @property
     def features(self) -> Features:
@@ -101,15 +101,15 @@ class HasCurve(Protocol):
 
     @property
     def fill(self) -> Item:
-        """What it is replaced with."""
+        """Its replacement."""
 
     @property
     def grid(self) -> Grid:
-        """How much of it."""
+        """The removed amounts."""
 
 
 Values: TypeAlias = Callable[[ScoreContext, Any, Response], "Tensor"]
-"""(context, the metric's parameters, response to a curve) → what is drawn along that curve, (B, M, S)."""
+"""(context, the metric's parameters, response to a curve) → values along that curve, (B, M, S)."""
 
 Number: TypeAlias = Callable[["Tensor", "Tensor"], "Tensor"]
 """(values (B, M, S), removed shares (B, 1, S)) → one number of each curve, (B, M)."""
@@ -133,15 +133,15 @@ def only(number: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ReadOut:
-    """A metric that is read off removal curves: one row of a table that :func:`read_outs` registers.
+    """A metric that is read from removal curves: one row of a table for :func:`read_outs`.
 
     Attributes:
         name: registered name.
-        doc: what it measures; the listings show the first line.
+        doc: description; listings show the first line.
         orders: its curves, most relevant features first ("morf") or least relevant first ("lerf").
         number: one number of each curve.
         direction, value_range, formula, citation: see :func:`vitfaith.metrics.registry.metric`.
-        values: what is drawn along the curves.
+        values: the values along the curves.
         join: the score from the numbers, in the order of ``orders``.
     """
 
@@ -182,7 +182,7 @@ class CurveMetric(Metric[Any]):
 
 
 def read_outs(module: str, parameters: type[Parameters], *rows: ReadOut) -> None:
-    """Register a metric for each row; ``module`` is the name of the caller's module, ``parameters`` have a curve's."""
+    """Register one metric per row. ``module`` is the caller's module name; ``parameters`` include the curve's."""
     for row in rows:
         kind = type(row.name, (CurveMetric,), {"__module__": module, "__doc__": row.doc, "read_out": row})
         metric(
@@ -196,7 +196,7 @@ def read_outs(module: str, parameters: type[Parameters], *rows: ReadOut) -> None
 
 
 def reference_classes(context: ScoreContext, reference: Literal["label", "target"]) -> Tensor:
-    """(B,) classes that count as correct; raises :class:`ConfigError` where labels are asked for and missing."""
+    """(B,) classes that count as correct; raises :class:`ConfigError` if labels are needed but missing."""
     if reference == "target":
         return context.targets
     if context.labels is None:
@@ -214,12 +214,12 @@ def area(values: Tensor, fraction: Tensor) -> Tensor:
 
 
 def unit_area(values: Tensor, fraction: Tensor) -> Tensor:
-    """Trapezoids of width 1 between the steps, whatever the fractions; (..., S) → (...)."""
+    """Sum of trapezoids of width 1 between the steps, independent of the fractions; (..., S) → (...)."""
     return ((values[..., 1:] + values[..., :-1]) / 2).sum(-1)
 
 
 def mean_after_start(values: Tensor, fraction: Tensor) -> Tensor:
-    """Mean over the steps that remove something, that is all but the first; (..., S) → (...)."""
+    """Mean over all steps but the first, which removes nothing; (..., S) → (...)."""
     known = ~fraction[..., 1:].isnan()
     return torch.where(known, values[..., 1:], 0.0).sum(-1) / known.sum(-1)
 

@@ -1,4 +1,4 @@
-"""What a metric gets: the maps of a batch with their images, and the model's answers to perturbed images."""
+"""The input of a metric: the maps of a batch with their images, and the model's responses to perturbed images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreContext:
-    """One batch of images with the maps of all methods: everything a metric may look at.
+    """One batch of images with the maps of all methods: everything that a metric may read.
 
     Attributes:
-        classifier: frozen model in evaluation mode; metrics do not call it, the engine does.
+        classifier: frozen model in evaluation mode; only the engine calls it, never a metric.
         images: (B, C, H, W) float32 in [0, 1], on the classifier's device.
         targets: (B,) int64, the explained class.
         image_ids: B names; with ``seed`` they key every random number.
@@ -31,8 +31,8 @@ class ScoreContext:
         labels: (B,) int64 ground-truth classes, or None.
         truth: (B, H, W) ground-truth segmentation (1 object, 0 background, −1 ignored), or None.
         extras: further inputs by name (stored responses, in-fill images …).
-        pixel_maps: (B, M, H, W) where a method gave its maps for each pixel (``maps`` then holds their sums over
-            patches, and other methods' maps are upsampled here), else None.
+        pixel_maps: (B, M, H, W) if some method gave its maps per pixel, else None. ``maps`` then holds sums over patches
+            for that method; here other methods' maps are upsampled.
     """
 
     classifier: Classifier
@@ -50,30 +50,30 @@ class ScoreContext:
 
     @cached_property
     def saliences(self) -> dict[object, Tensor]:
-        """What :func:`vitfaith.metrics.engine.salience.map_salience` found so far, for all that read it."""
+        """Results of :func:`vitfaith.metrics.engine.salience.map_salience` so far, shared by all readers."""
         return {}
 
     @cached_property
     def rankings(self) -> dict[Hashable, Any]:
-        """What :func:`vitfaith.metrics.engine.ranking.ranking_of` found so far, for all that read it."""
+        """Results of :func:`vitfaith.metrics.engine.ranking.ranking_of` so far, shared by all readers."""
         return {}
 
     @cached_property
     def patches(self) -> Patches:
-        """Where the maps' cells lie: the model's patches, or cells that share the image where maps have another grid."""
+        """Positions of the maps' cells: the model's patches, or for maps on another grid equal cells of the image."""
         height, width, rows, columns = *self.images.shape[2:], *self.maps.shape[2:]
         found = find_patches(getattr(self.classifier, "backbone", self.classifier), (height, width))
         return found if found and found.grid == (rows, columns) else Patches.even((rows, columns), (height, width))
 
     @property
     def fine_maps(self) -> Tensor:
-        """The maps for what is smaller than a patch: ``pixel_maps``, or ``maps``; ``patches.upsample`` takes both."""
+        """The maps for units smaller than a patch: ``pixel_maps``, or ``maps``; ``patches.upsample`` takes both."""
         return self.maps if self.pixel_maps is None else self.pixel_maps
 
 
 @dataclass(frozen=True)
 class Response:
-    """What the model answered to a set of images; all fields have the shape of that set.
+    """The model's responses to a set of images; all fields have the shape of that set.
 
     Shapes: (B, M, S) for requests along a ranking, (B,) for ``Clean`` and ``Full``, (N,) in the segment's order for
     other requests. NaN (−1 in ``prediction``) where a map is flagged or a row is padding.
@@ -97,16 +97,16 @@ class Response:
 
 @runtime_checkable
 class Segment(Protocol):
-    """N perturbed images, built piece by piece on the device when their batch is due."""
+    """N perturbed images, built in pieces on the device when their batch is due."""
 
     def __len__(self) -> int:
         """Number of images N."""
 
     def image_index(self, start: int, stop: int) -> Tensor:
-        """(stop − start,) int64 on the device: which image of the context each one was made from."""
+        """(stop − start,) int64 on the device: index of the original image in the context."""
 
     def build(self, start: int, stop: int) -> Tensor:
-        """(stop − start, C, H, W) float32 in pixel units, on the device; row i depends on job ``start + i`` alone."""
+        """(stop − start, C, H, W) float32 in pixel units, on the device; row i depends only on job ``start + i``."""
 
 
 class Request(Hashable, Protocol):

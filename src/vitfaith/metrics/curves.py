@@ -153,7 +153,7 @@ read_outs(
 
 
 class AccuracyParameters(CurveParameters, LabelledParameters):
-    """A removal curve, and which class counts as correct."""
+    """A removal curve, and the class that counts as correct."""
 
 
 read_outs(

@@ -1,4 +1,4 @@
-"""The curves behind Table 1 of Vision DiffMask, named for what the authors' notebook computes.
+"""The curves of Table 1 of Vision DiffMask, named after the quantities in the authors' notebook.
 
 The paper's "KL" is −log p(ŷ), the divergence of the one-hot prediction, and its "accuracy" the mean probability of the
 originally predicted class. The divergence between the two distributions is ``kl_auc_morf`` and ``kl_auc_lerf``,

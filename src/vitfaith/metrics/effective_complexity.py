@@ -1,4 +1,4 @@
-"""Effective complexity: how few patches of a map hold the output."""
+"""Effective complexity: the share of patches that keeps the output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LargestKept(Prepared):
-    """Images of which only the patches of largest magnitude stay: one for each usable map and number of patches.
+    """Images with only the patches of largest magnitude: one per usable map and number of patches.
 
     The numbers are ⌊iP/steps⌋ for 0 < i < steps. Patches of equal magnitude are in the image's random order.
     """
@@ -33,7 +33,7 @@ class LargestKept(Prepared):
     fill: Item
 
     def counts(self, context: ScoreContext) -> list[int]:
-        """Patches that stay, ascending; neither none nor all."""
+        """Numbers of kept patches, ascending, without 0 and all."""
         rows, columns = context.maps.shape[2:]
         return EqualSteps(self.steps).counts(rows * columns)[1:-1]
 
@@ -59,12 +59,12 @@ class LargestKept(Prepared):
 
 
 class EffectiveComplexityParameters(BankParameters):
-    """Replacement of the other patches, the output that must stay, and how closely."""
+    """Replacement of the other patches, the output that must stay the same, and its tolerance."""
 
     steps: int = Field(
-        10, ge=2, description="numbers of patches that are tried, in equal steps; as many as patches: all"
+        10, ge=2, description="number of equal steps over the number of kept patches; the number of patches tries all"
     )
-    tolerance: float = Field(0.1, gt=0, description="largest change of the output that counts as none")
+    tolerance: float = Field(0.1, gt=0, description="changes of the output below this value count as none")
 
 
 @metric(
@@ -76,10 +76,10 @@ class EffectiveComplexityParameters(BankParameters):
     parameters=EffectiveComplexityParameters,
 )
 class EffectiveComplexity(Metric[EffectiveComplexityParameters]):
-    """Share of the patches, largest magnitudes first, that must stay for the output to stay.
+    """Smallest share of patches, largest magnitudes first, that keeps the output.
 
-    The paper takes the expectation over replacements of the other patches; here it is the one that ``fill`` makes.
-    Quantus calls another number so, see ``nonzero_share``.
+    The paper takes the expectation over replacements of the other patches; here ``fill`` gives one replacement.
+    Quantus uses this name for another number, see ``nonzero_share``.
     """
 
     @property
@@ -88,7 +88,7 @@ class EffectiveComplexity(Metric[EffectiveComplexityParameters]):
         return True
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | LargestKept]:
-        """The image, and it with ever more patches."""
+        """The image, and versions with more and more patches."""
         return [Clean(), LargestKept(self.parameters.steps, self.parameters.fill)]
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:

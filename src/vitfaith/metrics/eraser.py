@@ -56,7 +56,7 @@ read_outs(
     ReadOut(
         "sufficiency",
         "Mean fall of the target's probability when only the most relevant share of the features is kept.\n\n"
-        "The sufficiency of Dasgupta et al. (ICML 2022) is another measure, between images; it is not here.",
+        "The sufficiency of Dasgupta et al. (ICML 2022) is a different measure, between images; vitfaith does not have it.",
         ("lerf",),
         aopc,
         direction="lower",

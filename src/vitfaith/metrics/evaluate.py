@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`evaluate` found.
+    """Result of :func:`evaluate`.
 
     Attributes:
         scores: schema ``SCORES``, one row for every (image, method, metric, variant).
         curves: schema ``CURVES``, one row for every (image, method, curve, variant, step).
         forwards: images that went through the classifier.
-        batch_size: batch size at the end; smaller than the one asked for when memory ran out.
+        batch_size: final batch size; smaller than requested if memory ran out.
     """
 
     scores: pa.Table
@@ -61,27 +61,27 @@ def evaluate(
 ) -> Evaluation:
     """Score every map with every metric.
 
-    A map with NaN or infinite values is flagged "nan", one whose values differ by no more than rounding "constant" (see
-    :func:`vitfaith.map_values.map_flags`): its scores are NaN, and no forward pass is spent on it. Any other NaN is flagged "undefined". Results do not depend on the other
-    images and methods of the call, nor on ``batch_size``.
+    A map with NaN or infinite values is flagged "nan". A map whose values differ only by rounding is flagged "constant" (see
+    :func:`vitfaith.map_values.map_flags`). Scores of flagged maps are NaN and cost no forward pass. Any other NaN score is
+    flagged "undefined". Results do not depend on the other images and methods of the call, nor on ``batch_size``.
 
     Args:
         classifier: frozen model in evaluation mode.
         images: (B, C, H, W) float in [0, 1].
         targets: (B,) integer classes that the maps explain.
         image_ids: B different names; with ``seed`` they key every random number.
-        maps: method id → (B, rows, columns) on the classifier's grid; or (B, H, W), for each pixel, which metrics
-            of patches sum over each patch of the classifier. Where both are given the clean images are asked twice.
+        maps: method id → (B, rows, columns) on the classifier's grid; or (B, H, W) per pixel, which metrics of patches sum
+            over each patch. If both kinds are given, the clean images go through the classifier twice.
         metrics: id → metric; the id becomes the column ``metric``.
-        batch_size: most images in a forward pass.
+        batch_size: maximum number of images in a forward pass.
         labels: (B,) ground-truth classes in 0 … K − 1, for metrics that need "labels".
         truth: (B, H, W) ground-truth segmentation, for metrics that need "truth": True or 1 object, False or 0 background,
             −1 ignored.
         extras: further inputs by name, see :class:`~vitfaith.metrics.context.ScoreContext`.
         precision: of the forward passes.
-        raw_maps: where ``maps`` were scaled (means of maps scaled to [0, 1], behind a smoothing), the same methods' maps as
-            the explainer gave them, for metrics that depend on the scale or sign (``Metric.scale_dependent``). Those
-            metrics and the others then ask the clean images each.
+        raw_maps: the same methods' unscaled maps, if ``maps`` were scaled (behind a smoothing: means of maps scaled to
+            [0, 1]). Metrics that depend on scale or sign read them (``Metric.scale_dependent``); the clean images then
+            go through the classifier twice.
 
     Raises:
         InputError: an argument has a wrong shape or range, or the parameters of a metric do not fit the maps.
@@ -95,7 +95,9 @@ def evaluate(
     pixelwise = {method for method, one in maps.items() if one.shape[1:] == images.shape[2:]}
     if raw_maps is not None:
         if set(raw_maps) != set(maps):
-            raise InputError(f"raw_maps are of {sorted(raw_maps)}, maps of {sorted(maps)}; give both for each method")
+            raise InputError(
+                f"raw_maps has the methods {sorted(raw_maps)}, maps has {sorted(maps)}; give both for each method"
+            )
         raw = {id_: item for id_, item in metrics.items() if _create(item).scale_dependent}
         scaled = {id_: item for id_, item in metrics.items() if id_ not in raw}
         parts = [(maps, scaled), ({method: raw_maps[method] for method in maps}, raw)]
@@ -175,7 +177,7 @@ def _context(
     if truth is not None:
         check_truth(truth, (count, *images.shape[2:]))
     if len(image_ids) != count or len(set(image_ids)) != count:
-        raise InputError(f"image_ids must be {count} different names, one for each image")
+        raise InputError(f"image_ids must be {count} different names, one per image")
     check_maps(maps, count, classifier)
     if not maps:
         stacked = torch.zeros(count, 0, 1, 1, device=device)

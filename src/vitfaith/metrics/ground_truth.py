@@ -32,7 +32,7 @@ P = TypeVar("P", bound=Parameters)
 
 
 class TruthMetric(Metric[P], Generic[P]):
-    """Base: upsamples the maps of an image (bilinear, align_corners=False) in float64 and flags unusable truth.
+    """Base class: upsamples the maps of an image (bilinear, align_corners=False) in float64 and flags unusable truth.
 
     Images without a segmentation, an object pixel or a background pixel are flagged "unlabelled", "no object" and
     "no background".
@@ -44,7 +44,7 @@ class TruthMetric(Metric[P], Generic[P]):
         assert context.truth is not None
         values: dict[str, list[Tensor]] = {}
         flags = []
-        for image in range(len(context.images)):  # one at a time: M maps of all pixels in float64 fill the memory
+        for image in range(len(context.images)):  # one image at a time: M maps of all pixels in float64 are large
             truth = context.truth[image]
             flags.append(truth_flag(truth))
             maps = context.patches.upsample(context.fine_maps[image].double())
@@ -54,7 +54,7 @@ class TruthMetric(Metric[P], Generic[P]):
         return {variant: (torch.stack(columns), table) for variant, columns in values.items()}
 
     def score(self, maps: Tensor, truth: Tensor, flag: str) -> dict[str, Tensor]:
-        """Variant → (M,) from pixel maps (M, H, W); where ``flag`` is set the values are not used."""
+        """Variant → (M,) from pixel maps (M, H, W); values are not used where ``flag`` is set."""
         raise NotImplementedError
 
 
@@ -78,10 +78,10 @@ class _OneValue(TruthMetric[P], Generic[P]):
     needs=("truth",),
 )
 class Segmentation(Metric[Parameters]):
-    """Pixel counts, two-channel AP and F1 of the map binarised at its mean: what the ImageNet-segmentation scores sum.
+    """Pixel counts, two-channel AP and F1 of the map binarised at its mean, for the ImageNet-segmentation scores.
 
-    One variant each; the table ``summary`` has the pixel accuracy and mIoU of the whole data set, mAP and mean F1, made
-    from these rows by :func:`vitfaith.statistics.segmentation_scores`. Images need no object, but a labelled pixel.
+    Each is a variant. The table ``summary`` has pixel accuracy and mIoU of the whole dataset, mAP and mean F1, computed
+    from these rows by :func:`vitfaith.statistics.segmentation_scores`. Images need a labelled pixel, but no object.
     """
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, tuple[Tensor, list[list[str]]]]:
@@ -108,7 +108,7 @@ class Segmentation(Metric[Parameters]):
     needs=("truth",),
 )
 class LocalisationAp(_OneValue[Parameters]):
-    """Average precision of the object's pixels when pixels are ranked by the map, equal ones in random order."""
+    """Average precision of the object's pixels in the ranking by the map; equal pixels in random order."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.average_precision`."""
@@ -124,7 +124,7 @@ class LocalisationAp(_OneValue[Parameters]):
     needs=("truth",),
 )
 class LocalisationAuroc(_OneValue[Parameters]):
-    """Chance that the map is higher on a pixel of the object than on one of the background."""
+    """Probability that the map is higher on an object pixel than on a background pixel."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.auroc`."""
@@ -140,7 +140,7 @@ class LocalisationAuroc(_OneValue[Parameters]):
     needs=("truth",),
 )
 class LocalisationBestIou(_OneValue[Parameters]):
-    """Highest IoU of the object that any threshold on the map reaches."""
+    """Highest IoU with the object over all thresholds on the map."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.best_iou`."""
@@ -165,7 +165,7 @@ class PointingParameters(Parameters):
     needs=("truth",),
 )
 class PointingGame(_OneValue[PointingParameters]):
-    """Whether the map's highest pixel lies on the object, or next to it; of several highest pixels, the share that does."""
+    """Whether the map's highest pixel is on the object or close to it; for several highest pixels, their share."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.pointing_hit`."""
@@ -181,11 +181,11 @@ class PointingGame(_OneValue[PointingParameters]):
     needs=("truth",),
 )
 class EnergyPointingGame(_OneValue[Parameters]):
-    """Share of the map's positive mass that lies on the object."""
+    """Share of the map's positive mass on the object."""
 
     @property
     def scale_dependent(self) -> bool:
-        """Yes: a shift changes which values are positive, and their shares."""
+        """Yes: a shift changes the set of positive values and their shares."""
         return True
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class EnergyPointingGame(_OneValue[Parameters]):
     needs=("truth",),
 )
 class RelevanceRankAccuracy(_OneValue[Parameters]):
-    """Share of the object's pixels among as many highest pixels of the map, equal ones in random order."""
+    """Share of object pixels among the |T| highest pixels of the map; equal pixels in random order."""
 
     def value(self, maps: Tensor, truth: Tensor) -> Tensor:
         """See :func:`vitfaith.metrics.localisation.rank_accuracy`."""

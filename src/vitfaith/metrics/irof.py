@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class IrofParameters(FillParameters):
-    """Number of superpixels asked of SLIC, which returns about as many."""
+    """Number of superpixels requested from SLIC, which returns about that many."""
 
     fill: Fill = Field("channel_mean", validate_default=True)
-    segments: int = Field(100, ge=2, description="superpixels asked of SLIC, which returns about as many")
+    segments: int = Field(100, ge=2, description="superpixels requested from SLIC, which returns about that many")
 
     @property
     def features(self) -> Features:
@@ -27,12 +27,12 @@ class IrofParameters(FillParameters):
 
     @property
     def grid(self) -> Grid:
-        """One superpixel after the other, all of them."""
+        """All superpixels, one after the other."""
         return Stride(1)
 
 
 def area_over(values: Tensor, fraction: Tensor) -> Tensor:
-    """1 − area under the values, as shares of the first one."""
+    """1 − area under the values divided by the first value."""
     return 1 - area(values / values[..., :1], fraction)
 
 

@@ -1,8 +1,8 @@
-"""How well pixel maps find a segmented object.
+"""Agreement of pixel maps with a segmented object.
 
 Every function takes ``maps`` (M, H, W) float64 of one image and ``truth`` (H, W) with 1 object, 0 background and −1
-ignored, and returns (M,) float64. Ignored pixels take no part. Callers see to it that there are labelled pixels of the
-classes that a function needs.
+ignored, and returns (M,) float64. Ignored pixels do not count. Callers make sure that the classes that a function
+needs have labelled pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def truth_flag(truth: Tensor) -> str:
-    """Why a segmentation (H, W) allows no score: nothing is labelled, or only one of the two classes; else ""."""
+    """The reason why a segmentation (H, W) allows no score (no labelled pixel, or only one class); else ""."""
     if not (truth >= 0).any():
         return "unlabelled"
     return "no object" if not (truth == 1).any() else "" if (truth == 0).any() else "no background"
@@ -26,7 +26,7 @@ def truth_flag(truth: Tensor) -> str:
 def segmentation_counts(maps: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """Pixel counts of the map binarised at its mean (over all pixels), strictly greater = object.
 
-    Chefer et al. (CVPR 2021) sum them over a data set: pixel accuracy is correct / labelled, mIoU the mean over
+    Chefer et al. (CVPR 2021) sum them over a dataset: pixel accuracy is correct / labelled, mIoU the mean over
     background and object of intersection / union.
     """
     found = maps > maps.mean((1, 2), keepdim=True)
@@ -47,14 +47,14 @@ def f1(maps: Tensor, truth: Tensor) -> Tensor:
 
 
 def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
-    """Average precision (M,) of ``scores`` (M, N) for the entries ``positive`` (N,) bool, expected over orders of ties.
+    """Average precision (M,) of ``scores`` (M, N) for the entries ``positive`` (N,) bool; its expectation over orders of ties.
 
     AP = (1/n) Σ over positive entries of the precision at their place in a ranking of all N. Equal scores have no order,
-    and the value is the expectation of AP over uniformly random ones. At the j-th place of a run of g equal scores with h
-    positive ones, behind M entries with p positive ones, stands a positive entry with the chance h/g; p + 1 +
-    (j − 1)(h − 1)/(g − 1) entries up to it are then positive on average. Without ties this is scikit-learn's
-    ``average_precision_score``; with ties that is :func:`threshold_average_precision`, which has no order either but
-    counts a whole run with the precision at its end. By hand, because no library has the expectation over ties.
+    so the value is the expectation of AP over uniformly random orders. Take a run of g equal scores with h positive entries,
+    after M entries with p positive ones. Its j-th place holds a positive entry with probability h/g; then p + 1 +
+    (j − 1)(h − 1)/(g − 1) entries up to it are positive on average. Without ties the result is scikit-learn's
+    ``average_precision_score``. With ties, scikit-learn computes :func:`threshold_average_precision`, which counts a whole
+    run with the precision at its end. Written by hand, because no library has the expectation over ties.
     """
     hits, places, last = _thresholds(scores, positive)
     index = torch.arange(scores.shape[1], device=scores.device)
@@ -68,8 +68,8 @@ def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def threshold_average_precision(scores: Tensor, positive: Tensor) -> Tensor:
-    """Average precision (M,) over the thresholds on ``scores`` (M, N): Σ (R_t − R_before) · P_t, P_t the precision and R_t
-    the recall of the entries that score at least t.
+    """Average precision (M,) over the thresholds on ``scores`` (M, N): Σ (R_t − R_before) · P_t, with P_t the precision and R_t
+    the recall of the entries with scores of at least t.
 
     Equal scores share one threshold, as in scikit-learn's ``average_precision_score``.
     """
@@ -91,7 +91,7 @@ def two_channel_average_precision(maps: Tensor, truth: Tensor) -> Tensor:
 
 
 def auroc(scores: Tensor, positive: Tensor) -> Tensor:
-    """Area under the ROC curve (M,): the chance that a positive entry scores above a negative one, ties counting half."""
+    """Area under the ROC curve (M,): probability that a positive entry scores above a negative one; ties count half."""
     hits, places, last = _thresholds(scores, positive)
     misses = places - hits
     # straight lines between the ends of runs of equal scores
@@ -108,28 +108,28 @@ def auroc(scores: Tensor, positive: Tensor) -> Tensor:
 def best_iou(scores: Tensor, positive: Tensor) -> Tensor:
     """Highest IoU (M,) between the positive entries and those that score at least some threshold.
 
-    A threshold takes all entries of equal score or none, so no order of them counts.
+    A threshold takes all entries of equal score or none, so their order does not matter.
     """
     hits, places, last = _thresholds(scores, positive)
     return (hits / (positive.sum() + places - hits)).gather(1, last).amax(1)
 
 
 def rank_accuracy(scores: Tensor, positive: Tensor) -> Tensor:
-    """Share (M,) of positive entries among as many leading ones, expected over uniformly random orders of equal scores."""
+    """Share (M,) of positive entries among the first |positive| entries; expectation over orders of equal scores."""
     count = int(positive.sum())
     return (membership_of(scores, count) * positive).sum(1) / count
 
 
 def mass_accuracy(maps: Tensor, truth: Tensor) -> Tensor:
-    """Share (M,) of the positive part's mass that lies on the object; NaN where no labelled pixel is positive."""
+    """Share (M,) of the positive part's mass on the object; NaN where no labelled pixel is positive."""
     mass = maps.clamp(min=0) * (truth >= 0)
     return (mass * (truth == 1)).sum((1, 2)) / mass.sum((1, 2))
 
 
 def pointing_hit(maps: Tensor, truth: Tensor, tolerance: float) -> Tensor:
-    """Chance that an object pixel lies within ``tolerance`` pixels (Euclidean) of the map's maximum: 0 or 1 for one pixel.
+    """Whether an object pixel is within ``tolerance`` pixels (Euclidean) of the map's maximum, 0 or 1.
 
-    Where several pixels are highest, each of them is the maximum equally often: the value is the share of them that hit.
+    If several pixels share the maximum, the value is the share of these pixels that hit.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -139,7 +139,7 @@ def pointing_hit(maps: Tensor, truth: Tensor, tolerance: float) -> Tensor:
 
 
 def _thresholds(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """By falling score: positives so far (M, N), entries so far (N,), and each entry's last one of equal score (M, N)."""
+    """By falling score: positives so far (M, N), entries so far (N,), last entry of equal score per entry (M, N)."""
     ordered, order = scores.sort(dim=1, descending=True, stable=True)
     hits = positive[order].double().cumsum(1)
     number = scores.shape[1]

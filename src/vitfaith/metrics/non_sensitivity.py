@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NonSensitivityParameters(BankParameters):
-    """What counts as no attribution, and what as no effect."""
+    """Thresholds for no attribution and for no effect."""
 
     zero: float = Field(
         0.01, ge=0, lt=1, description="magnitudes up to this share of the map's largest count as no attribution"
@@ -36,7 +36,7 @@ class NonSensitivityParameters(BankParameters):
 class NonSensitivity(BankMetric[NonSensitivityParameters]):
     """Share of the patches that have an attribution without an effect, or an effect without an attribution.
 
-    The paper counts them, and takes zero to be exact.
+    The paper counts patches instead of taking their share, and uses exact zeros.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Metrics from one soft-masked image or the map alone: confidence under the map, completeness, complexity."""
+"""Metrics of one soft-masked image or of the map alone: confidence under the map, completeness, complexity."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GRAD_CAM_PP = "Chattopadhay et al., Grad-CAM++, WACV 2018"
 class SoftMask(Prepared):
     """Images blended with ``fill`` by the map: m·x + (1 − m)·fill, m the upsampled map scaled to [0, 1].
 
-    One job for each usable map, image by image; :meth:`table` puts the answers back in their places.
+    One job per usable map, image by image; :meth:`table` puts the responses back in their places.
     """
 
     fill: Item
@@ -59,7 +59,7 @@ class SoftMask(Prepared):
 
 
 class SoftMaskParameters(FillParameters):
-    """What shows through where the map is low: "black" multiplies the image by the map, as the paper does."""
+    """The replacement where the map is low: "black" multiplies the image by the map, as in the paper."""
 
     fill: Fill = Field("black", validate_default=True)
 
@@ -68,7 +68,7 @@ class SoftMaskParameters(FillParameters):
     def _blends(cls, fill: Item) -> Item:
         if fill.traits["imputes"]:
             raise ValueError(
-                f"fill '{fill.name}' needs to know what is removed, and nothing is here; use a colour, blur or noise"
+                f"fill '{fill.name}' depends on the removed pixels, but here none are removed; use a colour, blur or noise"
             )
         return fill
 
@@ -99,7 +99,7 @@ class _SoftMasked(Metric[SoftMaskParameters]):
     parameters=SoftMaskParameters,
 )
 class AverageDrop(_SoftMasked):
-    """Share of the class probability that is lost when the image is multiplied by its map."""
+    """Share of the class probability lost when the image is multiplied by its map."""
 
     def score(self, clean: Tensor, masked: Tensor) -> Tensor:
         """max(0, f(x) − f(m·x)) / f(x), in [0, 1]."""
@@ -131,7 +131,7 @@ class AverageIncrease(_SoftMasked):
     parameters=SoftMaskParameters,
 )
 class AverageGain(_SoftMasked):
-    """Share of the missing class probability that is won when the image is multiplied by its map."""
+    """Share of the missing class probability gained when the image is multiplied by its map."""
 
     def score(self, clean: Tensor, masked: Tensor) -> Tensor:
         """max(0, f(m·x) − f(x)) / (1 − f(x)), in [0, 1]."""
@@ -139,7 +139,7 @@ class AverageGain(_SoftMasked):
 
 
 class CompletenessParameters(FillParameters):
-    """The baseline that the explainer attributes against, and the output whose change it should add up to."""
+    """The explainer's baseline, and the output whose change the map should sum to."""
 
     fill: Fill = Field("black", validate_default=True)
     output: Output = "logit"
@@ -195,7 +195,7 @@ def entropy(maps: Tensor) -> Tensor:
     citation="Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, ICML 2020",
 )
 class SparsityGini(Metric[Parameters]):
-    """Gini index of the map's magnitudes: how few patches hold it. Says nothing about faithfulness."""
+    """Gini index of the map's magnitudes, high for few patches. It does not measure faithfulness."""
 
     @property
     def scale_dependent(self) -> bool:
@@ -215,7 +215,7 @@ class SparsityGini(Metric[Parameters]):
     citation="Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020 (complexity)",
 )
 class Entropy(Metric[Parameters]):
-    """Entropy (nats) of the map's magnitudes: how many patches share it. Says nothing about faithfulness."""
+    """Entropy (nats) of the map's magnitudes, high for many patches. It does not measure faithfulness."""
 
     @property
     def scale_dependent(self) -> bool:
@@ -228,7 +228,7 @@ class Entropy(Metric[Parameters]):
 
 
 class NonzeroParameters(Parameters):
-    """What counts as zero."""
+    """Threshold for zero."""
 
     zero: float = Field(1e-5, ge=0, lt=1, description="magnitudes up to this share of the map's largest count as zero")
 
@@ -242,10 +242,10 @@ class NonzeroParameters(Parameters):
     parameters=NonzeroParameters,
 )
 class NonzeroShare(Metric[NonzeroParameters]):
-    """Share of the patches that have an attribution. Says nothing about faithfulness.
+    """Share of the patches with an attribution. It does not measure faithfulness.
 
-    Quantus calls their number effective complexity; the paper's measure of that name asks the model and is
-    ``effective_complexity`` here.
+    Quantus calls the number of these patches effective complexity. The paper's measure of that name queries the model;
+    here it is ``effective_complexity``.
     """
 
     @property

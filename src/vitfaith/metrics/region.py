@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FlippingParameters(LevelParameters):
-    """Features removed at each step, down to the last one; the curve has ⌈P / features_in_step⌉ steps."""
+    """Features removed per step until none is left; the curve has ⌈P / features_in_step⌉ steps."""
 
     fill: Fill = Field("black", validate_default=True)
     features_in_step: int = Field(1, ge=1, description="features removed at each step")
@@ -27,7 +27,7 @@ class FlippingParameters(LevelParameters):
 
 
 class RegionParameters(FillParameters):
-    """Side of the square regions in pixels, and at most how many are removed (the paper: 9, 100, uniform noise)."""
+    """Side of the square regions in pixels, and the maximum number removed (the paper: 9, 100, uniform noise)."""
 
     fill: Fill = Field("noise", validate_default=True)
     region: int = Field(9, ge=1, description="side of the square regions, pixels")

@@ -1,4 +1,4 @@
-"""How a metric is registered, what it may ask of the model, and what it gets.
+"""Registration of metrics: the requests that a metric makes to the model, and the responses that it gets.
 
 A metric is a class in any module of this package (modules are imported automatically)::
 
@@ -13,11 +13,11 @@ A metric is a class in any module of this package (modules are imported automati
             curve = responses[self.requests(context)[0]]  # Response with fields (B, M, S)
             return {"": curve.probability.mean(-1)}
 
-A metric that reads one number off removal curves is a row of a table instead, see :class:`vitfaith.metrics.common.ReadOut`.
+A metric that reads one number from removal curves is a row of a table instead, see :class:`vitfaith.metrics.common.ReadOut`.
 
 ``vitfaith.metrics.engine.requests`` has the requests along a ranking (``Curve``, ``Groups``) and the shared ends (``Clean``,
-``Full``). Requests are hashable: equal ones of different metrics are answered once, and requests along a ranking share
-every single image that they have in common. Any other set of images (random subsets, soft masks, noise) is a request
+``Full``). Requests are hashable. Equal requests of different metrics run once, and requests along a ranking share
+every image that they have in common. Any other set of images (random subsets, soft masks, noise) is a request
 class of its own with a method ``segment(context)``; see :class:`vitfaith.metrics.context.Segment`.
 
 Metrics never call the model themselves. All forwards go through the engine, which packs them into full batches,
@@ -60,10 +60,10 @@ class Metric(Generic[P]):
 
     @property
     def scale_dependent(self) -> bool:
-        """Whether a positive affine change of the map (a·map + b, a > 0) changes the value; default: it does not.
+        """Whether a positive affine change of the map (a·map + b, a > 0) changes the value; by default it does not.
 
-        Behind a smoothing such a metric reads the mean of the raw maps, every other one the mean of the maps that were
-        scaled to [0, 1] each.
+        Behind a smoothing, scale-dependent metrics read the mean of the raw maps; all others read the mean of maps that
+        were each scaled to [0, 1].
         """
         return False
 
@@ -76,15 +76,15 @@ class Metric(Generic[P]):
         return ()
 
     def banked(self) -> Sequence[BankRequest]:
-        """Masks that no map has a part in, which the stage ``bank`` evaluates once for all explainers (default none)."""
+        """Masks that do not depend on maps; the stage ``bank`` evaluates them once for all explainers (default none)."""
         return ()
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor | tuple[Tensor, Any]]:
-        """Values by variant ("" where there is one read-out).
+        """Values by variant ("" if there is only one).
 
         Each value is (B, M) float; row i must not depend on other rows. NaN values are flagged "undefined" unless
         given as a pair (values, flags) with flags a (B, M) nested sequence of strings ("" = none). Unusable maps need
-        no care: they become NaN with their own flag.
+        no handling: they become NaN with their own flag.
         """
         raise NotImplementedError
 
@@ -107,9 +107,9 @@ def metric(
 
     Args:
         direction: whether "higher" or "lower" values are better ("none": a diagnostic).
-        formula, value_range: for the page of metrics, in its notation.
-        needs: inputs besides the maps; a study without them gets an error that names them.
-        traits: anything else the listings should show.
+        formula, value_range: for the page of metrics, in that page's notation.
+        needs: inputs besides the maps; a study without these inputs gets an error that names them.
+        traits: anything else for the listings.
     """
 
     def enter(implementation: M) -> M:

@@ -28,9 +28,9 @@ ROAD = "Rong et al., A Consistent and Efficient Evaluation Strategy for Attribut
 
 
 class RoadParameters(LevelParameters, LabelledParameters):
-    """Shares of the pixels removed, and what is averaged: the target's probability, or 0/1 accuracy as in the paper.
+    """Shares of removed pixels, and the averaged quantity: the target's probability, or 0/1 accuracy as in the paper.
 
-    ``reference`` says what counts as correct for accuracy; for the probability it has no effect.
+    ``reference`` is the class that counts as correct for accuracy; it has no effect on the probability.
     """
 
     level: LevelChoice = "pixel"
@@ -40,7 +40,7 @@ class RoadParameters(LevelParameters, LabelledParameters):
     )
     read: Literal["probability", "accuracy"] = Field(
         "probability",
-        description="what is averaged: probability of the explained class, or 0/1 accuracy as in the paper",
+        description="averaged quantity: probability of the explained class, or 0/1 accuracy as in the paper",
     )
 
     @property

@@ -21,13 +21,13 @@ CITATION = "Wu et al., On the Faithfulness of Vision Transformer Explanations, C
 
 
 class SacoParameters(LevelParameters):
-    """Numbers of groups K, each a variant "k=K"; what weighs a group; fill and level.
+    """Numbers of groups K (one variant "k=K" each), the weight of a group, fill and level.
 
-    The paper ranks pixels (``level: pixel``). Patches are the default: a ViT's map has no more information, and
-    upsampling makes values that no explainer gave.
+    The paper ranks pixels (``level: pixel``). Patches are the default: a ViT's map contains no finer information, and
+    upsampling creates values that no explainer computed.
 
-    ``salience`` "mean" weighs a group by its mean times P/K, "sum" by its sum, as the paper's Algorithm 1 does. The two are
-    equal where K divides the number of features P. Elsewhere the sum makes larger groups more salient, so that SaCo
+    ``salience`` "mean" weights a group by its mean times P/K, "sum" by its sum, as in the paper's Algorithm 1. The two are
+    equal where K divides the number of features P. Otherwise the sum makes larger groups more salient, so SaCo
     changes with a shift of the map, and a random map's SaCo is not 0 on average.
     """
 
@@ -44,14 +44,14 @@ class SacoParameters(LevelParameters):
     @classmethod
     def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) != len(value):
-            raise ValueError(f"groups {value} repeat a number")
+            raise ValueError(f"groups {value} contain a number twice")
         return value
 
 
 class _Saco(Metric[SacoParameters]):
     @property
     def scale_dependent(self) -> bool:
-        """Where groups of different sizes are weighed by their sum."""
+        """Yes if groups of different sizes are weighted by their sum."""
         return self.parameters.salience == "sum"
 
     def groups(self) -> list[Groups]:
@@ -79,7 +79,7 @@ def saco_pairs(salience: Tensor, drops: Tensor) -> Tensor:
 
     ``salience`` (..., K) s(G_i), most salient group first; ``drops`` (..., K) the falls in probability
     ∇pred_i = p(ŷ|x) − p(ŷ|x without G_i), signed. The weight is s_i − s_j where ∇pred_i ≥ ∇pred_j (a tie is
-    satisfied), and −(s_i − s_j) where the group ranked higher mattered less.
+    satisfied), and −(s_i − s_j) where the higher-ranked group caused the smaller drop.
     """
     salience, drops = salience.double(), drops.double()
     gap = salience[..., :, None] - salience[..., None, :]
@@ -94,7 +94,7 @@ def saco(salience: Tensor, drops: Tensor) -> Tensor:
 
 
 def saco_rank(salience: Tensor, drops: Tensor) -> Tensor:
-    """SaCo that counts pairs instead of weighing them, (...,) in [−1, 1].
+    """SaCo that counts pairs instead of weighting them, (...,) in [−1, 1].
 
     This is Kendall's coefficient between the order of the groups and their drops, with ties in the drop counted as
     satisfied and pairs of equal salience left out.
@@ -132,7 +132,7 @@ class Saco(_Saco):
     parameters=SacoParameters,
 )
 class SacoRank(_Saco):
-    """SaCo with every pair of groups counted alike, so that one dominant group does not decide."""
+    """SaCo with equal weights for all pairs of groups, so one dominant group does not decide."""
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, Tensor]:
         """See :class:`Metric`."""

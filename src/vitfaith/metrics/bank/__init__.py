@@ -1,1 +1,1 @@
-"""The response bank: the model's answers to masks that no explainer chose, evaluated once a condition."""
+"""The response bank: the model's responses to masks that do not depend on explainers, evaluated once per condition."""

@@ -1,4 +1,4 @@
-"""Asking the model what it answers to the masks of a bank."""
+"""Evaluation of the masks of a bank."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build_bank(
     precision: Precision = "float32",
     extras: Mapping[str, Any] | None = None,
 ) -> Bank:
-    """Evaluate the masks of ``requests``, each once, with one more forward for each clean image.
+    """Evaluate the masks of ``requests``, each once, plus one forward pass per clean image.
 
     Args:
         classifier: frozen model in evaluation mode.
@@ -41,7 +41,7 @@ def build_bank(
         requests: mask sets with their fills.
         grid: rows and columns of the maps that will be scored (default: the classifier's patches).
         seed: the study's seed.
-        batch_size: most images in a forward pass; halved when memory runs out.
+        batch_size: maximum number of images in a forward pass; halved when memory runs out.
         precision: of the forward passes.
         extras: further inputs of fills, see :class:`~vitfaith.metrics.context.ScoreContext`.
 

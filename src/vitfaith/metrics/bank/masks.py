@@ -1,9 +1,9 @@
-"""Sets of patches that no explainer chose, and requests for the model's answers to their removal.
+"""Sets of patches that do not depend on explainers, and requests for the model's responses to their removal.
 
-f(x without S) for a random or fixed set S of patches does not depend on the map that is scored, so one evaluation of S
+f(x without S) for a random or fixed set S of patches does not depend on the scored map, so one evaluation of S
 serves all maps of all explainers. Sets are described by :class:`Subsets`, :class:`Singles` and :class:`Cells`; with a
-fill they make a :class:`BankRequest`, which the engine answers once a batch. :class:`vitfaith.metrics.bank.store.Bank`
-keeps the answers of a whole condition, so that explainers added later cost no forward pass at all.
+fill they make a :class:`BankRequest`, which the engine answers once per batch. :class:`vitfaith.metrics.bank.store.Bank`
+keeps the responses of a whole condition, so explainers added later cost no forward pass.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from vitfaith.metrics.context import Response, ScoreContext
 
 FIELDS = ("logit", "probability", "log_probability", "kl", "prediction")
-"""What a bank keeps of each answer, see :class:`~vitfaith.metrics.context.Response`."""
+"""Fields of each response that a bank keeps, see :class:`~vitfaith.metrics.context.Response`."""
 
 
 @dataclass(frozen=True)
 class Singles:
-    """Every patch of the map alone."""
+    """Each patch of the map, one at a time."""
 
     def masks(self, grid: tuple[int, int], image_ids: Sequence[str], seed: int) -> Tensor:
         """(B, S, P) bool, S = P; True = removed."""
@@ -47,7 +47,7 @@ class Singles:
 
 @dataclass(frozen=True)
 class Cells:
-    """Every cell of a coarse grid of ``side`` × ``side`` cells alone; cells differ by at most one patch a side."""
+    """Each cell of a ``side`` × ``side`` grid, one at a time; the sides of cells differ by at most one patch."""
 
     side: int
 
@@ -62,7 +62,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Subsets:
-    """``count`` random sets of ``size`` patches, drawn uniformly for each image on its own.
+    """``count`` random sets of ``size`` patches, drawn uniformly and independently per image.
 
     ``size`` is a number of patches or, as a float below 1, a share of them (at least one). With ``side`` the sets are
     drawn from the cells of a coarse grid instead (see :class:`Cells`).
@@ -73,7 +73,7 @@ class Subsets:
     side: int | None = None
 
     def masks(self, grid: tuple[int, int], image_ids: Sequence[str], seed: int) -> Tensor:
-        """(B, S, P) bool, S = count; True = removed. Raises :class:`InputError` when a set would hold everything."""
+        """(B, S, P) bool, S = count; True = removed. Raises :class:`InputError` if a set would contain every patch."""
         features = grid[0] * grid[1] if self.side is None else self.side * self.side
         size = self.size if isinstance(self.size, int) else max(1, int(self.size * features + 0.5))
         if not 0 < size < features:
@@ -107,7 +107,7 @@ def cell_masks(grid: tuple[int, int], side: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _masks(masks: MaskSet, grid: tuple[int, int], image_ids: tuple[str, ...], seed: int) -> Tensor:
-    """Masks of the latest contexts: several metrics and the engine ask for the same ones."""
+    """Masks of the latest contexts, because several metrics and the engine request the same masks."""
     return masks.masks(grid, image_ids, seed)
 
 

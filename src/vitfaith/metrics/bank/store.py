@@ -1,4 +1,4 @@
-"""Keeping the answers of the response bank, as a table that later explainers of the same condition read."""
+"""The responses of the bank as a table, which later explainers of the same condition read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bank:
-    """Answers kept for the images of one condition.
+    """Responses for the images of one condition.
 
     Attributes:
-        seed, grid: what the masks follow from, with the image ids.
+        seed, grid: they determine the masks, together with the image ids.
         image_ids: B names.
-        targets: (B,) int64, the class that the probabilities are of.
+        targets: (B,) int64, the class of the probabilities.
         clean: response to the images themselves, (B,).
         responses: (masks, fill) as text → response (B, S), on the CPU.
     """
@@ -40,7 +40,7 @@ class Bank:
     responses: Mapping[tuple[str, str], Response]
 
     def rows(self, context: ScoreContext) -> list[int] | None:
-        """Where the images of ``context`` are, or None when the bank was made for others, another grid or seed.
+        """Rows of the images of ``context``; None if the bank is for other images, another grid or another seed.
 
         Raises:
             InputError: the bank explains another class of one of these images.
@@ -58,7 +58,7 @@ class Bank:
         return rows
 
     def find(self, request: BankRequest | Clean, context: ScoreContext) -> Response | None:
-        """Response (B, S), or (B,) for ``Clean``, to a request for the images of ``context``, or None if not kept."""
+        """Response (B, S), or (B,) for ``Clean``, to a request for the images of ``context``, or None if the bank lacks it."""
         kept = self.clean if isinstance(request, Clean) else self.responses.get(request.key)
         rows = self.rows(context) if kept is not None else None
         if kept is None or rows is None:
@@ -137,13 +137,13 @@ def read_bank(path: Path, image_ids: list[str], grid: tuple[int, int], seed: int
     """The bank in ``path``, made for these images, this grid and seed.
 
     Raises:
-        ArtifactError: it is incomplete, or was made for others.
+        ArtifactError: the bank is incomplete, or is for other images, another grid or another seed.
     """
     from vitfaith.artifacts.schemas import BANK
 
     bank = Bank.from_table(read_table(path, BANK), f"'{path}'")
     if (bank.seed, bank.grid) != (seed, grid) or not set(image_ids) <= set(bank.image_ids):
         raise ArtifactError(
-            f"'{path}' holds answers for other images, another seed or another grid than the maps; delete it and run again"
+            f"'{path}' holds responses for other images, another seed or another grid than the maps; delete it and run again"
         )
     return bank

@@ -1,1 +1,1 @@
-"""The engine that asks the model about perturbed images, once for all metrics."""
+"""The engine that evaluates the model on perturbed images, once for all metrics."""

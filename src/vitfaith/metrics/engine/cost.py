@@ -1,4 +1,4 @@
-"""How many forward passes metrics cost, counted without making one."""
+"""Number of forward passes that metrics cost, counted without running the model."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Cost:
 
 
 class Asks(Protocol):
-    """Whatever asks the engine about perturbed images: a metric."""
+    """A metric, or any object that sends requests to the engine."""
 
     def requests(self, context: ScoreContext) -> Sequence[Any]:
         """The images that the model must see."""
 
 
 class _Counter(Engine):
-    """Answers every request with NaN and counts the images that it would have been asked about."""
+    """Answers every request with NaN and counts its images."""
 
     def answer(self, requests: Iterable[Any]) -> dict[object, Response]:
-        """Responses without a network, so nothing in it is prepared."""
+        """Responses without a network, so no network is prepared."""
         wanted = list(dict.fromkeys(requests))
         return self._answer(wanted) if wanted else {}
 
@@ -62,11 +62,11 @@ def forward_cost(
     channels: int = 3,
     extras: Mapping[str, Any] | None = None,
 ) -> Cost:
-    """Forward passes that ``metrics`` together cost for maps on ``grid`` of images of ``size`` (height, width).
+    """Forward passes of all ``metrics`` together, for maps on ``grid`` of images of ``size`` (height, width).
 
-    Superpixels are counted on a cloudy random image; their number differs a little between images. Where K divides the
-    features into unequal groups, up to two of them are shared with curves or not, as drawn for the image; they are
-    counted for one draw. ``extras`` are what fills ask for; they are not called.
+    Superpixels are counted on a smooth random image; their number differs a little between images. If K does not divide the
+    number of features, curves share up to two of the unequal groups, depending on the image's random draw; one draw is
+    counted. ``extras`` are inputs of fills; they are not called.
     """
     chosen = list(metrics)
     generator = torch.Generator().manual_seed(0)

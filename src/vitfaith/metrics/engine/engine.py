@@ -1,9 +1,8 @@
 """The perturbation engine: every forward pass of the scoring stage, in full batches.
 
 All requests of all metrics become one stream of jobs (image × method × step). Batches are cut from that stream without
-regard to where one request ends and the next begins, so that only the very last one is smaller. What the stream holds
-is decided by comparing integers before anything is computed: equal images are evaluated once, clean and fully removed
-ones once an image.
+regard to the ends of requests, so only the last batch is smaller. The content of the stream is decided by comparing
+integers before anything is computed: equal images are evaluated once; clean and fully removed images once per image.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def merge(requests: Sequence[Interval], totals: Sequence[int], image_ids: Sequen
     for request in requests:
         low, high = request.intervals(totals, image_ids, seed)
         image, empty = np.arange(len(totals))[:, None], low == high
-        # Every empty interval is the clean image, wherever it lies.
+        # Every empty interval is the clean image, whatever its position.
         code = (image * base + np.where(empty, 0, low)) * base + np.where(empty, 0, high)
         codes.append(np.where(high < 0, -1, code))
     flat = np.concatenate([code.ravel() for code in codes])
@@ -108,7 +107,7 @@ class Engine:
     """Runs requests of one context through its classifier.
 
     Attributes:
-        limit: most images at once; halved for good when memory runs out.
+        limit: maximum number of images at once; halved permanently when memory runs out.
         forwards: images that went through the classifier so far.
     """
 
@@ -127,7 +126,7 @@ class Engine:
         return torch.float32 if parameter is None else parameter.dtype
 
     def answer(self, requests: Iterable[Request | Interval | Clean | Full]) -> dict[object, Response]:
-        """Responses to ``requests``, each evaluated once."""
+        """Responses to ``requests``; each request is evaluated once."""
         wanted = list(dict.fromkeys(requests))
         if not wanted:
             return {}
@@ -166,7 +165,7 @@ class Engine:
         return responses
 
     def _jobs(self, key: tuple[Features, Item], part: Merged) -> tuple[IntervalSegment, NDArray[np.int64]]:
-        """Interior intervals × usable maps, map by map; and each job's place in the (U, M) table, flattened."""
+        """Interior intervals × usable maps, map by map, and the place of each job in the flattened (U, M) table."""
         usable = self.context.usable.cpu().numpy()
         inner = np.flatnonzero(~part.is_clean & ~part.is_full)
         row, method = np.nonzero(usable[part.image[inner]])
@@ -211,7 +210,7 @@ class Engine:
         return Response(**columns, fraction=fraction)
 
     def _run(self, segments: Sequence[Segment]) -> list[Response]:
-        """One pass over the concatenated segments, of which the first must be the clean images."""
+        """One pass over the concatenated segments, the first of which must be the clean images."""
         context, device = self.context, self.context.images.device
         ends = list(accumulate(len(segment) for segment in segments))
         total = ends[-1]
@@ -234,7 +233,7 @@ class Engine:
             own = distribution.gather(1, target)[:, 0]
             reference = clean[index]
             terms = reference.exp() * (reference - distribution)
-            # 0 · (−∞ − −∞) is NaN where the limit is 0.
+            # 0 · (−∞ − −∞) is NaN, but the limit is 0.
             terms = torch.where(reference.isneginf(), 0.0, terms)
             values["logit"][rows] = logits.gather(1, target)[:, 0]
             values["probability"][rows] = own.exp()

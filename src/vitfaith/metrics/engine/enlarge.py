@@ -1,4 +1,4 @@
-"""Maps on the patch grid as maps of pixels, enlarged as a metric asks for or as a paper's authors did for each method."""
+"""Enlarges maps from the patch grid to pixels, as a metric requests or as a paper's authors did for each method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vitfaith.models.patches import Patches
 
 EXPLAINERS_EXTRA = "explainers"
-"""Key of evaluate(extras=…): method id → registered name of its explainer, which ``official`` upsampling goes by."""
+"""Key of evaluate(extras=…): method id → registered name of its explainer; ``official`` upsampling depends on it."""
 REPEATED = frozenset(
     {"attention_rollout", "diffmask", "diffmask_class", "diffmask_per_image", "diffmask_per_image_class"}
 )
@@ -25,10 +25,10 @@ enlarged bilinearly. Explainers that it does not have are taken bilinearly too."
 
 
 def repeated_methods(context: ScoreContext, upsampling: Upsampling) -> Tensor | None:
-    """(M,) bool: the methods whose cells are repeated; None where none is.
+    """(M,) bool: methods whose cells are repeated; None if there are none.
 
     Raises:
-        InputError: ``official`` upsampling, and ``extras["explainers"]`` does not tell a method's explainer.
+        InputError: ``official`` upsampling, and ``extras["explainers"]`` lacks a method's explainer.
     """
     if upsampling == "bilinear":
         return None
@@ -39,7 +39,7 @@ def repeated_methods(context: ScoreContext, upsampling: Upsampling) -> Tensor | 
         for method in context.methods:
             if method not in names:
                 raise InputError(
-                    f"upsampling 'official' goes by the explainer of a map, and that of '{method}' is not told; pass "
+                    f"upsampling 'official' depends on the explainer of a map, and the explainer of '{method}' is unknown; pass "
                     f"evaluate(extras={{'{EXPLAINERS_EXTRA}': {{'{method}': NAME}}}}), or take bilinear or nearest"
                 )
         flags = [names[method] in REPEATED for method in context.methods]
@@ -54,13 +54,13 @@ def enlarged(maps: Tensor, patches: Patches, repeated: Tensor) -> Tensor:
 
 
 def maps_to_rank(context: ScoreContext, ranking: Ranking, image: Tensor, method: Tensor) -> Tensor:
-    """The maps (N, …) that ``ranking`` takes for the images (N,) and methods (N,): on the patch grid, or of pixels.
+    """Maps (N, …) for ``ranking`` of the images (N,) and methods (N,): on the patch grid, or per pixel.
 
-    What is smaller than a patch or crosses patches is ranked by ``fine_maps``, enlarged here where not bilinearly.
+    Features smaller than a patch or across patches are ranked by ``fine_maps``; other than bilinear maps are enlarged here.
     """
     source = context.maps if ranking.features.kind == "patch" else context.fine_maps
     maps = source[image, method]
     repeated = repeated_methods(context, ranking.features.upsampling)
     if repeated is None:
         return maps
-    return enlarged(maps, ranking.patches, repeated[method])  # the ranking leaves this size as it is
+    return enlarged(maps, ranking.patches, repeated[method])  # the ranking does not resize maps of this size

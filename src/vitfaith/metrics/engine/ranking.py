@@ -1,4 +1,4 @@
-"""From maps to ranks, and from ranks to pixels."""
+"""Ranks of features from maps, and pixels from ranks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Ranking:
     """Features of a batch of images: their number, their values under a map, and the pixels that they cover.
 
     Args:
-        features: what is ranked.
+        features: the ranked units.
         images: (B, C, H, W) float in [0, 1].
-        patches: where the cells of the maps lie.
+        patches: positions of the maps' cells.
         image_ids: B names; with ``seed`` they key the order of features of equal value.
         seed: the study's seed.
     """
@@ -31,7 +31,7 @@ class Ranking:
     def __init__(
         self, features: Features, images: Tensor, patches: Patches, image_ids: Sequence[str], seed: int
     ) -> None:
-        """See the class; superpixels are computed here, once."""
+        """See the class; superpixels are computed once, here."""
         self.features, self.image_ids, self.seed = features, image_ids, seed
         self.size = (int(images.shape[2]), int(images.shape[3]))
         self.patches = patches
@@ -48,7 +48,7 @@ class Ranking:
 
     @cached_property
     def ties(self) -> Tensor:
-        """Features in the order in which equal values are ranked, (B, P) int64; features that an image lacks come last."""
+        """Order of features with equal values, (B, P) int64; features that an image lacks come last."""
         last = torch.arange(max(self.totals))
         rows = [
             torch.cat([torch.from_numpy(tie_permutation(self.seed, image_id, total)), last[total:]])
@@ -59,7 +59,7 @@ class Ranking:
     def scores(self, maps: Tensor, index: Tensor) -> Tensor:
         """Value of every feature (N, P) float32 under ``maps`` (N, rows, columns) of the images ``index`` (N,).
 
-        Where images differ in their number of features, missing ones are −inf, so that they rank last.
+        If images differ in their number of features, missing features are −inf, so they rank last.
         """
         if self.features.kind == "patch":
             return maps.flatten(1)
@@ -70,7 +70,7 @@ class Ranking:
             assert self.cells is not None
             side, (rows, columns) = self.features.size, self.cells.grid
             padding = (0, columns * side - self.size[1], 0, rows * side - self.size[0])
-            # In float64 a sum of equal float32 values is exact, so that regions cut by the edge tie with whole ones.
+            # In float64 a sum of equal float32 values is exact, so regions cut by the edge tie with whole regions.
             blocks = torch.nn.functional.pad(pixels.double(), padding).reshape(len(maps), rows, side, columns, side)
             return (blocks.sum((2, 4)) / self.cells.area.to(maps.device)).flatten(1).float()
         assert self.labels is not None

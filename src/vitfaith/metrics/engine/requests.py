@@ -1,4 +1,4 @@
-"""Which perturbed images a metric needs, as hashable descriptions; no tensor and no torch in here.
+"""Hashable descriptions of the perturbed images that a metric needs; no tensors, no torch.
 
 A ranking orders the P features of an image by decreasing relevance; features of equal value are in a random order of
 the image, the same for all maps (:mod:`vitfaith.ties`). All perturbed images of all curve metrics and of SaCo remove the
@@ -10,7 +10,7 @@ least relevant first   ``[P − c, P)``, which is insertion of the P − c most 
 one group              ``[e_i, e_{i+1})`` with the edges of :func:`group_edges`
 =====================  ===========================================================
 
-so that equal images of different metrics are recognised by comparing two integers.
+Equal images of different metrics are recognised by comparing two integers.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Level = Literal["patch", "pixel"]
 Order = Literal["morf", "lerf"]
 Salience = Literal["mean", "sum"]
 Upsampling = Literal["bilinear", "nearest", "official"]
-"""How a map becomes one of pixels; ``official``: each method's as the released code of Vision DiffMask enlarges it."""
+"""Enlargement of a map to pixels; ``official``: per method as in the released code of Vision DiffMask."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What is ranked and removed as one unit.
+    """A unit that is ranked and removed.
 
     ``patch``: a cell of the map. ``pixel``: a pixel, ranked by the map after ``upsampling``, bilinear
-    (align_corners=False) unless told otherwise. ``region``: a square of ``size`` pixels, ranked by its mean over the upsampled map; squares
-    cut by the right or lower edge are smaller, and a sum would rank them by their size.
+    (align_corners=False) by default. ``region``: a square of ``size`` pixels, ranked by its mean over the upsampled map;
+    squares cut by the right or lower edge are smaller, so a sum would depend on their size.
     ``superpixel``: a segment of SLIC with about ``size`` segments, ranked by its mean over the upsampled map.
     """
 
@@ -53,7 +53,7 @@ class Features:
     upsampling: Upsampling = "bilinear"
 
     def __str__(self) -> str:
-        """Kind, with the size where it matters, and an upsampling that is not bilinear."""
+        """Kind, with the size if relevant, and the upsampling if not bilinear."""
         if self.upsampling != "bilinear":
             return f"{self.kind}({self.upsampling})"
         return f"{self.kind}({self.size})" if self.size else self.kind
@@ -81,7 +81,7 @@ class EqualSteps:
 
 @dataclass(frozen=True)
 class Stride:
-    """Counts 0, size, 2·size … up to P, or up to ``last`` steps where that is less."""
+    """Counts 0, size, 2·size … up to P, or up to ``last`` steps if that is less."""
 
     size: int = 1
     last: int | None = None
@@ -100,13 +100,13 @@ class Stride:
 
 @dataclass(frozen=True)
 class Shares:
-    """Counts 0 and ⌈share·P⌉ for each share in (0, 1], so that at least one feature is removed."""
+    """Counts 0 and ⌈share·P⌉ for each share in (0, 1], so at least one feature is removed."""
 
     shares: tuple[float, ...]
 
     def counts(self, total: int) -> list[int]:
         """Numbers of removed features, beginning with 0, for ``total`` = P features."""
-        # 0.07 · 100 is 7.000000000000001 in floating point and must give 7, hence the tolerance.
+        # 0.07 · 100 is 7.000000000000001 in floating point and must give 7, so a tolerance is needed.
         return [0, *(max(1, math.ceil(share * total - 1e-9)) for share in self.shares)]
 
     def __str__(self) -> str:
@@ -156,7 +156,7 @@ class Curve:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lower and upper ranks (B, S) for images of ``totals`` features; −1 pads images with fewer steps.
 
-        Steps are the same for all images of as many features, so the keys have no part in them.
+        Steps are equal for images with the same number of features, so the keys do not matter.
         """
         counts = _pad([self.grid.counts(total) for total in totals])
         upper = np.asarray(totals, dtype=np.int64)[:, None]
@@ -169,8 +169,8 @@ class Curve:
 class Groups:
     """Removal of one of ``count`` groups at a time, most relevant group first; axis S has ``count`` entries.
 
-    ``salience`` says what the groups are weighed by (see :func:`vitfaith.metrics.engine.salience.group_salience`); requests that
-    differ in it alone share all their images.
+    ``salience`` gives the weights of the groups (see :func:`vitfaith.metrics.engine.salience.group_salience`). Requests that
+    differ only in ``salience`` share all their images.
     """
 
     count: int
@@ -216,7 +216,7 @@ class Full:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Base of requests that are no intervals; subclasses define :meth:`segment`."""
+    """Base of requests other than intervals; subclasses define :meth:`segment`."""
 
     def segment(self, context: ScoreContext) -> Segment:
         """The images, in a fixed order."""
@@ -226,9 +226,9 @@ class Prepared:
 def group_edges(total: int, groups: int, seed: int, image_id: str) -> list[int]:
     """Ranks 0 = e_0 < … < e_K = ``total`` between which the ``groups`` = K groups of an image lie.
 
-    Sizes are ⌊total/K⌋ or one more. Where K does not divide ``total``, which groups are the larger ones is drawn for
-    the image (key: seed, image, K), the same for all its maps: a larger group costs more probability whatever the map
-    says, so a fixed place among the ranks would move SaCo of a random map away from 0.
+    Sizes are ⌊total/K⌋ or one more. If K does not divide ``total``, the larger groups are drawn at random per image
+    (key: seed, image, K), the same for all its maps. Removing a larger group lowers the probability more, whatever the
+    map, so larger groups at fixed ranks would move SaCo of a random map away from 0.
 
     Raises:
         InputError: more groups than features, which would leave groups empty.

@@ -1,4 +1,4 @@
-"""How much of a map lies in each group of features (Wu et al., CVPR 2024: the salience s(G))."""
+"""Salience s(G) of each group of features (Wu et al., CVPR 2024)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MAPS_AT_ONCE = 64
 def group_salience(scores: Tensor, edges: Tensor, salience: Salience = "mean") -> Tensor:
     """s(G_i) (..., K) float64, most salient group first.
 
-    The paper sums the features of a group (``salience`` "sum"). Where K does not divide the number of features P, groups
-    differ in size by one, and a sum no longer moves with a shift of the map. The group's mean times P/K (``"mean"``)
+    The paper sums the features of a group (``salience`` "sum"). If K does not divide the number of features P, group
+    sizes differ by one, and a shift of the map changes their sums unequally. The group's mean times P/K (``"mean"``)
     equals the sum for equal sizes and keeps SaCo invariant to every positive affine change of the map.
 
     Args:
-        scores: (..., W) feature values; where images differ in P, −∞ fills the rows up to W.
+        scores: (..., W) feature values; if images differ in P, −∞ fills the rows up to W.
         edges: (..., K + 1) int64 ranks from 0 to P between which the groups lie (:func:`~vitfaith.metrics.engine.requests.group_edges`).
         salience: "mean" or "sum".
     """
@@ -40,7 +40,7 @@ def group_salience(scores: Tensor, edges: Tensor, salience: Salience = "mean") -
 def map_salience(context: ScoreContext, groups: Groups) -> Tensor:
     """s(G_i) (B, M, K) float64 of every map of a context, for the features that ``groups`` removes.
 
-    Computed once a context, whatever the fill.
+    Computed once per context, for all fills.
     """
     key = groups.features, groups.count, groups.salience
     if key not in context.saliences:
@@ -54,7 +54,7 @@ def _map_salience(context: ScoreContext, groups: Groups) -> Tensor:
     edges = torch.from_numpy(groups.edges(ranking.totals, context.image_ids, context.seed)).to(device)
     job = torch.arange(len(edges) * methods, device=device)
     parts = []
-    for part in job.split(MAPS_AT_ONCE):  # 1000 pixel maps in float64 would take 0.4 GB, several times
+    for part in job.split(MAPS_AT_ONCE):  # 1000 pixel maps in float64 would take 0.4 GB, in several copies
         image = part // methods
         scores = ranking.scores(maps_to_rank(context, ranking, image, part % methods), image)
         parts.append(group_salience(scores, edges[image], groups.salience))

@@ -55,7 +55,7 @@ class FullSegment(CleanSegment):
         self.filling = filling
 
     def build(self, start: int, stop: int) -> Tensor:
-        """Fill values alone."""
+        """Only fill values."""
         index = self.image_index(start, stop)
         everything = torch.ones(stop - start, *self.images.shape[2:], dtype=torch.bool, device=self.images.device)
         return remove(self.images, everything, index, self.filling).expand(-1, *self.images.shape[1:])
@@ -68,8 +68,8 @@ class IntervalSegment:
         context: images and maps.
         ranking: the features.
         filling: as :func:`vitfaith.metrics.fills.registry.prepare_fill` returns it.
-        image, method, low, high: (N,) integers a job: whose map, and the interval ``[low, high)`` of ranks. Jobs of
-            one map should follow each other: ranks are computed once for the maps of a batch, a run of jobs each.
+        image, method, low, high: (N,) integers, one per job: its map, and the interval ``[low, high)`` of ranks. Keep
+            the jobs of a map together: ranks are computed once per run of jobs with the same map.
     """
 
     def __init__(
@@ -86,12 +86,12 @@ class IntervalSegment:
         self.context, self.ranking, self.filling = context, ranking, filling
         begins = np.ones(len(image), dtype=bool)
         begins[1:] = (image[1:] != image[:-1]) | (method[1:] != method[:-1])
-        self._run = np.cumsum(begins) - 1  # of every job: a run of jobs has one map
+        self._run = np.cumsum(begins) - 1  # per job; a run of jobs shares one map
 
         def on_device(values: NDArray[np.int64]) -> Tensor:
             return upload(torch.from_numpy(np.ascontiguousarray(values)), context.images.device)
 
-        # Once for all batches, so that a GPU waits for none of them.
+        # Once for all batches, so a GPU never waits for a batch.
         self.image, self.low, self.high = on_device(image), on_device(low)[:, None], on_device(high)[:, None]
         self._place, self._owner, self._method = (
             on_device(self._run),
@@ -108,7 +108,7 @@ class IntervalSegment:
         return self.image[start:stop]
 
     def build(self, start: int, stop: int) -> Tensor:
-        """Ranks of the maps in the slice, compared with every job's interval."""
+        """Ranks of the slice's maps, compared with the interval of each job."""
         part, first = slice(start, stop), int(self._run[start])
         maps = slice(first, int(self._run[stop - 1]) + 1)
         owners = self._owner[maps]
@@ -147,7 +147,7 @@ class MaskSegment:
         return len(self.image)
 
     def image_index(self, start: int, stop: int) -> Tensor:
-        """Image of every mask."""
+        """Image index per mask."""
         return self.image[start:stop]
 
     def build(self, start: int, stop: int) -> Tensor:
@@ -159,10 +159,10 @@ class MaskSegment:
 
 
 class ImageSegment:
-    """Any images: a function of (start, stop) makes them on the device (soft masks, noise …).
+    """Images made on the device by a function of (start, stop) (soft masks, noise …).
 
     Args:
-        image: (N,) int64 on the device, which image of the context each one was made from.
+        image: (N,) int64 on the device, index of the original image in the context.
         make: ``(start, stop) -> (stop − start, C, H, W)`` float32 in pixel units.
     """
 
@@ -179,5 +179,5 @@ class ImageSegment:
         return self.image[start:stop]
 
     def build(self, start: int, stop: int) -> Tensor:
-        """What ``make`` returns."""
+        """The result of ``make``."""
         return self.make(start, stop)

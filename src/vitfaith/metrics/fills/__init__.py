@@ -1,7 +1,7 @@
-"""Fills: what removed pixels become.
+"""Fills: replacements of removed pixels.
 
-The modules are imported by name, plain ones first as in the listings, so that the fingerprint of code that imports this
-package covers every fill.
+The modules are imported by name, in the order of the listings, so the fingerprint of code that imports this package covers
+every fill.
 """
 
 # isort: off

@@ -1,7 +1,7 @@
-"""In-fill by a diffusion model: what it holds likely at the removed pixels, given the pixels that stay.
+"""In-fill by a diffusion model: samples of the removed pixels, given the kept pixels.
 
-Sampling as in RePaint (Lugmayr et al., CVPR 2022, algorithm 1): at every noise level the pixels that stay are the image with
-that much noise, the removed ones are the model's. It never sees a removed pixel.
+Sampling as in RePaint (Lugmayr et al., CVPR 2022, algorithm 1): at every noise level, kept pixels are the image with that
+much noise, and removed pixels come from the model. The model never sees the original value of a removed pixel.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ DENOISER_EXTRA = "denoiser"
 
 
 class DiffusionParameters(Parameters):
-    """Which denoiser draws the removed pixels, and how often it is called: steps × resamples times a perturbed image."""
+    """The denoiser that draws the removed pixels; it is called steps × resamples times per perturbed image."""
 
     denoiser: Annotated[str, Ids("denoisers")] = Field(description="id of an entry of the section denoisers")
     steps: int = Field(10, ge=1, description="noise levels, evenly spread over the schedule (RePaint: 250)")
     resamples: int = Field(
-        4, ge=1, description="times that each step is taken (RePaint: 10); with 1, removed pixels do not fit the others"
+        4, ge=1, description="repetitions of each step (RePaint: 10); with 1, removed pixels do not match the others"
     )
-    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="ancestral, as RePaint's, or ddim")
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="ancestral, as in RePaint, or ddim")
     size: Literal["image", "network"] = Field(
-        "image", description="image: the U-Net runs at the image's size; network: resized to its own, and back"
+        "image",
+        description="image: the U-Net runs at the image's size; network: images are resized to the network's size and back",
     )
-    draw: int = Field(0, ge=0, description="which of several independent in-fills")
+    draw: int = Field(0, ge=0, description="number of the in-fill among several independent ones")
 
     @property
     def calls(self) -> int:
@@ -57,7 +58,7 @@ class DiffusionParameters(Parameters):
     imputes=True,
 )
 def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer:
-    """What a denoiser of the study draws there, given the pixels that stay; the same noise for every mask of an image."""
+    """Samples from a denoiser of the study, given the kept pixels; the same noise for every mask of an image."""
     denoiser = context.extras.get(DENOISER_EXTRA)
     if denoiser is None:
         raise InputError(
@@ -78,7 +79,7 @@ def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer
 
 
 def infill_extras(spec: Mapping[str, Any], denoiser: str | None, device: str) -> dict[str, Denoiser]:
-    """The denoiser of a job as an extra input, nothing where its fills name none."""
+    """The denoiser of a job as an extra input; empty if its fills name none."""
     from vitfaith.denoisers.denoiser import job_denoiser
 
     return {} if denoiser is None else {DENOISER_EXTRA: job_denoiser(denoiser, spec.get("denoiser"), device)}
@@ -88,20 +89,20 @@ def working_size(denoiser: Denoiser, shape: tuple[int, int, int], parameters: Di
     """(height, width) at which images of ``shape`` (C, H, W) are in-filled.
 
     Raises:
-        ConfigError: ``size: network`` with a denoiser that does not say its size, or more steps than its schedule has.
-        InputError: other channels than the network's, or sides that cannot be halved as often as it does.
+        ConfigError: ``size: network`` with a denoiser of unknown size, or more steps than its schedule has.
+        InputError: a number of channels other than the network's, or sides that the network cannot halve often enough.
     """
     if parameters.steps > denoiser.schedule.length:
         raise ConfigError(f"fill 'diffusion': steps={parameters.steps}, the schedule has {denoiser.schedule.length}")
     if parameters.size == "network" and denoiser.size is None:
-        raise ConfigError("fill 'diffusion': the denoiser does not say its sample_size; set size: image")
+        raise ConfigError("fill 'diffusion': the denoiser has no sample_size; set size: image")
     return denoiser.working_size(shape, network=parameters.size == "network")
 
 
 def infill(
     denoiser: Denoiser, images: Tensor, removed: Tensor, noise: Noise, parameters: DiffusionParameters
 ) -> Tensor:
-    """``images`` with the pixels ``removed`` drawn anew; ``steps`` × ``resamples`` network calls an image.
+    """``images`` with the pixels ``removed`` drawn again; ``steps`` × ``resamples`` network calls per image.
 
     Args:
         images: (N, C, H, W) float32 in [0, 1].
@@ -109,13 +110,15 @@ def infill(
         noise: draws the next standard normal (N, C, h, w), at the size of :func:`working_size`.
 
     Returns:
-        (N, C, H, W) in [0, 1]; pixels that stay have their bits.
+        (N, C, H, W) in [0, 1]; kept pixels are bit-identical.
     """
     schedule = denoiser.schedule
     size = working_size(denoiser, (images.shape[1], images.shape[2], images.shape[3]), parameters)
     signed = resize(2 * images - 1, size)
     share = removed[:, None].float()
-    if size != tuple(images.shape[2:]):  # a pixel that a removed one has any part in does not stay: it would tell of it
+    if size != tuple(
+        images.shape[2:]
+    ):  # a resized pixel that mixes in a removed pixel is not kept, because it would reveal the removed value
         share = torch.nn.functional.interpolate(share, size, mode="bilinear", align_corners=False, antialias=True)
     gone = share > 0
 
@@ -123,7 +126,7 @@ def infill(
         return torch.where(gone, unknown, denoiser.add_noise(signed, drawn, timestep))
 
     def back(current: Tensor, timestep: int, previous: int) -> Tensor:
-        drawn = noise()  # one field serves both parts: no pixel is both kept and removed
+        drawn = noise()  # one noise field serves both parts, because no pixel is both kept and removed
         return keep(
             step_back(denoiser, current, timestep, previous, lambda: drawn, parameters.sampler), drawn, previous
         )
@@ -133,7 +136,7 @@ def infill(
     current = keep(drawn, drawn, timesteps[0])
     for timestep, previous in zip(timesteps, [*timesteps[1:], -1], strict=True):
         current = back(current, timestep, previous)
-        # to the noise before and back again, so that the removed pixels can agree with their neighbours
+        # back to the previous noise level and again down, so removed pixels adapt to their neighbours
         ratio = schedule.alpha_bar(timestep) / schedule.alpha_bar(previous)
         for _ in range(parameters.resamples - 1):
             current = back(sqrt(ratio) * current + sqrt(1 - ratio) * noise(), timestep, previous)

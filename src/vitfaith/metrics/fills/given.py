@@ -1,4 +1,4 @@
-"""A fill that the caller hands over."""
+"""A fill passed by the caller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GivenParameters(Parameters):
 
 @fill("given", parameters=GivenParameters)
 def given(context: ScoreContext, parameters: GivenParameters) -> Tensor | Imputer:
-    """An in-fill that the caller hands over (a diffusion model's, a learned placeholder): a tensor or an imputer."""
+    """An in-fill passed by the caller (from a diffusion model, a learned placeholder …): a tensor or an imputer."""
     value = context.extras.get(parameters.key)
     if value is None:
         hint = did_you_mean(parameters.key, context.extras)

@@ -1,7 +1,7 @@
-"""Removing patches where a DiffMask does: at the patch embedding, by the learned placeholder, before positions are added.
+"""Removal of patches as in a DiffMask: the learned placeholder replaces patch embeddings, before positions are added.
 
-Perturbed images travel through the engine as pixels, and no pixels need exist that embed as the placeholder. Removed pixels are
-therefore marked by NaN, and a hook on the patch embedding reads the mark. No mark reaches the model's arithmetic.
+The engine handles perturbed images as pixels, but there may be no pixels whose embedding is the placeholder. Removed pixels
+are therefore marked with NaN, and a hook on the patch embedding reads the marks. No NaN reaches the model's computation.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ PLACEHOLDER_EXTRA = "diffmask_placeholder"
 
 
 class PlaceholderParameters(Parameters):
-    """Whose placeholder: the id of an explainer that names a trained DiffMask."""
+    """The id of an explainer with a trained DiffMask, whose placeholder is used."""
 
     explainer: Annotated[str, Ids("explainers")] = Field("diffmask", description="id of an explainer with a DiffMask")
 
 
 def placeholder_of(parameters: Parameters) -> str | None:
-    """Id of the explainer whose placeholder a metric with these parameters fills with."""
+    """Id of the explainer whose placeholder a metric with these parameters uses."""
     settings = settings_of_fill(parameters)
     return settings.explainer if isinstance(settings, PlaceholderParameters) else None
 
@@ -47,7 +47,7 @@ def placeholder_of(parameters: Parameters) -> str | None:
     imputes=True,
 )
 def diffmask_placeholder(context: ScoreContext, parameters: PlaceholderParameters) -> Imputer:
-    """Whole patches, at the patch embedding: the vector that a trained DiffMask has learned to put there."""
+    """Replaces whole patches at the patch embedding by the vector that a trained DiffMask has learned."""
     if context.extras.get(PLACEHOLDER_EXTRA) is None:
         raise InputError(
             "fill 'diffmask_placeholder': the model has no trained DiffMask here; name one in the section explainers "
@@ -63,10 +63,10 @@ def mark(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
 
 @contextmanager
 def marked_patches(classifier: Classifier, placeholder: Tensor | None) -> Iterator[None]:
-    """Inside, patches marked by NaN embed as ``placeholder`` (D,); nothing is done where it is None.
+    """Within this context, patches marked with NaN embed as ``placeholder`` (D,); no effect if it is None.
 
     Raises:
-        InputError: a patch is marked in part, which has no meaning here; or the placeholder is of another width.
+        InputError: a patch is only partly marked, or the placeholder has another width.
     """
     if placeholder is None:
         yield
@@ -80,7 +80,7 @@ def marked_patches(classifier: Classifier, placeholder: Tensor | None) -> Iterat
         removed = patches.touched(missing)
         if bool((removed & patches.touched(~missing)).any()):
             raise InputError(
-                "fill 'diffmask_placeholder' replaces whole patches, and a patch was removed in part; use level 'patch'"
+                "fill 'diffmask_placeholder' replaces whole patches, but a patch was removed only in part; use level 'patch'"
             )
         marked[:] = [removed.flatten(1)]
         return (torch.where(missing[:, None], 0.0, pixels), *args[1:])

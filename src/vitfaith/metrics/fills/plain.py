@@ -1,4 +1,4 @@
-"""Fills that the image alone decides, or noise: one value for each pixel, whatever else is removed."""
+"""Fills that depend only on the image, and noise: one value per pixel, independent of the removed set."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class BlurParameters(Parameters):
 
 
 class NoiseParameters(Parameters):
-    """Which of several independent draws to use."""
+    """Number of the draw among several independent ones."""
 
-    draw: int = Field(0, ge=0, description="which of several independent fields")
+    draw: int = Field(0, ge=0, description="number of the noise field among several independent ones")
 
 
 @fill("image_mean", citation="Wu et al., 2024 (SaCo)")
 def image_mean(context: ScoreContext, parameters: Parameters) -> Tensor:
-    """One grey value an image: the mean over all its pixels and channels."""
+    """One grey value per image: the mean over all its pixels and channels."""
     return colours.image_mean(context.images)
 
 
@@ -64,6 +64,6 @@ def blur(context: ScoreContext, parameters: BlurParameters) -> Tensor:
 
 @fill("noise", citation="Nalmpantis et al., 2023 (Vision DiffMask)", parameters=NoiseParameters)
 def noise(context: ScoreContext, parameters: NoiseParameters) -> Tensor:
-    """Uniform noise on [0, 1), one field an image, the same at every step."""
+    """Uniform noise on [0, 1), one field per image, the same at every step."""
     shape = context.images.shape[1:]
     return uniform(context.seed, context.image_ids, "fill-noise", shape, parameters.draw).to(context.images)

@@ -1,8 +1,8 @@
-"""How a fill, which says what removed pixels are replaced with, is registered and named.
+"""Registration and naming of fills, the replacements of removed pixels.
 
 A fill is a function ``(context, parameters) -> Tensor | Imputer`` in a module of this package, beside its parameters. A
-tensor, broadcastable to (B, C, H, W), holds what every pixel becomes when it is removed, whatever else is removed. An
-*imputer* computes the perturbed image from the mask. Both are in pixel units; nothing is drawn from global random state.
+tensor, broadcastable to (B, C, H, W), holds the replacement of each pixel, independent of the removed set. An
+*imputer* computes the perturbed image from the mask. Both are in pixel units; fills never use global random state.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from vitfaith.metrics.context import ScoreContext
 
     Imputer = Callable[[Tensor, Tensor, Tensor], Tensor]
-    """``(images (N, C, H, W), removed (N, H, W) bool, index (N,)) -> perturbed (N, C, H, W)``; ``index`` says which
-    image of the context each row is."""
+    """``(images (N, C, H, W), removed (N, H, W) bool, index (N,)) -> perturbed (N, C, H, W)``; ``index`` is the
+    image of the context per row."""
 
 FILLS: Registry = Registry("fill")
 Fill = Annotated[
     Item,
     ItemOf(FILLS, key="name"),
-    Field(description="what removed pixels become; section `fill` has the choice"),
+    Field(description="replacement of removed pixels, see section `fill`"),
 ]
 """Type of a setting that names a fill: "blur", or {"name": "blur", "sigma": 3}."""
 
@@ -43,7 +43,7 @@ def fill(
 
 
 def fill_of(parameters: Parameters) -> Item | None:
-    """The fill that a metric's parameters name, None where they name none."""
+    """The fill that a metric's parameters name, or None."""
     return next((item for _, item in items_inside(parameters) if item.entry.kind == FILLS.kind), None)
 
 
@@ -54,5 +54,5 @@ def settings_of_fill(parameters: Parameters) -> Parameters | None:
 
 
 def prepare_fill(fill: Item, context: ScoreContext) -> Tensor | Imputer:
-    """Values of ``fill`` for the images of ``context``, see the top of this module."""
+    """Values of ``fill`` for the images of ``context``, see the module's docstring."""
     return fill.implementation(context, fill.parameters)

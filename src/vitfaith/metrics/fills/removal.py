@@ -1,4 +1,4 @@
-"""Removing patches at random, so that a classifier can be trained on what metrics show it."""
+"""Random removal of patches, to train a classifier on images as metrics perturb them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Removal(Parameters):
-    """Which share of the patches a training removes, and what they become."""
+    """Share of the patches that a training removes, and their replacement."""
 
     fill: Fill = Field("image_mean", validate_default=True)
     up_to: float = Field(
@@ -39,8 +39,8 @@ class Removal(Parameters):
     def _of_the_image_alone(self) -> Removal:
         if self.fill.name == "given" or any(ids for _, ids, _ in named_ids(self.fill.parameters)):
             raise ValueError(
-                f"fill '{self.fill.name}' needs another network or an in-fill of the caller, which a training is not given; "
-                "name one that the image alone decides, such as image_mean, blur or noisy_linear"
+                f"fill '{self.fill.name}' needs another network or an in-fill from the caller, which a training does not have; "
+                "name a fill that depends only on the image, such as image_mean, blur or noisy_linear"
             )
         return self
 
@@ -48,7 +48,7 @@ class Removal(Parameters):
 def removed_patches(ids: Sequence[str], patches: int, most: int, seed: int) -> Tensor:
     """A random set of patches per image, (B, ``patches``) bool: a uniform number from 0 to ``most``, then a uniform set.
 
-    Row i depends on ``seed`` and ``ids[i]`` alone.
+    Row i depends only on ``seed`` and ``ids[i]``.
     """
     removed = torch.zeros(len(ids), patches, dtype=torch.bool)
     for row, id_ in zip(removed, ids, strict=True):

@@ -1,7 +1,7 @@
 """ROAD's fill: linear imputation of removed pixels from their neighbours (Rong et al., 2022), for a batch of masks at once.
 
 Every removed pixel equals the mean of its eight neighbours, weighted 1/6 (direct) and 1/12 (diagonal) and renormalised
-at the image border; known pixels are the boundary condition. The system is symmetric and diagonally dominant, so that
+at the image border; known pixels are the boundary condition. The system is symmetric and diagonally dominant, so
 conjugate gradients on the pixel grid solve it without building a matrix.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _DIRECT, _DIAGONAL = 1 / 6, 1 / 12
 CHECK_EVERY = 8
-"""Iterations between two looks at which systems still run: asking the device stalls it."""
+"""Iterations between two checks for finished systems; each check makes the device wait."""
 
 
 class ImputationParameters(Parameters):
@@ -53,9 +53,9 @@ def noisy_linear(context: ScoreContext, parameters: ImputationParameters) -> Imp
 def impute_linear(images: Tensor, removed: Tensor, tolerance: float = 1e-5, max_steps: int = 5000) -> Tensor:
     """``images`` (N, C, H, W) with the pixels of ``removed`` (N, H, W) bool replaced by the solution.
 
-    Every (image, channel) is a system of its own: it stops when its residual is ≤ ``tolerance`` times its right-hand
-    side (Euclidean norms), and nothing it does depends on the others. An image without known pixels has no solution;
-    it becomes its own mean over the removed pixels, the limit of vanishing evidence.
+    Each (image, channel) is a separate system. It stops when its residual is ≤ ``tolerance`` times its right-hand side
+    (Euclidean norms), and does not depend on the other systems. An image without known pixels has no solution; its
+    pixels become their mean, the limit as the evidence vanishes.
     """
     mask = removed[:, None].to(images.dtype)
     nothing_known = removed.flatten(1).all(1)[:, None, None, None]
@@ -81,7 +81,7 @@ def _neighbour_sum(values: Tensor) -> Tensor:
 def _conjugate_gradient(
     right: Tensor, start: Tensor, mask: Tensor, degree: Tensor, tolerance: float, max_steps: int
 ) -> Tensor:
-    """Solution (N, C, H, W); every system stops by itself, and images whose channels all have are set aside."""
+    """Solution (N, C, H, W); each system stops separately, and images with only finished channels are set aside."""
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum((2, 3), keepdim=True)
