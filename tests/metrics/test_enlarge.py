@@ -88,10 +88,10 @@ def test_the_choice_moves_what_it_should() -> None:
 
 def test_an_explainer_that_is_not_told_is_an_error() -> None:
     with pytest.raises(
-        InputError, match=r"explainer of a map, and that of 'rolled' is not told; pass evaluate\(extras="
+        InputError, match=r"explainer of a map, and the explainer of 'rolled' is unknown; pass evaluate\(extras="
     ):
         scores("diffmask_positive_nll", upsampling="official")
-    with pytest.raises(ValueError, match="upsampling 'nearest' is of pixels; set level: pixel too"):
+    with pytest.raises(ValueError, match="upsampling 'nearest' needs pixels; set level: pixel too"):
         METRICS["kl_auc_morf"].parameters(upsampling="nearest")
 
 

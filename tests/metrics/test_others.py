@@ -104,7 +104,7 @@ def test_one_forward_a_map_serves_all(
 @pytest.mark.parametrize("fill", ["noisy_linear", "diffmask_placeholder", {"name": "diffusion", "denoiser": "a"}])
 def test_a_fill_that_needs_a_mask_is_refused(fill: object) -> None:
     """When the settings are made, before anything runs; an imputer that is handed over is refused when it is seen."""
-    with pytest.raises(ValidationError, match="needs to know what is removed"):
+    with pytest.raises(ValidationError, match="depends on the removed pixels"):
         METRICS["average_drop"].parameters(fill=fill)
 
 

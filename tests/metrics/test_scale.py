@@ -151,7 +151,7 @@ def test_measures_behind_a_smoothing_without_noise_find_no_difference(tmp_path: 
 
 def test_raw_maps_must_be_of_the_same_methods() -> None:
     maps = quantised()
-    with pytest.raises(InputError, match=r"raw_maps are of \['n'\], maps of \['m'\]"):
+    with pytest.raises(InputError, match=r"raw_maps has the methods \['n'\], maps has \['m'\]"):
         scored({"m": maps}, {}, raw_maps={"n": maps})
 
 

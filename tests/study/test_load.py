@@ -233,7 +233,7 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (
             _set("metrics", "average_drop", value={"fill": "noisy_linear"}),
-            r"metrics\.average_drop\.fill: .*fill 'noisy_linear' needs to know what is removed",
+            r"metrics\.average_drop\.fill: .*fill 'noisy_linear' depends on the removed pixels",
         ),
         (
             _set("metrics", "average_drop", value={"fill": "blakc"}),

@@ -31,7 +31,7 @@ def grid_fault(method: str, size: Sequence[int], classifier: Classifier) -> str 
     if tuple(size) in (grid, image):
         return None
     found, patches, pixels = (f"{rows}×{columns}" for rows, columns in (size, grid, image))
-    return f"maps of '{method}' are {found}; the model's patch grid is {patches} and its images are {pixels}"
+    return f"maps of '{method}' are {found}, the model's patch grid is {patches} and its images are {pixels}"
 
 
 def check_truth(truth: Tensor, shape: tuple[int, ...]) -> None:

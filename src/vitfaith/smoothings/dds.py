@@ -277,13 +277,13 @@ def check_passes(denoiser: Denoiser, shape: tuple[int, int, int], parameters: Dd
     """Raise unless images of ``shape`` (C, H, W) can go through the network as the smoothing sends them.
 
     Raises:
-        ConfigError: ``size: network`` with a denoiser that does not say its size.
+        ConfigError: ``size: network`` with a denoiser of unknown size.
         InputError: other channels than the network's, or sides that cannot be halved as often as it does.
     """
     if not level.calls:
         return
     if parameters.size == "network" and denoiser.size is None:
-        raise ConfigError("smoothing dds: the denoiser does not say its sample_size; set size: image")
+        raise ConfigError("smoothing dds: the denoiser has no sample_size; set size: image")
     denoiser.working_size(shape, network=parameters.network_size)
 
 
