@@ -84,7 +84,7 @@ def test_a_condition_is_opened_once_and_left_before_the_next(tmp_path: Path, mon
     known = store.open_any
     monkeypatch.setattr(store, "open_any", lambda path: (opened.append(Path(path)), known(path))[1])
     run_tables(spec, "", str(tmp_path / "results"), tmp_path / "tables")
-    shown = pd.read_parquet(tmp_path / "tables" / "gallery.parquet").image_id.unique()
+    shown = {i for n in ("gallery", "sample") for i in pd.read_parquet(tmp_path / "tables" / f"{n}.parquet").image_id}
     chosen = {f"shard-{(int(image[-8:]) - 1) // 9:03d}" for image in shown}
     folders = {
         stage: [p for p in opened if p.relative_to(tmp_path / "results").parts[0] == stage] for stage in STREAMED
@@ -93,7 +93,7 @@ def test_a_condition_is_opened_once_and_left_before_the_next(tmp_path: Path, mon
         files = sorted((tmp_path / "results" / stage).rglob("*.parquet"))
         assert set(paths) == set(files), stage
         again = {p for p in paths if paths.count(p) > 1}
-        # the gallery's pictures and maps are known last; a footer is looked at for nulls, class names or the width of a row
+        # pictures and maps of the gallery and the sample are read last; a footer is looked at for nulls, class names or the width of a row
         assert {p.stem for p in again} <= chosen | ({"shard-000"} if stage in ("attack", "predictions") else set()) or (
             stage == "certificates"
         )

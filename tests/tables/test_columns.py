@@ -12,7 +12,10 @@ import pytest
 from vitfaith.artifacts import schemas
 from vitfaith.artifacts.paths import Condition
 from vitfaith.statistics import paired_comparisons
+from vitfaith.tables.conditions import COLUMNS as CONDITIONS
+from vitfaith.tables.examples import PICTURES
 from vitfaith.tables.maps import MapFacts
+from vitfaith.tables.sample import empty_pairs
 from vitfaith.tables.trainings import training_table
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
@@ -31,6 +34,9 @@ def comparisons() -> pd.DataFrame:
     [
         ("statistics", list(comparisons())),
         ("costs", list(MapFacts({"cells": []}, "results").costs)),
+        ("conditions", CONDITIONS),
+        ("sample_pairs", list(empty_pairs())),
+        ("sample_pictures", PICTURES),
         ("trainings", list(training_table({"trainings": []}))),
     ],
 )

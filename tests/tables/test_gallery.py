@@ -18,7 +18,8 @@ from vitfaith.models.classifier import Classifier
 from vitfaith.stages import attack as stage
 from vitfaith.tables.chosen import Chooser, Unit, compared_cells
 from vitfaith.tables.collect import CONDITION
-from vitfaith.tables.gallery import _names, _truth
+from vitfaith.tables.gallery import _truth
+from vitfaith.tables.rows import class_names
 
 DATASET, MODEL = list("abcde"), list("vwxyz")
 
@@ -43,7 +44,8 @@ def test_class_names(
     condition = {"dataset": "d", "model": "m", "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
     cells = [{"condition": condition, "families": ["one_pass"], "references": []}]
     frame = pd.DataFrame({"dataset": ["d", "d"], "model": ["m", "m"], "prediction": [1, 4]})
-    assert _names({"cells": cells, "shards": {"d": ["shard-000"]}}, str(tmp_path), frame) == expected
+    names = class_names({"cells": cells, "shards": {"d": ["shard-000"]}}, str(tmp_path))
+    assert names.of(frame, "prediction") == expected
 
 
 def test_segmentations_come_from_the_shards(tmp_path: Path) -> None:

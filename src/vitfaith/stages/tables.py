@@ -20,10 +20,13 @@ from vitfaith.tables.certified import write_certificates
 from vitfaith.tables.clusters import read_images
 from vitfaith.tables.collect import with_shards
 from vitfaith.tables.curves import read_curves
+from vitfaith.tables.examples import PICTURES, examples_table, pictures
 from vitfaith.tables.gallery import gallery_table
+from vitfaith.tables.growing import GrowingTable
 from vitfaith.tables.maps import MapFacts
 from vitfaith.tables.measured import KINDS
 from vitfaith.tables.predicted import write_predictions
+from vitfaith.tables.sample import draw_sample
 from vitfaith.tables.scores import ScoreTables
 from vitfaith.tables.smoothings import smoothing_table
 from vitfaith.tables.trainings import training_table
@@ -54,7 +57,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``maps.csv`` how many maps are constant and how many of their features tie, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,
-    ``trainings`` how learned explainers were trained, ``explained`` what the choice of the explained class does to the scores. The leaderboards begin with a warning for each model whose accuracy on
+    ``trainings`` how learned explainers were trained, ``explained`` what the choice of the explained class does to the scores, ``conditions`` the paired tests between two models, attacks or smoothings, and ``sample`` (with ``sample_scores``, ``sample_pairs`` and ``sample_pictures``) the maps, scores, broken pairs and pictures of at most 300 random images. The leaderboards begin with a warning for each model whose accuracy on
     clean, labelled images is near chance. A record in ``.record.json`` has the digests of all and the provenance: tables
     themselves hold neither settings nor code, so that equal tables redraw no figure.
     """
@@ -66,6 +69,7 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
         return written[-1]
 
     images = read_images(spec, results)
+    sample = draw_sample(images, spec["seed"])
     settings = {name: spec["statistics"][name] for name in ("confidence", "resamples")} | {"seed": spec["seed"]}
     coverage = spec["statistics"]["coverage"]
     write_frame(write_certificates(spec, results, images, path_of("certificates.parquet")), path_of("certified.csv"))
@@ -74,16 +78,23 @@ def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> N
     write_frame(smoothing_table(spec["smoothings"]), path_of("smoothings.parquet"))
     warnings = list(write_predictions(spec, results, images, path_of("predictions.parquet")))
     with closing(Vectors(out)) as vectors:
-        curves, pairs = read_curves(spec, results, images, vectors)
+        curves, pairs, broken = read_curves(spec, results, images, vectors, sample)
         write_frame(curves.table(**settings), path_of("curves.parquet"))
         write_frame(pairs, path_of("pairs.parquet"))
+        write_frame(broken, path_of("sample_pairs.parquet"))
     facts = MapFacts(spec, results)
     write_frame(facts.costs, path_of("costs.parquet"))
     write_frame(facts.maps, path_of("maps.csv"))
     with closing(Vectors(out)) as vectors:
-        scores = ScoreTables(spec, settings, vectors)
+        scores = ScoreTables(spec, settings, vectors, sample)
         scores.read(results, images, {kind.stage: path_of(f"{kind.stage}.parquet") for kind in KINDS})
         summary = scores.summary()
+        write_frame(scores.conditions(), path_of("conditions.parquet"))
+    write_frame(scores.sampled(), path_of("sample_scores.parquet"))
+    write_frame(examples_table(spec, results, sample, images), path_of("sample.parquet"))
+    with GrowingTable(path_of("sample_pictures.parquet"), pd.DataFrame(columns=PICTURES), group=256) as grown:
+        for frame in pictures(spec, results, sample, images):
+            grown.add(frame)
     comparisons = scores.comparisons()
     write_frame(comparisons, path_of("statistics.parquet"))
     write_frame(scores.explained(facts.differ), path_of("explained.parquet"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -59,20 +59,52 @@ def paired_tests(
         One row for each pair in the order of the rows of ``table``: method, opponent, n, difference (mean of method −
         opponent), low, high, statistic, p (two-sided) and p_adjusted; NaN where n = 0.
     """
-    from scipy.stats import wilcoxon
-
     values = table.to_numpy(dtype=np.float64)
     pairs = list(combinations(range(len(table)), 2))
-    equalised = [snapped(values[[first, second]]) for first, second in pairs]
-    differences = [first - second for first, second in equalised]
-    finite = [np.isfinite(difference) for difference in differences]
-    differences = [difference[kept] for difference, kept in zip(differences, finite, strict=True)]
-    names = None if clusters is None else np.array([clusters.get(image) for image in table.columns], dtype=object)
-    codes = [None if names is None else cluster_codes(names[kept]) for kept in finite]
+    numbers = paired_differences(
+        ((values[first], values[second]) for first, second in pairs),
+        None if clusters is None else np.array([clusters.get(image) for image in table.columns], dtype=object),
+        confidence=confidence,
+        method=method,
+        resamples=resamples,
+        seed=seed,
+    )
+    frame = numbers.assign(
+        **{name: [table.index[pair[side]] for pair in pairs] for side, name in enumerate(COLUMNS[:2])}
+    )
+    return frame.assign(p_adjusted=holm(frame["p"]))[COLUMNS]
+
+
+def paired_differences(
+    pairs: Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    clusters: NDArray[np.object_] | None = None,
+    *,
+    confidence: float = 0.95,
+    method: Method = "bca",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean paired difference of each of ``pairs``, its interval and Wilcoxon's test, as in :func:`paired_tests`.
+
+    Args:
+        pairs: values (N,) of two methods or conditions on the same images; NaN where there is none.
+        clusters: (N,) cluster of each image, None for an image alone; without it all images are alone.
+        confidence, method, resamples, seed: see :func:`paired_tests`.
+
+    Returns:
+        One row per pair: n, difference (mean of first − second), low, high, statistic and p; NaN where n = 0.
+    """
+    from scipy.stats import wilcoxon
+
+    differences, codes = [], []
+    for pair in pairs:
+        first, second = snapped(np.stack(pair))
+        kept = np.isfinite(first - second)
+        differences.append((first - second)[kept])
+        codes.append(None if clusters is None else cluster_codes(clusters[kept]))
     settings = {"confidence": confidence, "method": method, "resamples": resamples, "seed": seed}
-    intervals = _intervals(differences, codes, **settings)
     rows = []
-    for (first, second), difference, code, interval in zip(pairs, differences, codes, intervals, strict=True):
+    for difference, code, interval in zip(differences, codes, _intervals(differences, codes, **settings), strict=True):
         if not len(difference):
             statistic = p = np.nan
         elif not difference.any():
@@ -82,9 +114,8 @@ def paired_tests(
         else:
             result = wilcoxon(difference)
             statistic, p = float(result.statistic), float(result.pvalue)
-        rows.append((table.index[first], table.index[second], len(difference), *interval, statistic, p))
-    frame = pd.DataFrame(rows, columns=COLUMNS[:-1])
-    return frame.assign(p_adjusted=holm(frame["p"]))
+        rows.append((len(difference), *interval, statistic, p))
+    return pd.DataFrame(rows, columns=COLUMNS[2:-1])
 
 
 def _intervals(

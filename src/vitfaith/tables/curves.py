@@ -20,6 +20,7 @@ from vitfaith.tables.collect import CONDITION, sort_rows
 from vitfaith.tables.files import stage_files
 from vitfaith.tables.grid import Grid, grid_of
 from vitfaith.tables.pairs import joined, pairs_of
+from vitfaith.tables.sample import Sample, broken_pairs, empty_pairs
 from vitfaith.tables.summed import Collected
 from vitfaith.tables.vectors import Vectors
 
@@ -92,19 +93,17 @@ class CurveTable:
 
 
 def read_curves(
-    spec: Mapping[str, Any], results: str, images: Mapping[str, Images], vectors: Vectors
-) -> tuple[CurveTable, pd.DataFrame]:
-    """The curves of an experiment, and its table of pairs (:func:`~vitfaith.tables.pairs.pair_table`).
+    spec: Mapping[str, Any], results: str, images: Mapping[str, Images], vectors: Vectors, sample: Sample
+) -> tuple[CurveTable, pd.DataFrame, pd.DataFrame]:
+    """The curves of an experiment, its table of pairs (:func:`~vitfaith.tables.pairs.pair_table`), and the broken pairs of sampled images.
 
     Raises:
         ArtifactError: a file is missing or damaged.
     """
     files = stage_files(spec, results, "curves")
     coverage = spec["statistics"]["coverage"]
-    found, groups = (
-        CurveTable(vectors, coverage, {n: files.column(n, np.zeros(0)) for n in CONDITION if n in files.values}),
-        [],
-    )
+    found = CurveTable(vectors, coverage, {n: files.column(n, np.zeros(0)) for n in CONDITION if n in files.values})
+    groups, broken = [], [empty_pairs()]
     for place, paths in files.parts:
         own = images[place["dataset"]]
         curves = Grid(own.names, NAMES, dict.fromkeys(FIELDS, np.float32))
@@ -117,8 +116,9 @@ def read_curves(
         curves.check()
         pairs.check()
         groups.append(pairs_of(pairs, place, coverage))
+        broken.append(broken_pairs(pairs, place, sample[place["dataset"]]))
         found.add(curves, files.columns(place, 1), own.clusters)
-    return found, joined(groups)
+    return found, joined(groups), pd.concat([b for b in broken if len(b)] or broken, ignore_index=True)
 
 
 def _mean_fraction(grid: Grid, numbers: Sequence[int]) -> NDArray[np.float32]:

@@ -77,11 +77,7 @@ def _scored(grid: Grid, steps: Sequence[int]) -> NDArray[np.bool_]:
 def _pairs(salience: NDArray[np.float64], probability: NDArray[np.float64]) -> pd.DataFrame:
     """The pairs of groups from values (N, K) of N images and K groups in the order of their salience."""
     first, second = np.triu_indices(salience.shape[1], 1)
-    gap = salience[:, first] - salience[:, second]
-    smaller = probability[:, first] > probability[:, second]  # the drop of the first; the clean answer cancels
-    weight = np.where(smaller, -gap, gap)
-    total = np.abs(gap).sum(1)
-    known = np.isfinite(total) & (total > 0) & np.isfinite(probability).all(1)
+    weight, total, known = pair_weights(salience, probability)
     weight, total = weight[known], total[known]
     with np.errstate(invalid="ignore"):
         share = (weight < 0).sum(0) / (weight != 0).sum(0)
@@ -89,3 +85,15 @@ def _pairs(salience: NDArray[np.float64], probability: NDArray[np.float64]) -> p
     return pd.DataFrame(
         {"first": first + 1, "second": second + 1, "broken": share, "contribution": contribution, "n": len(weight)}
     )
+
+
+def pair_weights(
+    salience: NDArray[np.float64], probability: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Signed weights (N, K(K − 1)/2) of the pairs, negative where broken; sums of their sizes (N,); whether SaCo is defined (N,)."""
+    first, second = np.triu_indices(salience.shape[1], 1)
+    gap = salience[:, first] - salience[:, second]
+    smaller = probability[:, first] > probability[:, second]  # the drop of the first; the clean answer cancels
+    total = np.abs(gap).sum(1)
+    known = np.isfinite(total) & (total > 0) & np.isfinite(probability).all(1)
+    return np.where(smaller, -gap, gap), total, known

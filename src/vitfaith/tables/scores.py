@@ -18,10 +18,12 @@ from vitfaith.statistics.paired import compare_all
 from vitfaith.tables.chosen import Chooser, Unit, compared_cells
 from vitfaith.tables.clusters import Images
 from vitfaith.tables.collect import CONDITION, INPUT, sort_rows
+from vitfaith.tables.conditions import ConditionPairs
 from vitfaith.tables.explained import explained_table, explained_tests
 from vitfaith.tables.growing import GrowingTable
 from vitfaith.tables.measured import KINDS, OF_SCORES, Kind, Measured, empty_rows, read_measured
 from vitfaith.tables.pooled import KEYS, pooled_summary
+from vitfaith.tables.sample import Sample, sampled_scores
 from vitfaith.tables.summed import Collected, joined
 from vitfaith.tables.vectors import Vectors
 
@@ -36,9 +38,10 @@ class ScoreTables:
         spec: of the tables.
         settings: confidence, resamples and seed.
         vectors: where values stay until the summary.
+        sample: dataset → images whose scores are kept.
     """
 
-    def __init__(self, spec: Mapping[str, Any], settings: Mapping[str, Any], vectors: Vectors) -> None:
+    def __init__(self, spec: Mapping[str, Any], settings: Mapping[str, Any], vectors: Vectors, sample: Sample) -> None:
         self._spec, self._settings, self._vectors = spec, dict(settings), vectors
         self._coverage = spec["statistics"]["coverage"]
         self._collected = {kind.stage: Collected(KEYS, vectors) for kind in KINDS}
@@ -47,6 +50,8 @@ class ScoreTables:
         self._agreement: list[pd.DataFrame] = []
         self._explained: list[pd.DataFrame] = []
         self._before: list[Measured] = []
+        self._sample, self._sampled = sample, list[pd.DataFrame]()
+        self._pairs = ConditionPairs(vectors)
         self._chooser = Chooser(self._coverage, spec["cells"][0]["condition"]["explained"])
 
     def read(self, results: str, images: Mapping[str, Images], paths: Mapping[str, Path]) -> None:
@@ -71,6 +76,8 @@ class ScoreTables:
                     self._compare(values)
                     self._agree(values)
                     self._choose(values)
+                    self._sampled.append(sampled_scores(values, self._sample[values.place["dataset"]]))
+                    self._keep(values)
                     if several:
                         self._explain(values)
         if kind is OF_SCORES and several:
@@ -95,6 +102,14 @@ class ScoreTables:
             )
             names = {**place, "metric": metric, "variant": variant, "reference": reference}
             self._tests.append(tests.assign(**names)[[*GROUP, *TESTS]])
+
+    def _keep(self, values: Measured) -> None:
+        kept = {
+            (*unit, method): values.values([number])[0]
+            for unit, methods in self._units(values).items()
+            for method, number in methods
+        }
+        self._pairs.add(values.place, kept, values.images.clusters)
 
     def _agree(self, values: Measured) -> None:
         units = self._units(values)
@@ -171,6 +186,16 @@ class ScoreTables:
     def explained(self, differ: pd.DataFrame) -> pd.DataFrame:
         """Paired differences between explained classes, see :func:`~vitfaith.tables.explained.explained_table`."""
         return explained_table(self._explained, differ, self._settings["confidence"])
+
+    def conditions(self) -> pd.DataFrame:
+        """Paired differences between conditions, see :meth:`~vitfaith.tables.conditions.ConditionPairs.table`."""
+        return self._pairs.table(self._coverage, **self._settings)
+
+    def sampled(self) -> pd.DataFrame:
+        """The scores of the sampled images, see :func:`~vitfaith.tables.sample.sampled_scores`."""
+        if not self._sampled:
+            return pd.DataFrame(columns=[*CONDITION, "image_id", "method", "metric", "variant", "value"])
+        return pd.concat(self._sampled, ignore_index=True)
 
     def chosen(self) -> dict[str, str]:
         """Image → role in the gallery."""
