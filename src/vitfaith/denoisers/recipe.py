@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from vitfaith.registry import Parameters
@@ -9,6 +11,9 @@ from vitfaith.registry import Parameters
 
 class DenoiserRecipe(Parameters):
     """Shape and training of a denoiser."""
+
+    weight_decay: ClassVar[float] = 0.0
+    batches: ClassVar[int | None] = None
 
     train_on: str = Field("", description="dataset with the training images")
     test_on: str = Field("", description="dataset that the loss is measured on after each epoch")

@@ -72,12 +72,8 @@ def train_denoiser(
     averaged, log = fit(
         network,
         lambda indices, step: prediction_loss(network, upload(crops(indices, step), device), "train", step),
+        recipe,
         count=len(images),
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        weight_decay=0.0,
-        ema_decay=recipe.ema_decay,
         seed=seed,
         evaluate=evaluate,
     )

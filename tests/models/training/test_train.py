@@ -44,6 +44,25 @@ def test_a_tiny_vit_learns_and_repeats_bit_for_bit() -> None:
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_an_epoch_may_be_some_batches_of_other_images_each_time() -> None:
+    seen: list[list[int]] = []
+
+    def loss_of(indices: np.ndarray, step: int) -> torch.Tensor:
+        assert step == len(seen)
+        seen.append(indices.tolist())
+        return network.weight.sum()
+
+    network = torch.nn.Linear(1, 1)
+    recipe = ClassifierRecipe(epochs=3, batches=2, batch_size=4)
+    _, log = fit(network, loss_of, recipe, count=20, seed=0, evaluate=lambda _: {})
+    whole = [[b.tolist() for b in batches(20, 4, epoch, 0)] for epoch in range(3)]
+    assert seen == [batch for epoch in whole for batch in epoch[:2]]
+    assert [row["step"] for row in log] == [2, 4, 6]
+    seen.clear()
+    fit(network, loss_of, ClassifierRecipe(epochs=1, batches=9, batch_size=4), count=20, seed=0, evaluate=lambda _: {})
+    assert seen == whole[0]
+
+
 def test_every_epoch_is_a_permutation_keyed_by_the_seed() -> None:
     first, again, other = (
         np.concatenate(list(batches(20, 5, epoch, seed))) for epoch, seed in ((0, 1), (0, 1), (1, 1))
@@ -128,6 +147,8 @@ def test_divergence_is_reported() -> None:
         fit(
             network,
             lambda indices, step: network(torch.ones(1, 1)).sum() * float("nan"),
-            count=4, epochs=1, batch_size=2, learning_rate=1.0, weight_decay=0.0, ema_decay=0.5, seed=0,
+            ClassifierRecipe(epochs=1, batch_size=2, learning_rate=1.0, weight_decay=0.0, ema_decay=0.5),
+            count=4,
+            seed=0,
             evaluate=lambda net: {},
-        )  # fmt: skip
+        )

@@ -20,6 +20,11 @@ class ShapleyRecipe(Parameters):
     seed: int = Field(0, description="of the initial weights, the order of images and the sets of patches")
     epochs: int = Field(25, ge=1, description="passes over the training images")
     batch_size: int = Field(64, ge=1)
+    batches: int | None = Field(
+        None,
+        ge=1,
+        description="batches per epoch, of other images in each; without it an epoch is one pass over the images",
+    )
     sets: int = Field(8, ge=2, multiple_of=2, description="sets of patches per image and step, in pairs of complements")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule (AdamW)")
     weight_decay: float = Field(0.01, ge=0)

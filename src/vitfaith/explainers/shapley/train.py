@@ -100,12 +100,8 @@ def train_shapley(
         averaged, log = fit(
             head,
             lambda indices, step: errors(head, images[torch.from_numpy(indices)], "batch", step)[0].mean(),
+            recipe,
             count=len(images),
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            ema_decay=recipe.ema_decay,
             seed=recipe.seed,
             evaluate=evaluate,
             checkpoint=None if checkpoint is None else Checkpoint(checkpoint, key_of(*facts)),

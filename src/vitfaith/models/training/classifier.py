@@ -133,12 +133,8 @@ def train_classifier(
     averaged, log = fit(
         classifier,
         loss_of,
+        recipe,
         count=len(images),
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        ema_decay=recipe.ema_decay,
         seed=seed,
         evaluate=lambda net: {name: accuracy(net, shown, test_labels) for name, shown in tests.items()},
         rate_of=rates(classifier, recipe),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,23 @@ from tqdm import tqdm
 from vitfaith.errors import VitfaithError
 from vitfaith.models.training.resume import Checkpoint
 from vitfaith.rng import derive_seed
+
+
+class Schedule(Protocol):
+    """Settings that every recipe has: how long, in what steps, and at which rates."""
+
+    @property
+    def epochs(self) -> int: ...  # noqa: D102
+    @property
+    def batches(self) -> int | None: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def weight_decay(self) -> float: ...  # noqa: D102
+    @property
+    def ema_decay(self) -> float: ...  # noqa: D102
 
 
 def batches(count: int, batch_size: int, epoch: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -48,13 +66,9 @@ def moving_average(network: nn.Module, decay: float) -> ModelEmaV3:
 def fit(
     network: nn.Module,
     loss_of: Callable[[NDArray[np.int64], int], Tensor],
+    recipe: Schedule,
     *,
     count: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    ema_decay: float,
     seed: int,
     evaluate: Callable[[nn.Module], dict[str, float]],
     rate_of: Callable[[str], float] = lambda name: 1.0,
@@ -63,6 +77,10 @@ def fit(
     """Minimise ``loss_of(indices, step)`` with AdamW; returns the averaged network and one log row per epoch.
 
     Args:
+        recipe: epochs, batches per epoch where they are not all, batch size, peak of the learning rate, decay of the weights and of their average.
+        count: training images; ``indices`` are below it.
+        seed: of the order of the images.
+        evaluate: further columns of the log, from the averaged network after each epoch.
         rate_of: factor on the learning rate by the parameter's name; 0 freezes it.
         checkpoint: file that a killed training goes on from, written after each epoch.
 
@@ -75,29 +93,29 @@ def fit(
         rate = rate_of(name)
         parameter.requires_grad_(rate > 0)
         if rate > 0:
-            groups.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+            groups.setdefault((rate, recipe.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     optimiser = torch.optim.AdamW(
         [
-            {"params": found, "weight_decay": decay, "lr": learning_rate * rate}
+            {"params": found, "weight_decay": decay, "lr": recipe.learning_rate * rate}
             for (rate, decay), found in groups.items()
         ],
         betas=(0.9, 0.98),
     )
-    steps_per_epoch = count // batch_size
-    total = epochs * steps_per_epoch
+    steps_per_epoch = min(count // recipe.batch_size, recipe.batches or count)
+    total = recipe.epochs * steps_per_epoch
     set_rates = warmup_cosine(optimiser, total, max(1, min(total // 20, 500)))
-    average = moving_average(network, ema_decay)
+    average = moving_average(network, recipe.ema_decay)
     networks = {"network": network, "average": average.module}
     log: list[dict[str, Any]] = [] if checkpoint is None else checkpoint.load(networks, optimiser)
     step = len(log) * steps_per_epoch
     start = time.perf_counter() - (log[-1]["seconds"] if log else 0.0)
-    for epoch in range(len(log), epochs):
+    for epoch in range(len(log), recipe.epochs):
         network.train()
         losses = torch.zeros(())
         for indices in tqdm(
-            batches(count, batch_size, epoch, seed),
+            islice(batches(count, recipe.batch_size, epoch, seed), steps_per_epoch),
             total=steps_per_epoch,
-            desc=f"epoch {epoch + 1}/{epochs}",
+            desc=f"epoch {epoch + 1}/{recipe.epochs}",
             mininterval=10,
         ):
             set_rates(step)
@@ -114,7 +132,7 @@ def fit(
             raise VitfaithError(f"training diverged: loss is {mean_loss} after step {step}; lower the learning rate")
         row = {"epoch": epoch + 1, "step": step, "loss": mean_loss, "seconds": time.perf_counter() - start}
         log.append(row | evaluate(average.module))
-        if checkpoint is not None and epoch + 1 < epochs:
+        if checkpoint is not None and epoch + 1 < recipe.epochs:
             checkpoint.save(networks, optimiser, log)
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in log[-1].items()}, flush=True)
     return average.module, log

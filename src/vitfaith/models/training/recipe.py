@@ -17,6 +17,11 @@ class ClassifierRecipe(Parameters):
     seed: int = Field(0, description="of the initial weights, the order of images and the augmentation")
     epochs: int = Field(30, ge=1, description="passes over the training images")
     batch_size: int = Field(128, ge=1)
+    batches: int | None = Field(
+        None,
+        ge=1,
+        description="batches per epoch, of other images in each; without it an epoch is one pass over the images",
+    )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the cosine schedule (AdamW)")
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
