@@ -13,7 +13,7 @@ from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import training_set
 from vitfaith.errors import ConfigError
-from vitfaith.explainers.shapley.files import save_shapley
+from vitfaith.explainers.shapley.files import rounded, save_shapley
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
 from vitfaith.explainers.shapley.train import train_shapley
 from vitfaith.models.fast.linear import kernels
@@ -31,7 +31,7 @@ def run_train_shapley(
         ConfigError: images, or a surrogate, of another size or other classes than the model's.
     """
     classifier = load_classifier(spec["model"], weights, device)
-    answers = load_classifier(spec["surrogate"], surrogate, device)
+    answers = rounded(load_classifier(spec["surrogate"], surrogate, device))
     if (answers.input_shape, answers.num_classes) != (classifier.input_shape, classifier.num_classes):
         raise ConfigError(
             f"training: the surrogate takes {answers.input_shape} and has {answers.num_classes} classes, the model takes "

@@ -16,7 +16,7 @@ from tests.explainers.textbook.shapley import shapley_values
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
-from vitfaith.explainers.shapley.files import check_trained_for, load_shapley, save_shapley
+from vitfaith.explainers.shapley.files import check_trained_for, load_shapley, rounded, save_shapley
 from vitfaith.explainers.shapley.kernel import draw_sets, efficient, size_probabilities
 from vitfaith.explainers.shapley.network import Game
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
@@ -100,7 +100,7 @@ def test_sets_follow_the_shapley_kernel() -> None:
 
 
 def test_a_trained_head_comes_close_to_the_exact_values_and_sums_exactly(tmp_path: Path) -> None:
-    classifier, surrogate = nine(0), nine(1)
+    classifier, surrogate = nine(0), rounded(nine(1))
     pixels = torch.randint(0, 256, (16, 3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     recipe = ShapleyRecipe(
         surrogates={}, epochs=250, batch_size=16, sets=16, learning_rate=3e-3, weight_decay=0.0, ema_decay=0.98

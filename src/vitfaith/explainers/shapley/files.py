@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitfaith.artifacts.weights import write_weights
 from vitfaith.errors import ArtifactError
@@ -38,6 +38,9 @@ def save_shapley(
 ) -> None:
     """Write ``head`` with the ``surrogate`` that it was trained for, which ``timm`` builds with ``arguments``.
 
+    The surrogate's weights are kept in float16: it is what makes a file large. A head trained for :func:`rounded` weights
+    gets the very same surrogate back.
+
     ``facts`` (JSON) go into the metadata beside the shapes and the digest of the explained model's weights.
     """
     description = {
@@ -55,9 +58,23 @@ def save_shapley(
         },
         "model": digest_of(classifier.backbone),
     }
-    parts: dict[str, nn.Module] = {"head": head, "surrogate": surrogate.backbone}
-    tensors = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
+    tensors = {f"head.{k}": v for k, v in head.state_dict().items()}
+    tensors |= {f"surrogate.{k}": _half(v) for k, v in surrogate.backbone.state_dict().items()}
     write_weights(tensors, path, {"vitfaith": json.dumps(description, sort_keys=True)})
+
+
+def rounded(surrogate: Classifier) -> Classifier:
+    """``surrogate`` itself, with its weights rounded to the float16 that files keep."""
+    with torch.no_grad():
+        for value in surrogate.backbone.state_dict().values():
+            value.copy_(_half(value))
+    return surrogate
+
+
+def _half(value: Tensor) -> Tensor:
+    """``value`` in float16; as it is where it holds integers, or numbers beyond float16."""
+    half = value.half() if value.is_floating_point() else value
+    return half if bool(torch.isfinite(half).all()) else value
 
 
 def save_untrained(path: Path, classifier: Classifier, generator: torch.Generator) -> None:
