@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -132,13 +133,23 @@ def attribute_passes(spec: Mapping[str, Any], classifier: Classifier) -> Passes:
     from vitfaith.explainers.explain import explain
 
     methods = EXPLAINERS.from_specs(spec["methods"])
-    # what is trained for one model does not fit the stand-in; it reads the shared pass
-    fitting = {i: m for i, m in methods.items() if not m.traits.get("model_files")}
+    # what is trained for one model does not fit the stand-in; it reads the shared pass, or says what it costs
+    fitting = {
+        i: _without_placeholder(m) for i, m in methods.items() if "weights" not in m.traits.get("model_files", ())
+    }
+    told = sum(m.traits.get("forwards", 0) for i, m in methods.items() if i not in fitting)
     target = torch.zeros(1, dtype=torch.int64)
     with PassCounter(classifier.backbone) as passes:
         explain(classifier, _image(classifier), target, ["image"], fitting, seed=0, batch_size=64)
     samples = _samples(spec["smoothing"])
-    return float(passes.forwards * samples), float(passes.backwards * samples)
+    return float((passes.forwards + told) * samples), float(passes.backwards * samples)
+
+
+def _without_placeholder(method: Item) -> Item:
+    """The same passes with a placeholder that fits any model."""
+    if "placeholder" not in method.traits.get("model_files", ()):
+        return method
+    return replace(method, parameters=method.parameters.model_copy(update={"placeholder": None}))
 
 
 def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
 """Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
 noise or interpolation; ``relevance`` runs backward passes of its own, with other rules or of another score; ``perturbation`` needs forwards of masked images;
-``learned`` optimises for each image (a trained explainer reads the shared pass); ``external`` reads maps from files."""
+``learned`` optimises for each image, or runs a network of its own (what only reads the shared pass is ``one_pass``); ``external`` reads maps from files."""
 
 
 class PixelLevel(Parameters):
@@ -49,6 +49,7 @@ def explainer(
     model_files: tuple[str, ...] = (),
     check: Callable[..., None] | None = None,
     trained_by: str = "",
+    forwards: int | None = None,
 ) -> Callable[[Explain], Explain]:
     """Register ``function(context, parameters) -> Tensor`` (B, rows, columns) float32 under ``name``.
 
@@ -64,6 +65,8 @@ def explainer(
         check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
             the attribute stage asks it once a job.
         trained_by: kind of the training that makes ``weights``, see the verbs ``train``; without it a DiffMask's.
+        forwards: forward passes per image of a trained explainer with a family of its own, for the plan: its network is not
+            there when the plan counts.
     """
     return EXPLAINERS.register(
         name,
@@ -77,4 +80,5 @@ def explainer(
         **({"model_files": model_files} if model_files else {}),
         **({} if check is None else {"check": check}),
         **({"trained_by": trained_by} if trained_by else {}),
+        **({} if forwards is None else {"forwards": forwards}),
     )

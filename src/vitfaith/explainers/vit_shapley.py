@@ -44,6 +44,7 @@ def _check(classifier: Classifier, parameters: ShapleyParameters) -> None:
     model_files=("weights",),
     check=_check,
     trained_by="shapley",
+    forwards=3,
 )
 def vit_shapley(context: Context, parameters: ShapleyParameters) -> Tensor:
     """Learned Shapley values of the patches, for the target's probability under a network that knows removed patches.
@@ -51,6 +52,9 @@ def vit_shapley(context: Context, parameters: ShapleyParameters) -> Tensor:
     A head on the model's last tokens was trained to minimise E_S[(v(S) − v(∅) − Σ_{i∈S} φ_i)²] over sets S drawn by the
     Shapley kernel; v is the probability that a surrogate, fine-tuned on removed patches, gives to the class. φ is shifted
     so that it sums to v(all) − v(∅).
+
+    Objective and shift are the paper's. Ours are: patches are filled, where the paper masks them in the attention; the
+    surrogate learns the labels, where the paper's learns the explained model's answers; the trunk is frozen.
 
     Cost per image: the shared forward and two forwards of the surrogate, no backward.
 

@@ -28,6 +28,8 @@ def recipes(study: Study) -> Iterator[tuple[str, Any]]:
 def written_out(study: Study) -> dict[str, Experiment]:
     """The experiments of a study with a list on every axis, in the order of the sections.
 
+    Datasets that trainings read are left out, and models that only answer for the masked images of others.
+
     Raises:
         ConfigError: an axis is left out and stands for nothing; one line per axis.
     """
@@ -37,9 +39,19 @@ def written_out(study: Study) -> dict[str, Experiment]:
             "which means all datasets that no training names, and trainings name every one; list some here"
         )
     trained = {name for _, recipe in recipes(study) for name in (recipe.train_on, recipe.test_on)}
-    everything: dict[str, list[str]] = {axis: list(getattr(study, axis)) for axis in AXES}
-    everything["datasets"] = [id_ for id_ in study.datasets if id_ not in trained]
+    for_trainings = {"datasets": trained, "models": _surrogates(study)}
+    everything = {
+        axis: [id_ for id_ in getattr(study, axis) if id_ not in for_trainings.get(axis, ())] for axis in AXES
+    }
     return {name: _filled(name, experiment, everything, why) for name, experiment in study.experiments.items()}
+
+
+def _surrogates(study: Study) -> set[str]:
+    """Models that recipes name as surrogates and that the study neither explains by these recipes nor scores with."""
+    pairs = [pair for _, recipe in recipes(study) for pair in getattr(recipe, "surrogates", {}).items()]
+    explained = {model for model, _ in pairs}
+    known = {id_ for _, id_ in pairs if id_ in study.models}
+    return {id_ for id_ in known - explained if study.models[id_].maps_of is None}
 
 
 def _filled(

@@ -85,6 +85,8 @@ def _of_classifier(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> floa
 
 def _explaining(plan: Plan, wildcards: Mapping[str, str], id_: str) -> float:
     item = plan.study.explainers[id_]
+    if "forwards" in item.traits:
+        return float(item.traits["forwards"])
     family = item.traits["family"]
     if family in _OF_FAMILY:
         return 0.5 if family == "one_pass" else _OF_FAMILY[family]

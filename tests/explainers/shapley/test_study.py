@@ -13,8 +13,9 @@ import torch
 
 from tests.conftest import tiny_vit
 from vitfaith.artifacts.store import read_any
+from vitfaith.check.counting import attribute_passes, small_vit
 from vitfaith.errors import ConfigError
-from vitfaith.explainers.shapley.files import check_trained_for, load_shapley
+from vitfaith.explainers.shapley.files import check_trained_for, load_shapley, rounded
 from vitfaith.models.classifier import save_classifier
 from vitfaith.stages import train_shapley as stage
 from vitfaith.study.identity import spec_of
@@ -23,6 +24,7 @@ from vitfaith.study.learned import model_files, trainings
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.promised import promised_files
+from vitfaith.study.work import passes
 
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = {"explainer": "vit_shapley", "model": "vit_patch4"}
@@ -87,6 +89,38 @@ def test_a_model_without_a_surrogate_is_named(monkeypatch: pytest.MonkeyPatch) -
         spec_of(Plan(load_study(raw)), "train_shapley", PLACE)
 
 
+def test_models_that_only_answer_for_masked_images_are_not_crossed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    raw = configuration()
+    del raw["experiments"]["tiny"]["models"]
+    others = [name for name in raw["models"] if name != "taught"]
+    assert load_study(raw).experiments["tiny"].models == [*others, "taught"]  # it scores the maps of another model
+    del raw["models"]["taught"]["maps_of"]
+    assert load_study(raw).experiments["tiny"].models == others
+    raw["explainers"]["vit_shapley"]["training"]["surrogates"]["taught"] = "taught"  # explained itself
+    assert load_study(raw).experiments["tiny"].models == [*others, "taught"]
+
+
+def test_the_plan_counts_the_shared_forward_and_two_of_the_surrogate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    raw = configuration()
+    plan = Plan(load_study(raw))
+    place = {"dataset": "tiny", "model": "vit_patch4", "attack": "clean", "smoothing": "none"}
+    place |= {"explained": "clean_prediction", "family": "learned"}
+    assert passes(plan, "attribute", place) == pytest.approx(3 * 49 / 196 * 64 * 6 / (768 * 12))
+    methods = {"vit_shapley": plan.study.explainers["vit_shapley"].spec()}
+    counted = {"smoothing": {"use": "none"}, "methods": methods}
+    twin = small_vit((1, 8, 8), (4, 4), 10)
+    assert attribute_passes(counted, twin) == (3, 0)
+    optimised = {"use": "diffmask_per_image", "steps": 2, "placeholder": "some.safetensors"}
+    alone, with_file = (
+        attribute_passes(counted | {"methods": {"a": found}}, twin)
+        for found in (optimised | {"placeholder": None}, optimised)
+    )
+    assert alone == with_file
+    assert alone[1] == 2
+
+
 def test_the_job_writes_a_head_that_belongs_to_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 3, 16, 16), dtype=np.uint8)
     monkeypatch.setattr(stage, "training_set", lambda _spec, _part: (pixels, np.arange(16) % 5))
@@ -105,7 +139,8 @@ def test_the_job_writes_a_head_that_belongs_to_the_model(tmp_path: Path, monkeyp
     head, game = load_shapley(out, classifier)
     assert game.fill == "image_mean"
     images = torch.from_numpy(pixels[:2]).float() / 255
-    torch.testing.assert_close(game.surrogate(images), tiny_vit(seed=1)(images))
+    assert torch.equal(game.surrogate(images), rounded(tiny_vit(seed=1))(images))  # what the head was trained for
+    torch.testing.assert_close(game.surrogate(images), tiny_vit(seed=1)(images), atol=5e-3, rtol=5e-3)
     assert head.classes == 5
     assert read_any(log).column_names[-2:] == ["test_loss", "test_explained"]
     assert (out.parent / ".m.json").is_file()
