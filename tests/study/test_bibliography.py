@@ -110,6 +110,8 @@ def test_the_command_prints_entries_that_bibtex_reads(
     text = capsys.readouterr().out
     assert text == bibliography(load_study(read_yaml(ROOT / "config" / "tiny.yaml")))
     assert text.startswith("@software{vitfaith,")
+    year = re.findall(r"Copyright \(c\) (\d{4})", (ROOT / "LICENSE").read_text())[0]
+    assert f"  year = {{{year}}}," in text.split("\n\n")[0]
     assert text.count("{") == text.count("}")
     assert "cited =" not in text
     assert "backbone =" not in text

@@ -22,7 +22,11 @@ class FinerCamParameters(TokenCamParameters):
     references: int = Field(
         3, ge=1, description="number of classes that are compared; all others where there are fewer"
     )
-    strength: float = Field(1.0, ge=0, description="γ, how much of a reference's logit is subtracted; 0: token_gradcam")
+    strength: float = Field(
+        1.0,
+        ge=0,
+        description="γ, how much of a reference's logit is subtracted; 0: token_gradcam; 1 is the default of the authors' code",
+    )
     weighting: Literal["equal", "probability"] = Field(
         "equal",
         description="equal: the mean over the references; probability: each weighs by its softmax, as in the authors' code",
@@ -40,8 +44,9 @@ def token_finercam(context: Context, parameters: FinerCamParameters) -> Tensor:
     """Token Grad-CAM of what tells the class from the classes most like it.
 
     (Σ_d mean_p(∇S[p, d])·X[:, d])⁺ for the score S = Σ_r w_r (y_c - γ y_r), where r runs over the ``references``
-    classes whose logits are nearest to y_c. Weights are 1/n, or p_r / Σ p with gradients through p, as the authors'
-    code has it. X are the tokens that the other token CAMs read.
+    classes whose logits are nearest to y_c. The paper contrasts y_c with γ y_r and averages over the references, weights
+    1/n here; the authors' code weighs by p_r / Σ p with gradients through p. Nearest logits and three references are the
+    defaults of that code. X are the tokens that the other token CAMs read.
 
     Cost per image: 1 forward, 1 backward.
 

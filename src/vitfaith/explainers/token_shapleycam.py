@@ -36,7 +36,7 @@ def token_shapleycam(context: Context, parameters: ShapleyCamParameters) -> Tens
 
     (Σ_d mean_p(∇U[p, d] - ½ (H X)[p, d])·X[:, d])⁺: where the utility U is quadratic in the tokens X, X ⊙ (∇U - ½ H X)
     are the Shapley values of their entries. H is the Hessian of U at X, class token included; X are the tokens that
-    the other token CAMs read. ``rest``: U = y_c + log p_c.
+    the other token CAMs read. ``rest``: U = y_c + log p_c, as the package grad-cam has it.
 
     Cost per image: 1 forward, 2 backwards; the second one ends at the last block.
 

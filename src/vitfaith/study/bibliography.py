@@ -13,6 +13,9 @@ from vitfaith.nested import items_inside
 from vitfaith.study.sections import OF_SECTIONS
 from vitfaith.study.study import Study
 
+YEAR = 2026
+"""Of the package, as its licence says."""
+
 _ENTRY = re.compile(r"^@(\w+)\{([^,\s]+),\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r"^  (\w+) = \{(.*)\},$", re.MULTILINE)
 _OWN = ("cited", "backbone")
@@ -110,6 +113,7 @@ def own_entry() -> str:
             "  author = {{The vitfaith authors}},",
             "  title = {vitfaith: Faithfulness of {Vision Transformer} Explanations},",
             f"  version = {{{version('vitfaith')}}},",
+            f"  year = {{{YEAR}}},",
             "}",
         ]
     )

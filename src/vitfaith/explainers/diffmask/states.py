@@ -34,7 +34,7 @@ def width_of(classifier: Classifier) -> int:
 def _refuse(classifier: Classifier) -> NoReturn:
     raise InputError(
         f"model {type(classifier.backbone).__name__} has no sequence of transformer blocks over one patch grid, which "
-        "DiffMask needs; take a ViT, or another explainer"
+        "DiffMask and ViT-Shapley need; take a ViT, or another explainer"
     )
 
 
