@@ -26,7 +26,7 @@ PLAIN = {
     "cosine similarity",
     "L1 distance after L1 normalisation",
     "L2 distance after L1 normalisation",
-    "read-outs of our own",
+    "our own read-outs",
     "re-implemented from the paper",
 }
 """Parts of citations that name no work."""

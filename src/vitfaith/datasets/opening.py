@@ -59,7 +59,7 @@ def read_all(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.i
 def training_set(spec: Mapping[str, Any], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images uint8 (N, C, H, W) and labels (N,) of ``part``, "train_on" or "test_on", of a training's specification.
 
-    ``spec["subset"][part]``, ``{"images": count, "seed": seed}``, takes the images that shards would hold; without it all.
+    ``spec["subset"][part]``, ``{"images": count, "seed": seed}``, takes the images that shards would hold; the default is all images.
 
     Raises:
         ArtifactError: as :func:`open_dataset`.

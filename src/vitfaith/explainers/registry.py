@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
 """Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
 noise or interpolation; ``relevance`` runs backward passes of its own, with other rules or of another score; ``perturbation`` needs forwards of masked images;
-``learned`` optimises for each image, or runs a network of its own (what only reads the shared pass is ``one_pass``); ``external`` reads maps from files."""
+``learned`` optimises for each image, or runs a trained network (one that only reads the shared pass is ``one_pass``); ``external`` reads maps from files."""
 
 
 class PixelLevel(Parameters):
@@ -65,8 +65,8 @@ def explainer(
         check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
             the attribute stage asks it once a job.
         trained_by: kind of the training that makes ``weights``, see the verbs ``train``; without it a DiffMask's.
-        forwards: forward passes per image of a trained explainer with a family of its own, for the plan: its network is not
-            there when the plan counts.
+        forwards: forward passes per image of an explainer that runs a trained network; the plan cannot count them, as the
+            network may not be trained yet.
     """
     return EXPLAINERS.register(
         name,
