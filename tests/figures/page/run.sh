@@ -1,12 +1,3 @@
 #!/usr/bin/env bash
-# The tests of the HTML page in headless Chromium. Where that is missing and cannot be installed, says why and ends with 78.
-set -euo pipefail
-cd "$(dirname "$0")/../../.."
-cannot() { echo "cannot test the page in a browser: $*" >&2; exit 78; }
-if ! command -v chromium > /dev/null; then
-    [ "$(id -u)" = 0 ] || cannot "there is no chromium, and installing it needs root"
-    command -v apt-get > /dev/null || cannot "there is no chromium, and no apt-get to install it with"
-    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; } \
-        > /tmp/chromium-install.log 2>&1 || cannot "installing it failed: $(tail -n 1 /tmp/chromium-install.log)"
-fi
-exec uv run pytest tests/figures/page/in_browser.py -o addopts= -q "$@"
+# The tests of the HTML page in headless Chromium; ends with 78 where there is none.
+exec "$(dirname "$0")/../../browser.sh" tests/figures/page/in_browser.py "$@"
