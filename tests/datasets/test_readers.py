@@ -45,6 +45,7 @@ def test_every_reader_is_among_the_cases() -> None:
     tested = {reader for reader, _ in CASES.values()} | {
         "fashion_mnist",
         "colour_grid",
+        "planted_patch",
         "cutouts",
     }  # tested by themselves
     assert tested == {

@@ -106,4 +106,4 @@ def test_every_reader_names_its_files_by_settings_or_by_a_list() -> None:
         if "files" not in entry.traits
         and not any("Path" in str(field.annotation) for field in entry.parameters.model_fields.values())
     }
-    assert without == {"colour_grid"}
+    assert without == {"colour_grid", "planted_patch"}

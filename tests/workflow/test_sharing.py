@@ -58,7 +58,12 @@ def test_maps_from_outside_get_the_scores_that_the_study_gave_them(
     folder = tmp_path / "copy"
     shutil.copytree(benchmark_folder, folder)
     maps = vf.read(folder, "maps", method="transformer_mm", smoothing="none")
-    maps[["image_id", "map", "rows", "columns", "attack"]].to_parquet(tmp_path / "mine.parquet", index=False)
+    mine = maps[["image_id", "map", "rows", "columns", "attack", "target"]]
+    mine.assign(target=maps["target"] + 1).to_parquet(tmp_path / "other.parquet", index=False)
+    refused = call(finished_study, "add", "other.parquet", "--study", "copy", "--name", "mine", folder=tmp_path)
+    assert refused.returncode == 1
+    assert "12 of 12 maps explain another class than the benchmark under tiny, vit_patch4, clean" in refused.stderr
+    mine.to_parquet(tmp_path / "mine.parquet", index=False)
     done = call(
         finished_study, "add", "mine.parquet", "--study", "copy", "--name", "mine", "--cores", "2", folder=tmp_path
     )

@@ -35,6 +35,9 @@ PLACE = ".add"
 
 FAMILY = "external"
 
+TARGET = "target"
+"""Column with the class that a map explains."""
+
 _SIMPLEST = {"attack": "clean", "smoothing": "none", "explained": CLEAN_PREDICTION}
 """What maps without such a column are of."""
 
@@ -67,13 +70,15 @@ def prepare(maps: Path, folder: Path, name: str, *, resolution: str = "patch") -
     Args:
         maps: Parquet file with the columns image_id and map, row by row (rows, columns state its shape); dataset, model,
             attack, smoothing, explained where the maps are of several conditions. Without such a column they are of the
-            only value that the benchmark has, or else of clean images, no smoothing, the clean prediction.
+            only value that the benchmark has, or else of clean images, no smoothing, the clean prediction. A column target,
+            the class that a map explains, is compared with the class that the benchmark's maps explain.
         name: a method that the benchmark does not have.
         resolution: ``patch``, or ``pixel`` to keep maps of the image's size.
 
     Raises:
         ArtifactError: the benchmark or the file is damaged.
-        ConfigError: the name is taken or no name; InputError: the maps are of no condition of the benchmark.
+        ConfigError: the name is taken or no name; InputError: the maps are of no condition of the benchmark, or a map
+            explains another class.
     """
     check_sums(folder)
     raw = _with_trained_files(read_yaml(folder / STUDY))
@@ -90,6 +95,10 @@ def prepare(maps: Path, folder: Path, name: str, *, resolution: str = "patch") -
     explainers, experiments = {}, {}
     for number, (condition, part) in enumerate(parts):
         id_ = f"{name}.{number}"
+        if TARGET in part.column_names:
+            explained = raw["models"][condition["model"]].get("maps_of") or condition["model"]
+            _check_targets(part, _targets(folder, Condition(**{**condition, "model": explained})), condition, maps)
+            part = part.drop_columns(TARGET)
         write_parquet(part, place / f"{number}.parquet")
         explainers[id_] = {
             "explainer": "external",
@@ -165,6 +174,33 @@ def _without_training(section: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "training"}
 
 
+def _targets(folder: Path, condition: Condition) -> dict[str, int]:
+    """Image → class that the benchmark's maps of a condition explain."""
+    found: dict[str, int] = {}
+    for path in sorted((folder / "attribute" / condition.folder).glob("family=*/*.parquet")):
+        table = pq.read_table(path, columns=["image_id", TARGET], partitioning=None)
+        found |= dict(zip(table["image_id"].to_pylist(), table[TARGET].to_pylist(), strict=True))
+    return found
+
+
+def _check_targets(part: pa.Table, known: Mapping[str, int], condition: Mapping[str, str], maps: Path) -> None:
+    """Raise :class:`InputError` where a map explains another class than the benchmark's maps of its image do."""
+    given = part[TARGET]
+    if not pa.types.is_integer(given.type) or given.null_count:
+        raise InputError(
+            f"'{maps}', column 'target': give the number of the explained class for every map, or no column"
+        )
+    pairs = zip(part["image_id"].to_pylist(), given.to_pylist(), strict=True)
+    wrong = [(image, target) for image, target in pairs if target != known.get(image, target)]
+    if wrong:
+        image, target = wrong[0]
+        raise InputError(
+            f"'{maps}', column 'target': {len(wrong)} of {len(part)} maps explain another class than the benchmark under "
+            f"{', '.join(condition.values())}, such as image '{image}' with {target} instead of {known[image]}; explain that "
+            "class, or name the condition that explains yours in the column 'explained'"
+        )
+
+
 def _read(maps: Path) -> pa.Table:
     if not maps.is_file() or maps.suffix != ".parquet":
         raise ConfigError(f"'{maps}' is no Parquet file; write the maps with the columns image_id and map")
@@ -199,7 +235,7 @@ def _by_condition(
             raise InputError(f"'{maps}' needs the column '{name}': the benchmark has {', '.join(values)}")
         table = table.append_column(name, pa.array([value] * len(table), pa.string()))
     found = []
-    kept = [name for name in ("image_id", "map", "rows", "columns") if name in table.column_names]
+    kept = [name for name in ("image_id", "map", "rows", "columns", TARGET) if name in table.column_names]
     for values in table.group_by(CONDITION).aggregate([]).sort_by([(n, "ascending") for n in CONDITION]).to_pylist():
         condition = {name: values[name] for name in CONDITION}
         if condition not in known:
