@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 COUNTED = (
-    r"(?:\d[\d.,]*(?: \w+)?|one (?!of|in|to)\w+|once|one|twice|rows?|forwards?|backwards?|passes|calls?|draws?|bytes|steps|images"
+    r"(?:\d[\d.,]*(?: (?!(?:for|in|of|to|at|is|or|as|and|with|on|from|by|if)\b)\w+)?|one (?!of|in|to)\w+|once|one|twice|rows?|forwards?|backwards?|passes|calls?|draws?|bytes|steps|images"
     r"|samples|masks|mb|gb|kb|ms|s|min|minutes|hours|seconds|variables|values|numbers|logits|evaluations|jobs|times?)"
 )
 """The count before "a map": a number, a unit or a plural."""
@@ -121,6 +121,7 @@ GOOD = (
     "A metric scores a map of an image; one row of a table is one image.",
     "One file of a shard; 3 images in a batch.",
     "What is an image that is not a photograph?",
+    "n = 0 for a method below the line.",
     "What it does",
 )
 """Sentences without a stumble: those of the house style and some that come close to a pattern."""

@@ -121,7 +121,7 @@ def paired_differences(
 def _intervals(
     samples: Sequence[NDArray[np.float64]], codes: Sequence[Codes | None], **settings: Any
 ) -> NDArray[np.float64]:
-    """Mean, low and high (len(samples), 3) of each sample; those of one size share their resamples, drawn once."""
+    """Mean, low and high (len(samples), 3) of each sample; samples of one size share their resamples, drawn once."""
     sizes = np.array([len(sample) for sample in samples], dtype=np.int64)
     result = np.full((len(samples), 3), np.nan)
     for size in np.unique(sizes):

@@ -99,7 +99,7 @@ class ConditionPairs:
         )
 
     def _blocks(self, keys: list[Key], numbers: Mapping[Key, int]) -> Iterator[list[Key]]:
-        """Keys in blocks that fit the memory; those of a block share the resamples."""
+        """Keys in blocks that fit the memory; keys in one block share the resamples."""
         size = max(1, ENTRIES // max(1, *(self._vectors.size(numbers[key]) for key in keys))) if keys else 1
         for start in range(0, len(keys), size):
             yield keys[start : start + size]

@@ -51,7 +51,7 @@ def pictures(
     """One row per (dataset, model, attack, sampled image), one file at a time.
 
     ``picture`` is the image as PNG, or as JPEG of at most :data:`SIDE` pixels where the image is larger; ``height`` and
-    ``width`` are those of the image.
+    ``width`` are the sides of the image itself.
 
     Args:
         sample, images: see :func:`examples_table`.
