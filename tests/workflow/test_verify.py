@@ -74,7 +74,7 @@ def test_a_finished_study_is_in_order_and_the_plan_knows_each_of_its_files(insid
     done = call(inside, "results", "--study", "config/tiny.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(files)} files" in done.stdout
-    assert "all as they were written, and as the study asks" in done.stdout
+    assert "all unchanged since they were written, and they match the study" in done.stdout
 
 
 def test_no_flip_in_any_kind_of_file_is_silent(inside: Workflow) -> None:

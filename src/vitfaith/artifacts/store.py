@@ -66,7 +66,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise DiskFullError(
-                f"no space left to write '{path}'; free some and run again, finished files are kept"
+                f"no space left to write '{path}'; free some space and run again, finished files are kept"
             ) from error
         if error.errno in _FORBIDDEN:
             raise ArtifactError(

@@ -1,1 +1,1 @@
-"""The command line: one verb a stage (what the rules call), and verbs that tell what exists and whether a config holds."""
+"""The command line: one verb per stage, called by the rules, and verbs for people (check, plan, show, diff …)."""

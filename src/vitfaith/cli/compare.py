@@ -12,22 +12,22 @@ app = typer.Typer()
 
 
 class Format(StrEnum):
-    """How a table is written."""
+    """Format of a table."""
 
     markdown = "markdown"
     latex = "latex"
     csv = "csv"
 
 
-Confidence = Annotated[float, typer.Option(help="level of the bootstrap intervals over images")]
+Confidence = Annotated[float, typer.Option(help="confidence level of the bootstrap intervals over images")]
 Coverage = Annotated[
-    float, typer.Option(min=0, max=1, help="share of the images that a method needs to be compared with the others")
+    float, typer.Option(min=0, max=1, help="smallest share of images with a value that a method needs to be compared")
 ]
 Resamples = Annotated[int, typer.Option(help="bootstrap resamples")]
 
 
 def _say_what_is_left_out(*folders: Path) -> None:
-    """On standard error, so that the table itself can go to a file."""
+    """Print to standard error, so the table itself can go to a file."""
     from vitfaith.compare.folder import left_out
 
     for folder in folders:
@@ -35,7 +35,7 @@ def _say_what_is_left_out(*folders: Path) -> None:
             typer.echo(f"{folder}: {line}", err=True)
 
 
-Where = Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE to keep, e.g. attack=pgd or metric=saco")]
+Where = Annotated[list[str] | None, typer.Option(help="rows to keep as COLUMN=VALUE, e.g. attack=pgd or metric=saco")]
 
 
 _COLUMNS = ("dataset", "model", "attack", "smoothing", "explained", "method", "metric", "variant")
@@ -56,8 +56,8 @@ def selection(where: list[str] | None) -> dict[str, str]:
 def table(
     results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
     where: Where = None,
-    form: Annotated[Format, typer.Option("--format", help="how to write it")] = Format.markdown,
-    baseline: Annotated[str, typer.Option(help="method that the stars of significance refer to")] = "random",
+    form: Annotated[Format, typer.Option("--format", help="format of the table")] = Format.markdown,
+    baseline: Annotated[str, typer.Option(help="baseline of the significance stars")] = "random",
     coverage: Coverage = 0.9,
     confidence: Confidence = 0.95,
     resamples: Resamples = 2000,
@@ -76,17 +76,19 @@ def trust(
     results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
     where: Where = None,
     truth: Annotated[
-        list[str] | None, typer.Option(help="metric that knows the truth, such as localisation_auroc")
+        list[str] | None, typer.Option(help="metric that compares with ground truth, such as localisation_auroc")
     ] = None,
     other: Annotated[
         list[str] | None,
         typer.Option(help="NAME=RESULTS: the same methods under another fill, tie key, network or model"),
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="PDF, PNG or SVG to draw; needs a single condition")] = None,
-    form: Annotated[Format, typer.Option("--format", help="how to write the table")] = Format.markdown,
+    figure: Annotated[
+        Path | None, typer.Option(help="file to draw (PDF, PNG or SVG); needs a single condition")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="format of the table")] = Format.markdown,
     resamples: Resamples = 2000,
 ) -> None:
-    """Say which metric to trust: power to tell methods from random maps, reliability, agreement with a truth and other runs."""
+    """Rate the metrics: power to separate methods from random maps, reliability, agreement with a truth and other runs."""
     from vitfaith.compare.trusted import draw, trust_of_folders, trust_text
 
     pairs = [text.partition("=")[::2] for text in other or []]
@@ -103,12 +105,12 @@ def trust(
 def diff(
     run_a: Annotated[Path, typer.Argument(help="folder with the results of one run")],
     run_b: Annotated[Path, typer.Argument(help="folder with the results of another")],
-    tolerance: Annotated[float, typer.Option(help="shift of an image's score that is no move")] = 0.0,
+    tolerance: Annotated[float, typer.Option(help="score changes up to this value count as unchanged")] = 0.0,
     coverage: Coverage = 0.9,
     confidence: Confidence = 0.95,
     resamples: Resamples = 2000,
 ) -> None:
-    """Print which scores moved between two runs, by how much and how significantly, and which settings and code differ."""
+    """Print the scores that changed between two runs, with size and significance, and the settings and code that differ."""
     from vitfaith.compare.runs import compare_runs
     from vitfaith.compare.show import difference_text
 
@@ -122,13 +124,13 @@ def diff(
 @app.command()
 def published(
     results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
-    paper: Annotated[str, typer.Option(help="name of a file in the folder of values: saco, fvit …")] = "saco",
+    paper: Annotated[str, typer.Option(help="name of a file in the folder of published values: saco, fvit …")] = "saco",
     values: Annotated[Path, typer.Option(help="folder with published values")] = Path("resources/published"),
     coverage: Coverage = 0.9,
     confidence: Confidence = 0.95,
     resamples: Resamples = 2000,
 ) -> None:
-    """Print a paper's published values beside those of a run, with how far each is confirmed."""
+    """Print a paper's published values beside the values of a run, and whether each is confirmed."""
     from vitfaith.compare.published import beside, published_text, read_published
 
     statistics = {"confidence": confidence, "resamples": resamples, "seed": 0, "coverage": coverage}
@@ -141,15 +143,17 @@ def published(
 def power(
     results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
     where: Where = None,
-    baseline: Annotated[str, typer.Option(help="method that the others are compared with")] = "random",
+    baseline: Annotated[str, typer.Option(help="baseline method")] = "random",
     n: Annotated[
         list[int] | None, typer.Option(min=3, help="further numbers of images to show, e.g. 50; repeatable")
     ] = None,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="level of the test")] = 0.05,
-    chance: Annotated[float, typer.Option("--power", min=0, max=1, help="chance to find the difference")] = 0.8,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="significance level of the test")] = 0.05,
+    chance: Annotated[
+        float, typer.Option("--power", min=0, max=1, help="power: probability of finding the difference")
+    ] = 0.8,
     coverage: Coverage = 0.9,
 ) -> None:
-    """Print which mean difference from the baseline the images of a run detect, for each condition and metric."""
+    """Print the smallest mean difference from the baseline that a run can detect, per condition and metric."""
     from vitfaith.compare.power import power_table, power_text
 
     found = power_table(

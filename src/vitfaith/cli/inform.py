@@ -1,4 +1,4 @@
-"""Verbs that tell what exists and whether a configuration holds."""
+"""Verbs that list the items, describe one, and check a configuration."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ app = typer.Typer()
 
 @app.command("list")
 def list_(
-    section: Annotated[
-        str | None, typer.Argument(help="explainers, metrics, attacks …; without it all sections")
-    ] = None,
+    section: Annotated[str | None, typer.Argument(help="explainers, metrics, attacks …; default: all sections")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable, with all settings")] = False,
 ) -> None:
-    """Show what there is to choose from, grouped by kind."""
+    """List the available items, grouped by kind."""
     from vitfaith.study.listing import LISTED, listing, listing_text, sections_text
 
     if as_json:
@@ -34,7 +32,7 @@ def show(
     name: Annotated[str, typer.Argument(help="name of an item, or its section before the name")],
     item: Annotated[str | None, typer.Argument(metavar="[NAME]", help="the name, where a section is given")] = None,
 ) -> None:
-    """Show one item: what it does, formula, source, cost in network passes, settings, an example."""
+    """Show one item: description, formula, source, cost in network passes, settings, an example."""
     from vitfaith.study.describe import describe, find
 
     section, entry = find(name) if item is None else find(item, name)
@@ -50,7 +48,7 @@ def _cost(section: str, name: str) -> str:
 
 
 def _width() -> int:
-    """Columns of the terminal; 80 where there is none."""
+    """Columns of the terminal; 80 without a terminal."""
     return max(40, shutil.get_terminal_size((80, 24)).columns)
 
 
@@ -58,14 +56,18 @@ def _width() -> int:
 def check(
     config: Annotated[Path, typer.Argument(help="configuration file")] = Path("config/config.yaml"),
     elsewhere: Annotated[
-        bool, typer.Option("--elsewhere", help="the study runs on another machine: do not compare disk and memory")
+        bool, typer.Option("--elsewhere", help="skip disk and memory, because the study runs on another machine")
     ] = False,
     sample: Annotated[
         int,
-        typer.Option(min=0, max=10_000, help="classify so many images of each dataset: is the accuracy above chance?"),
+        typer.Option(
+            min=0,
+            max=10_000,
+            help="number of images to classify per dataset, to see whether the accuracy is above chance",
+        ),
     ] = 0,
 ) -> None:
-    """Check all that a run needs, in seconds: keys, files, weights, image sizes, classes, explainers, disk and memory."""
+    """Check in seconds everything a run needs: keys, files, weights, image sizes, classes, explainers, disk and memory."""
     from vitfaith.check.study import check_study
     from vitfaith.cli.launch import inside
 

@@ -1,4 +1,4 @@
-"""Where a study runs, and the command that runs it there."""
+"""The folder in which a study runs, and the command that runs it there."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from vitfaith.errors import ConfigError
 from vitfaith.shipped import PACKAGED, workflow_folder
 
 PROFILES = "workflow/profiles"
-"""Below the folder of the workflow."""
+"""Relative to the folder of the workflow."""
 
 DEFAULT = Path("config", "config.yaml")
-"""The default study, in the workflow and, where there is one, in the folder of the caller."""
+"""The default study: in the workflow, or in the caller's folder if it has one."""
 
 _MACHINE = ("--cores", "--jobs", "--profile", "--workflow-profile")
-"""Options of Snakemake that say where jobs run and how many at a time."""
+"""Options of Snakemake that set where jobs run and how many run at a time."""
 
 
 def working_folder(config: Path) -> Path:
-    """The folder that paths in a study are relative to, and that its results go to.
+    """The folder of a study: its paths are relative to it, and its results go there.
 
-    It is the folder of the YAML file; a study inside the clone, as those in config/, runs at the root of the clone, one of
-    an installed package in the folder of the caller.
+    Usually the folder of the YAML file. A study inside the clone, for example in config/, runs at the root of the clone; a
+    shipped study of an installed package runs in the caller's folder.
     """
     folder, root = config.resolve().parent, workflow_folder()
     if root is None or not folder.is_relative_to(root):
@@ -36,7 +36,7 @@ def working_folder(config: Path) -> Path:
 
 
 def _found(config: Path, folder: Path | None) -> tuple[Path, Path]:
-    """A study and its folder. Where the caller's folder has none, ``config/config.yaml`` is the default study, run there."""
+    """A study and its folder. ``config/config.yaml`` means the default study if the caller's folder has no such file."""
     root = workflow_folder()
     if config == DEFAULT and not config.is_file() and root is not None:
         return root / DEFAULT, folder or Path.cwd()
@@ -44,16 +44,16 @@ def _found(config: Path, folder: Path | None) -> tuple[Path, Path]:
 
 
 def results_of(config: Path, folder: Path | None = None) -> Path:
-    """The folder with the results of a study, as its caller names it."""
+    """The folder with the results of a study, relative to the caller's folder."""
     there = _found(config, folder)[1].resolve()
     return Path("results") if there == Path.cwd() else there / "results"
 
 
 @contextlib.contextmanager
 def inside(config: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Work in the folder of a study, or in ``folder``, for a while; gives the path of its file from there.
+    """Work in the folder of a study, or in ``folder``, inside this context; gives the path of its file from there.
 
-    A file that is not there changes nothing.
+    A missing file changes nothing.
     """
     config, there = _found(config, folder)
     if not config.is_file():
@@ -65,9 +65,9 @@ def inside(config: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def snakemake_command(config: Path, folder: Path, options: Sequence[str]) -> list[str]:
-    """The arguments that run Snakemake on a study in ``folder``, whatever the folder of the caller.
+    """The arguments that run Snakemake on a study in ``folder``, independent of the caller's folder.
 
-    Without --cores, --jobs or a profile all cores are used; a profile of the workflow may be named as profiles/slurm.
+    Without --cores, --jobs or a profile, all cores are used. ``profiles/slurm`` names a profile of the workflow.
 
     Raises:
         ConfigError: the package came without the workflow.
@@ -83,7 +83,7 @@ def snakemake_command(config: Path, folder: Path, options: Sequence[str]) -> lis
     if "--workflow-profile" not in names:
         command += ["--workflow-profile", str(root / PROFILES / "default")]
     command += [] if machine else ["--cores", "all"]
-    # --configfile takes all words that follow it, so it comes last.
+    # --configfile takes all following words, so it comes last.
     return [*command, *given, "--configfile", str(config.absolute())]
 
 
@@ -97,7 +97,7 @@ def _workflow() -> Path:
 
 
 def _profile(option: str) -> str:
-    """An option in which profiles/NAME, where there is no such folder here, is the workflow's."""
+    """The option, with profiles/NAME replaced by the workflow's profile if there is no such folder here."""
     head, equals, value = option.rpartition("=")
     root = workflow_folder()
     if root is None or not value.startswith("profiles/") or Path(value).is_dir():
@@ -107,21 +107,21 @@ def _profile(option: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """This process's variables, with the programs of its Python first: rules call python by its name.
+    """This process's environment variables, with the programs of its Python first on the path, because rules call python by name.
 
-    ``PWD`` is the caller's folder, which the last lines of a run name results from.
+    ``PWD`` is the caller's folder; the last lines of a run name results relative to it.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "PWD": str(Path.cwd())}
 
 
 def program() -> str:
-    """How a shell where the caller stands starts this vitfaith: by its name, by uv, or by the path of its Python."""
+    """The command that starts this vitfaith in the caller's shell: its name, uv, or the path of its Python."""
     root, by_uv = workflow_folder(), "UV" in os.environ
     if by_uv and root is not None and (root / "pyproject.toml").is_file() and Path.cwd().is_relative_to(root):
         return "uv run vitfaith"
     found = shutil.which("vitfaith")
-    # uv puts its environment on the path of this process alone
+    # uv adds its environment only to the path of this process
     if not by_uv and found is not None and Path(found).parent == Path(sys.executable).parent:
         return "vitfaith"
     return f"{shlex.quote(sys.executable)} -m vitfaith"

@@ -31,12 +31,12 @@ def program(
     """Options before the verb."""
 
 
-for part in (study, inform, compare, share, stages):  # the order of --help: the stages are called by the rules
+for part in (study, inform, compare, share, stages):  # the order of --help; rules call the stages
     app.add_typer(part.app)
 
 
 def main() -> None:
-    """Run the command line; an error made for the user is printed alone, any other with its traceback."""
+    """Run the command line. A user error is printed alone, any other error with its traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         app()
@@ -46,5 +46,5 @@ def main() -> None:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        typer.echo(f"error: no space left ({error}); free some and run again, finished files are kept", err=True)
+        typer.echo(f"error: no space left ({error}); free some space and run again; finished files are kept", err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Options of the verbs that run a stage: those that several have, and the kinds of the others."""
+"""Options of the verbs that run a stage: shared options, and the kinds of all others."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Option:
     Attributes:
         type: annotated with its help text.
         default: without one the option is required.
-        role: of the files that it names: "images" are read image by image, so a shard's job reads them in parts;
-            a "network" is read as a whole; "learned" files are named by ``--spec`` too, where the stage reads their
-            names; "output" is written.
+        role: role of the files in this option. "images" are read image by image, so a job over a shard reads them in
+            parts. A "network" is read as a whole. "learned" files are also named in ``--spec``, where the stage reads
+            their names. "output" files are written.
     """
 
     type: Any
@@ -37,12 +37,12 @@ class Option:
     role: Role = ""
 
     def or_none(self) -> Option:
-        """The same, but it may be left out."""
+        """The same option, but optional."""
         kind, told = self.type.__origin__, self.type.__metadata__
         return replace(self, type=Annotated[kind | None, *told], default=None)
 
     def parameter(self, name: str) -> Parameter:
-        """What the signature of a verb has for it."""
+        """The option's parameter in the signature of a verb."""
         return Parameter(name, Parameter.KEYWORD_ONLY, default=self.default, annotation=self.type)
 
 
@@ -63,40 +63,42 @@ class OnOff(StrEnum):
 
 
 def _switch(context: typer.Context, fast: OnOff) -> OnOff:
-    """Set the switch until the command ends; before its body runs, since that imports timm."""
+    """Set the switch until the command ends. This happens before the command's body, because the body imports timm."""
     context.with_resource(fast_paths(on=fast is OnOff.on))
     return fast
 
 
-Fast = Annotated[OnOff, typer.Option(help="off: networks run the code of torch and timm alone", callback=_switch)]
+Fast = Annotated[OnOff, typer.Option(help="off: networks run only the code of torch and timm", callback=_switch)]
 
-SPEC = Option(Annotated[str, typer.Option(help="what the job depends on, as canonical JSON (see `vitfaith plan`)")])
+SPEC = Option(
+    Annotated[str, typer.Option(help="settings that the job depends on, as canonical JSON (see `vitfaith plan`)")]
+)
 CODE = Option(Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")], "")
 IMAGES = path("Parquet file with the images", "images")
 OUT = path("file to write", "output")
 DECIDING = path(
-    "predictions that decide the explained classes; without it those of the images file", "images"
+    "predictions that decide the explained classes; default: the predictions in the images file", "images"
 ).or_none()
-WEIGHTS = path("safetensors weights; without it timm's pretrained ones", "network").or_none()
+WEIGHTS = path("safetensors weights; default: timm's pretrained weights", "network").or_none()
 DENOISER = Option(
-    Annotated[str | None, typer.Option(help="denoiser folder, checkpoint or hub id, where one is used")],
+    Annotated[str | None, typer.Option(help="denoiser folder, checkpoint or hub id, if a denoiser is used")],
     None,
     "network",
 )
 LEARNED = Option(
     Annotated[
         list[Path] | None,
-        typer.Option(help="files of trained explainers that --spec names; parts made with others are thrown away"),
+        typer.Option(help="files of trained explainers named in --spec; saved parts from other files are discarded"),
     ],
     None,
     "learned",
 )
-TABLES = path("folder with the experiment's tables")
+TABLES = path("folder with the tables of the experiment")
 
 ON_DEVICE: Options = {
-    "gpus": Option(Annotated[int, typer.Option(help="GPUs given to this job; 0 runs on the CPU")], 0),
+    "gpus": Option(Annotated[int, typer.Option(help="number of GPUs of this job; 0 runs on the CPU")], 0),
     "device": Option(
-        Annotated[str, typer.Option(help="auto takes a GPU that the job was given; cpu; cuda insists on one")],
+        Annotated[str, typer.Option(help="auto takes a GPU if the job has one; cpu; cuda fails without a GPU")],
         "auto",
     ),
     "fast": Option(Fast, OnOff.on),
@@ -104,23 +106,23 @@ ON_DEVICE: Options = {
 IN_PARTS: Options = {
     **ON_DEVICE,
     "batch_size": Option(
-        Annotated[int, typer.Option(min=0, help="most images in one pass; 0 measures the fastest on a GPU")],
+        Annotated[
+            int, typer.Option(min=0, help="maximum number of images per pass; 0 measures the fastest number on a GPU")
+        ],
         256,
     ),
     "part_size": Option(
-        Annotated[
-            int, typer.Option(min=0, help="images after which what is done is kept; 0 keeps nothing before the end")
-        ],
+        Annotated[int, typer.Option(min=0, help="save progress every N images; 0 saves only at the end")],
         0,
     ),
 }
 
 
 def parse_spec(text: str) -> dict[str, Any]:
-    """The JSON object of ``--spec``, with the plugins that it names loaded.
+    """The JSON object of ``--spec``, after loading the plugins that it names.
 
     Raises:
-        VitfaithError: it is no JSON object, or a plugin file does not exist.
+        VitfaithError: it is not a JSON object, or a plugin file does not exist.
     """
     try:
         spec = located(dict(json.loads(text)))

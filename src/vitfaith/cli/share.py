@@ -1,4 +1,4 @@
-"""Verbs that share a study: publish it as a benchmark, add a method to one."""
+"""Verbs that share a study: publish it as a benchmark, add a method to a benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer()
 
 
 class Resolution(StrEnum):
-    """What maps of the image's size become."""
+    """Handling of maps of the image's size."""
 
     patch = "patch"
     pixel = "pixel"
@@ -24,7 +24,7 @@ class Resolution(StrEnum):
 def export(
     config: Annotated[Path, typer.Argument(help="configuration file of a finished study")],
     out: Annotated[Path, typer.Argument(help="new folder of the benchmark")],
-    folder: Annotated[Path | None, typer.Option(help="folder in which the study ran, if it is not its own")] = None,
+    folder: Annotated[Path | None, typer.Option(help="folder in which the study ran, if not the study's own")] = None,
 ) -> None:
     """Write a finished study as a benchmark: maps, scores, settings, provenance, leaderboard, card, checksums; no pixels."""
     from vitfaith.cli.launch import inside
@@ -45,12 +45,14 @@ def export(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def add(
     context: typer.Context,
-    maps: Annotated[Path, typer.Argument(help="Parquet file with the columns image_id and map, and of conditions")],
+    maps: Annotated[
+        Path, typer.Argument(help="Parquet file with the columns image_id and map, and columns of the condition")
+    ],
     study: Annotated[Path, typer.Option(help="folder of the benchmark, written by vitfaith export")],
-    name: Annotated[str, typer.Option(help="what the method is called in the leaderboard")],
-    resolution: Annotated[Resolution, typer.Option(help="keep maps of the image's size by pixel")] = Resolution.patch,
+    name: Annotated[str, typer.Option(help="name of the method in the leaderboard")],
+    resolution: Annotated[Resolution, typer.Option(help="keep maps of the image's size per pixel")] = Resolution.patch,
 ) -> None:
-    """Score maps made elsewhere under the conditions of a benchmark; they join its leaderboard. Further options go to Snakemake."""
+    """Score outside maps under the conditions of a benchmark and add them to its leaderboard. More options go to Snakemake."""
     import contextlib
 
     from vitfaith.cli.launch import environment, snakemake_command
@@ -75,7 +77,7 @@ def add(
 
 
 def _print_board(benchmark: Path, name: str) -> None:
-    """The places of the new method, a line for each condition and metric."""
+    """The places of the new method, one line per condition and metric."""
     from vitfaith.artifacts.store import read_frame
     from vitfaith.sharing.layout import BOARD
 

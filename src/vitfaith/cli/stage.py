@@ -1,4 +1,4 @@
-"""A verb that runs a stage, and the three ways in which its job runs: as it is, on a device, over a shard in parts."""
+"""A verb that runs a stage. Its job runs in one of three ways: plainly, on a device, or over a shard in parts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Given = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A verb whose job runs as it is, when no other process does the same.
+    """A verb whose job runs plainly, when no other process runs the same job.
 
     Attributes:
-        verb: its words.
+        verb: the words of the verb.
         function: dotted name of ``function(*, spec, code, **options)``, which is imported when the verb runs.
         help: one sentence.
-        options: the verb's own; ``--spec`` comes before them, ``--code`` and those of the ``machine`` after.
-        files: what the job writes, where this is not what its options name.
+        options: the verb's own options; ``--spec`` comes before them, ``--code`` and the ``machine`` options after.
+        files: the files that the job writes, if its options do not name them.
     """
 
     verb: str
@@ -56,7 +56,7 @@ class Stage:
         return command
 
     def run(self, given: Given, function: Callable[..., None]) -> None:
-        """Do the job."""
+        """Run the job."""
         run_alone(lambda: function(**self.told(given), spec=parse_spec(given["spec"])), self.outputs(given))
 
     def load(self) -> Callable[..., None]:
@@ -66,11 +66,11 @@ class Stage:
         return function
 
     def told(self, given: Given) -> dict[str, Any]:
-        """What the function is told of the options, without the specification."""
+        """The options passed to the function, without the specification."""
         return {"code": given["code"]} | {name: given[name] for name, o in self.options.items() if o.role != "learned"}
 
     def named(self, given: Given, role: str) -> dict[str, Any]:
-        """The options of a role that were given."""
+        """The given options of a role."""
         return {name: given[name] for name, o in self.options.items() if o.role == role and given[name] is not None}
 
     def outputs(self, given: Given) -> list[Path]:
@@ -78,7 +78,7 @@ class Stage:
         return self.files(given) if self.files else list(self.named(given, "output").values())
 
     def work(self, given: Given) -> Iterator[str]:
-        """What the outputs depend on beside the images: settings, code, and which files the networks are read from."""
+        """Everything except the images that the outputs depend on: settings, code, and the files of the networks."""
         yield from (given["spec"], given["code"])
         for file in self.named(given, "network").values():
             yield identity(file)
@@ -92,7 +92,7 @@ class OnDevice(Stage):
     machine = ON_DEVICE
 
     def run(self, given: Given, function: Callable[..., None]) -> None:
-        """Do the job; where another process does the same, take its result."""
+        """Run the job; if another process runs the same job, take its result."""
         with _device(given) as device:
             run_alone(
                 lambda: function(**self.told(given), spec=parse_spec(given["spec"]), device=device),
@@ -106,9 +106,9 @@ class OverShard(Stage):
     """A verb whose job runs on a device over the images of a shard, in parts that survive a kill.
 
     Attributes:
-        backward: whether the job takes gradients, which need more memory per image.
-        extends: whether what the file to write holds already is kept, sample by sample and for all images at once, so
-            that parts would not see it.
+        backward: whether the job computes gradients, which need more memory per image.
+        extends: whether the job extends samples already in its output file. It then runs on all images at once, because
+            parts would not see the existing samples.
     """
 
     backward: bool = False
@@ -116,7 +116,7 @@ class OverShard(Stage):
     machine = IN_PARTS
 
     def run(self, given: Given, function: Callable[..., None]) -> None:
-        """Do the job in parts."""
+        """Run the job in parts."""
         outputs: Paths = self.named(given, "output")
         whole = self.extends and all(path.exists() for path in outputs.values())
         with _device(given) as device, once_per_job():
@@ -144,7 +144,7 @@ class OverShard(Stage):
 
 @contextmanager
 def _device(given: Given) -> Iterator[str]:
-    """The device of the job, on which networks compute in full float32 unless the job itself chooses otherwise."""
+    """The device of the job. Networks compute in full float32 unless the job chooses another precision."""
     with job_device(given["gpus"], given["device"]) as device:
         # Imported here: torch must not be loaded before CUDA_VISIBLE_DEVICES is set.
         from vitfaith.models.precision import forward_precision
@@ -154,6 +154,6 @@ def _device(given: Given) -> Iterator[str]:
 
 
 def identity(given: Path | str) -> str:
-    """Tells a file from what was there before it, without reading it; empty where there is none."""
+    """Identity of a file, to notice its replacement without reading it; empty if there is no file."""
     path = Path(given)
     return f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" if path.exists() else ""

@@ -1,4 +1,4 @@
-"""One verb a stage: what the rules call, and what repeats a job by hand."""
+"""One verb per stage: rules call them, and they repeat a job by hand."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ STAGES = (
         {
             "images": IMAGES,
             "out": OUT,
-            "denoised": path("denoised samples; without it the images themselves", "images").or_none(),
+            "denoised": path("denoised samples; default: the images themselves", "images").or_none(),
             "weights": WEIGHTS,
             "learned": LEARNED,
             "predictions": DECIDING,
@@ -98,33 +98,33 @@ STAGES = (
             "curves": OUT,
             "weights": WEIGHTS,
             "predictions": DECIDING,
-            "bank": path("response bank of these images; without it masks are asked", "images").or_none(),
+            "bank": path("response bank of these images; default: the masks are evaluated", "images").or_none(),
             "truth": path("shard with segmentations, for metrics that need them", "images").or_none(),
-            "placeholder": path("DiffMask whose placeholder a fill takes", "network").or_none(),
+            "placeholder": path("DiffMask whose placeholder a fill uses", "network").or_none(),
             "denoiser": DENOISER,
         },
     ),
     OverShard(
         "bank",
         "vitfaith.stages.bank.run_bank",
-        "Ask the classifier about the masks that metrics share between explainers.",
+        "Evaluate the classifier on masks that are shared between explainers.",
         {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "denoiser": DENOISER, "predictions": DECIDING},
     ),
     Stage(
         "stability",
         "vitfaith.stages.stability.run_stability",
-        "Compare maps with those of the clean image.",
+        "Compare maps with the maps of the clean image.",
         {
             "maps": path("maps of the condition"),
             "out": OUT,
-            "clean": path("maps of the clean image behind the same smoothing").or_none(),
+            "clean": path("maps of the clean image with the same smoothing").or_none(),
             "undefended": path("maps of the clean image without smoothing").or_none(),
         },
     ),
     OverShard(
         "sanity",
         "vitfaith.stages.sanity.run_sanity",
-        "Explain the images of a shard again with random weights, for other classes, under noise.",
+        "Explain the images of a shard again: with random weights, for other classes, with noise.",
         {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "learned": LEARNED, "predictions": DECIDING},
         backward=True,
     ),
@@ -136,7 +136,7 @@ STAGES = (
             "images": IMAGES,
             "predictions": path("Parquet file with the smoothed predictions"),
             "maps": Option(
-                Annotated[list[Path], typer.Option(help="Parquet files with the smoothed maps, one a family")]
+                Annotated[list[Path], typer.Option(help="Parquet files with the smoothed maps, one per family")]
             ),
             "out": OUT,
         },
@@ -144,11 +144,11 @@ STAGES = (
     Stage(
         "tables",
         "vitfaith.stages.tables.run_tables",
-        "Collect an experiment's results into tidy tables with confidence intervals.",
+        "Collect the results of an experiment in tidy tables with confidence intervals.",
         {
             "out": path("folder to write"),
             "results": Option(
-                Annotated[str, typer.Option(help="folder with the results of the stages before")], "results"
+                Annotated[str, typer.Option(help="folder with the results of earlier stages")], "results"
             ),
         },
         lambda given: [given["out"] / "summary.parquet"],
@@ -163,7 +163,7 @@ STAGES = (
     Stage(
         "page",
         "vitfaith.stages.page.run_page",
-        "Write an experiment's tables, curves and gallery as one page of HTML.",
+        "Write the tables, curves and gallery of an experiment as one HTML page.",
         {"tables": TABLES, "out": path("HTML file to write", "output")},
     ),
 )

@@ -1,4 +1,4 @@
-"""Verbs about a whole study: what it costs, how far it is, and whether its results are sound."""
+"""Verbs about a whole study: its cost, its progress, and checks of its results."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 Config = Annotated[Path, typer.Argument(help="configuration file of the study")]
-Results = Annotated[Path | None, typer.Argument(help="folder with the results of a run; without it the study's")]
+Results = Annotated[Path | None, typer.Argument(help="folder with the results of a run; default: the study's folder")]
 Folder = Annotated[
     Path | None,
-    typer.Option(help="folder in which Snakemake runs, if it is not that in which `vitfaith run` runs the study"),
+    typer.Option(help="folder in which Snakemake runs; default: the folder that `vitfaith run` uses"),
 ]
 
 
@@ -41,12 +41,13 @@ def init(
         Path | None, typer.Option(help="class folders, CSV list, Parquet, ImageNet's archive, CIFAR, IDX")
     ] = None,
     out: Annotated[Path, typer.Option(help="YAML file to write")] = Path("my_study.yaml"),
-    weights: Annotated[Path | None, typer.Option(help="checkpoint; without it timm's pretrained weights")] = None,
+    weights: Annotated[Path | None, typer.Option(help="checkpoint; default: timm's pretrained weights")] = None,
     plugin: Annotated[
-        Path | None, typer.Option(help="Python file to write, with an explainer, a metric and an attack to start from")
+        Path | None,
+        typer.Option(help="Python file to write, with a starting point for an explainer, a metric and an attack"),
     ] = None,
 ) -> None:
-    """Write a first study of your model and images, with comments; or a plugin with your own explainer, metric, attack."""
+    """Write a first study of your model and images, with comments, or a plugin with your own explainer, metric and attack."""
     from vitfaith.check.skeleton import write_plugin
 
     if plugin is None or model is not None or images is not None:
@@ -68,11 +69,11 @@ def init(
 def run(
     context: typer.Context,
     config: Annotated[Path | None, typer.Argument(help="configuration file of the study")] = None,
-    default: Annotated[bool, typer.Option("--default", help="run the default study, here in this folder")] = False,
+    default: Annotated[bool, typer.Option("--default", help="run the default study in this folder")] = False,
 ) -> None:
-    """Run a study by Snakemake in the folder of its file, to which paths in it are relative; further options are passed on.
+    """Run a study with Snakemake in the folder of its file; its paths are relative to this folder. More options go to Snakemake.
 
-    Without --cores, --jobs or a profile all cores of this machine are used.
+    Without --cores, --jobs or a profile, all cores of this machine are used.
     """
     import os
     import sys
@@ -90,7 +91,7 @@ def run(
     if default:
         if file := _file_among([*([str(config)] if config else []), *given]):
             raise typer.BadParameter(f"--default takes no file: leave out '{file}' or --default")
-        # What stands first among the options was taken for the file.
+        # The first option was parsed as the file.
         given, config = [*([str(config)] if config else []), *given], None
         study, folder = Path(str(workflow_folder()), DEFAULT), Path.cwd()
     elif config is None:
@@ -101,13 +102,13 @@ def run(
         with inside(config) as path:
             found = _plan(path)
             for condition in found.conditions:
-                found.shards(condition.dataset)  # reads each dataset: what is wrong is told in one line
+                found.shards(condition.dataset)  # reads each dataset, and reports an error in one line
         study, folder = config, working_folder(config)
     os.execve(sys.executable, snakemake_command(study, folder, given), environment())
 
 
 def _file_among(words: list[str]) -> str | None:
-    """The first name of a study among words, values of options left out."""
+    """The first name of a study among the words, without values of options."""
     pairs = zip(["", *words], words, strict=False)
     return next((w for before, w in pairs if w.endswith((".yaml", ".yml")) and not before.startswith("--")), None)
 
@@ -116,9 +117,11 @@ def _file_among(words: list[str]) -> str | None:
 def plan(
     config: Config = Path("config/config.yaml"),
     folder: Folder = None,
-    like: Annotated[Path | None, typer.Option(help="folder of a finished run of this study on this machine")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="folder of a finished run of this study on this machine, to take times from")
+    ] = None,
 ) -> None:
-    """Show jobs, network passes, hours and disk by stage before anything runs."""
+    """Show jobs, network passes, hours and disk space per stage, before anything runs."""
     from vitfaith.cli.launch import inside
     from vitfaith.study.estimate import costs, estimate
     from vitfaith.study.granularity import short_jobs
@@ -129,7 +132,7 @@ def plan(
     earlier = None if like is None else like.absolute()
 
     def count(job: Job) -> tuple[float, float] | None:
-        from vitfaith.check.counting import passes_of  # imports torch, which a study that has run does not need
+        from vitfaith.check.counting import passes_of  # imports torch, which a finished study does not need
 
         return passes_of(study, job)
 
@@ -146,7 +149,7 @@ def plan(
 
 @app.command()
 def cite(config: Config = Path("config/config.yaml")) -> None:
-    """Print BibTeX entries of all that a study uses: methods, metrics, attacks, data sets, networks, this package."""
+    """Print BibTeX entries for everything a study uses: methods, metrics, attacks, datasets, networks, this package."""
     from vitfaith.cli.launch import inside
     from vitfaith.study.bibliography import bibliography
     from vitfaith.study.load import load_study, read_yaml
@@ -166,11 +169,13 @@ class Only(StrEnum):
 def verify(
     results: Results = None,
     study: Annotated[
-        Path | None, typer.Option(help="configuration file: compare also with what the study asks for")
+        Path | None, typer.Option(help="configuration file, to also compare settings, code and completeness")
     ] = None,
-    only: Annotated[Only | None, typer.Option(help="print the bad files alone, or what to ask Snakemake for")] = None,
+    only: Annotated[
+        Only | None, typer.Option(help="print only the bad files, or only the targets for Snakemake")
+    ] = None,
 ) -> None:
-    """Read all results again: name what is altered, stale, mixed or missing, and the commands that make it again."""
+    """Read all results again, report altered, stale, mixed or missing files, and the commands that recreate them."""
     from vitfaith.cli.launch import inside, program, results_of, working_folder
     from vitfaith.verify.results import asked_for, commands
     from vitfaith.verify.results import verify as verify_results
@@ -194,9 +199,11 @@ def verify(
         typer.echo(f"{len(verdict.others)} other files belong to no job of the study, as '{verdict.others[0]}'")
     counted = f"{verdict.files:,} files, {verdict.size / 1e6:,.1f} MB"
     if not verdict.findings:
-        typer.echo(f"{counted}: all as they were written" + (", and as the study asks" if study else ""))
+        typer.echo(
+            f"{counted}: all unchanged since they were written" + (", and they match the study" if study else "")
+        )
         return
-    typer.echo(f"{counted}, {len(verdict.findings)} not in order. To make them again:")
+    typer.echo(f"{counted}, {len(verdict.findings)} with a fault. To recreate them:")
     folder = working_folder(study) if study else None
     for line in commands(verdict, results, study, program=program(), folder=folder):
         typer.echo(f"  {line}")
@@ -205,9 +212,9 @@ def verify(
 
 @app.command()
 def status(config: Config = Path("config/config.yaml"), folder: Folder = None) -> None:
-    """Show how many jobs of each stage are done (their files are there, of whatever settings), running, failed, to do.
+    """Show how many jobs per stage are done (files exist, with any settings), running, failed and to do.
 
-    On SLURM also which wait in the queue and why, and why jobs died that SLURM ended.
+    On SLURM also the waiting jobs with SLURM's reason, and the reason why SLURM ended a job.
     """
     from vitfaith.cli.launch import inside
     from vitfaith.study.jobs import jobs
@@ -224,7 +231,7 @@ def clean(
     folder: Folder = None,
     yes: Annotated[bool, typer.Option("--yes", help="remove without asking")] = False,
 ) -> None:
-    """List the result files that no study names any more, and remove them after asking."""
+    """List the result files that belong to no study any more, and remove them after confirmation."""
     from vitfaith.check.room import amount
     from vitfaith.cli.launch import inside, results_of
     from vitfaith.study.unnamed import remove_files, unnamed_files
@@ -232,7 +239,7 @@ def clean(
     results, *others = {results_of(config, folder) for config in configs}
     if others:
         raise typer.BadParameter(
-            "the studies run in several folders: clean each folder by itself, or name it by --folder"
+            "the studies run in several folders; clean each folder separately, or give it with --folder"
         )
     plans = []
     for config in configs:
