@@ -1,4 +1,4 @@
-"""Sanity checks of explainers: they explain again, with random weights, for another class, or under noise."""
+"""Sanity checks: explain again with random weights, for another class, or with noise, and compare the maps."""
 
 from vitfaith.registry import import_beside
 

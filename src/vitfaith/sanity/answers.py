@@ -1,4 +1,4 @@
-"""What the classifier says to images, and how it represents them before its last layer."""
+"""The classifier's logits for images, and its representation before the last layer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answers:
-    """Of B images, on the CPU.
+    """Logits and representations of B images, on the CPU.
 
     Attributes:
         logits: (B, K) float64.
-        representation: (B, D) float64, what the head's last layer reads; None where the model does not show it.
+        representation: (B, D) float64, input of the head's last layer; None if the model does not expose it.
     """
 
     logits: Tensor
@@ -49,7 +49,7 @@ def answers_of(classifier: Classifier, images: Tensor, batch_size: int) -> Answe
 
 @contextmanager
 def _representations(backbone: Any) -> Iterator[list[Tensor]]:
-    """What the head reads in the forward passes of the block, one tensor a pass; nothing for a model without such a head."""
+    """Inputs of the head in the forward passes within the block, one tensor per pass; empty for a model without such a head."""
     kept: list[Tensor] = []
     head = getattr(backbone, "forward_head", None)
     if head is None:
@@ -69,7 +69,7 @@ def _representations(backbone: Any) -> Iterator[list[Tensor]]:
 
 
 def representation_of(answers: Answers) -> Tensor:
-    """The representation; raises :class:`InputError` for a model that does not show it."""
+    """The representation; raises :class:`InputError` if the model does not expose it."""
     if answers.representation is None:
         raise InputError(
             "relative_stability reads what the head's last layer reads, which timm models show by forward_head and this "

@@ -11,10 +11,14 @@ from vitfaith.sanity.registry import Subject, check
 
 
 class RandomisationParameters(MeasureParameters):
-    """Which weights are random at a time, and how often is looked."""
+    """Order of the randomisation, and how often maps are compared."""
 
-    cascading: bool = Field(True, description="keep the parts above random too, as the paper does; else one at a time")
-    stride: int = Field(1, ge=1, description="explain after every stride-th part, and after the last: costs 1/stride")
+    cascading: bool = Field(
+        True, description="keep earlier parts random too, as in the paper; otherwise randomise one part at a time"
+    )
+    stride: int = Field(
+        1, ge=1, description="explain after every stride-th part and after the last; the cost falls to 1/stride"
+    )
 
 
 @check(
@@ -24,7 +28,7 @@ class RandomisationParameters(MeasureParameters):
     parameters=RandomisationParameters,
 )
 def model_randomisation(subject: Subject, parameters: RandomisationParameters) -> pa.Table:
-    """Likeness of each map to the map of a model whose weights are random, part by part from the head down."""
+    """Similarity of each map to the map of a model with random weights, part by part from the head down."""
     from vitfaith.sanity.randomisation import randomised_models
 
     tables = []
@@ -44,7 +48,7 @@ def model_randomisation(subject: Subject, parameters: RandomisationParameters) -
     parameters=MeasureParameters,
 )
 def random_logit(subject: Subject, parameters: MeasureParameters) -> pa.Table:
-    """Likeness of each map to the map of another class of the same image, drawn at random for each image."""
+    """Similarity of each map to the map of another class of the same image, drawn at random per image."""
     from vitfaith.sanity.randomisation import other_classes
 
     others = other_classes(subject.targets, subject.image_ids, subject.classifier.num_classes, subject.seed)
@@ -53,11 +57,11 @@ def random_logit(subject: Subject, parameters: MeasureParameters) -> pa.Table:
 
 
 class NoiseParameters(Parameters):
-    """The noise that an explanation should bear."""
+    """The noise on the images."""
 
     radius: float = Field(0.02, gt=0, le=1, description="bound of the uniform noise, in [0, 1] pixel units")
     samples: int = Field(10, ge=1, description="noisy copies of each image")
-    clip: bool = Field(True, description="keep noisy images in [0, 1]; else they leave it by up to radius")
+    clip: bool = Field(True, description="clip noisy images to [0, 1]; otherwise they leave [0, 1] by up to radius")
 
 
 @check(
@@ -67,7 +71,7 @@ class NoiseParameters(Parameters):
     parameters=NoiseParameters,
 )
 def sensitivity(subject: Subject, parameters: NoiseParameters) -> pa.Table:
-    """How far small uniform noise on the image moves each map: ``max_sensitivity``, ``avg_sensitivity``, ``lipschitz``."""
+    """Change of each map under small uniform noise on the image: ``max_sensitivity``, ``avg_sensitivity``, ``lipschitz``."""
     from vitfaith.sanity.sensitivity import sensitivity_table
 
     return sensitivity_table(subject, **parameters.model_dump())

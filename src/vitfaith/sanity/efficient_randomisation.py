@@ -1,4 +1,4 @@
-"""Efficient MPRT: how much more complex maps become when all weights are random."""
+"""Efficient MPRT: rise of the maps' complexity when all weights are random."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class EfficientRandomisationParameters(Parameters):
-    """How finely the values of a map are told apart."""
+    """Resolution of the histogram of a map's values."""
 
     bins: int | None = Field(
-        None, ge=2, description="equal bins between the least and the largest value of a map; without it ⌈√P⌉"
+        None, ge=2, description="number of equal bins between the smallest and the largest value of a map; default ⌈√P⌉"
     )
 
 
@@ -50,7 +50,7 @@ def complexity_rise(maps: Tensor, random: Tensor, bins: int | None) -> tuple[Ten
     """(C(ê) − C(e)) / C(e) of each pair of maps (B, rows, columns), with C the entropy of the map's histogram.
 
     Returns:
-        (B,) float64, NaN where a flag ("nan" or "constant", of either map) says why; B flags.
+        (B,) float64, NaN where one of the maps has a flag ("nan" or "constant"); B flags.
     """
     pairs = [one.detach().float().cpu().numpy() for one in (maps, random)]
     flags = ["nan" if "nan" in (x, y) else x or y for x, y in zip(*(map_flags(one) for one in pairs), strict=True)]

@@ -1,4 +1,4 @@
-"""Which stability measures a check compares maps with."""
+"""The stability measures with which a check compares maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Measure = Annotated[Item, ItemOf(STABILITY_MEASURES, key="measure")]
 
 
 class MeasureParameters(Parameters):
-    """How like the new maps are the old ones."""
+    """Similarity between the new and the old maps."""
 
     measures: tuple[Measure, ...] = Field(
         ("spearman", "ssim"),
@@ -32,11 +32,11 @@ class MeasureParameters(Parameters):
     def _different(cls, measures: tuple[Item, ...]) -> tuple[Item, ...]:
         names = [measure.name for measure in measures]
         if len(set(names)) != len(names):
-            raise ValueError(f"measures {names} repeat a name")
+            raise ValueError(f"measures {names} contain a name twice")
         return measures
 
     def compare(self, subject: Subject, maps: dict[str, Any], reference: str, step: int) -> list[pa.Table]:
-        """Rows that compare ``maps`` (method → (B, rows, columns)) with the subject's own, one table a method."""
+        """Rows that compare ``maps`` (method → (B, rows, columns)) with the subject's own maps, one table per method."""
         chosen = {measure.name: measure for measure in self.measures}
         return [
             with_step(
@@ -55,7 +55,7 @@ def array_of(maps: Any) -> Any:
 
 
 def with_step(table: pa.Table, step: int) -> pa.Table:
-    """``table`` (schema STABILITY) with the column ``step``; the columns of SANITY but ``check``."""
+    """``table`` (schema STABILITY) with the column ``step``; the columns of SANITY except ``check``."""
     from vitfaith.artifacts.schemas import SANITY
 
     steps = pa.repeat(pa.scalar(step, pa.int16()), len(table))

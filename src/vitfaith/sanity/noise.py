@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def uniform_copies(subject: Subject, *, radius: float, samples: int, clip: bool) -> Iterator[tuple[Tensor, float]]:
-    """``samples`` copies (B, C, H, W) with noise U(−radius, radius), and how far each may leave [0, 1].
+    """``samples`` copies (B, C, H, W) with noise U(−radius, radius), and the distance by which each may leave [0, 1].
 
-    The draws are keyed by (seed, image_id): the same for every check and whatever the batch.
+    The draws are keyed by (seed, image_id): the same for every check and batch.
     """
     images = subject.images
     for sample in range(samples):
@@ -44,7 +44,7 @@ def normal_copies(subject: Subject, *, noise: float, samples: int) -> Iterator[t
 def check_rows(
     subject: Subject, method: str, reference: str, metric: str, values: Tensor, flags: Sequence[str], step: int = 0
 ) -> pa.Table:
-    """The columns of the schema SANITY but ``check``, for one number (B,) an image, NaN where it has a flag."""
+    """The columns of the schema SANITY except ``check``, for one number per image (B,), NaN where it has a flag."""
     from vitfaith.artifacts.schemas import SANITY
 
     count = len(subject.image_ids)

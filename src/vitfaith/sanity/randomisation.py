@@ -21,14 +21,14 @@ def randomised_models(
 ) -> Iterator[tuple[int, str, Classifier]]:
     """(step, part, model) for a copy of ``classifier`` whose weights become random, part by part from the head down.
 
-    Model Parameter Randomisation Test (Adebayo et al. 2018). The model itself is not changed; the copy is the same
-    object each time, so use it before asking for the next.
+    Model Parameter Randomisation Test (Adebayo et al. 2018). The model itself is not changed. The same copy
+    is yielded each time, so use it before the next step.
 
     Args:
         classifier: frozen model in evaluation mode.
-        cascading: keep the parts above random too, as the paper does; otherwise one part at a time is.
+        cascading: keep earlier parts random too, as in the paper; otherwise randomise one part at a time.
         stride: yield every stride-th part, and the last.
-        seed: key of the random weights, which depend on it and the parameter's name alone.
+        seed: key of the random weights, which depend only on the seed and the parameter's name.
         bottom_up: begin at the input instead of the head.
     """
     replaced = copy.deepcopy(classifier)
@@ -42,7 +42,7 @@ def randomised_models(
 
 
 def other_classes(targets: Tensor, image_ids: Sequence[str], classes: int, seed: int) -> Tensor:
-    """For each image a class that is not its target (B,), drawn evenly, keyed by (seed, image_id).
+    """For each image a class that is not its target (B,), drawn uniformly, keyed by (seed, image_id).
 
     Raises:
         InputError: the model has a single class.

@@ -1,4 +1,4 @@
-"""The registry of sanity checks, and what a check is given."""
+"""The registry of sanity checks, and the input of a check."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Explain(Protocol):
     def __call__(
         self, classifier: Classifier, images: Tensor, targets: Tensor, image_ids: Sequence[str], *, margin: float = ...
     ) -> Mapping[str, Tensor]:
-        """Method → maps (B, rows, columns) of ``images`` (B, C, H, W) in [0, 1], which noise may leave by ``margin``."""
+        """Method → maps (B, rows, columns) of ``images`` (B, C, H, W) in [0, 1]; noise may leave this range by ``margin``."""
         ...
 
 
 class Answer(Protocol):
-    """Asks the classifier about images."""
+    """Evaluates the classifier on images."""
 
     def __call__(self, images: Tensor) -> Answers:
         """Logits and representation of ``images`` (B, C, H, W); one forward pass per image."""
@@ -34,8 +34,8 @@ class Answer(Protocol):
 
 
 SANITY_CHECKS: Registry = Registry("sanity check")
-"""Entries are ``function(subject, parameters) -> pa.Table`` with the columns of the schema SANITY but ``check``. The trait
-``explanations`` says how many explanations of every image a check costs."""
+"""Entries are ``function(subject, parameters) -> pa.Table`` with the columns of the schema SANITY except ``check``. The trait
+``explanations`` is the number of explanations per image that a check costs."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Subject:
     """The images of a shard, their classifier, and a way to explain them again.
 
     Attributes:
-        classifier: frozen model in evaluation mode; a check works on a copy where it changes weights.
-        explain: makes the maps of all methods of a family, in one shared pass where they have one.
+        classifier: frozen model in evaluation mode; a check that changes weights works on a copy.
+        explain: makes the maps of all methods of a family, in one shared pass if the family has one.
         images: (B, C, H, W) float32 in [0, 1].
         targets: (B,) int64, the explained classes.
         image_ids: B names; with ``seed`` they key every random number.
-        maps: method → (B, rows, columns) float32, the maps of the images as they are.
+        maps: method → (B, rows, columns) float32, the maps of the unchanged images.
         seed: the study's seed.
-        answer: asks the classifier, in batches that fit.
+        answer: evaluates the classifier, in batches that fit into memory.
     """
 
     classifier: Classifier

@@ -1,4 +1,4 @@
-"""Relative stability: how much maps change under small noise, per change of the input, the output or the representation."""
+"""Relative stability: change of maps under small noise, relative to the change of input, output or representation."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SMALLEST = 1e-6
 """ε: what stands for a zero that is divided by, and the least change that a map's change is divided by."""
 
 MOVED = "moved"
-"""Flag of an image whose prediction is another one in every noisy copy."""
+"""Flag of an image whose prediction changes in every noisy copy."""
 
 
 class RelativeStabilityParameters(NoiseParameters):
-    """Noise, and which changes of the network the change of the map is held against."""
+    """The noise, and the changes of the network that the change of the map is divided by."""
 
     of: tuple[Of, ...] = Field(
         ("input", "output", "representation"),
@@ -42,7 +42,7 @@ class RelativeStability:
     """Largest ratios over the copies of one method's maps.
 
     Attributes:
-        ratios: for each asked ``of``, (B,) float64; NaN where ``flags`` names a reason.
+        ratios: for each entry of ``of``, (B,) float64; NaN where ``flags`` names a reason.
         flags: "", "nan", "zero", "constant" (as in the check ``sensitivity``), "still" (clipping left no noise), or
             "moved" (no copy keeps the prediction).
     """
@@ -71,10 +71,10 @@ def ratios_of(subject: Subject, parameters: RelativeStabilityParameters) -> Mapp
     """Method → max over noisy copies x' of ‖(a − a') / a‖₂ / max(change, ε), a and a' the maps of x and x'.
 
     ``change`` is ‖(x − x') / x‖₂ for ``input``, ‖h − h'‖₂ of the logits for ``output``, and ‖(l − l') / l‖₂ for
-    ``representation``; zeros that are divided by become ε = 1e-6. Copies that change the prediction do not count.
+    ``representation``; zero denominators become ε = 1e-6. Copies that change the prediction do not count.
 
     Raises:
-        InputError: the model does not show its representation, and ``of`` asks for it.
+        InputError: ``of`` asks for the representation, and the model does not expose it.
     """
     images, ids = subject.images, subject.image_ids
     clean = {method: _flat(maps) for method, maps in subject.maps.items()}
@@ -116,7 +116,7 @@ def _flat(values: Tensor) -> Tensor:
 
 
 def _relative(before: Tensor, after: Tensor) -> Tensor:
-    """‖(before − after) / before‖₂ of each row, with ε for zeros that are divided by."""
+    """‖(before − after) / before‖₂ of each row, with ε for zero denominators."""
     return ((before - after) / before.masked_fill(before == 0, SMALLEST)).norm(dim=1)
 
 

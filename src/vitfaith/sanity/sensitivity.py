@@ -23,7 +23,7 @@ class Sensitivity:
 
     Attributes:
         maximum: max ‖a(x+δ) − a(x)‖₂ / ‖a(x)‖₂ (Yeh et al. 2019, Max-Sensitivity, relative form).
-        average: mean of the same (Bhatt et al. 2020, Avg-Sensitivity).
+        average: mean of the same ratio (Bhatt et al. 2020, Avg-Sensitivity).
         lipschitz: max ‖a(x+δ) − a(x)‖₂ / ‖δ‖₂ (Alvarez-Melis & Jaakkola 2018), δ as applied after clipping.
         flags: "", "nan" (a map is not finite), "zero" (a(x) = 0 everywhere), "constant" (a(x) ranks nothing, see
             :func:`vitfaith.map_values.map_flags`) or "still" (clipping left no noise).
@@ -38,13 +38,13 @@ class Sensitivity:
 def sensitivity(
     subject: Subject, *, radius: float = 0.02, samples: int = 10, clip: bool = True
 ) -> Mapping[str, Sensitivity]:
-    """How far noise in the L∞ ball moves the maps of every method; ``samples`` explanations of each image.
+    """Change of every method's maps under noise in the L∞ ball; ``samples`` explanations per image.
 
     Args:
-        subject: what is explained; the same class for every noisy copy.
+        subject: images and model; every noisy copy is explained for the same class.
         radius: bound of the uniform noise U(−radius, radius), in [0, 1] pixel units.
-        samples: noise draws an image; the draws are keyed by (seed, image_id), not by the batch.
-        clip: keep noisy images in [0, 1]; without it, as in captum's ``sensitivity_max``, they leave it by up to ``radius``.
+        samples: noise draws per image; the draws are keyed by (seed, image_id), not by the batch.
+        clip: keep noisy images in [0, 1]; without it, as in captum's ``sensitivity_max``, they leave [0, 1] by up to ``radius``.
 
     Raises:
         InputError: ``radius`` is not positive or ``samples`` is below 1.
@@ -91,7 +91,7 @@ def _read(norm: Tensor, change: Tensor, distance: Tensor, clean_flags: list[str]
 
 
 def sensitivity_table(subject: Subject, *, radius: float, samples: int, clip: bool) -> pa.Table:
-    """The columns of the schema SANITY but ``check``; ``reference`` is "noise"."""
+    """The columns of the schema SANITY except ``check``; ``reference`` is "noise"."""
     tables = []
     for method, found in sensitivity(subject, radius=radius, samples=samples, clip=clip).items():
         named = {"max_sensitivity": found.maximum, "avg_sensitivity": found.average, "lipschitz": found.lipschitz}

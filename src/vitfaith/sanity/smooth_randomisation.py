@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class SmoothRandomisationParameters(RandomisationParameters):
     """As for ``model_randomisation``, with the noise and the order of the parts."""
 
-    samples: int = Field(10, ge=1, description="noisy copies that a map is averaged over; the paper takes 50")
+    samples: int = Field(10, ge=1, description="number of noisy copies that a map is averaged over; the paper uses 50")
     noise: float = Field(0.1, ge=0, description="standard deviation of the noise, as a share of the image's range")
     order: Literal["bottom_up", "top_down"] = Field(
-        "bottom_up", description="which parts become random first: those at the input (the paper), or the head"
+        "bottom_up", description="parts that become random first: the parts at the input (as in the paper), or the head"
     )
 
 
@@ -36,7 +36,7 @@ class SmoothRandomisationParameters(RandomisationParameters):
     parameters=SmoothRandomisationParameters,
 )
 def smooth_randomisation(subject: Subject, parameters: SmoothRandomisationParameters) -> pa.Table:
-    """Likeness of each map, averaged over noisy copies, to that of a model whose weights are random, part by part."""
+    """Likeness of each map, averaged over noisy copies, to the map of a model with random weights, part by part."""
     from vitfaith.sanity.randomisation import randomised_models
 
     smooth = replace(subject, maps=smoothed(subject, subject.classifier, parameters))
@@ -57,7 +57,7 @@ def smooth_randomisation(subject: Subject, parameters: SmoothRandomisationParame
 def smoothed(
     subject: Subject, classifier: Classifier, parameters: SmoothRandomisationParameters
 ) -> Mapping[str, Tensor]:
-    """Method → mean of its maps (B, rows, columns) over the noisy copies, which are the same for every model."""
+    """Method → mean of its maps (B, rows, columns) over the noisy copies; the copies are the same for every model."""
     sums: dict[str, Tensor] = {}
     for noisy, margin in normal_copies(subject, noise=parameters.noise, samples=parameters.samples):
         for method, maps in subject.explain(

@@ -1,4 +1,4 @@
-"""Stability: how far the map of an image under a condition resembles its map in a reference condition."""
+"""Stability: similarity between an image's map under a condition and its map in a reference condition."""
 
 from vitfaith.registry import import_beside
 

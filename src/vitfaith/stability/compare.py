@@ -1,4 +1,4 @@
-"""Compare the maps of one method in two conditions, image by image, and flag what cannot be compared."""
+"""Compares the maps of one method in two conditions, image by image, and flags pairs that cannot be compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OTHER_CLASS = "other class"
-"""Flag of a pair of maps that explain different classes: their similarity says nothing of the explainer alone."""
+"""Flag of a pair of maps that explain different classes: their similarity does not describe the explainer alone."""
 
 
 def compare_maps(a: Maps, b: Maps, measure: Item) -> dict[str, tuple[Values, list[str]]]:
@@ -26,8 +26,8 @@ def compare_maps(a: Maps, b: Maps, measure: Item) -> dict[str, tuple[Values, lis
         measure: an item of :data:`~vitfaith.stability.registry.STABILITY_MEASURES`.
 
     Returns:
-        variant → (values (B,) float64, B flags). A value is NaN where its flag is set: "nan" or "constant" when either
-        map is, "undefined" when the measure has no value for a sound pair.
+        variant → (values (B,) float64, B flags). A value is NaN where its flag is set: "nan" or "constant" if one of the
+        maps is, "undefined" if the measure has no value for two usable maps.
 
     Raises:
         InputError: the shapes differ or are not (B, rows, columns).
@@ -37,7 +37,7 @@ def compare_maps(a: Maps, b: Maps, measure: Item) -> dict[str, tuple[Values, lis
         raise InputError(f"maps {a.shape} and reference maps {b.shape} must have one shape (B, rows, columns)")
     flags = [_worse(x, y) for x, y in zip(map_flags(a), map_flags(b), strict=True)]
     sound = np.array([not flag for flag in flags], dtype=bool)
-    # without a sound pair the variants' names still are needed, so that no row is dropped
+    # without a usable pair the names of variants are still needed, so no row is dropped
     probe = np.arange(np.prod(a.shape[1:]), dtype=np.float64).reshape(1, *a.shape[1:])
     result = measure.implementation(
         a[sound] if sound.any() else probe, b[sound] if sound.any() else probe, measure.parameters
@@ -62,7 +62,7 @@ def stability_table(
     measures: Mapping[str, Item],
     other_class: NDArray[np.bool_] | None = None,
 ) -> pa.Table:
-    """Rows of the schema STABILITY that compare ``maps`` with ``reference_maps``.
+    """Rows of the schema STABILITY: ``maps`` compared with ``reference_maps``.
 
     Args:
         image_ids: B names; row i of both map arrays belongs to ``image_ids[i]``.
@@ -70,8 +70,8 @@ def stability_table(
         reference: name of the reference condition ("clean" or "undefended").
         maps, reference_maps: (B, rows, columns).
         measures: identifier (the column ``metric``) → measure.
-        other_class: (B,) whether the two maps explain different classes: then the value is NaN and the flag "other class",
-            unless a map has a flag of its own.
+        other_class: (B,) whether the two maps explain different classes. Then the value is NaN and the flag "other class",
+            unless one of the maps already has a flag.
 
     Raises:
         InputError: the number of ids or the maps' shapes do not agree.

@@ -1,8 +1,8 @@
 """Rank, correlation and distance measures between two maps of the same image.
 
-Every function takes ``a`` and ``b``, (B, rows, columns) finite non-constant maps, works on each image alone in float64,
+Every function takes ``a`` and ``b``, (B, rows, columns) finite non-constant maps, works per image in float64,
 and returns ``{variant: (B,) float64}``. All but :func:`l1`, :func:`l2`, :func:`centre_of_mass_shift` and
-:func:`wasserstein` ignore the maps' positive scale, and those normalise it away.
+:func:`wasserstein` ignore the positive scale of the maps; these four normalise the maps first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def flatten(maps: Maps) -> NDArray[np.float64]:
 def unit_mass(maps: Maps) -> NDArray[np.float64]:
     """(B, rows·columns) float64 with Σ|·| = 1 in each row."""
     flat = flatten(maps)
-    flat = flat / np.abs(flat).max(axis=1, keepdims=True)  # so that the sum of tiny values does not underflow
+    flat = flat / np.abs(flat).max(axis=1, keepdims=True)  # so the sum of tiny values does not underflow
     return flat / np.abs(flat).sum(axis=1, keepdims=True)
 
 
@@ -73,10 +73,10 @@ class TopK(Parameters):
 
 
 def top_k_count(size: int | float, patches: int) -> int:
-    """Number of patches that ``size`` means on a grid of ``patches``; raises :class:`InputError` when it has fewer."""
+    """Number of patches for ``size`` on a grid of ``patches``; raises :class:`InputError` if the grid has fewer."""
     count = size if isinstance(size, int) else max(1, int(size * patches + 0.5))
     if count > patches:
-        raise InputError(f"k={size} asks for more patches than the map has ({patches}); give a share such as 0.1")
+        raise InputError(f"k={size} is more than the {patches} patches of the map; give a share such as 0.1")
     return count
 
 
@@ -87,15 +87,14 @@ def top_k_count(size: int | float, patches: int) -> int:
     citation="Ghorbani et al. 2019; Hu et al. 2024 (arXiv 2311.17983)",
 )
 def top_k_overlap(a: Maps, b: Maps, parameters: TopK) -> dict[str, Values]:
-    """Share of the k highest patches that both maps have in common, in [0, 1]; its expectation over orders of equal patches.
+    """Share of the k highest patches that both maps have in common, in [0, 1]; its expectation over orders of ties.
 
-    Equal patches have no order: both maps break their ties independently and uniformly, and the value is the expectation
-    Σ π^a π^b / k, with π the chance that a patch is among the k highest (:func:`vitfaith.map_values.membership`). A map
-    that ties across the k-th place then overlaps with itself by less than 1. The variants ``k=… ceiling`` give
-    min(Σ (π^a)², Σ (π^b)²) / k, which no value exceeds (no map overlaps with b more than b itself) and which identical
-    maps reach. It is 1 where no tie crosses the k-th place. The variants ``k=… chance`` give k/P, the overlap expected
-    of two independent random maps of P patches: a method that draws the same random map for both images overlaps by 1
-    all the same.
+    Both maps break their ties independently and uniformly. The value is the expectation Σ π^a π^b / k, with π the
+    probability that a patch is among the k highest (:func:`vitfaith.map_values.membership`). If ties cross the k-th
+    place, even identical maps have a value below 1. The variants ``k=… ceiling`` give the largest possible value,
+    min(Σ (π^a)², Σ (π^b)²) / k, which identical maps reach; it is 1 if no tie crosses the k-th place. The variants
+    ``k=… chance`` give k/P, the expected overlap of two independent random maps of P patches. A method that draws the
+    same random map for both images still has an overlap of 1.
     """
     x, y = flatten(a), flatten(b)
     result, ceilings, chances = {}, {}, {}
@@ -133,7 +132,7 @@ def kendall(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
 
 @measure("cosine", scale_dependent=True, direction="higher", citation="cosine similarity")
 def cosine(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
-    """Cosine of the angle between the maps, in [-1, 1]; unlike ``pearson`` it sees their mean."""
+    """Cosine of the angle between the maps, in [-1, 1]; unlike ``pearson`` it depends on their means."""
     x, y = unit_mass(a), unit_mass(b)
     return {"": np.clip((x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1)), -1.0, 1.0)}
 
@@ -141,7 +140,7 @@ def cosine(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
 @measure("l1", scale_dependent=True, direction="lower", citation="L1 distance after L1 normalisation")
 def l1(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Σ|a − b| of maps scaled to Σ|·| = 1, in [0, 2]: twice the total variation for non-negative maps."""
-    return {"": np.minimum(np.abs(unit_mass(a) - unit_mass(b)).sum(axis=1), 2.0)}  # opposite maps: sums are rounded
+    return {"": np.minimum(np.abs(unit_mass(a) - unit_mass(b)).sum(axis=1), 2.0)}  # rounding of sums, for opposite maps
 
 
 @measure("l2", scale_dependent=True, direction="lower", citation="L2 distance after L1 normalisation")

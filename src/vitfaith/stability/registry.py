@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Maps: TypeAlias = "NDArray[np.floating[Any]]"
-"""(B, rows, columns), one map an image."""
+"""(B, rows, columns), one map per image."""
 
 Values: TypeAlias = "NDArray[np.float64]"
-"""(B,), one number an image."""
+"""(B,), one number per image."""
 
 Measure: TypeAlias = Callable[[Maps, Maps, Any], Mapping[str, Values]]
 
 STABILITY_MEASURES: Registry[Measure] = Registry("stability measure")
 """Entries are ``function(a, b, parameters) -> {variant: (B,) float64}`` with the trait ``direction``: "higher" where a
-larger value means that the maps are more alike. They see finite, non-constant maps only; the others are flagged by
+larger value means more similar maps. They get only finite, non-constant maps; other maps are flagged by
 :mod:`vitfaith.stability.compare`."""
 
 
@@ -37,7 +37,7 @@ def measure(
 
     Args:
         scale_dependent: whether a positive affine change of one map (a·map + b, a > 0) changes the value. Behind a
-            smoothing such a measure reads the mean of the raw maps, every other one the mean of the scaled maps.
+            smoothing, scale-dependent measures read the mean of the raw maps, and all others the mean of the scaled maps.
     """
     return STABILITY_MEASURES.register(
         name, parameters=parameters, citation=citation, direction=direction, scale_dependent=scale_dependent

@@ -1,4 +1,4 @@
-"""Measures between two maps that know where the patches lie: structural similarity, centre of mass, transport."""
+"""Measures between two maps that use the positions of patches: structural similarity, centre of mass, transport."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Ssim(Parameters):
     window: int = Field(
         default=7,
         ge=3,
-        description="side of the window in patches, odd; shrunk to the largest odd number the grid holds; 11 suits pixel maps",
+        description="side of the window in patches, odd; reduced to the largest odd number that fits the grid; 11 suits pixel maps",
     )
     sigma: float = Field(default=1.5, gt=0, description="standard deviation of the window's weights, patches")
 
@@ -40,10 +40,10 @@ class Ssim(Parameters):
 def ssim(a: Maps, b: Maps, parameters: Ssim) -> dict[str, Values]:
     """Structural similarity of maps scaled to [0, 1], with Gaussian weights, averaged where the window fits.
 
-    The constants are K1 = 0.01, K2 = 0.03 and the data range 1; covariances are those of the population. The variant
-    names the window that was used. Raises :class:`InputError` for grids thinner than 3 patches.
+    The constants are K1 = 0.01, K2 = 0.03 and the data range 1; covariances are population covariances. The variant
+    names the window. Raises :class:`InputError` for grids thinner than 3 patches.
 
-    By hand, because scikit-image takes one pair of maps a call, and here are thousands of small ones.
+    Written by hand, because scikit-image takes one pair of maps per call, and there are thousands of small maps.
     """
     from scipy.ndimage import correlate1d
 
@@ -88,10 +88,10 @@ def centre_of_mass_shift(a: Maps, b: Maps, parameters: Parameters) -> dict[str, 
 
 @measure("wasserstein", scale_dependent=True, direction="lower", citation="Kantorovich 1942; Beckmann 1952 (flow form)")
 def wasserstein(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
-    """Least work, in patches, that moves one map's mass |·| onto the other's along rows and columns (exact W1).
+    """Least work, in patches, to move one map's mass |·| onto the other's along rows and columns (exact W1).
 
     With city-block distances the transport problem is a flow between neighbouring patches, so the linear programme
-    has four variables a patch instead of one a pair of patches. It still is by far the slowest measure.
+    has four variables per patch instead of one per pair of patches. It is still by far the slowest measure.
     """
     from scipy.optimize import linprog
 
@@ -100,7 +100,7 @@ def wasserstein(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     cost = np.ones(divergence.shape[1])
     values = []
     for surplus in np.abs(unit_mass(a)) - np.abs(unit_mass(b)):
-        surplus = surplus - surplus.mean()  # rounding would make the programme infeasible
+        surplus = surplus - surplus.mean()  # rounding could make the programme infeasible
         # one balance follows from the others
         solution = linprog(cost, A_eq=divergence[:-1], b_eq=surplus[:-1], bounds=(0, None), method="highs")
         values.append(max(solution.fun, 0.0) if solution.success else np.nan)

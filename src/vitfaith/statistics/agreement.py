@@ -1,4 +1,4 @@
-"""Do metrics agree? Rank correlation between every two of them."""
+"""Agreement of metrics: rank correlation between every two metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitfaith.statistics.precision import snapped
 
 LEVELS = ("methods", "methods_per_image", "images")
 SHORT = 64
-"""Longest rows compared by all pairs at once."""
+"""Longest rows that are compared by all pairs at once."""
 ROWS = 2048
 """Rows compared at once: bounds the memory, not the result."""
 
@@ -30,22 +30,24 @@ def metric_agreement(
 ) -> pd.DataFrame:
     """Kendall's τ-b and Spearman's ρ between every two metrics, at three levels.
 
-    Two metrics are compared over the images that both of them score for every compared method; a method with fewer
-    than the share ``coverage`` of the images is in none of the correlations.
+    Two metrics are compared over the images that both score for every compared method. A method with less than the
+    share ``coverage`` of the images is in no correlation.
 
-    ``methods``: over methods, of their means over images: do the metrics name the same best method? ``methods_per_image``: over methods on each image, averaged over images: do they on a single image?
-    ``images``: over images for each method, averaged over methods: do they find the same images well explained?
+    ``methods``: over methods, with their means over images. Do the metrics prefer the same methods?
+    ``methods_per_image``: over methods per image, averaged over images. Do they prefer the same methods on one image?
+    ``images``: over images per method, averaged over methods. Do they find the same images well explained?
 
     Args:
         scores: one condition's rows (method, image_id, metric, value); metrics with several variants need one
-            identifier a variant in ``metric``. Values that are not finite are left out.
-        directions: metric → whether higher values are better; metrics where "lower" is are turned round, so that
-            agreement is positive. Metrics that are not named count as "higher".
+            identifier per variant in ``metric``. Values that are not finite are left out.
+        directions: metric → whether higher values are better; metrics with "lower" change sign, so
+            agreement is positive. Unnamed metrics count as "higher".
         coverage: see :func:`~vitfaith.statistics.common.common_images`.
 
     Returns:
         Columns metric, other, level, kendall, spearman, n: the number of correlations averaged (0 or 1 for
-        ``methods``); images and methods: how many are compared; left_out: the methods that are not, with commas. A correlation is left out when fewer than two points or no variation remain; NaN if all are.
+        ``methods``); images and methods: numbers compared; left_out: methods that are not compared, separated by commas. Correlations
+        with fewer than two points or without variation are omitted from the average; NaN if all are.
 
     Raises:
         InputError: two rows share method, image and metric.
@@ -79,7 +81,7 @@ def agreement_of(
         x, y = (grids[one][found.compared][:, found.images] for one in (name, other))
         means = [one.mean(axis=1)[None] if one.size else np.zeros((1, 0)) for one in (x, y)]
         for level, pair in zip(LEVELS, (means, (x.T, y.T), (x, y)), strict=True):
-            # what is ordered lies along a row; values within the precision of the scores are tied
+            # ordered values are along rows; values within the precision of the scores are tied
             coefficients = correlations(*(snapped(one.T).T for one in pair))
             defined = coefficients[np.isfinite(coefficients).all(axis=1)]
             kendall, spearman = defined.mean(axis=0) if len(defined) else (np.nan, np.nan)
@@ -90,10 +92,10 @@ def agreement_of(
 
 
 def correlations(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kendall's τ-b and Spearman's ρ of each row of ``x`` and ``y`` (rows, n), over the places where both are finite.
+    """Kendall's τ-b and Spearman's ρ of each row of ``x`` and ``y`` (rows, n), over the columns where both are finite.
 
     Returns:
-        (rows, 2) τ-b and ρ; both NaN where one of the two does not vary.
+        (rows, 2) τ-b and ρ; both NaN if one of the rows does not vary.
     """
     if x.shape[1] <= SHORT:
         parts = [correlations_of_short_rows(x[i : i + ROWS], y[i : i + ROWS]) for i in range(0, len(x), ROWS)]
@@ -109,16 +111,16 @@ def correlation_of_row(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[
     x, y = x[kept], y[kept]
     if len(x) < 2 or x.min() == x.max() or y.min() == y.max():
         return np.nan, np.nan
-    # the p-value is not used, and asymptotically fastest; for two points SciPy divides by zero there
+    # the p-value is not used, and its asymptotic form is fastest; for two points SciPy divides by zero there
     method = "exact" if len(x) == 2 else "asymptotic"
     return float(kendalltau(x, y, method=method).statistic), float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
 def correlations_of_short_rows(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """:func:`correlations` of all rows at once: one call a row takes a millisecond, and there are thousands.
+    """:func:`correlations` of all rows at once: one call per row takes a millisecond, and there are thousands of rows.
 
     With s_ij the sign of x_i − x_j, Kendall's numerator is Σ s_ij(x) s_ij(y), and 2 × the mean-centred average rank
-    of x_i is Σ_j s_ij, so that both coefficients are cosines.
+    of x_i is Σ_j s_ij, so both coefficients are cosines.
     """
     known = np.isfinite(x) & np.isfinite(y)
     pairs = known[:, :, None] & known[:, None, :]
@@ -127,7 +129,7 @@ def correlations_of_short_rows(x: NDArray[np.float64], y: NDArray[np.float64]) -
         values = np.where(known, values, 0.0)
         signs.append(np.where(pairs, np.sign(values[:, :, None] - values[:, None, :]), 0.0))
     ranks = [sign.sum(axis=2) for sign in signs]
-    pairwise = [sign.reshape(len(x), x.shape[1] ** 2) for sign in signs]  # also where no row or no place is left
+    pairwise = [sign.reshape(len(x), x.shape[1] ** 2) for sign in signs]  # also where no row or no column is left
     return np.stack([cosines(*pairwise), cosines(*ranks)], axis=1)
 
 

@@ -1,24 +1,24 @@
-"""Whether an accuracy could be that of guessing."""
+"""Test whether an accuracy could come from guessing."""
 
 from __future__ import annotations
 
 import math
 
 LEVEL = 0.01
-"""Probability with which guessing does as well, from which on an accuracy counts as near chance."""
+"""An accuracy counts as near chance if guessing does as well with at least this probability."""
 
 LIKELY = (
     "look first at the order of the classes (the dataset's labels and the model's), then at the weights, then at the "
     "normalisation"
 )
-"""What may be behind an accuracy near chance, most likely first."""
+"""Possible causes of an accuracy near chance, most likely first."""
 
 
 def near_chance(correct: int, images: int, classes: int) -> bool:
-    """Whether guessing one of ``classes`` gets as many of the images right with a probability above :data:`LEVEL`.
+    """Whether guessing among ``classes`` is right as often with a probability above :data:`LEVEL`.
 
-    The probability is the binomial P(X ≥ ``correct``) of ``images`` trials with chance 1/``classes``. Where even an accuracy
-    halfway between chance and 1 would not differ from guessing, the images are too few to say anything: False.
+    The probability is the binomial P(X ≥ ``correct``) of ``images`` trials with chance 1/``classes``. If even an accuracy
+    halfway between chance and 1 could come from guessing, there are too few images to decide: False.
 
     Example:
         >>> near_chance(12, 100, 10), near_chance(60, 100, 10), near_chance(1, 2, 10)
@@ -31,7 +31,7 @@ def near_chance(correct: int, images: int, classes: int) -> bool:
 
 
 def accuracy_warning(correct: int, images: int, classes: int) -> str:
-    """What to say of an accuracy near chance; empty where it is above."""
+    """Warning about an accuracy near chance; empty if the accuracy is above."""
     if not near_chance(correct, images, classes):
         return ""
     return (

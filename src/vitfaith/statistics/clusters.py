@@ -1,4 +1,4 @@
-"""Images that are not independent: clusters of them are resampled whole, and change their sign together."""
+"""Statistics of images that are not independent: clusters are resampled whole, and change sign together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 EXACT = 50
-"""Most clusters whose sign flips are counted exactly; more of them are normal enough."""
+"""Largest number of clusters with exact sign flips; more clusters use the normal distribution."""
 
 
 def cluster_codes(clusters: Sequence[Any] | NDArray[np.object_] | pd.Series | None) -> Codes | None:
-    """Numbers (n,) of the clusters of n images; None where no two images share one, so that nothing has to be done.
+    """Numbers (n,) of the clusters of n images; None if no two images share a cluster, so nothing has to be done.
 
-    An image without a cluster (None) is one of its own.
+    An image without a cluster (None) is a cluster by itself.
     """
     if clusters is None:
         return None
@@ -31,7 +31,7 @@ def cluster_codes(clusters: Sequence[Any] | NDArray[np.object_] | pd.Series | No
 
 
 def tails(confidence: float, codes: Codes | None) -> list[float]:
-    """Lower and upper level of a bootstrap interval, widened for few clusters; NaN where there is but one cluster."""
+    """Lower and upper level of a bootstrap interval, widened for few clusters; NaN for a single cluster."""
     level = confidence if codes is None else small_sample_level(confidence, int(codes.max()) + 1)
     return [(1 - level) / 2, (1 + level) / 2]
 
@@ -47,12 +47,12 @@ def cluster_signed_rank(differences: Floats, codes: Codes) -> tuple[float, float
     """Wilcoxon's signed-rank statistic and its two-sided p-value when the images of a cluster change sign together.
 
     Under the null hypothesis the differences of a whole cluster are as likely as their negatives. The sum of signed ranks
-    is then Σ ± R_c with R_c its sum in cluster c: over all 2^m sign patterns exactly up to :data:`EXACT` clusters, beyond
-    by the normal distribution with variance Σ R_c². With one image in each cluster this is the exact Wilcoxon test
+    is then Σ ± R_c, with R_c the sum in cluster c. Up to :data:`EXACT` clusters the p-value is exact over all 2^m sign
+    patterns; beyond, it uses the normal distribution with variance Σ R_c². With one image in each cluster this is the exact Wilcoxon test
     (Rosner, Glynn and Lee 2006, Biometrics 62).
 
     Args:
-        differences: (n,) finite numbers; zeros are dropped, and with zeros alone p is 1.
+        differences: (n,) finite numbers; zeros are dropped; with only zeros, p is 1.
         codes: (n,) numbers of the clusters.
     """
     from scipy.special import ndtr
@@ -62,7 +62,7 @@ def cluster_signed_rank(differences: Floats, codes: Codes) -> tuple[float, float
     if not kept.any():
         return 0.0, 1.0
     ranks = rankdata(np.abs(differences[kept]))
-    # average ranks are multiples of 1/2, so that their doubles count exactly
+    # average ranks are multiples of 1/2, so twice the ranks are exact integers
     doubled = np.rint(2 * cluster_sums(np.sign(differences[kept]) * ranks, codes[kept])).astype(np.int64)
     total, observed = round(2 * float(ranks.sum())), int(abs(doubled.sum()))
     statistic = (total - observed) / 4
@@ -77,7 +77,7 @@ def cluster_signed_rank(differences: Floats, codes: Codes) -> tuple[float, float
 
 
 def small_sample_level(confidence: float, clusters: int) -> float:
-    """Level of a bootstrap interval over few clusters that covers as often as Student's interval at ``confidence``.
+    """Level of a bootstrap interval over few clusters with the coverage of Student's interval at ``confidence``.
 
     A bootstrap of m clusters uses the normal quantile and a spread that is too small by √((m − 1)/m); the expanded
     interval takes Student's quantile times √(m/(m − 1)) instead (Hesterberg 2015, The American Statistician 69).
@@ -91,9 +91,9 @@ def small_sample_level(confidence: float, clusters: int) -> float:
 
 
 def effective_size(values: Floats, codes: Codes | None) -> float:
-    """Number of independent images that say as much about the mean as the n ``values`` do (Kish 1965); at most n.
+    """Number of independent images with as much information about the mean as the n ``values`` (Kish 1965); at most n.
 
-    Where all values are equal their clusters say nothing about it, and the number of clusters stands.
+    If all values are equal, the result is the number of clusters.
     """
     n = len(values)
     if codes is None:

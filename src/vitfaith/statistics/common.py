@@ -1,4 +1,4 @@
-"""The images on which methods are compared: those that every compared method has a value for."""
+"""The images on which methods are compared: all images for which every compared method has a value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vitfaith.errors import InputError
 
 COVERAGE = 0.9
-"""Share of the images that a method needs to be compared, unless the configuration says otherwise."""
+"""Default share of the images that a method needs to be compared."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Common:
     """Result of :func:`common_images`.
 
     Attributes:
-        compared: (M,) bool, whether a method has enough images; the others stand below the line.
-        images: (N,) bool, the images that all compared methods have a value for.
-        own: (M,) int64, images that each method has a value for.
-        asked: images that at least one method has a value for.
+        compared: (M,) bool, whether a method has enough images; tables list the others below a line.
+        images: (N,) bool, images for which all compared methods have a value.
+        own: (M,) int64, number of images with a value, per method.
+        asked: number of images for which at least one method has a value.
     """
 
     compared: NDArray[np.bool_]
@@ -33,25 +33,25 @@ class Common:
 
     @property
     def cells(self) -> NDArray[np.bool_]:
-        """(M, N) bool, the values that are compared."""
+        """(M, N) bool, the compared values."""
         return self.compared[:, None] & self.images[None, :]
 
 
 def common_images(known: NDArray[np.bool_], coverage: float = COVERAGE) -> Common:
-    """Which methods are compared, and on which images.
+    """Choose the compared methods and images.
 
-    An image that no method has a value for (such as one without a mask) compares nothing and does not count. Of the
-    others, a method needs the share ``coverage``; the images are then those that all such methods have.
+    An image without a value from any method (for example, without a mask) does not count. A method needs values for the
+    share ``coverage`` of the other images. The compared images are the images for which all such methods have a value.
 
     Args:
         known: (M, N), whether method m has a finite value for image n.
-        coverage: share in [0, 1]; 0 compares every method that has a value at all.
+        coverage: share in [0, 1]; 0 compares every method that has any value.
 
     Raises:
         InputError: coverage is out of range.
     """
     if not 0 <= coverage <= 1:
-        raise InputError(f"coverage={coverage} must lie between 0 and 1")
+        raise InputError(f"coverage={coverage} must be between 0 and 1")
     own = known.sum(axis=1, dtype=np.int64)
     asked = int(known.any(axis=0).sum())
     # rounding of coverage × asked must not exclude a method with exactly that share
@@ -63,10 +63,10 @@ def common_images(known: NDArray[np.bool_], coverage: float = COVERAGE) -> Commo
 def mark_common(scores: pd.DataFrame, by: Sequence[str], coverage: float = COVERAGE) -> pd.DataFrame:
     """``scores`` with the columns ``common`` (bool), ``compared`` (bool) and ``asked`` (int64).
 
-    Within every combination of the columns ``by`` the methods are compared by :func:`common_images`; ``common`` says
-    whether a row's value is one of those compared, ``compared`` whether its method is above the line, ``asked`` on how
-    many images any method has a value. Several rows of one method and image in a group count as one value, which is
-    known if all of them are finite.
+    Within every combination of the columns ``by`` the methods are compared by :func:`common_images`. ``common``:
+    whether the row's value is compared. ``compared``: whether its method is above the line. ``asked``: number of images
+    with a value from any method. Several rows of one method and image in a group count as one value; it is known if all
+    of them are finite.
 
     Args:
         scores: rows with method, image_id, value and the columns ``by``.
@@ -97,7 +97,7 @@ def mark_common(scores: pd.DataFrame, by: Sequence[str], coverage: float = COVER
 
 
 def comparable(table: pd.DataFrame, coverage: float = COVERAGE) -> tuple[pd.DataFrame, list[str], Common]:
-    """The part of ``table`` (methods × images) that is compared, the methods below the line, and the whole answer."""
+    """The part of ``table`` (methods × images) that is compared, the methods below the line, and the full result."""
     found = common_images(np.isfinite(table.to_numpy(dtype=np.float64)), coverage)
     below = [str(name) for name in table.index[~found.compared]]
     return table.loc[found.compared, found.images], below, found

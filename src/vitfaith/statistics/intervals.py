@@ -1,10 +1,10 @@
 """Confidence intervals of means, for many groups at once.
 
-Groups of equal size n share their resamples, which depend on (seed, n, resamples) alone. So a group's interval does not
+Groups of equal size n share their resamples, which depend only on (seed, n, resamples). So a group's interval does not
 depend on the other groups, and intervals of methods scored on the same images vary together.
 
-By hand, because SciPy's ``bootstrap`` copies the values of every resample, where one matrix product serves all groups here,
-and because it knows no clusters.
+Written by hand, because SciPy's ``bootstrap`` copies the values of every resample and does not support clusters; here one
+matrix product serves all groups.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Method = Literal["bca", "percentile", "t"]
 Floats = NDArray[np.float64]
 
 CHUNK = 4_000_000
-"""Most entries of a block of resamples: bounds the memory, not the result."""
+"""Maximum number of entries in a block of resamples; limits memory without changing the result."""
 
 
 COLUMNS = 32
-"""Columns of values that are copied at a time: bounds the memory, not the result."""
+"""Columns of values copied at a time; limits memory without changing the result."""
 
 
 def confidence_interval(
@@ -41,7 +41,7 @@ def confidence_interval(
 ) -> tuple[float, float, float]:
     """Mean and two-sided confidence interval of the mean of ``values`` (n,).
 
-    Where images share a cluster, whole clusters are resampled, and the level is widened for their number
+    If images share a cluster, whole clusters are resampled, and the level is widened for their number
     (:func:`~vitfaith.statistics.clusters.small_sample_level`).
 
     Args:
@@ -50,10 +50,11 @@ def confidence_interval(
         method: "bca" (bias-corrected and accelerated bootstrap, Efron 1987), "percentile" bootstrap, or Student's "t".
         resamples: bootstrap resamples.
         seed: key of the resamples.
-        clusters: (n,) name of each image's cluster, None for an image alone; without it all are alone.
+        clusters: (n,) name of each image's cluster, None for an independent image; by default all images are independent.
 
     Returns:
-        (mean, low, high); all NaN for n = 0, bounds NaN for n = 1 and for a single cluster, both bounds the mean where all values are equal.
+        (mean, low, high); all NaN for n = 0, bounds are NaN for n = 1 and for a single cluster; both
+        bounds equal the mean if all values are equal.
 
     Raises:
         InputError: a value is not finite, or an argument is out of range.
@@ -79,16 +80,16 @@ def mean_intervals(
     """:func:`confidence_interval` of each column of ``values`` (n, G); returns three arrays (G,).
 
     ``codes`` are the numbers of the rows' clusters, see :func:`~vitfaith.statistics.clusters.cluster_codes`. With
-    ``overwrite`` the array holds other numbers afterwards, and no copy of it is made.
+    ``overwrite`` the array is overwritten instead of copied.
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence} must lie between 0 and 1")
     if method not in ("bca", "percentile", "t"):
-        raise InputError(f"method='{method}' is none of bca, percentile, t")
+        raise InputError(f"method='{method}' is not bca, percentile or t")
     if resamples < 1:
         raise InputError(f"resamples={resamples} must be at least 1")
     if not np.isfinite(values).all():
-        raise InputError("values hold NaN or infinite numbers; take them out and report how many there were")
+        raise InputError("values hold NaN or infinite numbers; remove them and report their number")
     n, groups = values.shape
     if n == 0:
         return np.full(groups, np.nan), np.full(groups, np.nan), np.full(groups, np.nan)
@@ -100,11 +101,11 @@ def mean_intervals(
     if method == "t":
         low, high = _student(centred, confidence, codes)
     else:
-        # scaled, so that the tolerance of ties below means the same for scores of any magnitude
+        # scaled, so the tolerance of ties below is relative to the scores' magnitude
         scale = np.where(constant, 1.0, np.maximum(centred.max(axis=0), -centred.min(axis=0)))
         centred /= scale
         deviations = resampled_means(centred, resamples, seed, codes)
-        # for a mean, the jackknife's influence values are the centred values themselves, or their sums over clusters
+        # for a mean, the jackknife's influence values are the centred values, or their sums over clusters
         influence = centred if codes is None else cluster_sums(centred, codes)
         level = confidence if codes is None else small_sample_level(confidence, len(influence))
         low, high = bootstrap_bounds(deviations, influence, level, corrected=method == "bca")
@@ -127,15 +128,15 @@ def bootstrap_bounds(means: Floats, centred: Floats, confidence: float, *, corre
         means: (resamples, G) means of resamples of ``centred``.
         centred: (n, G) influence values: values minus their mean, or the sums of these over clusters.
         confidence: level.
-        corrected: BCa instead of plain percentiles; where every resample lies on one side of the mean, the correction
-            is infinite and the plain percentiles stand.
+        corrected: BCa instead of plain percentiles; if all resamples are on one side of the mean, the correction
+            is infinite, and plain percentiles are used.
     """
     from scipy.special import ndtr, ndtri
 
     tail = (1 - confidence) / 2
     levels = np.repeat([[tail], [1 - tail]], means.shape[1], axis=1)
     if corrected:
-        # a resample can have the very mean of the sample (0/1 scores); rounding must not decide on which side it is
+        # a resample can have exactly the sample's mean (0/1 scores); rounding must not decide its side
         tolerance = 1e-12
         below = (means < -tolerance).mean(axis=0) + 0.5 * (np.abs(means) <= tolerance).mean(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -152,7 +153,7 @@ def _powers(values: Floats, power: int) -> Floats:
     """Sums (G,) of a power of the columns of ``values`` (n, G), some columns at a time to save memory."""
     if not values.shape[1]:
         return np.zeros(0)
-    # no part is a single column of several, whose numbers NumPy would add up in another order
+    # never a single column of several, because NumPy would sum it in another order
     parts = np.array_split(np.arange(values.shape[1]), -(-values.shape[1] // COLUMNS))
     return np.concatenate([(values[:, p[0] : p[-1] + 1] ** power).sum(axis=0) for p in parts])
 
@@ -160,7 +161,7 @@ def _powers(values: Floats, power: int) -> Floats:
 def wilson(successes: int, n: int, confidence: float, effective: float | None = None) -> tuple[float, float]:
     """Wilson's score interval of a share (Wilson 1927); stays inside [0, 1] and is not empty at 0 or n successes.
 
-    ``effective`` is the number of independent images where that is less than n (Kish 1965).
+    ``effective`` is the number of independent images, if smaller than n (Kish 1965).
     """
     from scipy.stats import norm
 

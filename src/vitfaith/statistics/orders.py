@@ -1,4 +1,4 @@
-"""How far two sets of scores give one order of methods: Kendall's τ of the means, with an interval over images."""
+"""Agreement of two sets of scores on the order of methods: Kendall's τ of the means, with an interval over images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def order_agreement(
         seed: of the resamples.
 
     Returns:
-        τ, low, high; NaN where a set's means do not vary.
+        τ, low, high; NaN if the means of a set do not vary.
 
     Raises:
         InputError: the shapes differ, or a score is not finite.
@@ -43,9 +43,9 @@ def order_agreement(
 
 
 def percentile_bounds(drawn: Floats, confidence: float, codes: Codes | None) -> tuple[float, float]:
-    """Percentile interval of the resampled values ``drawn`` (R,), undefined ones left out.
+    """Percentile interval of the resampled values ``drawn`` (R,), without undefined values.
 
-    NaN where none is defined, and for a single cluster.
+    NaN if no value is defined, and for a single cluster.
     """
     finite = drawn[np.isfinite(drawn)]
     levels = tails(confidence, codes)

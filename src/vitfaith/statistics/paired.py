@@ -22,7 +22,8 @@ COLUMNS = ["method", "opponent", "n", "difference", "low", "high", "statistic", 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """p-values adjusted for their number by Holm's step-down method (1979); NaN stays NaN and does not count.
 
-    By hand, because statsmodels' ``multipletests`` collects garbage in each call, 50 ms and more, and a study has hundreds.
+    Written by hand, because statsmodels' ``multipletests`` runs the garbage collector in each call (50 ms and more), and a study
+    has hundreds of calls.
     """
     p = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full_like(p, np.nan)
@@ -44,19 +45,19 @@ def paired_tests(
 ) -> pd.DataFrame:
     """Wilcoxon signed-rank test of every pair of methods, Holm-adjusted over the pairs.
 
-    Images on which one of the two has no finite value are left out of that pair, and ``n`` says how many remain.
-    Differences within the precision of the scores (:func:`~vitfaith.statistics.precision.snapped`) are zero. Zeros are
-    dropped by the test, as Wilcoxon (1945) did; if all are zero, p is 1.
+    A pair omits images on which one of its methods has no finite value; ``n`` is the number of remaining images.
+    Differences within the precision of the scores (:func:`~vitfaith.statistics.precision.snapped`) are zero. The test
+    drops zeros, as Wilcoxon (1945) did; if all are zero, p is 1.
 
     Args:
-        table: one row a method, one column an image.
+        table: one row per method, one column per image.
         confidence, method, resamples, seed: of the interval of the mean difference, see
             :func:`~vitfaith.statistics.intervals.confidence_interval`.
-        clusters: image → its cluster, None for an image alone. The differences of a cluster are resampled and change
-            sign together (:func:`~vitfaith.statistics.clusters.cluster_signed_rank`); without it all images are alone.
+        clusters: image → its cluster, None for an independent image. The differences of a cluster are resampled and change
+            sign together (:func:`~vitfaith.statistics.clusters.cluster_signed_rank`); by default all images are independent.
 
     Returns:
-        One row for each pair in the order of the rows of ``table``: method, opponent, n, difference (mean of method −
+        One row per pair in the order of the rows of ``table``: method, opponent, n, difference (mean of method −
         opponent), low, high, statistic, p (two-sided) and p_adjusted; NaN where n = 0.
     """
     values = table.to_numpy(dtype=np.float64)
@@ -87,8 +88,8 @@ def paired_differences(
     """Mean paired difference of each of ``pairs``, its interval and Wilcoxon's test, as in :func:`paired_tests`.
 
     Args:
-        pairs: values (N,) of two methods or conditions on the same images; NaN where there is none.
-        clusters: (N,) cluster of each image, None for an image alone; without it all images are alone.
+        pairs: values (N,) of two methods or conditions on the same images; NaN without a value.
+        clusters: (N,) cluster per image, None for an independent image; by default all images are independent.
         confidence, method, resamples, seed: see :func:`paired_tests`.
 
     Returns:
@@ -145,19 +146,19 @@ def paired_comparisons(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """:func:`paired_tests` within every combination of the columns ``by``, both ways round.
+    """:func:`paired_tests` within every combination of the columns ``by``, in both directions.
 
-    All tests of a group are on the images that all compared methods have; a method below the line has rows with n = 0.
+    All tests of a group use the images for which all compared methods have a value; a method below the line has rows with n = 0.
 
     Args:
         scores: one row per (``by``, method, image_id) with ``value``, and ``cluster`` where images are not independent.
-        by: columns that make a family of tests (condition, metric, variant …): Holm's method counts the pairs in it;
+        by: columns that make a family of tests (condition, metric, variant …): Holm's method adjusts over its pairs;
             :func:`against` adjusts over the tests against one method instead.
         coverage: see :func:`~vitfaith.statistics.common.common_images`.
         confidence, method, resamples, seed: see :func:`paired_tests`.
 
     Returns:
-        Columns ``by`` and those of :func:`paired_tests`, one row for each ordered pair of methods; swapping a pair
+        Columns ``by`` and the columns of :func:`paired_tests`, one row per ordered pair of methods; swapping a pair
         changes the sign of the difference and swaps its bounds.
 
     Raises:
@@ -195,15 +196,15 @@ def compare_all(
     coverage: float = COVERAGE,
     **settings: Any,
 ) -> pd.DataFrame:
-    """:func:`paired_tests` both ways round, on the images that all compared methods have.
+    """:func:`paired_tests` in both directions, on the images for which all compared methods have a value.
 
     Args:
-        table: one row a method and one column an image, both sorted; NaN where there is no value.
-        clusters, settings: as there.
+        table: one row per method and one column per image, both sorted; NaN without a value.
+        clusters, settings: as in :func:`paired_tests`.
         coverage: see :func:`~vitfaith.statistics.common.common_images`.
 
     Returns:
-        One row for each ordered pair of methods, sorted; n = 0 for a method below the line.
+        One row per ordered pair of methods, sorted; n = 0 for a method below the line.
     """
     tests = paired_tests(comparable(table, coverage)[0].reindex(table.index), clusters=clusters, **settings)
     mirrored = tests.assign(
@@ -217,11 +218,11 @@ def compare_all(
 
 
 def against(comparisons: pd.DataFrame, opponent: str, by: Sequence[str]) -> pd.DataFrame:
-    """The rows of :func:`paired_comparisons` against ``opponent``, with ``p_adjusted`` by Holm over just these.
+    """The rows of :func:`paired_comparisons` against ``opponent``, with ``p_adjusted`` by Holm over these rows.
 
     Args:
         comparisons: rows with method, opponent, p and the columns ``by``.
-        by: columns that make a family; it holds the M − 1 tests of the other methods.
+        by: columns that make a family: the M − 1 tests of the other methods.
     """
     rows = comparisons[comparisons["opponent"].astype(str) == opponent]
     adjusted = np.full(len(rows), np.nan)

@@ -1,4 +1,4 @@
-"""Which difference between two methods a number of images detects."""
+"""Smallest difference between two methods that a number of images detects."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ EFFICIENCY = 3 / np.pi
 def detectable_difference(
     sd: float, n: float, *, alpha: float = 0.05, power: float = 0.8, clusters: float | None = None
 ) -> float:
-    """Smallest mean difference that the paired test finds with chance ``power``, in the unit of ``sd``.
+    """Smallest mean difference that the paired test finds with probability ``power``, in the unit of ``sd``.
 
-    It solves the power of the two-sided paired t-test (noncentral t) for n · 3/π images' worth of information, which is what
-    Wilcoxon's signed-rank test has of n where differences are normal; with heavier tails it detects smaller ones. That test
-    has no p-value below 2^(1 − n), which all differences of one sign have: where this is not below ``alpha``, no
-    difference is ever found.
+    It solves the power of the two-sided paired t-test (noncentral t) with n · 3/π images. For normal differences,
+    Wilcoxon's signed-rank test has this efficiency; with heavier tails it detects smaller differences. Its smallest
+    p-value is 2^(1 − n), reached if all differences have one sign. If this is not below ``alpha``, no difference is ever
+    found.
 
     Args:
         sd: standard deviation of the differences over images.
         n: images.
-        alpha: level of the test; divide it by the number of tests for Holm's first step.
-        power: chance in (alpha, 1) to find the difference.
-        clusters: number of clusters where images are not independent: their signs are what the test flips, and they are
-            the degrees of freedom.
+        alpha: significance level of the test; divide it by the number of tests for Holm's first step.
+        power: probability, in (alpha, 1), of finding the difference.
+        clusters: number of clusters if images are not independent. The test flips their signs, and they are the degrees of
+            freedom.
 
     Returns:
-        The difference; infinite where the sample is too small for any (n = 5 at α = .05, n = 10 at α = .05/27).
+        The difference; infinite if the sample is too small for any difference (n = 5 at α = .05, n = 10 at α = .05/27).
 
     Raises:
         InputError: alpha or power is out of range.
@@ -60,10 +60,10 @@ def detectable_difference(
 
 
 def spread_of(differences: NDArray[np.float64], codes: Codes | None = None) -> float:
-    """Standard deviation (n,) of differences as the mean over them has it: √n times the standard error of the mean.
+    """Standard deviation (n,) of differences: √n times the standard error of their mean.
 
-    With clusters the standard error counts whole clusters, so that the value grows with their correlation. It is never
-    below that of independent images: few clusters that agree by chance promise nothing.
+    With clusters the standard error is over whole clusters, so the value grows with their correlation. It is never
+    below the value for independent images, because a few clusters can agree by chance.
     """
     n = len(differences)
     alone = float(differences.std(ddof=1)) if n > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""Which values are equal within the precision that scores have."""
+"""Equality of values within the precision of scores."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 RELATIVE = 2.0**-23
-"""Relative distance below which two scores count as equal: the spacing of float32, in which models answer."""
+"""Relative distance below which two scores count as equal: the spacing of float32, the precision of the models."""
 
 
 def snapped(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``values`` (M, N) of M methods on N images, equal where they are equal within the stored precision.
+    """``values`` (M, N) of M methods on N images, with values made equal if they agree within the precision of scores.
 
-    Scores are stored as float64, but come from passes in float32. So two values of one image count as equal where they
-    differ by at most :data:`RELATIVE` times their magnitude, or times the median magnitude over images where that is
-    larger (a value near zero is a difference of larger ones). Equal values become the smallest of them; chains of equal
-    neighbours count as equal. Other values stay as they are, bit by bit; values that are not finite too.
+    Scores are stored as float64, but come from passes in float32. Two values of one image count as equal if they
+    differ by at most :data:`RELATIVE` times their magnitude, or times the median magnitude over images if that is
+    larger (a value near zero is a difference of larger numbers). Equal values become the smallest of them; chains of
+    equal neighbours count as equal. All other values, also non-finite ones, stay bit-identical.
     """
     values = np.asarray(values, dtype=np.float64)
     finite = np.isfinite(values)

@@ -22,11 +22,11 @@ class MeanRanks:
 
     Attributes:
         ranks: mean rank of each method, best (lowest) first.
-        critical_difference: mean ranks that differ by less are not told apart at level ``alpha``.
+        critical_difference: smaller differences of mean ranks are not significant at level ``alpha``.
         statistic, p: Friedman's chi-square with k − 1 degrees of freedom and its p-value.
         n: images on which every compared method has a finite value, or clusters of them (``unit``).
-        dropped: images left out because some compared method has none.
-        below: methods that have too few images to be compared, with their number of images.
+        dropped: images omitted because some compared method has no value.
+        below: methods with too few images to be compared, and their number of images.
         alpha: family-wise level.
     """
 
@@ -41,7 +41,7 @@ class MeanRanks:
     below: Mapping[str, int] = field(default_factory=dict)
 
     def groups(self) -> list[tuple[str, ...]]:
-        """Largest runs of methods, best first, within which no two are told apart; single methods are left out."""
+        """Largest runs of methods, best first, without a significant difference; single methods are omitted."""
         names, ranks = list(self.ranks.index), self.ranks.to_numpy()
         found: list[tuple[int, int]] = []
         for first in range(len(names)):
@@ -66,15 +66,15 @@ def friedman_nemenyi(
     JMLR 7).
 
     Args:
-        table: one row a method, one column an image.
+        table: one row per method, one column per image.
         direction: whether "higher" or "lower" values are better.
         alpha: family-wise error of Nemenyi's test.
         coverage: see :func:`~vitfaith.statistics.common.common_images`.
-        clusters: image → its cluster, None for an image alone. Where images share one, the methods are ranked on the means
-            over each cluster, which are independent, and n counts clusters.
+        clusters: image → its cluster, None for an independent image. If images share a cluster, the methods are ranked on
+            the means over clusters, which are independent, and n counts clusters.
 
     Raises:
-        InputError: fewer than two methods can be compared, or there is no image on which all of them have a finite value.
+        InputError: fewer than two methods can be compared, or no image has a finite value from all of them.
     """
     from scipy.stats import rankdata, studentized_range
 
@@ -86,7 +86,7 @@ def friedman_nemenyi(
     values = snapped(values)
     k, n = values.shape
     if k < 2 or n == 0:
-        raise InputError(f"ranks need two methods and an image that all of them have a value for, not {k} and {n}")
+        raise InputError(f"ranks need at least two methods and one image with values from all of them, not {k} and {n}")
     ranks = rankdata(-values if direction == "higher" else values, axis=0)
     mean = ranks.mean(axis=1)
     statistic, p = _friedman(ranks)
@@ -108,8 +108,8 @@ def _friedman(ranks: NDArray[np.float64]) -> tuple[float, float]:
     """Friedman's chi-square of ``ranks`` (k, n), corrected for ties (Conover 1999), and its p-value."""
     from scipy.stats import chisquare, friedmanchisquare
 
-    if (ranks == ranks[0]).all():  # every image ties all methods: 0/0 in the formula
+    if (ranks == ranks[0]).all():  # all methods tie on every image: 0/0 in the formula
         return 0.0, 1.0
-    # SciPy's test asks for three methods; for two, Friedman's statistic is the chi-square of their wins
+    # SciPy's test needs three methods; for two, Friedman's statistic is the chi-square of their wins
     result = friedmanchisquare(*ranks) if len(ranks) > 2 else chisquare((ranks == 1).sum(axis=1))
     return float(result.statistic), float(result.pvalue)

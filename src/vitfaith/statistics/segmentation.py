@@ -1,4 +1,4 @@
-"""Scores of a whole data set from the per-image counts of the metric ``segmentation``."""
+"""Scores of a whole dataset from the per-image counts of the metric ``segmentation``."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def segmentation_scores(
 ) -> pd.DataFrame:
     """Pixel accuracy, mIoU, mAP and F1 with bootstrap intervals over images (Chefer et al., CVPR 2021).
 
-    Pixel accuracy and the IoU of background and object divide sums over all images, not image by image; mIoU is the
-    mean of the two IoUs, mAP and F1 are means over images. Intervals are percentiles over resampled images.
+    Pixel accuracy and the IoU of background and object are ratios of sums over all images; mIoU is the
+    mean of the two IoUs; mAP and F1 are means over images. Intervals are percentiles over resampled images.
 
     Args:
-        scores: rows (``by``, image_id, variant, value) of one metric ``segmentation``, and ``cluster`` where images are
+        scores: rows (``by``, image_id, variant, value) of one metric ``segmentation``, and ``cluster`` if images are
             not independent.
         by: columns that make a group (condition, method …).
         confidence, resamples, seed: of the intervals.
 
     Returns:
         Columns ``by``, metric ("pixel_accuracy", "miou", "map", "f1"), variant (""), n, flagged, mean (the score of the
-        data set), low, high, sd (NaN: an image has no share of its own in a ratio of sums) and confidence.
+        dataset), low, high, sd (NaN: a ratio of sums has no value per image) and confidence.
 
     Raises:
         InputError: a variant is missing, or one image has two rows of it.
@@ -83,7 +83,7 @@ def read_out(means: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
     """The four scores from means over images (..., V) of the per-image numbers, in the order of ``VARIANTS``."""
     part = {name: means[..., column] for column, name in enumerate(VARIANTS)}
     with np.errstate(invalid="ignore", divide="ignore"):
-        # a class that neither maps nor truth ever show counts as missed, as in the authors' evaluation
+        # a class absent from all maps and truths counts as missed, as in the authors' evaluation
         overlaps = [
             np.where(part[f"union_{c}"] == 0, 0.0, part[f"intersection_{c}"] / part[f"union_{c}"]) for c in CLASSES
         ]

@@ -1,4 +1,4 @@
-"""Whether a method takes the same of two right masks on all images."""
+"""Whether a method chooses the same one of two right masks on all images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def side_scores(
 ) -> pd.DataFrame:
     """Share of images on the side of the majority, with bootstrap intervals over images.
 
-    The consistency max(s, 1 − s) of the share s is at least 0.5, so its interval never reaches below.
+    The consistency max(s, 1 − s) of the share s is at least 0.5, so its interval never goes below 0.5.
 
     Args:
         scores: rows (``by``, image_id, value) of one metric ``admissible_side``: 1 inside, 0 the others, 0.5 a tie.
@@ -30,8 +30,8 @@ def side_scores(
         confidence, resamples, seed: of the intervals, percentiles over resampled images.
 
     Returns:
-        Columns ``by``, metric ("consistency"), variant (""), n, flagged, mean (the score of the data set), low,
-        high, sd (NaN: an image has no consistency of its own) and confidence.
+        Columns ``by``, metric ("consistency"), variant (""), n, flagged, mean (the score of the dataset), low,
+        high, sd (NaN: consistency has no value per image) and confidence.
 
     Raises:
         InputError: one image has two rows in a group.

@@ -1,13 +1,13 @@
-"""A note where there are few images."""
+"""A note about few images."""
 
 from __future__ import annotations
 
 SMALL = 20
-"""Fewer images (or clusters of them) than this get a note: see ``docs/statistics.md`` for the coverage behind it."""
+"""Fewer images (or clusters) than this number give a note; ``docs/statistics.md`` has the measured coverage."""
 
 
 def small_sample_note(n: int, unit: str = "images") -> str:
-    """Sentence on how far intervals over ``n`` images hold; empty for :data:`SMALL` images and more, and for none."""
+    """Sentence on the coverage of intervals over ``n`` images; empty for at least :data:`SMALL` images, and for none."""
     if not 0 < n < SMALL:
         return ""
     return (

@@ -18,13 +18,13 @@ NUMBERS = [
     *("n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "asked"),
     *("n_own", "mean_own", "low_own", "high_own"),
 ]
-"""Columns of :func:`summarise_compared` beside those of its groups."""
+"""Columns of :func:`summarise_compared` beside the columns of its groups."""
 
 BLOCK = 1024
-"""Most groups whose resampled means are in memory at once."""
+"""Maximum number of groups whose resampled means are in memory at once."""
 
 ENTRIES = BLOCK * 65536
-"""Most values of a block (512 MiB): fewer groups are taken together where a group has more than 65,536 values."""
+"""Maximum number of values in a block (512 MiB); groups with more than 65,536 values are processed in smaller blocks."""
 
 
 def summarise(
@@ -38,11 +38,11 @@ def summarise(
 ) -> pd.DataFrame:
     """Summary of the column ``value`` for every combination of the columns ``by`` that occurs, sorted by them.
 
-    Within a group the rows are ordered by ``image_id`` where there is such a column, so the order of ``scores`` does
-    not matter. Where there is a column ``cluster``, intervals are over whole clusters of images.
+    If there is a column ``image_id``, the rows of a group are ordered by it, so the order of ``scores`` does not
+    matter. If there is a column ``cluster``, intervals are over whole clusters of images.
 
     Args:
-        scores: one row an image, with ``value`` (not finite where the image is flagged).
+        scores: one row per image, with ``value`` (not finite if the image is flagged).
         by: columns that make a group.
         confidence, method, resamples, seed: see :func:`~vitfaith.statistics.intervals.confidence_interval`.
 
@@ -73,25 +73,25 @@ def summarise(
 
 
 class Samples(Protocol):
-    """The finite values of many groups, wherever they are.
+    """The finite values of many groups, from any storage.
 
     Attributes:
-        n: (K,) int64, values of each group.
+        n: (K,) int64, number of values per group.
     """
 
     n: NDArray[np.int64]
 
     def block(self, groups: NDArray[np.int64]) -> Floats:
-        """A new array (n, G) float64 in column order: the values of groups of one size, each ordered by image."""
+        """A new array (n, G) float64 in column order: the values of groups of equal size, each ordered by image."""
         ...
 
     def codes(self, group: int) -> Codes | None:
-        """Numbers (n,) of the clusters of a group's values, None where no two share one."""
+        """Numbers (n,) of the clusters of a group's values, None if no two values share a cluster."""
         ...
 
 
 class _InMemory:
-    """Groups that follow each other in one array."""
+    """Consecutive groups in one array."""
 
     def __init__(self, n: NDArray[np.int64], values: Floats, cluster: NDArray[np.object_] | None) -> None:
         self.n, self._values, self._cluster = n, values, cluster
@@ -115,8 +115,8 @@ def sample_numbers(
 ) -> dict[str, Floats]:
     """``mean``, ``low``, ``high`` and ``sd`` (K,) of every group of ``samples``, see :func:`summarise`.
 
-    Groups of one size are taken together, so the last bit of a number can depend on how many groups have its size, and on the
-    order of the groups. Memory is that of one block of values.
+    Groups of equal size are processed together, so the last bit of a number can depend on the number and order of groups
+    with its size. Memory holds one block of values at a time.
     """
     settings: dict[str, Any] = {"confidence": confidence, "method": method, "resamples": resamples, "seed": seed}
     found = {name: np.full(len(samples.n), np.nan) for name in ("mean", "low", "high", "sd")}
@@ -140,7 +140,7 @@ def sample_numbers(
 
 
 def _spread(block: Floats) -> Floats:
-    """Standard deviations (G,) of the columns of ``block`` (n, G), whose squares are added up row by row."""
+    """Standard deviations (G,) of the columns of ``block`` (n, G), with squares summed row by row."""
     parts = np.array_split(np.arange(block.shape[1]), -(-block.shape[1] // COLUMNS))
     return np.concatenate([np.ascontiguousarray(block[:, p[0] : p[-1] + 1]).std(axis=0, ddof=1) for p in parts])
 
@@ -153,21 +153,21 @@ def summarise_compared(
     coverage: float = COVERAGE,
     **settings: Any,
 ) -> pd.DataFrame:
-    """:func:`summarise` of methods on the images that all compared methods have, with each method's own mean beside.
+    """:func:`summarise` of methods on the images that all compared methods have, and each method's mean over its own images.
 
     Args:
-        scores: one row an image, with method, image_id and value.
+        scores: one row per image, with method, image_id and value.
         by: columns that make a group, ``method`` among them.
-        within: columns within which methods are compared; without it those of ``by`` but method. Fewer of them make
-            groups (the steps of a curve) share their images.
+        within: columns within which methods are compared; default: ``by`` without method. With fewer columns, groups (for
+            example, the steps of a curve) share their images.
         coverage: see :func:`~vitfaith.statistics.common.common_images`.
-        settings: of the intervals, as in :func:`summarise`.
+        settings: settings of the intervals, as in :func:`summarise`.
 
     Returns:
         The columns of :func:`summarise`, where n, mean, low, high and sd are over the common images (n = 0 and NaN for a
         method below the line) and ``flagged`` counts the method's own images without a value; ``compared`` (whether the
-        method is above the line), ``asked`` (images that any method has a value for), and ``n_own``, ``mean_own``,
-        ``low_own``, ``high_own`` over the images of the method alone.
+        method is above the line), ``asked`` (images with a value from any method), and ``n_own``, ``mean_own``,
+        ``low_own``, ``high_own`` over the method's own images.
     """
     by = list(by)
     keys = [name for name in by if name != "method"] if within is None else list(within)
@@ -178,9 +178,9 @@ def summarise_compared(
 
 
 def beside_own(own: pd.DataFrame, shared: pd.DataFrame, facts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """One row for each row of ``own``: numbers over common images from ``shared``, its own with the suffix ``_own``.
+    """One row per row of ``own``: numbers over common images from ``shared``, and its own numbers with the suffix ``_own``.
 
-    ``facts`` has compared and asked for every combination of those columns ``by`` that it has.
+    ``facts`` has compared and asked for every combination of its columns ``by``.
     """
     by, numbers = list(by), ["n", "mean", "low", "high", "sd"]
     shared = shared.astype({name: own[name].dtype for name in by})
