@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.check.test_study import image_file
 from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.schemas import DENOISED, IMAGES, PREDICTIONS
-from vitfaith.artifacts.store import read_table
+from vitfaith.artifacts.store import read_provenance, read_table
 from vitfaith.check.study import check_study
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.load import load_classifier
@@ -77,14 +77,13 @@ def study(tmp_path: Path) -> Path:
     return file
 
 
-def test_from_configuration_to_maps(study: Path, tmp_path: Path) -> None:
-    assert check_study(study, results=str(tmp_path / "results"))
-    plan = Plan(load_study(read_yaml(study)))
+def run_to_maps(plan: Plan, folder: Path) -> tuple[Path, Path, Path, Path]:
+    """Run the stages from the shard to the maps; the files with attacked and denoised images, predictions and maps."""
 
     def spec(stage: str, *names: str, **more: str) -> dict[str, Any]:
         return dict(json.loads(spec_of(plan, stage, {**{n: CELL[n] for n in names}, **more})))
 
-    shard, attacked, denoised, predicted, maps = (tmp_path / f"{n}.parquet" for n in "sadpm")
+    shard, attacked, denoised, predicted, maps = (folder / f"{n}.parquet" for n in "sadpm")
     weights, path = Path(str(plan.weights_path("dino"))), plan.denoiser("smoothings", "dds")
     options: dict[str, Any] = {"device": "cpu", "batch_size": 8}
     run_shard(spec("shard", "dataset", "shard"), "", shard)
@@ -97,6 +96,31 @@ def test_from_configuration_to_maps(study: Path, tmp_path: Path) -> None:
     run_attribute(
         spec("attribute", *everywhere, "explained", family="one_pass"), "", attacked, denoised, weights, maps, **options
     )
+    return attacked, denoised, predicted, maps
+
+
+def test_the_precision_of_a_stage_changes_its_file_and_is_told_there(study: Path, tmp_path: Path) -> None:
+    raw = read_yaml(study)
+    maps, probabilities = [], []
+    for name, precision in {"full": {}, "half": {"predict": "bfloat16", "attribute": "bfloat16"}}.items():
+        raw["models"]["dino"]["precision"] = precision
+        (tmp_path / name).mkdir()
+        files = run_to_maps(Plan(load_study(raw)), tmp_path / name)
+        facts = [read_provenance(files[i]) for i in (0, 2, 3)]
+        in_half = name == "half"
+        assert [f["dtype"] for f in facts] == ["float32", *(["bfloat16"] * 2 if in_half else ["float32"] * 2)]
+        assert [f.get("predicted_in") for f in facts] == ["bfloat16" if in_half else None, None, None]
+        maps.append(np.stack(pq.read_table(files[3]).column("map").to_pylist()))
+        probabilities.append(np.stack(read_table(files[2], PREDICTIONS).column("probabilities").to_pylist()))
+    for exact, half in (maps, probabilities):
+        assert 0 < np.abs(exact - half).max() < 0.05
+
+
+def test_from_configuration_to_maps(study: Path, tmp_path: Path) -> None:
+    assert check_study(study, results=str(tmp_path / "results"))
+    plan = Plan(load_study(read_yaml(study)))
+    attacked, denoised, predicted, maps = run_to_maps(plan, tmp_path)
+    weights = Path(str(plan.weights_path("dino")))
 
     images = torch.from_numpy(decode_images(read_table(attacked, IMAGES), np.uint8, "").copy()).float() / 255
     ids = read_table(attacked, IMAGES).column("image_id").to_pylist()

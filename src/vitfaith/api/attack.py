@@ -18,6 +18,7 @@ from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.errors import InputError
+from vitfaith.models.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def attack(
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    precision: Precision = "float32",
     **settings: Any,
 ) -> Attacked:
     """Attacked ``images``, rounded to pixels k/255 within the attack's bound.
@@ -62,6 +64,8 @@ def attack(
             the attack moves away from.
         images: (B, C, H, W), float in [0, 1] or uint8. Pixels that are not k/255 are rounded first, with a warning.
         attack: name of a registered attack (``vf.available("attacks")``).
+        precision: of the model's passes that craft the images: float32, tf32 or bfloat16. Targets and predictions keep
+            float32, and so does a denoiser.
         settings: of the attack, as in the configuration: ``eps="8/255"``. ``through=("dds", {"sigma": 0.25, …})`` names
             the smoothing that an adaptive attack sees through, with its settings.
         denoiser: the network of that smoothing, from :func:`vitfaith.load_denoiser`.
@@ -99,7 +103,9 @@ def attack(
     with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=True)
         targets = targets_of(target, classifier, pixels, labels, size)
-        found = attack_images(classifier, pixels, targets, ids, item, seed=seed, batch_size=size, defence=defence)
+        found = attack_images(
+            classifier, pixels, targets, ids, item, seed=seed, batch_size=size, defence=defence, precision=precision
+        )
     return Attacked(
         torch.from_numpy(found.images).float() / 255,
         targets,

@@ -12,6 +12,7 @@ from vitfaith.api.maps import Maps
 from vitfaith.explainers.explain import check_defined, check_files, families
 from vitfaith.explainers.explain import explain as explain_batch
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.precision import Precision
 from vitfaith.registry import Item
 
 
@@ -25,6 +26,7 @@ def explain(
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    precision: Precision = "float32",
 ) -> Maps:
     """Maps of ``images`` by each explainer, as the workflow computes them; each depends on its own image alone.
 
@@ -41,6 +43,8 @@ def explain(
             when a set of distinct images is split.
         seed: of all random numbers.
         batch_size: most images in a pass. Without it measured on a GPU, 256 on a CPU; halved when memory runs out.
+        precision: of the passes: float32, tf32 or bfloat16. Explainers of the family relevance keep float32 or float64, and
+            so does the forward that finds the class.
 
     Returns:
         id → (B, rows, columns) float32 on the CPU, or (B, H, W) with ``resolution: pixel``; with ``target``,
@@ -66,7 +70,7 @@ def explain(
     with ready(model, pixels) as classifier:
         size = batch_size_of(classifier, batch_size, backward=True)
         targets = targets_of(target, classifier, pixels, labels, size)
-        found = maps_of(classifier, pixels, targets, ids, methods, seed=seed, batch_size=size)
+        found = maps_of(classifier, pixels, targets, ids, methods, seed=seed, batch_size=size, precision=precision)
     return Maps(found, target=targets, image_ids=ids, seed=seed, explainers={i: m.name for i, m in methods.items()})
 
 
@@ -80,6 +84,7 @@ def maps_of(
     seed: int,
     batch_size: int,
     sample: int = 0,
+    precision: Precision = "float32",
 ) -> dict[str, Tensor]:
     """The maps of all families, one family at a time as the workflow does."""
     check_defined(classifier, methods)  # of all families, so that the error names all
@@ -88,6 +93,14 @@ def maps_of(
     for ids in families(methods).values():
         family = {id_: methods[id_] for id_ in ids}
         found |= explain_batch(
-            classifier, images, targets, image_ids, family, seed=seed, batch_size=batch_size, sample=sample
+            classifier,
+            images,
+            targets,
+            image_ids,
+            family,
+            seed=seed,
+            batch_size=batch_size,
+            sample=sample,
+            precision=precision,
         )
     return {id_: found[id_] for id_ in methods}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from vitfaith.attacks.smoothed import Defence
     from vitfaith.models.classifier import Classifier
+    from vitfaith.models.precision import Precision
 
 _OTHER_ROUNDINGS: tuple[Rounding, ...] = ("nearest", "away")
 """What is tried, in turn, for an image that loses its success by rounding towards the clean one."""
@@ -58,6 +59,7 @@ def attack_images(
     seed: int,
     batch_size: int = 256,
     defence: Defence | None = None,
+    precision: Precision = "float32",
 ) -> AttackResult:
     """Attack ``images``.
 
@@ -70,6 +72,8 @@ def attack_images(
         image_ids: B names; with ``seed`` they key every random number.
         batch_size: most images attacked at once; halved when memory runs out; attacks that mix a batch get one image at a time.
         defence: the smoothing that the parameters name in ``through``; None where they name none.
+        precision: of the classifier's passes, forwards and backwards, that craft the images. Predictions of what is stored
+            run as the classifier is given.
 
     Raises:
         ConfigError: missing or idle defence, a radius below one grey level (1/255), or
@@ -78,6 +82,7 @@ def attack_images(
     """
     from vitfaith.models.classifier import frozen
     from vitfaith.models.fast.linear import quick_linear_layers
+    from vitfaith.models.precision import passes_in
 
     device = next(classifier.parameters()).device
     clean = pixel_lattice(images).to(torch.uint8).cpu()
@@ -95,7 +100,8 @@ def attack_images(
         rows = slice(start, stop)
         ids, given = list(image_ids[rows]), upload(clean[rows].clone(), device)
         wanted = upload(targets[rows].clone(), device)
-        attacked = _craft(attack, classifier, given, wanted.clone(), ids, seed, defence)
+        with passes_in(classifier, precision):
+            attacked = _craft(attack, classifier, given, wanted.clone(), ids, seed, defence)
         return _store(attack, classifier, given.long(), attacked, wanted, bound, ids)
 
     with frozen(classifier), torch.inference_mode(False), quick_linear_layers(classifier):

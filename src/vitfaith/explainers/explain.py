@@ -10,6 +10,7 @@ from vitfaith.explainers.passes.context import Context
 from vitfaith.explainers.registry import EXPLAINERS, Family
 from vitfaith.lazy import torch
 from vitfaith.models.memory import BatchSize, in_batches
+from vitfaith.models.precision import check_precision, passes_in
 from vitfaith.registry import Item
 from vitfaith.transfer import Download, upload
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.models.classifier import Classifier
+    from vitfaith.models.precision import Precision
 
 Methods = Mapping[str, Item]
 """Id → explainer; an explainer may appear several times with different parameters."""
@@ -33,6 +35,7 @@ def explain(
     batch_size: int,
     sample: int = 0,
     margin: float = 0.0,
+    precision: Precision = "float32",
 ) -> dict[str, Tensor]:
     """Maps of all ``methods``; the images of a batch share one forward and one backward pass between them.
 
@@ -46,6 +49,8 @@ def explain(
         batch_size: most images that go through the classifier at once, halved when memory runs out; no result depends on it.
         sample: index of the noise sample that ``images`` shows (0 without smoothing).
         margin: how far ``images`` may leave [0, 1], where noise is added and not clipped.
+        precision: of the passes, forwards and backwards, except those of :func:`keeps_float32`. What is computed of them
+            keeps float32.
 
     Returns:
         id → (B, rows, columns) float32 on the CPU, in the order of ``methods``; (B, H, W) with ``resolution: pixel``.
@@ -56,6 +61,7 @@ def explain(
     """
     if not len(images) == len(targets) == len(image_ids):
         raise InputError(f"{len(images)} images, {len(targets)} targets and {len(image_ids)} image_ids; give one each")
+    check_precision(precision)
     limit = BatchSize(batch_size)
     check_defined(classifier, methods)
     classifier.check_targets(targets, len(images))
@@ -82,9 +88,11 @@ def explain(
                 batch_size=limit.size,
                 sample=sample,
             )
-            for some in context.parts() if reading else ():
-                _explain_batch(some, reading, found)
-            _explain_batch(context, others, found)
+            with passes_in(classifier, precision):
+                parts = list(context.parts()) if reading else []  # runs the shared pass
+            for some in parts:
+                _explain_batch(some, reading, found, "float32")
+            _explain_batch(context, others, found, precision)
         return found
 
     for _, found in in_batches(len(images), limit, explain_rows, copies=True):
@@ -109,14 +117,25 @@ def _only_reads(method: Item) -> bool:
     return method.traits["family"] == "one_pass" and bool(method.traits["needs"])
 
 
-def _explain_batch(context: Context, methods: Methods, maps: Mapping[str, list[Download]]) -> None:
+def _explain_batch(
+    context: Context, methods: Methods, maps: Mapping[str, list[Download]], precision: Precision
+) -> None:
     """Append the maps of ``context`` to ``maps``."""
     for id_, method in methods.items():
-        found = method.implementation(context, method.parameters)
+        with passes_in(context.classifier, "float32" if keeps_float32(method) else precision):
+            found = method.implementation(context, method.parameters)
         expected = (len(context.images), *_shape(context.classifier, method))
         if tuple(found.shape) != expected:
             raise InputError(f"explainer '{method.name}' returned shape {tuple(found.shape)} instead of {expected}")
         maps[id_].append(Download(found.detach().float()))  # a GPU goes on with the next explainer
+
+
+def keeps_float32(method: Item) -> bool:
+    """Whether an explainer's passes stay in float32 or float64 whatever precision is asked for.
+
+    Those of the relevance family: their rules divide by sums that cancel, and relevance is conserved only as far as these are exact.
+    """
+    return bool(method.traits["family"] == "relevance")
 
 
 def check_files(classifier: Classifier, methods: Mapping[str, Item]) -> None:

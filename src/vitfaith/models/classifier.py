@@ -17,6 +17,7 @@ from vitfaith.models.batch_norm import straight_gradients
 from vitfaith.models.fast.compiler import without_compiler
 from vitfaith.models.patches import Patches, embedding_of, find_patches
 from vitfaith.models.pixels import check_pixels
+from vitfaith.models.precision import Precision, of_one_forward
 
 with without_compiler():
     import timm
@@ -37,6 +38,9 @@ class Classifier(nn.Module):
         normalisation_from: who gave mean and std, for provenance: "the study", "the weights", or timm's defaults.
         patch_size: height and width in pixels of the cells that maps have, for a backbone without patches of its own.
         input_size: height and width of the images, for a backbone that does not say.
+
+    Attributes:
+        precision: of its passes; :func:`vitfaith.models.precision.passes_in` sets it for a block.
     """
 
     mean: Tensor
@@ -57,13 +61,14 @@ class Classifier(nn.Module):
         self.class_names = tuple(class_names)
         self.normalisation_from = normalisation_from
         self.patch_size, self.input_size = patch_size, input_size
+        self.precision: Precision = "float32"
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self._statistics = (tuple(mean), tuple(std))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) in the precision of the weights for ``images`` (B, C, H, W) of any float type in [0, 1]."""
-        with straight_gradients(self.backbone):
+        with straight_gradients(self.backbone), of_one_forward(self.precision, images.device.type):
             logits: Tensor = self.backbone(self.normalise(images))
         return logits
 

@@ -24,6 +24,7 @@ from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
+from vitfaith.models.precision import passes_in
 from vitfaith.smoothings.registry import SMOOTHINGS
 
 
@@ -65,7 +66,8 @@ def run_attack(
         )
     clean = torch.from_numpy(pixels.copy()).to(device).float() / 255
     classifier.check_images(clean)
-    with PassCounter(classifier) as passes:
+    precision, stored_in = (spec.get(key, "float32") for key in ("precision", "predict_precision"))
+    with PassCounter(classifier) as passes, passes_in(classifier, stored_in):
         targets = forward_in_batches(classifier, clean, batch_size).argmax(1)
         result = attack_images(
             classifier,
@@ -76,6 +78,7 @@ def run_attack(
             defence=_defence(spec, denoiser, device),
             seed=spec["seed"],
             batch_size=batch_size,
+            precision=precision,
         )
         stored = torch.from_numpy(result.images).to(device).float() / 255
         probabilities = forward_in_batches(classifier, stored, batch_size).softmax(1)[:, None].cpu()
@@ -85,7 +88,8 @@ def run_attack(
         "attack",
         spec,
         code,
-        **facts_of_passes(classifier, device, forwards=passes.forwards, backwards=passes.backwards),
+        **facts_of_passes(classifier, device, precision, forwards=passes.forwards, backwards=passes.backwards),
+        **({} if stored_in == precision else {"predicted_in": stored_in}),
         **classes,
     )
     target = targets.cpu().numpy()

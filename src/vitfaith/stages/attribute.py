@@ -88,6 +88,7 @@ def run_attribute(
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
     classifier = job_classifier(spec["model"], weights, device)
+    precision = spec.get("precision", "float32")
     targets = explained_targets(spec, table, predictions, device)
     classifier.check_targets(targets, len(ids))
     methods = EXPLAINERS.from_specs(spec["methods"])
@@ -95,7 +96,15 @@ def run_attribute(
 
     def explain_sample(batch: Tensor, sample: int) -> dict[str, Tensor]:
         return explain(
-            classifier, batch, targets, ids, methods, seed=spec["seed"], batch_size=batch_size, sample=sample
+            classifier,
+            batch,
+            targets,
+            ids,
+            methods,
+            seed=spec["seed"],
+            batch_size=batch_size,
+            sample=sample,
+            precision=precision,
         )
 
     parts = []
@@ -116,6 +125,6 @@ def run_attribute(
         "attribute",
         spec,
         code,
-        **facts_of_passes(classifier, device, forwards=passes.forwards, backwards=passes.backwards),
+        **facts_of_passes(classifier, device, precision, forwards=passes.forwards, backwards=passes.backwards),
     )
     write_table(pa.concat_tables(parts), out, MAPS if denoised is None else SMOOTHED_MAPS, facts)

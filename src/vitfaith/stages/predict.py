@@ -17,6 +17,7 @@ from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import job_classifier
+from vitfaith.models.precision import passes_in
 
 
 def run_predict(
@@ -35,10 +36,12 @@ def run_predict(
     ids = table.column("image_id").to_pylist()
     samples = torch.from_numpy(read_denoised(denoised, ids).copy())  # PyTorch takes no read-only memory
     classifier = job_classifier(spec["model"], weights, device)
-    logits = forward_in_batches(classifier, samples.flatten(0, 1), batch_size)
+    precision = spec.get("precision", "float32")
+    with passes_in(classifier, precision):
+        logits = forward_in_batches(classifier, samples.flatten(0, 1), batch_size)
     probabilities = logits.softmax(1).unflatten(0, samples.shape[:2]).cpu()
     labels, targets = (table.column(c).to_numpy() for c in ("label", "target"))
-    facts = provenance("predict", spec, code, **facts_of_passes(classifier, device, forwards=len(logits)))
+    facts = provenance("predict", spec, code, **facts_of_passes(classifier, device, precision, forwards=len(logits)))
     found = prediction_table(ids, labels, targets, probabilities)
     each = list(probabilities.argmax(-1).int().numpy())
     write_table(

@@ -47,6 +47,7 @@ def run_sanity(
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
     methods = EXPLAINERS.from_specs(spec["methods"])
+    precision = spec.get("precision", "float32")
     forwards = backwards = 0
 
     def explain_with(
@@ -55,7 +56,15 @@ def run_sanity(
         nonlocal forwards, backwards
         with PassCounter(classifier.backbone) as passes:
             maps = explain(
-                classifier, images, targets, image_ids, methods, seed=spec["seed"], batch_size=batch_size, margin=margin
+                classifier,
+                images,
+                targets,
+                image_ids,
+                methods,
+                seed=spec["seed"],
+                batch_size=batch_size,
+                margin=margin,
+                precision=precision,
             )
         forwards, backwards = forwards + passes.forwards, backwards + passes.backwards
         return maps
@@ -78,6 +87,6 @@ def run_sanity(
         rows = check.implementation(subject, check.parameters)
         parts.append(rows.append_column("check", pa.repeat(id_, len(rows))).select(SANITY.names).cast(SANITY))
     facts = provenance(
-        "sanity", spec, code, **facts_of_passes(classifier, device, forwards=forwards, backwards=backwards)
+        "sanity", spec, code, **facts_of_passes(classifier, device, precision, forwards=forwards, backwards=backwards)
     )
     write_table(pa.concat_tables(parts), out, SANITY, facts)

@@ -18,7 +18,7 @@ from vitfaith.metrics.fills.removal import Removal
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Item, Registry
 from vitfaith.study.load import FIXED, NAMED
-from vitfaith.study.sections import AXES, ClassifierTraining, DatasetSection, Experiment
+from vitfaith.study.sections import AXES, ClassifierTraining, DatasetSection, Experiment, PassPrecisions
 from vitfaith.tables.text import markdown_table
 
 ABOVE = """# Configuration
@@ -126,6 +126,7 @@ def reference_text() -> str:
         doc = (model.__doc__ or "").strip().split("\n")[0]
         lines += [f"## `{section}`", "", doc, "", *_table(model)]
     for title, recipe in (
+        ("models: `precision` for each stage", PassPrecisions),
         ("models: `training`", ClassifierTraining),
         ("models: `removal` of a `training`", Removal),
         ("denoisers: `training`", DenoiserRecipe),

@@ -12,6 +12,7 @@ from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.explained import CLEAN_PREDICTION
 from vitfaith.figures.drawing.style import Style
 from vitfaith.metrics.fills.removal import Removal
+from vitfaith.models.precision import PassStage, Precision
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.settings import Settings
 
@@ -42,6 +43,24 @@ class ClassifierTraining(ClassifierRecipe):
     )
 
 
+class PassPrecisions(Section):
+    """Precision of a model's passes, stage by stage."""
+
+    attack: Precision = Field(
+        "float32", description="of the forward and backward passes that craft attacked images; U-Nets keep float32"
+    )
+    predict: Precision = Field(
+        "float32",
+        description="of the passes whose answers are stored: predictions of clean, attacked and denoised images, and with them "
+        "explained classes, success of attacks, and votes",
+    )
+    attribute: Precision = Field(
+        "float32",
+        description="of the forward and backward passes of explainers, also in sanity checks; the family relevance keeps float32 or float64",
+    )
+    score: Precision = Field("float32", description="of the forward passes that metrics ask for")
+
+
 class ModelSection(Section):
     """The classifier that is explained."""
 
@@ -62,10 +81,10 @@ class ModelSection(Section):
         None,
         description="side in pixels of the cells that maps have, or height and width; for models without patches alone",
     )
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+    precision: Precision | PassPrecisions = Field(
         "float32",
-        description="of the forward passes that metrics ask for; maps, attacks and predictions keep float32. Changes "
-        "scores a little: docs/metrics.md",
+        description="of the forward passes that metrics ask for, while all else keeps float32; or one for each stage, see below. "
+        "Changes results a little: docs/metrics.md",
     )
     maps_of: str | None = Field(
         None,
@@ -73,6 +92,13 @@ class ModelSection(Section):
         "network answers the metrics, as in in-domain evaluation; without it the model's own maps",
     )
     training: ClassifierTraining | None = Field(None, description="how `snakemake train` trains it")
+
+    def passes(self, stage: PassStage) -> Precision:
+        """The precision of a stage's passes."""
+        if isinstance(self.precision, PassPrecisions):
+            chosen: Precision = getattr(self.precision, stage)
+            return chosen
+        return self.precision if stage == "score" else "float32"
 
     def spec(self) -> dict[str, Any]:
         """What decides the classifier, beside its weights."""

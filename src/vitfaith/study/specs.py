@@ -14,6 +14,7 @@ from vitfaith.certificates.norms import norms_of
 from vitfaith.errors import ConfigError
 from vitfaith.explained import CLEAN_PREDICTION
 from vitfaith.metrics.fills.registry import fill_of
+from vitfaith.models.precision import PassStage
 from vitfaith.noise import certified_noise
 from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.learned import TRAINING, explainer_spec, surrogate_of, trainings
@@ -27,6 +28,16 @@ def _instances(plan: Plan, section: str, ids: Iterable[str]) -> dict[str, Any]:
 
 def _model_spec(plan: Plan, model: str) -> dict[str, Any]:
     return plan.study.models[model].spec()
+
+
+def _precision_spec(plan: Plan, model: str, stage: PassStage) -> dict[str, Any]:
+    """The precision of a stage's passes; nothing for float32, the default."""
+    precision = plan.study.models[model].passes(stage)
+    return {} if precision == "float32" else {"precision": precision}
+
+
+def _attribute_precision(plan: Plan, model: str, family: str) -> dict[str, Any]:
+    return {} if family in ("relevance", "external") else _precision_spec(plan, model, "attribute")
 
 
 def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
@@ -117,6 +128,8 @@ def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -
         "attack": plan.study.attacks[attack].spec(),
         **_seen_spec(plan, attack),
         **_denoiser_spec(plan, "attacks", attack),
+        **({} if plan.study.attacks[attack].name == "clean" else _precision_spec(plan, model, "attack")),
+        **{f"predict_{key}": word for key, word in _precision_spec(plan, model, "predict").items()},
     }
 
 
@@ -130,8 +143,8 @@ def denoise_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: s
 
 
 def predict_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: str, shard: str) -> dict[str, Any]:
-    """Model."""
-    return {"model": _model_spec(plan, model)}
+    """Model, and the precision of its passes."""
+    return {"model": _model_spec(plan, model), **_precision_spec(plan, model, "predict")}
 
 
 def attribute_spec(
@@ -146,6 +159,7 @@ def attribute_spec(
         "model": _model_spec(plan, model),
         "smoothing": plan.study.smoothings[smoothing].spec(),
         "methods": {id_: explainer_spec(plan, id_, model) for id_ in methods},
+        **_attribute_precision(plan, model, family),
     }
 
 
@@ -158,7 +172,7 @@ def bank_spec(
         "seed": plan.study.seed,
         "explained": plan.explains(bank),
         "model": _model_spec(plan, model),
-        "precision": plan.study.models[model].precision,
+        "precision": plan.study.models[model].passes("score"),
         "masks": bank_masks(plan, bank),
         **_infill_spec(plan, infilled_bank(plan, bank)),
     }
@@ -173,7 +187,7 @@ def score_spec(
         "seed": plan.study.seed,
         "explained": plan.explains(condition),
         "model": _model_spec(plan, model),
-        "precision": plan.study.models[model].precision,
+        "precision": plan.study.models[model].passes("score"),
         "metrics": _instances(plan, "metrics", plan.metrics(condition)),
         **_infill_spec(plan, infilled(plan, condition)),
         **_explainers_spec(plan, condition, family),
@@ -204,6 +218,7 @@ def sanity_spec(
         "model": _model_spec(plan, model),
         "methods": {id_: explainer_spec(plan, id_, model) for id_ in plan.methods(condition)[family]},
         "checks": _instances(plan, "sanity", plan.checks(condition)),
+        **_attribute_precision(plan, model, family),
     }
 
 
