@@ -186,7 +186,7 @@ def test_every_item_comes_back_with_every_item_inside(section: str, name: str, k
         inner = known.item(entry.name, **settings_of(inside, entry.name))
         given = (inner,) if key == "measures" else inner
         try:
-            item = registry.item(name, **settings_of(section, name), **{key: given})
+            item = registry.item(name, **settings_of(section, name) | {key: given})
         except ValidationError:  # soft masks with an imputer, explainers without a gradient
             continue
         accepted += 1
@@ -195,7 +195,7 @@ def test_every_item_comes_back_with_every_item_inside(section: str, name: str, k
         assert [one for _, one in items_inside(found.parameters)] == [inner]
         as_written = {KEYS[inside]: inner.name, **settings_of(inside, entry.name)}
         again = registry.item(
-            name, **settings_of(section, name), **{key: [as_written] if key == "measures" else as_written}
+            name, **settings_of(section, name) | {key: [as_written] if key == "measures" else as_written}
         )
         assert again == item
         assert again.spec() == item.spec()

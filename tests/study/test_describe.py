@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import yaml
+from pydantic import Field
 
 import vitfaith
 from vitfaith.check.cost import cost_text
@@ -14,10 +16,12 @@ from vitfaith.cli.main import main
 from vitfaith.errors import ConfigError
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.registries import DISCRIMINATORS
-from vitfaith.study.describe import code_file, describe, example_text, find, plain_type
+from vitfaith.settings import Settings, number_in
+from vitfaith.study.describe import code_file, describe, example_text, find
 from vitfaith.study.listing import LISTED, listing_text, sections_text
 from vitfaith.study.load import instance
 from vitfaith.study.sections import DatasetSection
+from vitfaith.study.words import field_in_words, number_text, simple, type_in_words
 
 ITEMS = [(section, entry.name) for section, registry in LISTED.items() for entry in registry]
 
@@ -92,13 +96,50 @@ def test_unknown_and_ambiguous_names() -> None:
     [
         (int, "integer"),
         (float | None, "number or none"),
+        (bool, "true or false"),
         (tuple[int, ...], "list of integers"),
         (tuple[str, ...] | None, "list of text or none"),
+        (tuple[float, float], "2 numbers"),
+        (tuple[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]], "2 integers from 0 to 255"),
+        (Annotated[int, Field(ge=1)] | Literal["auto"], "integer at least 1 or auto"),
+        (Literal["mean", "max"], "one of: mean, max"),
         (dict[str, int], "mapping"),
     ],
 )
 def test_types_in_words(annotation: object, words: str) -> None:
-    assert plain_type(annotation) == words
+    assert type_in_words(annotation) == words
+
+
+def test_bounds_in_words() -> None:
+    class Bounded(Settings):
+        share: float = Field(0.5, ge=0, le=1)
+        eps: float = Field(8 / 255, gt=0, le=1)
+        level: float = Field(0.9, gt=0.5, lt=1)
+        count: int | None = Field(None, ge=1, le=100_000)
+        seed: int = 0
+
+    words = {name: field_in_words(field) for name, field in Bounded.model_fields.items()}
+    assert words == {
+        "share": "number from 0 to 1",
+        "eps": "number above 0 and at most 1",
+        "level": "number above 0.5 and below 1",
+        "count": "integer from 1 to 100,000 or none",
+        "seed": "integer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(8 / 255, "8/255"), (2 / 255, "2/255"), (15 / 224, "15/224"), (0.2, "0.2"), (0.0015, "0.0015"), (1.0, "1"), (3, "3"),
+     (0.123456789, "0.123457"), (100_000, "100,000")],
+)  # fmt: skip
+def test_numbers_as_a_configuration_writes_them(value: float, text: str) -> None:
+    assert number_text(value) == text
+
+
+def test_a_written_fraction_is_read_back_as_the_same_number() -> None:
+    assert simple({"eps": 8 / 255, "of": (0.5, Path("a/b"))}) == {"eps": "8/255", "of": [0.5, "a/b"]}
+    assert number_in(str(simple(8 / 255))) == 8 / 255
 
 
 def test_cost_in_passes() -> None:

@@ -20,7 +20,6 @@ from vitfaith.settings import Settings
 from vitfaith.study.identity import spec_of
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
-from vitfaith.study.reference import reference_text
 from vitfaith.study.schema import schema_text
 from vitfaith.study.values import validate
 
@@ -311,11 +310,6 @@ def test_broken_yaml_and_missing_file(tmp_path: Path) -> None:
 def test_schema_file_is_what_the_models_say() -> None:
     stored = ROOT / "workflow" / "schemas" / "config.schema.json"
     assert stored.read_text() == schema_text(), f"run: python -m vitfaith schema > {stored.relative_to(ROOT)}"
-
-
-def test_reference_is_what_the_models_say() -> None:
-    stored = ROOT / "config" / "README.md"
-    assert stored.read_text() == reference_text(), "run: python -m vitfaith reference > config/README.md"
 
 
 def test_shipped_configs_satisfy_the_schema_too() -> None:

@@ -223,7 +223,7 @@ def write_config(
         section = section | {"weights": str(_from(base, Path(section["weights"])))}
     text = f"""{_schema_line(out)}# Check it:  vitfaith check {out}
 # Run it:    vitfaith run {out}
-# Every key: config/README.md; what there is to choose from: vitfaith list explainers (metrics, attacks, …)
+# Every key: docs/config; what there is to choose from: vitfaith list explainers (metrics, attacks, …)
 seed: 0
 
 datasets:{remark}

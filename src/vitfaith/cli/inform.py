@@ -85,8 +85,11 @@ def schema() -> None:
 
 
 @app.command()
-def reference() -> None:
-    """Print config/README.md: every key explained."""
-    from vitfaith.study.reference import reference_text
+def reference(
+    root: Annotated[Path, typer.Argument(help="folder that gets config/README.md and docs/config/")] = Path(),
+) -> None:
+    """Write the pages that explain every key: config/README.md and docs/config/."""
+    from vitfaith.study.reference import write_reference
 
-    typer.echo(reference_text(), nl=False)
+    for path in write_reference(root):
+        typer.echo(path)

@@ -18,11 +18,11 @@ class DenoiserRecipe(Parameters):
     train_on: str = Field("", description="dataset with the training images")
     test_on: str = Field("", description="dataset that the loss is measured on after each epoch")
     channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the resolution levels")
-    layers_per_block: int = Field(1, ge=1)
+    layers_per_block: int = Field(1, ge=1, description="residual layers per resolution level")
     seed: int = Field(0, description="of the initial weights, the order of images and the noise")
-    epochs: int = Field(4, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1.5e-3, gt=0)
+    epochs: int = Field(4, ge=1, description="passes over the training images")
+    batch_size: int = Field(32, ge=1, description="images per step")
+    learning_rate: float = Field(1.5e-3, gt=0, description="peak of the cosine schedule (AdamW)")
     crop: int | None = Field(
         None,
         ge=8,
@@ -30,4 +30,4 @@ class DenoiserRecipe(Parameters):
         "it whole images",
     )
     max_timestep: int = Field(500, ge=1, le=1000, description="noise levels are drawn from [0, max_timestep)")
-    ema_decay: float = Field(0.999, ge=0, lt=1)
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")

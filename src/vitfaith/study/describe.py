@@ -7,24 +7,19 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from vitfaith.errors import ConfigError, did_you_mean
-from vitfaith.registry import Entry, Item
+from vitfaith.registry import Entry
 from vitfaith.study.listing import KEYS, LISTED, columns, kind_of, registry_of
 from vitfaith.study.sections import DatasetSection
-
-_PLAIN = {int: "integer", float: "number", bool: "true or false", str: "text", Path: "path", Any: "anything"}
+from vitfaith.study.words import default_in_words, field_in_words, flow, simple
 
 _EXAMPLES: dict[str, Any] = {
     "path": "my_file.parquet",
-    "folder": "my_folder",
+    "folder": "my_images",
     "preprocessing": "chefer_resize",
     "annotations": "my_annotations.json",
     "objects": ["person"],
@@ -38,8 +33,20 @@ _EXAMPLES: dict[str, Any] = {
 }
 """A value for every setting that has no default."""
 
-_ALSO: dict[str, dict[str, Any]] = {"preprocessing": {"size": 224}, "adaptive_pgd": {"through": "dds"}}
-"""Setting or item → settings that it cannot do without."""
+_ALSO: dict[str, dict[str, Any]] = {
+    "preprocessing": {"size": 224},
+    "adaptive_pgd": {"through": "dds"},
+    "cifar10": {"path": "cifar-10-python.tar.gz"},
+    "cifar100": {"path": "cifar-100-python.tar.gz"},
+    "csv": {"path": "my_images.csv"},
+    "imagenet": {"path": "ILSVRC2012_img_val.tar"},
+    "imagenet_segmentation": {"path": "gtsegs_ijcv.mat"},
+    "vit_shapley": {"weights": "my_shapley_heads"},
+}
+"""Setting or item → settings that it cannot do without, or the usual name of its file."""
+
+_SHOWN = 3
+"""Optional settings that an example writes out, at their defaults."""
 
 
 def find(name: str, section: str | None = None) -> tuple[str, Entry]:
@@ -66,85 +73,41 @@ def find(name: str, section: str | None = None) -> tuple[str, Entry]:
     return found[0], LISTED[found[0]][name]
 
 
-def plain_type(annotation: Any) -> str:
-    """A type in words: ``tuple[int, ...] | None`` is "list of integers or none"."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation is Item:
-        return "text or mapping"
-    if origin is Annotated:
-        return plain_type(arguments[0])
-    if origin is Literal:
-        return " | ".join(map(str, arguments))
-    if origin in (Union, UnionType):
-        options = dict.fromkeys(plain_type(a) for a in arguments if a is not NoneType)
-        if NoneType in arguments:
-            options["none"] = None
-        return " or ".join(options)
-    if origin in (tuple, list, frozenset, set):
-        inner = plain_type(arguments[0]) if arguments else "anything"
-        return f"list of {inner}s" if inner in ("integer", "number", "path") else f"list of {inner}"
-    if origin is dict or annotation is dict:
-        return "mapping"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "mapping"
-    return _PLAIN.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
-        return "settings of its own"
-    return "default " + _flow(_simple(value))
-
-
-def _simple(value: Any) -> Any:
-    if isinstance(value, tuple | list | set | frozenset):
-        return [_simple(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _simple(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    return str(value) if isinstance(value, Path) else value
-
-
-def _flow(value: Any) -> str:
-    """YAML in one line."""
-    if value is None:
-        return "none"
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
-    return text.removesuffix("...\n").strip()
-
-
 def example(section: str, entry: Entry) -> dict[str, Any]:
-    """A configuration with the item alone: section → id → settings, those without a default filled in."""
-    settings = {
-        key: _EXAMPLES[key] for key, field in entry.parameters.model_fields.items() if field.is_required()
-    }  # every such key has an example: a test
-    for key in (entry.name, *settings):
+    """A configuration with the item alone: section → id → settings, required ones filled in and a few optional ones at their defaults."""
+    fields = entry.parameters.model_fields
+    settings = {key: _EXAMPLES[key] for key, field in fields.items() if field.is_required()}  # all have one: a test
+    for key in (*settings, entry.name):
         settings = settings | _ALSO.get(key, {})
+    if section == "datasets":
+        return {section: {"mine": {KEYS[section]: entry.name, **settings}}}
+    defaults = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
+    written = {k: simple(v) for k, v in defaults.items() if k not in settings and _worth_writing(v)}
+    settings |= dict(list(written.items())[:_SHOWN])
     if section == "fills":
         fill = {"name": entry.name, **settings} if settings else entry.name
         return {"metrics": {"deletion_auc": {"fill": fill}}}
-    if section == "datasets":
-        return {section: {"mine": {KEYS[section]: entry.name, **settings}}}
     return {section: {entry.name: settings}}
+
+
+def _worth_writing(default: Any) -> bool:
+    return isinstance(default, str | int | float | tuple | list) and default not in ("", (), [])
 
 
 def example_text(section: str, entry: Entry) -> str:
     """That configuration as YAML, one line an entry."""
     lines = []
     for name, items in example(section, entry).items():
-        lines += [f"{name}:", *(f"  {id_}: {_flow(settings)}" for id_, settings in items.items())]
+        lines += [f"{name}:", *(f"  {id_}: {flow(settings)}" for id_, settings in items.items())]
     return "\n".join(lines)
 
 
 def _settings(model: type[BaseModel], width: int) -> Iterator[str]:
     rows = []
     for name, field in model.model_fields.items():
-        annotation = field.annotation
-        rows.append((name, f"{plain_type(annotation)}, {_default(field)}"))
+        default = default_in_words(field)
+        default = default if field.is_required() or default == "a group of settings" else f"default {default}"
+        rows.append((name, f"{field_in_words(field)}, {default}"))
         rows.append(("", field.description or ""))
     yield from columns(rows, width)
 

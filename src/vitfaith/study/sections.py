@@ -28,9 +28,9 @@ class DatasetSection(Section):
         None,
         ge=1,
         le=10**9,
-        description="size of the stratified seeded subset, also of a training set; without it all images",
+        description="size of the stratified subset by seed, also of a training set; default: all images",
     )
-    shard_size: int = Field(256, ge=1, description="images a job works on; also what a lost job loses")
+    shard_size: int = Field(256, ge=1, description="images per job; a lost job loses at most these")
 
 
 class ClassifierTraining(ClassifierRecipe):
@@ -65,7 +65,8 @@ class ModelSection(Section):
     """The classifier that is explained."""
 
     timm: str | None = Field(
-        None, description="name of a timm architecture, with or without .tag; without it weights is a folder that tells"
+        None,
+        description="name of a timm architecture, with or without .tag; without it, weights is a folder that names the architecture",
     )
     arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of timm.create_model")
     weights: Path | Literal["trained", "pretrained"] = Field(
@@ -123,13 +124,13 @@ class DenoiserSection(Section):
     )
     arguments: dict[str, Any] = Field(
         default_factory=dict,
-        description="flags that an adm checkpoint was trained with, over those of the preset, named as in its training "
+        description="flags that an adm checkpoint was trained with, which replace flags of the preset, named as in its training "
         "script: image_size, num_channels, num_res_blocks, noise_schedule …",
     )
     class_label: int | None = Field(
         None,
         ge=0,
-        description="what a class-conditional network is told for every image (its null class where it has one); never "
+        description="class that a class-conditional network gets for every image (its null class where it has one); never "
         "the predicted class, which would carry the classifier's decision into the denoised image",
     )
     training: DenoiserRecipe | None = Field(None, description="how `snakemake train` trains it")
@@ -172,7 +173,7 @@ class ComputeSection(Section):
         "auto", description="most images in one pass; halved when memory runs out; auto measures the fastest on a GPU"
     )
     part_size: int = Field(
-        64, ge=1, description="images after which a job keeps what it has, so that its retry goes on from there"
+        64, ge=1, description="a job saves its progress every part_size images; a retry continues from there"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",

@@ -17,7 +17,7 @@ class DiffMaskRecipe(Parameters):
     seed: int = Field(0, description="of the initial weights, the order of images and the gates' noise")
     epochs: int = Field(1, ge=1, description="passes over the training images")
     steps: int | None = Field(None, ge=1, description="batches after which training ends, however many epochs that are")
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, description="images per step")
     mode: Literal["dual_ascent", "official"] = Field(
         "dual_ascent",
         description="official: as the released code trains, for comparison: one multiplier a gate that moves the wrong way, a "
@@ -47,7 +47,7 @@ class DiffMaskRecipe(Parameters):
     warmup: int = Field(100, ge=1, description="steps of the warm-up")
     multiplier: float = Field(2.0, ge=0, description="start of λ")
     multiplier_learning_rate: float = Field(0.3, gt=0, description="λ ← λ + this · (KL − m), clipped")
-    multiplier_max: float = Field(200.0, gt=0)
+    multiplier_max: float = Field(200.0, gt=0, description="largest value of λ")
     penalty: float = Field(
         0.0,
         ge=0,

@@ -19,7 +19,7 @@ class ShapleyRecipe(Parameters):
     fill: Fill = Field("image_mean", description="what hides a patch; that of the surrogate's training")
     seed: int = Field(0, description="of the initial weights, the order of images and the sets of patches")
     epochs: int = Field(25, ge=1, description="passes over the training images")
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, description="images per step")
     batches: int | None = Field(
         None,
         ge=1,
@@ -27,7 +27,7 @@ class ShapleyRecipe(Parameters):
     )
     sets: int = Field(8, ge=2, multiple_of=2, description="sets of patches per image and step, in pairs of complements")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule (AdamW)")
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, description="weight decay of AdamW")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="moving average of the weights")
     hidden: int | None = Field(None, ge=1, description="width of the last inner layer; twice the token's without")
     held_out: int = Field(256, ge=1, description="held-out images, the first ones of test_on")

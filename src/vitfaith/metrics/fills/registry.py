@@ -28,7 +28,7 @@ FILLS: Registry = Registry("fill")
 Fill = Annotated[
     Item,
     ItemOf(FILLS, key="name"),
-    Field(description="replacement of removed pixels, see section `fill`"),
+    Field(description="replacement of removed pixels; `vitfaith list fills` prints the choice"),
 ]
 """Type of a setting that names a fill: "blur", or {"name": "blur", "sigma": 3}."""
 

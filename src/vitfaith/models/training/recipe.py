@@ -16,15 +16,17 @@ class ClassifierRecipe(Parameters):
     test_on: str = Field("", description="dataset that the accuracy is measured on after each epoch")
     seed: int = Field(0, description="of the initial weights, the order of images and the augmentation")
     epochs: int = Field(30, ge=1, description="passes over the training images")
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, description="images per step")
     batches: int | None = Field(
         None,
         ge=1,
         description="batches per epoch, of other images in each; without it an epoch is one pass over the images",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the cosine schedule (AdamW)")
-    weight_decay: float = Field(0.05, ge=0)
-    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
+    label_smoothing: float = Field(
+        0.05, ge=0, lt=1, description="share of the target probability that goes to all classes alike"
+    )
     shift: int = Field(2, ge=0, description="random translation, in pixels")
     flip: bool = Field(True, description="random horizontal flip")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
