@@ -77,7 +77,7 @@ def test_schedulers_that_are_none_are_refused_from_the_file(folder: Path) -> Non
 def test_a_network_that_is_told_noise_levels_is_refused() -> None:
     network = tiny_unet()
     network.register_to_config(time_embedding_type="fourier")
-    with pytest.raises(ConfigError, match=r"is told the noise level and no timestep \(time_embedding_type fourier\)"):
+    with pytest.raises(ConfigError, match=r"takes a noise level instead of a timestep \(time_embedding_type fourier\)"):
         Denoiser(network, Schedule.from_config({}))
 
 

@@ -1,4 +1,4 @@
-"""Certificates: what can be proved about predictions and maps behind a smoothing."""
+"""Certificates: proved radii of predictions and maps behind a smoothing."""
 
 from vitfaith.registry import import_beside
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     norms=GAUSSIAN,
 )
 def faithfulness(id_: str, settings: FaithfulnessSettings, samples: Samples) -> list[pa.Table]:
-    """Largest R of the (R, D_α, γ, β, k)-faithfulness, and which of map and prediction limits it.
+    """Largest R of the (R, D_α, γ, β, k)-faithfulness, and whether the map or the prediction limits it.
 
-    With a confidence bound each part may fail with half of alpha. With ``bound: none`` the sample means are taken for
-    the expectations and the published formulas applied to them.
+    With a confidence bound each part may fail with half of alpha. With ``bound: none`` the published formulas are applied
+    to the sample means, as if these were the expectations.
     """
     from vitfaith.certificates.radii.base import mass
     from vitfaith.certificates.radii.faithfulness import plugged_in_parts, sampled_parts

@@ -1,7 +1,7 @@
-"""Certificates of maps: how far the top-k set of a smoothed map keeps its overlap.
+"""Certificates of maps: radii within which the top-k set of a smoothed map keeps its overlap.
 
-Each is a radius of one swap. :func:`certificate_of_maps` makes the rows of a study's entry from it, :func:`certify_maps`
-those of arrays. Importing this module imports neither numpy nor scipy.
+Each certificate is the radius of one swap. :func:`certificate_of_maps` makes the rows of a study's entry from it,
+:func:`certify_maps` the rows of arrays. Importing this module imports neither numpy nor scipy.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ def certificate_of_maps(
     probability: bool = False,
     sound: bool = True,
 ) -> Callable[[Radius], Radius]:
-    """Decorator that enters ``function(swap, single) -> radius (...,)`` as a certificate of maps.
+    """Decorator that registers ``function(swap, single) -> radius (...,)`` as a certificate of maps.
 
     Args:
         name: unique among the certificates.
         parameters: an entry of a study; its ``singles`` are of type ``single``.
-        single: what the function is told.
-        citation: of the paper.
+        single: type of the function's second argument.
+        citation: citation of the paper.
         norms: the laws of noise behind which it holds, each with the norm of the radius.
         probability: whether base maps must have a fixed sum.
-        sound: whether the radius is a guarantee for every k0, not for k0 = 1 alone.
+        sound: whether the radius is a guarantee for every k0, not only for k0 = 1.
     """
 
     def enter(radius: Radius) -> Radius:
@@ -91,7 +91,7 @@ def certificate_of_maps(
     "lipschitz", parameters=MapSettings, single=CertificateParameters, citation=_LIPSCHITZ, norms=QUANTILE
 )
 def lipschitz(swap: Swap, single: CertificateParameters) -> Floats:
-    """Gap of the noise's quantiles of one entry inside and one outside: needs entries in [0, 1] only."""
+    """Gap of the noise's quantiles of one entry inside and one outside: needs only entries in [0, 1]."""
     from vitfaith.certificates.radii.lipschitz import lipschitz_radius
 
     return lipschitz_radius(swap, single.sigma, single.noise)
@@ -154,18 +154,18 @@ def certify_maps(
     dimensions: int,
     seed: int = 0,
 ) -> pa.Table:
-    """Certified radii of sampled maps of one explainer, one row an image.
+    """Certified radii of sampled maps of one explainer, one row per image.
 
-    A row says: with probability at least 1 - alpha over the samples, the smoothed map of every input nearer than
+    A row states: with probability at least 1 - alpha over the samples, the smoothed map of every input closer than
     ``radius`` (l2) or ``linf`` (l_inf) shares at least ``beta`` of its top k with the top k of the selection samples'
-    mean base map, whichever way ties of either are broken. Rows of other certificates and betas with the same k, base,
-    bound and samples hold together with it; rows of another k have a failure probability of their own.
+    mean base map, however ties are broken. Rows of other certificates and betas with the same k, base, bound and
+    samples hold simultaneously; rows with another k have a separate failure probability.
 
     Args:
         selection: (B, m0, n) raw maps of m0 noisy copies; they choose the top-k set.
-        estimation: (B, m, n) raw maps of m other copies, independent of the first; they bound the entries.
+        estimation: (B, m, n) raw maps of m other, independent copies; they bound the entries.
         certificate: a name of :data:`vitfaith.certificates.registry.CERTIFICATES` that certifies maps.
-        parameters: of the type in the certificate's trait ``single``.
+        parameters: settings, of the type in the certificate's trait ``single``.
         image_ids: (B,).
         method: explainer, copied to the rows.
         dimensions: channels · height · width of the input, for l_inf.
@@ -187,7 +187,7 @@ def certify_maps(
     swap = sampled_swap(selection, estimation, parameters, image_ids, seed)
     entry = CERTIFICATES[certificate]
     if entry.traits["certifies"] != "map":
-        raise ConfigError(f"certificate '{certificate}' is not one of maps alone")
+        raise ConfigError(f"certificate '{certificate}' does not certify maps alone")
     if not isinstance(parameters, entry.traits["single"]):
         raise ConfigError(
             f"certificate '{certificate}' takes {entry.traits['single'].__name__}, not {type(parameters).__name__}"

@@ -1,4 +1,4 @@
-"""Certificates of predictions: how far the class of a smoothed classifier is kept.
+"""Certificates of predictions: radii within which a smoothed classifier keeps its class.
 
 Importing this module imports neither numpy nor scipy.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     sound=True,
 )
 def cohen(id_: str, settings: SplitSamples, samples: Samples) -> list[pa.Table]:
-    """Certified class and radius of the smoothed prediction, from votes; abstains where no class has half of them."""
+    """Certified class and radius of the smoothed prediction, from votes; abstains if no class has half of the votes."""
     from vitfaith.certificates.radii.cohen import certify
 
     def found() -> CertifiedPrediction:
@@ -49,7 +49,8 @@ def cohen(id_: str, settings: SplitSamples, samples: Samples) -> list[pa.Table]:
 def renyi_prediction(id_: str, settings: SplitSamples, samples: Samples) -> list[pa.Table]:
     """Class of ``cohen`` with an l2 radius from Rényi divergences.
 
-    Below ``cohen``'s radius behind Gaussian noise, and far above it behind Laplace noise, whose l1 radius loses √d in l2.
+    Smaller than ``cohen``'s radius behind Gaussian noise; much larger behind Laplace noise, where ``cohen``'s l1 radius loses
+    a factor √d in l2.
     """
     from vitfaith.certificates.radii.cohen import certify_by_divergence
 

@@ -1,4 +1,4 @@
-"""What certificates are told: names of base maps and bounds, settings of one certificate and of a study's entry.
+"""Settings of certificates: names of base maps and bounds, settings of one certificate and of a study's entry.
 
 This module imports neither numpy nor scipy, so that a study with certificates is planned as fast as one without.
 """
@@ -35,11 +35,11 @@ Order = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
 
 class CertificateParameters(Parameters):
-    """What one certificate of a map is told.
+    """Settings of one certificate of a map.
 
     ``k``, ``beta``: the top-k overlap to keep. ``sigma``: noise in input units. ``alpha``: probability of failure.
     ``bound``: confidence bound, or "none" to treat the sample mean as the expectation, which guarantees nothing.
-    ``base``: what the sampled maps become before averaging. ``noise``: its law.
+    ``base``: conversion of sampled maps before averaging. ``noise``: law of the noise.
     """
 
     k: int = Field(ge=1)
@@ -59,12 +59,12 @@ class RenyiParameters(CertificateParameters):
 
 
 class SplitSamples(Parameters):
-    """What every entry of the section certificates has: how samples are split, and the probability of failure."""
+    """Shared by all entries of the section certificates: the split of samples, and the probability of failure."""
 
     selection: int = Field(
         100,
         ge=1,
-        description="noise samples that choose the class or the top-k set; the others of the smoothing bound it",
+        description="noise samples that choose the class or the top-k set; all others give the bounds",
     )
     alpha: float = Field(0.001, gt=0, lt=1, description="probability that a row is wrong")
 
@@ -79,11 +79,11 @@ class MapSettings(SplitSamples):
     beta: tuple[float, ...] = Field((0.8,), min_length=1, description="overlaps to keep, in (0, 1]")
     base: Base = Field(
         "vote",
-        description="what a sample's map becomes before the mean: vote (its k leading patches), share (divided by its "
+        description="conversion of a sample's map before the mean: vote (its k leading patches), share (divided by its "
         "sum) or unit (min-max)",
     )
     bound: Bound | Literal["none"] = Field(
-        "clopper_pearson", description="confidence bound; none takes the mean for the expectation, no guarantee"
+        "clopper_pearson", description="confidence bound; none uses the mean as the expectation, without guarantee"
     )
 
     @field_validator("k", "beta", mode="before")
@@ -119,7 +119,7 @@ class RenyiSettings(MapSettings):
     """A Rényi certificate of maps, for every combination of k and beta."""
 
     orders: tuple[Order, ...] | None = Field(
-        None, min_length=1, description="orders α > 1 of the divergence to try; without it a grid from 1.001 to 200"
+        None, min_length=1, description="orders α > 1 of the divergence to try; default: a grid from 1.001 to 200"
     )
     direction: DivergenceDirection = Field(
         "both", description="of the divergence: to or from the map with a broken overlap"
@@ -130,6 +130,6 @@ class FaithfulnessSettings(MapSettings):
     """Map and prediction together, for every combination of k and beta; each part may fail with alpha / 2."""
 
     gamma: float | None = Field(
-        None, ge=0, description="largest divergence of the prediction, nats; without it its arg-max must stay"
+        None, ge=0, description="largest divergence of the prediction, nats; default: its arg-max must stay"
     )
     order: Order = Field(2.0, description="order α in which gamma is measured")

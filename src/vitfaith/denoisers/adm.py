@@ -94,10 +94,10 @@ def _resampling(settings: AdmSettings, published: str, ours: str, convolution: s
 
 
 def build_network(settings: AdmSettings) -> nn.Module:
-    """A diffusers ``UNet2DModel`` that computes what the published network of these settings does, without weights.
+    """A diffusers ``UNet2DModel`` that computes the same function as the published network with these settings, without weights.
 
-    Where diffusers knows one head width for all blocks, the heads of each attention block are set afterwards (no
-    weight depends on them), and so is the width of the timestep's sinusoids where the first level is narrower.
+    diffusers has one head width for all blocks, so the heads of each attention block are set afterwards (no weight
+    depends on them). The same holds for the width of the timestep's sinusoids if the first level is narrower.
 
     Raises:
         ConfigError: no such network can be built.
@@ -141,8 +141,8 @@ def convert(state: Mapping[str, Tensor], settings: AdmSettings) -> dict[str, Ten
     """Published tensors under diffusers' names, float32.
 
     The rows of a ``qkv`` weight are heads × (query, key, value) × channels in the older order and (query, key, value)
-    × heads × channels in the newer; diffusers keeps query, key and value apart. Tensors without a place keep their
-    names, so that loading names them.
+    × heads × channels in the newer; diffusers stores query, key and value separately. Tensors without a counterpart
+    keep their names, so the loading error names them.
     """
     left = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     done: dict[str, Tensor] = {}
@@ -208,7 +208,7 @@ def _split_qkv(rows: Tensor, part: Part, settings: AdmSettings) -> tuple[Tensor,
 
 
 def _head_width(settings: AdmSettings) -> int:
-    """Channels of a head in the last level; what diffusers is told for all blocks before each gets its own."""
+    """Channels per head in the last level; diffusers gets it for all blocks, before each block gets its own number."""
     return settings.widths[-1] // settings.heads(settings.widths[-1])
 
 

@@ -1,4 +1,4 @@
-"""Shape and schedule of OpenAI's diffusion networks, in the words of their training scripts. Imports no torch.
+"""Shape and schedule of OpenAI's diffusion networks, with the names of their training scripts. Imports no torch.
 
 Flags as published with the checkpoints of improved-diffusion (Nichol & Dhariwal 2021, arXiv 2102.09672) and
 guided-diffusion (Dhariwal & Nichol 2021, arXiv 2105.05233; "ADM").
@@ -21,36 +21,38 @@ LEVELS: dict[int, tuple[float, ...]] = {
     64: (1, 2, 3, 4),
     32: (1, 2, 2, 2),
 }
-"""Width of each resolution level, relative to num_channels, that the published scripts take for an image size."""
+"""Width of each resolution level, relative to num_channels, that the published scripts use for an image size."""
 
 
 WITHOUT_EFFECT = frozenset(
     {"dropout", "use_checkpoint", "use_fp16", "use_kl", "rescale_learned_sigmas", "timestep_respacing"}
 )
-"""Flags of the training alone, of its memory and of its precision; the network runs in float32."""
+"""Flags for training, memory and precision only; the network runs in float32."""
 
 
 class AdmSettings(Parameters):
-    """Flags that a published checkpoint was trained with; those that do not change the network's output are accepted."""
+    """Training flags of a published checkpoint; flags that do not change the network's output are accepted and ignored."""
 
     image_size: int = Field(64, ge=4, description="side of the training images in pixels")
     image_channels: int = Field(3, ge=1, description="channels of the images")
     num_channels: int = Field(128, ge=1, description="channels of a level of relative width 1")
     num_res_blocks: int = Field(2, ge=1, description="residual blocks in each level")
-    channel_mult: tuple[float, ...] = Field((), description="relative widths of the levels; without it by image_size")
+    channel_mult: tuple[float, ...] = Field(
+        (), description="relative widths of the levels; the default depends on image_size"
+    )
     attention_resolutions: tuple[int, ...] = Field((16, 8), description="sides in pixels of levels with attention")
     num_heads: int = Field(4, ge=1, description="attention heads")
-    num_head_channels: int | None = Field(None, ge=1, description="channels of a head; decides instead of num_heads")
-    num_heads_upsample: int | None = Field(None, ge=1, description="heads on the way up; without it num_heads")
+    num_head_channels: int | None = Field(None, ge=1, description="channels per head; takes precedence over num_heads")
+    num_heads_upsample: int | None = Field(None, ge=1, description="heads on the way up; default: num_heads")
     use_scale_shift_norm: bool = Field(True, description="the timestep scales and shifts each residual block")
-    resblock_updown: bool = Field(False, description="residual blocks change the resolution, not convolutions")
+    resblock_updown: bool = Field(False, description="residual blocks change the resolution instead of convolutions")
     use_new_attention_order: bool = Field(False, description="rows of qkv: query, key, value, then heads")
-    class_cond: bool = Field(False, description="the network is told a class")
+    class_cond: bool = Field(False, description="the network receives a class")
     num_classes: int = Field(1000, ge=1, description="classes of a network with class_cond")
     learn_sigma: bool = Field(True, description="half of the output channels are the learned variance")
     diffusion_steps: int = Field(1000, ge=2, description="timesteps")
-    noise_schedule: Literal["linear", "cosine"] = Field("linear", description="how the noise rises")
-    rescale_timesteps: bool = Field(False, description="the network is told t · 1000 / diffusion_steps")
+    noise_schedule: Literal["linear", "cosine"] = Field("linear", description="shape of the noise schedule")
+    rescale_timesteps: bool = Field(False, description="the network receives t · 1000 / diffusion_steps")
     predict_xstart: bool = Field(False, description="the network predicts the image instead of the noise")
     sigma_small: bool = Field(False, description="without learn_sigma: the smaller of the two fixed variances")
     clip_denoised: bool = Field(True, description="predicted images are clipped to [-1, 1] at each step")
@@ -58,7 +60,7 @@ class AdmSettings(Parameters):
     @model_validator(mode="before")
     @classmethod
     def _without_effect(cls, flags: Any) -> Any:
-        """Accept what the scripts print beside, and changes no output here."""
+        """Accept flags that the scripts print but that change no output here."""
         if not isinstance(flags, Mapping):
             return flags
         if flags.get("timestep_respacing") not in (None, "", str(flags.get("diffusion_steps", 1000))):
@@ -125,7 +127,7 @@ class AdmSettings(Parameters):
 
     @property
     def timestep_scale(self) -> float:
-        """What the network is told, divided by the timestep."""
+        """Factor from the timestep to the network's input."""
         return 1000 / self.diffusion_steps if self.rescale_timesteps else 1.0
 
 

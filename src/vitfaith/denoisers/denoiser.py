@@ -24,19 +24,19 @@ from vitfaith.once import once
 class Denoiser:
     """Predicts the clean image behind a noisy one, at any timestep of its schedule.
 
-    A network that is told a class is told the same one, ``class_label``, for every image: the null class where it was
-    trained with one. The class that a classifier predicts is no choice: the denoised image would then carry the
-    classifier's decision, and a certificate needs a map that sees nothing but the noisy image.
+    A class-conditional network gets the same class, ``class_label``, for every image: the null class if it was trained
+    with one. The class predicted by a classifier is not offered: the denoised image would then depend on the
+    classifier's decision, and a certificate needs a function of the noisy image alone.
 
     Attributes:
         network: maps (B, C, H, W) and timesteps (B,) to an object with ``sample`` (B, C or 2C, H, W); frozen, in
             evaluation mode. With 2C channels the second half is the learned variance.
-        schedule: noise of each timestep, and what the network's output means.
+        schedule: noise per timestep, and the meaning of the network's output.
         channels: C.
-        size: (height, width) that the network was trained at, or None when it does not say.
+        size: training size (height, width) of the network, or None if unknown.
         divisor: image sides must be multiples of it.
-        timestep_scale: what the network is told, divided by the timestep.
-        class_label: class that the network is told, None for an unconditional one.
+        timestep_scale: factor from the timestep to the network's input.
+        class_label: class for the network, None for an unconditional network.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Denoiser:
         """Take a network with a diffusers ``config`` (in_channels, out_channels, sample_size, block_out_channels).
 
         Raises:
-            ConfigError: it is no denoiser of images (other output channels), or the class label does not fit it.
+            ConfigError: it is not a denoiser of images (other output channels), or the class label does not fit it.
         """
         config: Any = network.config
         self.network, self.schedule = freeze(network), schedule
@@ -64,7 +64,7 @@ class Denoiser:
             )
         if getattr(config, "time_embedding_type", None) == "fourier":
             raise ConfigError(
-                f"'{name}' is told the noise level and no timestep (time_embedding_type fourier), as for ScoreSdeVe and "
+                f"'{name}' takes a noise level instead of a timestep (time_embedding_type fourier), as for ScoreSdeVe and "
                 "KarrasVe; take a denoiser trained on discrete timesteps"
             )
         _check_class(config, class_label, name)
@@ -84,13 +84,13 @@ class Denoiser:
         dtype: torch.dtype = torch.float32,
         shapes_only: bool = False,
     ) -> Denoiser:
-        """Load what a configuration's ``denoisers`` entry names.
+        """Load the denoiser of an entry of the section ``denoisers``.
 
         Args:
             path: folder in the diffusers layout (``unet/`` and ``scheduler/``, or both in one), a model id of the
                 Hugging Face hub, or with ``format: adm`` a checkpoint file.
             settings: keys ``format`` (diffusers or adm), ``preset``, ``arguments``, ``class_label`` of the entry.
-            dtype: of the network; the schedule's arithmetic stays float32.
+            dtype: dtype of the network; the schedule's arithmetic stays float32.
             shapes_only: check that everything fits, from the files' headers; the network has no weights.
 
         Raises:
@@ -119,7 +119,7 @@ class Denoiser:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
     def check_shape(self, channels: int, height: int, width: int) -> None:
@@ -136,19 +136,19 @@ class Denoiser:
             )
 
     def working_size(self, shape: tuple[int, int, int], *, network: bool) -> tuple[int, int]:
-        """(height, width) at which images of ``shape`` (C, H, W) go through: their own, or the network's where it says one.
+        """(height, width) of network inputs for images of ``shape`` (C, H, W): their own size, or the network's size if known.
 
         Raises:
-            InputError: other channels than the network's, or sides that cannot be halved as often as it does.
+            InputError: a number of channels other than the network's, or sides that the network cannot halve often enough.
         """
         size = (network and self.size) or shape[1:]
         self.check_shape(shape[0], *size)
         return size
 
     def most_at_once(self, size: tuple[int, int]) -> int:
-        """Images of ``size`` (height, width) whose widest layer has fewer than 2³¹ numbers, which CUDA counts with 32 bits.
+        """Number of images of ``size`` (height, width) whose widest layer has fewer than 2³¹ numbers, CUDA's 32-bit limit.
 
-        The widest input of a level is that of its way up: its channels beside those of the level below.
+        The widest input of a level is on the way up: its channels plus the channels of the level below.
         """
         config: Any = self.network.config
         channels = [int(number) for number in config.block_out_channels]
@@ -165,7 +165,7 @@ class Denoiser:
 
         Args:
             noisy: (B, C, H, W) float32, x_t in the [-1, 1] space.
-            clip: clamp the prediction to what the schedule says, [-1, 1] where it does not.
+            clip: clamp the prediction to the schedule's range, [-1, 1] by default.
 
         Returns:
             x̂₀ (B, C, H, W) float32, and the raw variance output (same shape) or None.
@@ -207,5 +207,5 @@ def _check_class(config: Any, class_label: int | None, name: str) -> None:
 
 
 def job_denoiser(path: str | Path, settings: Mapping[str, Any] | None, device: str) -> Denoiser:
-    """As :meth:`Denoiser.load`; within a job all its parts share one, which stays as it is."""
+    """As :meth:`Denoiser.load`; all parts of a job share one denoiser, which must not be changed."""
     return once(lambda: Denoiser.load(path, settings, device=device), "denoiser", path, settings, device)

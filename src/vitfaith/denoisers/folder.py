@@ -17,10 +17,10 @@ from vitfaith.models.shapes import without_numbers
 
 
 def local_folder(folder: str | Path, *, download: bool = True) -> Path:
-    """``folder`` if it is one, else the local copy of the hub's model of that id (``owner/name``).
+    """``folder`` if it is a folder, else the local copy of the hub's model with that id (``owner/name``).
 
     Raises:
-        ArtifactError: there is neither; without ``download``, when the hub's model has not been fetched yet.
+        ArtifactError: neither exists; without ``download``, also if the hub's model has not been fetched yet.
     """
     path = Path(folder)
     if path.is_dir():
@@ -35,7 +35,7 @@ def local_folder(folder: str | Path, *, download: bool = True) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", f"*{WEIGHTS}"], **options))
     except Exception as error:
         raise ArtifactError(
-            f"denoiser '{folder}' is no folder, and the Hugging Face hub does not give it: {error}"
+            f"denoiser '{folder}' is not a folder, and the Hugging Face hub does not provide it: {error}"
         ) from error
 
 
@@ -44,7 +44,7 @@ def load_unet(folder: Path, *, shapes_only: bool = False) -> nn.Module:
 
     Raises:
         ArtifactError: a file is missing, broken or altered since it was trained, or the weights do not fit.
-        ConfigError: it is another kind of network.
+        ConfigError: the folder has another kind of network.
     """
     config_file, weights, scheduler = folder_files(folder)
     for file in (config_file, scheduler) if shapes_only else (config_file, weights, scheduler):
@@ -79,7 +79,7 @@ def _load_network(unet: Path) -> nn.Module:
         from diffusers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # else a notice about accelerate in every job's log
+    logging.set_verbosity_error()  # avoids a notice about accelerate in every job's log
     try:
         network, report = UNet2DModel.from_pretrained(
             unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True

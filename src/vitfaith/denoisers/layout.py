@@ -1,4 +1,4 @@
-"""Where the files of a denoiser in the diffusers layout are. Imports no torch."""
+"""Paths of a denoiser's files in the diffusers layout. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether ``name`` is meant as a model of the Hugging Face hub: ``owner/name``, and no folder ``owner`` here."""
+    """Whether ``name`` means a model of the Hugging Face hub: ``owner/name``, without a folder ``owner`` here."""
     path = Path(name)
     return not path.is_absolute() and name.count("/") == 1 and not name.startswith(".") and not path.parent.exists()
 

@@ -1,4 +1,4 @@
-"""How a denoiser is trained, as typed settings (importable without torch)."""
+"""Typed settings of a denoiser's training (importable without torch)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class DenoiserRecipe(Parameters):
     batches: ClassVar[int | None] = None
 
     train_on: str = Field("", description="dataset with the training images")
-    test_on: str = Field("", description="dataset that the loss is measured on after each epoch")
+    test_on: str = Field("", description="dataset for the loss after each epoch")
     channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the resolution levels")
     layers_per_block: int = Field(1, ge=1, description="residual layers per resolution level")
-    seed: int = Field(0, description="of the initial weights, the order of images and the noise")
+    seed: int = Field(0, description="seed of the initial weights, the order of images and the noise")
     epochs: int = Field(4, ge=1, description="passes over the training images")
     batch_size: int = Field(32, ge=1, description="images per step")
     learning_rate: float = Field(1.5e-3, gt=0, description="peak of the cosine schedule (AdamW)")

@@ -1,4 +1,4 @@
-"""From a timestep back to the clean image: posterior and DDIM steps in float32, the noise of each step, and the size."""
+"""Sampling from a timestep back to the clean image: posterior and DDIM steps in float32, noise per step, resizing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def keyed_noise(sources: Sequence[Generator]) -> Draw:
 
 
 def resize(images: Tensor, size: tuple[int, int] | None, *, antialias: bool = True) -> Tensor:
-    """Bilinear, (B, C, H, W) to (B, C, *size); the images themselves where they have that size, or without one."""
+    """Bilinear, (B, C, H, W) to (B, C, *size); the unchanged images if they have that size, or if there is none."""
     if size is None or tuple(images.shape[-2:]) == tuple(size):
         return images
     return torch.nn.functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=antialias)
@@ -43,7 +43,7 @@ def step_variance(schedule: Schedule, raw: Tensor | None, timestep: int, previou
     """Variance of x_previous given x_timestep (Ho et al. 2020, eq. 7; learned range: Nichol & Dhariwal 2021, eq. 15).
 
     Args:
-        raw: the network's variance output, or None; a network that has one uses it, whatever the scheduler says.
+        raw: the network's variance output, or None; if the network has one, it is used instead of the scheduler's variance.
     """
     bar, bar_previous = schedule.alpha_bar(timestep), schedule.alpha_bar(previous)
     beta = 1 - bar / bar_previous
@@ -92,7 +92,7 @@ def walk_back(denoiser: Denoiser, noisy: Tensor, timesteps: Sequence[int], noise
 
 
 def spread_timesteps(start: int, steps: int | None) -> list[int]:
-    """``steps`` timesteps from ``start`` down to 0, evenly spread, each once; all of them without ``steps``."""
+    """``steps`` distinct timesteps from ``start`` down to 0, evenly spread; all timesteps by default."""
     if steps is None or steps > start:
         return list(range(start, -1, -1))
     if steps == 1:

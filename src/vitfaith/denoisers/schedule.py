@@ -1,4 +1,4 @@
-"""Noise schedules: which timestep has how much noise. NumPy float64, no torch.
+"""Noise schedules: the amount of noise per timestep. NumPy float64, no torch.
 
 Timesteps are indices into ``alphas_cumprod`` counted from 0, as in diffusers and guided-diffusion. The diffusion runs
 in [-1, 1]; ``sigma`` is in [0, 1] pixel units, so the noise to match is 2σ.
@@ -28,11 +28,11 @@ OFFICIAL_RESPACING = 250
 
 @dataclass(frozen=True)
 class Schedule:
-    """A variance schedule and what the network predicts.
+    """A variance schedule and the network's prediction type.
 
     Attributes:
         betas: (T,) float64, variance of each step.
-        prediction: what the network's output means.
+        prediction: meaning of the network's output.
         variance: variance of ancestral steps.
         linear: whether the betas rise linearly, which the official timestep formula assumes.
         clip: bound of |x̂₀| in [-1, 1] space while sampling, None without clipping.
@@ -48,10 +48,10 @@ class Schedule:
     def from_config(cls, config: Mapping[str, Any]) -> Schedule:
         """Build from the fields of a diffusers ``scheduler_config.json``.
 
-        Where the config does not say, x̂₀ is clipped to [-1, 1], as ``DDPMScheduler`` and guided-diffusion do.
+        By default x̂₀ is clipped to [-1, 1], as in ``DDPMScheduler`` and guided-diffusion.
 
         Raises:
-            ConfigError: a scheduler without β-schedule, an unknown field, or a value that cannot be honoured.
+            ConfigError: a scheduler without β-schedule, an unknown field, or an unsupported value.
         """
         config = read_scheduler(config)
         prediction = config.get("prediction_type", "epsilon")
@@ -98,7 +98,7 @@ class Schedule:
     def timestep(self, sigma: float) -> int:
         """First t ≥ 1 with √(1 − ᾱ_t)/√ᾱ_t ≥ 2σ (Carlini et al. 2023, whose scan starts at index 1).
 
-        The realised noise ``self.sigma(t)`` is never below ``sigma``, so that a certificate for σ stays valid.
+        The actual noise ``self.sigma(t)`` is never below ``sigma``, so a certificate for σ stays valid.
 
         Raises:
             ConfigError: no timestep is that noisy; the text names the largest σ.
@@ -116,12 +116,12 @@ class Schedule:
     def official_timestep(self, delta: float) -> int:
         """t* of the published notebook: the number of steps it runs backward, for noise ``delta`` in [-1, 1] units.
 
-        clip(round(1 + (T − 1)/(β_T − β_1) · (1 − 1/(1 + δ²) − β_1)), 0, T). It solves β_t = δ²/(1 + δ²), which takes
-        the variance of one step for the accumulated one, and then counts steps of a chain respaced to 250 as if they
-        were steps of the full one.
+        clip(round(1 + (T − 1)/(β_T − β_1) · (1 − 1/(1 + δ²) − β_1)), 0, T). It solves β_t = δ²/(1 + δ²), which uses
+        the variance of one step as if it were the accumulated variance, and counts steps of a chain respaced to 250 as
+        if they were steps of the full chain.
 
         Raises:
-            ConfigError: the schedule is not linear, or t* lies outside the respaced chain, where the notebook stops
+            ConfigError: the schedule is not linear, or t* is outside the respaced chain, where the notebook stops
                 with an index error; the text names the largest δ.
         """
         if not self.linear or self.length < OFFICIAL_RESPACING:

@@ -1,7 +1,7 @@
-"""Which schedulers of diffusers have a β-schedule, and which of their fields say what a network was trained with. No torch.
+"""Schedulers of diffusers with a β-schedule, and their fields that describe a network's training. No torch.
 
-A field is honoured, or has to have the one value that changes nothing here, or chooses only how diffusers' own samplers walk
-(the smoothing's ``steps`` and ``sampler`` do that here). Any other field is an error.
+A field is read, or must have its neutral value, or only configures diffusers' own samplers (here the smoothing's ``steps``
+and ``sampler`` do that). Any other field is an error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SUPPORTED: Mapping[str, Mapping[str, Any]] = {
     "SASolverScheduler": {},
     "RePaintScheduler": {},
 }
-"""Class with a β-schedule → its defaults where they are not those of ``DDPMScheduler``."""
+"""Class with a β-schedule → its defaults where they differ from ``DDPMScheduler``."""
 
 HONOURED = frozenset(
     {
@@ -50,7 +50,7 @@ NEUTRAL: Mapping[str, Any] = {
     "use_dynamic_shifting": False,
     "timestep_values": None,
 }
-"""Field → the one value that is read; others mean another kind of denoiser or of clipping."""
+"""Field → its only supported value; other values mean another kind of denoiser or clipping."""
 
 WALK = frozenset(
     {
@@ -62,14 +62,14 @@ WALK = frozenset(
         "use_lu_lambdas",
     }
 )  # fmt: skip
-"""Fields that have no part here: which timesteps a sampler visits, its order, and settings of what is switched off."""
+"""Fields without effect here: the timesteps of a sampler, its order, and settings of disabled features."""
 
 
 def read_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     """The honoured fields of a ``scheduler_config.json``, with the defaults of its class.
 
     Raises:
-        ConfigError: the class has no β-schedule, or a field is unknown or has a value that cannot be honoured.
+        ConfigError: the class has no β-schedule, or a field is unknown or has an unsupported value.
     """
     kind = config.get("_class_name")
     if kind is not None and kind not in SUPPORTED:
@@ -86,13 +86,13 @@ def read_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
                 "walks, otherwise the schedule cannot be read here"
             )
     found = {**SUPPORTED.get(str(kind), {}), **{k: v for k, v in config.items() if k in HONOURED and v is not None}}
-    if not found.pop("predict_epsilon", True):  # the name that prediction_type had before
+    if not found.pop("predict_epsilon", True):  # the former name of prediction_type
         found.setdefault("prediction_type", "sample")
     return found
 
 
 def check_is_scheduler(config: Mapping[str, Any], where: str) -> None:
-    """Raise :class:`ConfigError` for a file that names neither its class nor any beta: defaults would make up a schedule."""
+    """Raise :class:`ConfigError` for a file without its class and betas, because defaults would invent a schedule."""
     if not {"_class_name", "beta_start", "beta_schedule", "trained_betas"} & set(config):
         raise ConfigError(
             f"'{where}' names no scheduler (_class_name) and no betas; write the schedule of the training"

@@ -1,4 +1,4 @@
-"""Smoothings: what stands between the image and the classifier."""
+"""Smoothings: noise and denoising between the image and the classifier."""
 
 from vitfaith.registry import import_beside
 

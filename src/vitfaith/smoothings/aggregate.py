@@ -1,4 +1,4 @@
-"""From the maps of an image's noise samples to one map."""
+"""Aggregation of the maps of an image's noise samples into one map."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CUT = 0.1
 
 
 def aggregate_maps(maps: Tensor, how: Aggregation) -> tuple[Tensor, Tensor]:
-    """One map per image from those of its noise samples, each min–max normalised first.
+    """One map per image from the maps of its noise samples, each min–max normalised first.
 
-    ``mean`` estimates the expectation of the normalised map. ``percentile_max`` is the published notebook's: values
-    below the 10th percentile of their map become 0, then the largest over the samples counts (the notebook upsamples
+    ``mean`` estimates the expectation of the normalised map. ``percentile_max`` follows the published notebook: values
+    below the 10th percentile of their map become 0, then the maximum over the samples is taken (the notebook upsamples
     to pixels first). A constant map contributes zeros, so an image whose maps are all constant gets a constant map,
-    which is flagged as such where it is stored; NaN in any sample's map makes the image's map NaN.
+    which is flagged when stored; NaN in any sample's map makes the image's map NaN.
 
     Args:
         maps: (S, B, rows, columns), S samples.
@@ -34,7 +34,7 @@ def aggregate_maps(maps: Tensor, how: Aggregation) -> tuple[Tensor, Tensor]:
     """
     if maps.ndim != 4 or not len(maps):
         raise InputError(
-            f"maps of shape {tuple(maps.shape)} must be (samples, B, rows, columns) with a sample at least"
+            f"maps of shape {tuple(maps.shape)} must be (samples, B, rows, columns) with at least one sample"
         )
     scaled = unit_range(maps.float())
     spread = scaled.std(0, correction=1) if len(scaled) > 1 else torch.zeros_like(scaled[0])

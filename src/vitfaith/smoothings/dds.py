@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vitfaith.denoisers.denoiser import Denoiser
 
 PURPOSE = "dds"
-"""Names the noise of the smoothing in random keys."""
+"""Name of the smoothing's noise in random keys."""
 
 Mode = Literal[
     "calibrated",
@@ -41,11 +41,11 @@ Mode = Literal[
 
 
 _NOISY = ("calibrated", "multistep", "noise_only")
-"""Modes that add the noise once, before everything else."""
+"""Modes that add noise once, before everything else."""
 
 
 class DdsParameters(Parameters):
-    """Denoised Diffusion Smoothing: add noise, remove it by a diffusion model, average over noise samples."""
+    """Denoised Diffusion Smoothing: add noise, remove it with a diffusion model, average over noise samples."""
 
     sigma: float = Field(
         gt=0,
@@ -67,7 +67,7 @@ class DdsParameters(Parameters):
     denoiser: Annotated[str, Ids("denoisers")] = Field(description="id of an entry of the section denoisers")
     aggregation: Aggregation | None = Field(
         None,
-        description="how the samples' maps become one: mean, or the notebook's percentile_max; without it by mode",
+        description="aggregation of the samples' maps: mean, or the notebook's percentile_max; the default depends on the mode",
     )
     size: Literal["image", "network"] | None = Field(
         None,
@@ -75,7 +75,7 @@ class DdsParameters(Parameters):
         "back; without it image, in the official modes network",
     )
     sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="step of the mode multistep")
-    steps: int | None = Field(None, ge=1, description="steps of the mode multistep; without it every timestep")
+    steps: int | None = Field(None, ge=1, description="steps of the mode multistep; default: every timestep")
 
     @model_validator(mode="after")
     def _check_mode(self) -> DdsParameters:
@@ -104,21 +104,21 @@ class DdsParameters(Parameters):
 
     @property
     def certified_sigma(self) -> float | None:
-        """Noise in [0, 1] pixel units that certificates may stand on; None where none does.
+        """Noise in [0, 1] pixel units for certificates; None if no certificate holds.
 
-        The official modes take the maximum of maps and add noise after denoising, ``denoise_only`` adds none, and with
-        ``size: network`` the noise belongs to another image than the one that is certified.
+        The official modes take the maximum of maps and add noise after denoising; ``denoise_only`` adds no noise; with
+        ``size: network`` the noise is added to the resized image, not to the certified image.
         """
         return self.sigma if self.mode in _NOISY and self.map_aggregation == "mean" and not self.network_size else None
 
     @property
     def certified_noise(self) -> Noise:
-        """Law of the noise that certificates stand on."""
+        """Law of the noise for certificates."""
         return self.noise
 
     @property
     def map_aggregation(self) -> Aggregation:
-        """The aggregation in force."""
+        """The effective aggregation."""
         return self.aggregation or ("percentile_max" if self.is_official else "mean")
 
     @property
@@ -129,12 +129,12 @@ class DdsParameters(Parameters):
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """What a smoothing really does, for the record.
+    """The actual parameters of a smoothing, for the record.
 
     Attributes:
         timestep: index (from 0) at which the denoiser is first called; −1 if it is not.
         added: standard deviation of the noise added before denoising, relative to the image, in [0, 1] pixel units.
-        told: the noise that the first call's timestep stands for, same units; equals ``added`` when calibrated.
+        told: the noise of the first call's timestep, same units; equals ``added`` when calibrated.
         calls: network calls per image and sample.
     """
 
@@ -145,7 +145,7 @@ class NoiseLevel:
 
 
 def noise_level(schedule: Schedule, parameters: DdsParameters) -> NoiseLevel:
-    """Timestep, realised noise and cost of a smoothing with this schedule; raises :class:`ConfigError` as it does."""
+    """Timestep, realised noise and cost of a smoothing with this schedule; raises :class:`ConfigError` like the smoothing."""
     sigma, mode = parameters.sigma, parameters.mode
     if mode == "noise_only":
         return NoiseLevel(-1, sigma, 0.0, 0)
@@ -165,11 +165,10 @@ def smooth_batch(
 ) -> Tensor:
     """One noise sample for each of ``images`` (B, C, H, W) float32 in [0, 1], in [0, 1]; differentiable.
 
-    The noise is added by the schedule in one step, x_t = √ᾱ(2x − 1) + √(1 − ᾱ)ε, so its realised relative size is
-    that of the timestep, at or just above sigma. With ``size: network`` it is added after resizing, and a radius
-    certified there is one of the resized image. ``draw`` gives standard normal numbers; ``noise`` shapes the added ones
-    alone: the later steps of mode multistep are those of the Gaussian chain whatever the noise, and part of the function
-    that is smoothed.
+    The noise is added by the schedule in one step, x_t = √ᾱ(2x − 1) + √(1 − ᾱ)ε, so its actual relative size
+    belongs to the timestep, at or just above sigma. With ``size: network`` noise is added after resizing, so a certified
+    radius holds for the resized image. ``draw`` gives standard normal numbers. ``noise`` only changes the law of the added
+    noise: the later steps of mode multistep follow the Gaussian chain for every law, as part of the smoothed function.
     """
     level = level or noise_level(denoiser.schedule, parameters)
     mode, sigma = parameters.mode, parameters.sigma
@@ -194,8 +193,8 @@ def smooth_batch(
 def _official(denoiser: Denoiser, signed: Tensor, parameters: DdsParameters, draw: Draw, level: NoiseLevel) -> Tensor:
     """The published notebook, in [-1, 1]: noise δ, t* steps of the respaced chain, noise δ once more, clamp.
 
-    Kept as published: the image is scaled by √(1 − β) of one step, where the network is told of about 20 times the
-    noise that was added (δ = 8/255); the second noise is outside the smoothed map that the theorem speaks of.
+    Kept as published: the image is scaled by √(1 − β) of one step, while the network receives about 20 times
+    the added noise (δ = 8/255); the second noise is outside the smoothed map of the theorem.
     """
     delta, schedule = parameters.sigma, denoiser.schedule
     clean = signed
@@ -212,7 +211,7 @@ def _official(denoiser: Denoiser, signed: Tensor, parameters: DdsParameters, dra
 
 
 def dds_copies(denoiser: Denoiser, images: Tensor, parameters: DdsParameters, draw: Draw) -> Tensor:
-    """One copy of each image as :func:`dds` makes it, with its graph; noise from ``draw``."""
+    """One smoothed copy per image, as in :func:`dds`, with its graph; noise from ``draw``."""
     level = noise_level(denoiser.schedule, parameters)
     check_passes(denoiser, (images.shape[1], images.shape[2], images.shape[3]), parameters, level)
     return smooth_batch(denoiser, images, parameters, draw, level)
@@ -237,13 +236,13 @@ def dds(
     """Denoised Diffusion Smoothing: noise, denoise, and average over samples.
 
     Each image is noised and denoised once per sample number. Noise is keyed by (seed, image_id, sample): samples are
-    nested, so asking for ``range(10, 50)`` extends a cache of ``range(10)``, and no result depends on the batch.
+    nested, so a request for ``range(10, 50)`` extends a cache of ``range(10)``, and no result depends on the batch.
 
     Args:
         images: (B, C, H, W) float in [0, 1].
         image_ids: B names.
         samples: sample numbers, for example ``range(parameters.samples)``.
-        batch_size: most (image, sample) pairs that go through the network at once; halved when memory runs out.
+        batch_size: maximum number of (image, sample) pairs in one network call; halved when memory runs out.
 
     Returns:
         (B, len(samples), C, H, W) float32 in [0, 1], on the CPU.
@@ -274,11 +273,11 @@ def dds(
 
 
 def check_passes(denoiser: Denoiser, shape: tuple[int, int, int], parameters: DdsParameters, level: NoiseLevel) -> None:
-    """Raise unless images of ``shape`` (C, H, W) can go through the network as the smoothing sends them.
+    """Raise unless the smoothing can send images of ``shape`` (C, H, W) through the network.
 
     Raises:
         ConfigError: ``size: network`` with a denoiser of unknown size.
-        InputError: other channels than the network's, or sides that cannot be halved as often as it does.
+        InputError: a number of channels other than the network's, or sides that the network cannot halve often enough.
     """
     if not level.calls:
         return

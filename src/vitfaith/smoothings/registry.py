@@ -1,4 +1,4 @@
-"""The registry of smoothings: what is done to an image before it is explained and classified."""
+"""The registry of smoothings, which change an image before it is explained and classified."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from vitfaith.smoothings.aggregate import Aggregation
 
 SMOOTHINGS: Registry = Registry("smoothing")
 """Entries are ``function(denoiser, images, image_ids, parameters, samples, *, seed, batch_size) -> Tensor`` (images, samples,
-C, H, W). The trait ``gradient`` of one that attacks can see through is ``function(denoiser, images, parameters, draw)``:
-one smoothed copy of each of ``images`` (B, C, H, W) with its graph, whose noise comes from ``draw(like)`` alone."""
+C, H, W). The trait ``gradient``, for smoothings that attacks can see through, is ``function(denoiser, images, parameters, draw)``:
+one smoothed copy of each of ``images`` (B, C, H, W) with its graph; its noise comes only from ``draw(like)``."""
 
 
 def smoothings_with_gradient() -> list[str]:
@@ -17,12 +17,12 @@ def smoothings_with_gradient() -> list[str]:
 
 
 def map_aggregation(parameters: Parameters) -> Aggregation:
-    """How the maps of the noise samples become one; the mean where the parameters of a smoothing name no ``map_aggregation``."""
+    """Aggregation of the maps of noise samples; mean if the smoothing's parameters have no ``map_aggregation``."""
     how: Aggregation = getattr(parameters, "map_aggregation", "mean")
     return how
 
 
 def certified_sigma(parameters: Parameters) -> float | None:
-    """Noise that certificates behind a smoothing stand on; None where its parameters name no ``certified_sigma``."""
+    """Noise for certificates behind a smoothing; None if its parameters have no ``certified_sigma``."""
     sigma: float | None = getattr(parameters, "certified_sigma", None)
     return sigma

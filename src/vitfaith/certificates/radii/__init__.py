@@ -1,1 +1,1 @@
-"""Radii: bounds on votes, and what a certificate computes from them."""
+"""Radii: bounds from samples, and the radii that certificates compute from them."""

@@ -1,7 +1,7 @@
-"""Base maps: what a sampled explanation becomes before it is averaged, so that a certificate applies to the average.
+"""Base maps: conversion of sampled explanations before averaging, so a certificate applies to the average.
 
-A certificate needs entries in [0, 1], and the Rényi certificate a probability vector. The rescaling must happen to each
-sample, before the mean: dividing a mean by its own sum is no expectation, and nothing above covers it.
+A certificate needs entries in [0, 1], and the Rényi certificate a probability vector. Each sample must be rescaled
+before the mean: a mean divided by its own sum is not an expectation, and no certificate covers it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from vitfaith.map_values import membership, unit_range, within_rounding
 
 
 def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
-    """Base maps (..., n) float64 in [0, 1] of raw maps (..., n); each map on its own, NaN maps stay NaN.
+    """Base maps (..., n) float64 in [0, 1] of raw maps (..., n); each map separately; NaN maps stay NaN.
 
-    A map whose values differ by no more than rounding ranks nothing: its share is 1/n, its votes are k/n, its unit map 0.
+    A map whose values differ only by rounding has no ranking: its share is 1/n, its votes are k/n, its unit map is 0.
 
     Args:
         maps: explanations of noisy copies of an image, any finite range.
@@ -44,7 +44,7 @@ def base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
 
 
 def mean_base_map(maps: ArrayLike, base: Base, k: int) -> Floats:
-    """Mean base map (n,) of samples (m, n); exactly constant where its entries differ by no more than rounding."""
+    """Mean base map (n,) of samples (m, n); exactly constant if its entries differ only by rounding."""
     mean = base_map(maps, base, k).mean(axis=0)
     return np.full_like(mean, mean.mean()) if within_rounding(mean.min(), mean.max()) else mean
 
@@ -69,6 +69,6 @@ def as_probabilities(swap: Swap, base: Base, k: int) -> Swap:
 def _share(values: Floats) -> Floats:
     positive = np.maximum(values, 0.0)
     peak = positive.max(axis=-1, keepdims=True)
-    positive = positive / np.where(peak > 0, peak, 1.0)  # a sum of denormals or of 1e308 would lose the shares
+    positive = positive / np.where(peak > 0, peak, 1.0)  # sums of denormals or of 1e308 would lose the shares
     total = positive.sum(axis=-1, keepdims=True)
     return np.where(total > 0, positive / np.where(total > 0, total, 1.0), 1.0 / values.shape[-1])

@@ -1,8 +1,8 @@
 """Confidence bounds that hold for all entries of a map at once, from finitely many noise samples.
 
-A certificate speaks of an expectation, a program has samples. Each bound here fails with probability ``failure``; the
-Bonferroni division over entries makes them hold together. Bounds are one-sided: a certificate reads every entry from
-one side only, provided that the ranking was chosen on other samples.
+A certificate is about an expectation, but a program has samples. Each bound fails with probability ``failure``; the
+Bonferroni correction over entries makes all bounds hold simultaneously. Bounds are one-sided: a certificate needs only one
+side per entry if other samples chose the ranking.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vitfaith.errors import InputError
 
 
 class Bounds(NamedTuple):
-    """``lower`` and ``upper`` (..., n) float64 in [0, 1]; each fails with the stated probability on its own."""
+    """``lower`` and ``upper`` (..., n) float64 in [0, 1]; each fails with the stated probability."""
 
     lower: Floats
     upper: Floats
@@ -42,7 +42,7 @@ def clopper_pearson(counts: ArrayLike, trials: ArrayLike, failure: float) -> Bou
     successes, total = np.broadcast_arrays(np.asarray(counts, dtype=np.float64), np.asarray(trials, dtype=np.float64))
     if np.any(total < 1) or np.any(successes < 0) or np.any(successes > total):
         raise InputError("counts must lie in 0…trials, and trials must be at least 1")
-    # Quantiles of the beta law; a second parameter of 0 is replaced where its result is not used.
+    # Quantiles of the beta law; a second parameter of 0 is replaced, because its result is not used.
     lower = np.where(successes > 0, betaincinv(np.maximum(successes, 1), total - successes + 1, failure), 0.0)
     upper = np.where(successes < total, betainccinv(successes + 1, np.maximum(total - successes, 1), failure), 1.0)
     return Bounds(lower, upper)
@@ -76,7 +76,7 @@ def empirical_bernstein(mean: ArrayLike, variance: ArrayLike, samples: int, fail
 def chernoff(mean: ArrayLike, samples: int, failure: float) -> Bounds:
     """The p with ``m KL(mean ‖ p) = ln(1/failure)`` on either side (Hoeffding 1963, Theorem 1), for means (..., n).
 
-    Never wider than :func:`hoeffding`, and far narrower for entries near 0, as those of a map that sums to 1 are.
+    Never wider than :func:`hoeffding`, and much narrower for entries near 0, as in a map that sums to 1.
     """
     _check_failure(failure)
     centre = np.asarray(mean, dtype=np.float64)
@@ -88,7 +88,7 @@ def chernoff(mean: ArrayLike, samples: int, failure: float) -> Bounds:
             middle = 0.5 * (near + far)
             within = rel_entr(centre, middle) + rel_entr(1 - centre, 1 - middle) <= budget
             near, far = np.where(within, middle, near), np.where(within, far, middle)
-        return np.where(np.isnan(centre), np.nan, far)  # the end outside the interval errs on the safe side
+        return np.where(np.isnan(centre), np.nan, far)  # the end outside the interval is the safe side
 
     return Bounds(solve(0.0), solve(1.0))
 
@@ -97,16 +97,16 @@ def round_to_counts(samples: ArrayLike, seed: int) -> Integers:
     """Counts (n,) of samples (m, n) in [0, 1] rounded at random to 0 or 1 with the same mean.
 
     A value x becomes 1 with probability x, so the counts are binomial with the smoothed map as their probabilities;
-    samples that are 0 or 1 already are left alone. ``seed`` belongs to the image (:func:`vitfaith.rng.derive_seed`).
+    samples of 0 or 1 stay unchanged. ``seed`` belongs to the image (:func:`vitfaith.rng.derive_seed`).
     """
     values = np.asarray(samples, dtype=np.float64)
     return (np.random.default_rng(seed).random(values.shape) < values).sum(axis=0).astype(np.int64)
 
 
 def fewest_samples(failure: float, bound: Bound) -> int:
-    """Fewest estimation samples with which an entry that is always 1 is told from one that is always 0.
+    """Smallest number of estimation samples that separates an entry of constant 1 from an entry of constant 0.
 
-    With fewer nothing can be certified, whatever the maps; each one-sided bound may fail with ``failure``.
+    With fewer samples nothing can be certified, for any maps; each one-sided bound may fail with ``failure``.
     """
 
     def separates(m: int) -> bool:
@@ -142,8 +142,8 @@ def simultaneous_bounds(samples: ArrayLike, alpha: float, bound: Bound, *, seed:
     Args:
         samples: (m, n), values in [0, 1], independent rows. NaN gives NaN bounds for its entry.
         alpha: probability of failure of all n statements together.
-        bound: which inequality.
-        seed: of the random rounding of ``clopper_pearson``; needed unless all samples are 0 or 1.
+        bound: name of the inequality.
+        seed: seed of the random rounding of ``clopper_pearson``; needed unless all samples are 0 or 1.
 
     Raises:
         InputError: for another shape, values outside [0, 1], too few samples or a missing seed.

@@ -17,7 +17,7 @@ from vitfaith.errors import InputError
 from vitfaith.noise import Noise
 
 ABSTAIN = -1
-"""The prediction of an image whose class could not be established."""
+"""The prediction of an image without an established class."""
 
 
 class CertifiedPrediction(NamedTuple):
@@ -33,7 +33,7 @@ def certify(
 ) -> CertifiedPrediction:
     """Class and radius of each smoothed prediction; wrong with probability at most ``alpha`` per image.
 
-    The radius is ``σ Φ⁻¹(p̲)`` in l2 for Gaussian noise. It is in l1 for the others: ``-b ln(2(1 - p̲))`` for Laplace noise of
+    The radius is ``σ Φ⁻¹(p̲)`` in l2 for Gaussian noise. For the other laws it is in l1: ``-b ln(2(1 - p̲))`` for Laplace noise of
     scale b = σ/√2, ``2λ(p̲ - ½)`` for uniform noise of half-width λ = σ√3 (docs/noise.md).
 
     Args:
@@ -41,7 +41,7 @@ def certify(
         estimation: (B, C) class counts of the n other copies that bound its probability from below (Clopper-Pearson).
         sigma: standard deviation of the noise, in the units of the input.
         alpha: probability of failure.
-        noise: its law.
+        noise: law of the noise.
 
     Returns:
         The class with the most votes where p̲ ≥ ½, else abstention.
@@ -52,7 +52,7 @@ def certify(
 def certify_by_divergence(
     selection: ArrayLike, estimation: ArrayLike, size: float, alpha: float = 0.001
 ) -> CertifiedPrediction:
-    """:func:`certify` with the l2 radius within which no Rényi divergence suffices to bring p̲ down to ½.
+    """:func:`certify` with the l2 radius within which no Rényi divergence is large enough to reduce p̲ to ½.
 
     The divergence of a shift δ is at most ``α‖δ‖²/(2 size²)`` behind Gaussian noise with standard deviation ``size`` and
     behind Laplace noise of scale ``size`` (docs/noise.md).
@@ -68,14 +68,14 @@ def certify_by_divergence(
 def _certify(
     selection: ArrayLike, estimation: ArrayLike, alpha: float, radius_of: Callable[[Floats], Floats]
 ) -> CertifiedPrediction:
-    """Class and p̲ from votes; ``radius_of`` is asked for probabilities of at least ½."""
+    """Class and p̲ from votes; ``radius_of`` is called with probabilities of at least ½."""
     chosen, counted = np.asarray(selection), np.asarray(estimation)
     if chosen.ndim != 2 or chosen.shape != counted.shape:
         raise InputError(
             f"selection and estimation must both be (images, classes), not {chosen.shape}, {counted.shape}"
         )
     if np.any(chosen.sum(axis=1) < 1):
-        raise InputError("selection must hold at least one vote an image")
+        raise InputError("selection must hold at least one vote per image")
     best = chosen.argmax(axis=1).astype(np.int64)
     successes = np.take_along_axis(counted, best[:, None], axis=1)[:, 0]
     lower = clopper_pearson(successes, counted.sum(axis=1), alpha).lower

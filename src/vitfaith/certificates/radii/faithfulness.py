@@ -1,4 +1,4 @@
-"""The (R, D_α, γ, β, k)-faithfulness of a smoothed explanation (FViT, arXiv 2311.17983): largest R, and what limits it.
+"""The (R, D_α, γ, β, k)-faithfulness of a smoothed explanation (FViT, arXiv 2311.17983): largest R, and the part that limits it.
 
 A smoothed map and its prediction are faithful with radius R when, for all ``‖δ‖₂ < R``, (i) the top-k overlap stays at
 least β and (ii) the prediction distribution moves by at most γ in D_α.
@@ -22,10 +22,10 @@ from vitfaith.errors import InputError
 
 
 class Faithfulness(NamedTuple):
-    """Per image: ``radius`` (B,) = min(``map_radius``, ``prediction_radius``), and ``limit`` (B,) which of them it is.
+    """Per image: ``radius`` (B,) = min(``map_radius``, ``prediction_radius``), and ``limit`` (B,), the smaller part.
 
     ``limit`` is "map", "prediction" or "" where a radius is NaN. ``single_order_radius`` (B,) is the published shape,
-    ``σ max_α sqrt(2/α min(Γ_α, γ_α))``: never larger, since one α has to serve both parts.
+    ``σ max_α sqrt(2/α min(Γ_α, γ_α))``: never larger, because it uses one α for both parts.
     """
 
     radius: Floats
@@ -54,7 +54,7 @@ def faithfulness(
         k: size of the top-k set.
         beta: overlap to keep, in (0, 1].
         sigma: standard deviation of the noise, in the units of the input.
-        gamma: largest allowed D_α of the prediction, in nats; ``None`` asks that its arg-max stay instead.
+        gamma: largest allowed D_α of the prediction, in nats; with ``None`` its arg-max must stay instead.
         order: the α in which ``gamma`` is measured; unused without ``gamma``.
         orders: orders over which the certificates are optimised, (A,).
 

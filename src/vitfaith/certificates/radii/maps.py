@@ -1,4 +1,4 @@
-"""Bounds on what the cheapest swap of a sampled map moves."""
+"""Bounds on the entries of the cheapest swap of a sampled map."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def sampled_swap(
 ) -> SampledSwap:
     """Ranking from the selection samples (B, m0, n), bounds from the estimation samples (B, m, n).
 
-    With ``bound="none"`` both are pooled and their mean is taken for the expectation. Images are handled one at a time:
-    memory stays at one image in float64, and no image can affect another.
+    With ``bound="none"`` both are pooled, and their mean is used as the expectation. Images are processed one at a time, so
+    memory holds one image in float64, and no image affects another.
     """
     first, second = np.asarray(selection), np.asarray(estimation)
     if first.ndim != 3 or second.ndim != 3 or first.shape[::2] != second.shape[::2] or len(image_ids) != len(first):

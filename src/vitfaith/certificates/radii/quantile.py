@@ -1,7 +1,7 @@
-"""Quantiles of the noise, the one thing by which certificates of smoothed functions into [0, 1] differ between its laws.
+"""Quantiles of the noise, the only difference between its laws in certificates of smoothed functions into [0, 1].
 
 For independent noise with a log-concave density, ``Q ∘ f̃`` is 1-Lipschitz in the l1 norm, where Q is the quantile
-function of one coordinate of the noise and f̃ any smoothed function into [0, 1]; for Gaussian noise it is so in l2.
+function of one coordinate of the noise and f̃ any smoothed function into [0, 1]; for Gaussian noise the same holds in l2.
 ``docs/noise.md`` has the proofs.
 """
 
@@ -33,7 +33,7 @@ def unit_quantile(probability: ArrayLike, noise: Noise) -> Floats:
 
 
 def l2_radius(radius: ArrayLike, norm: Norm, dimensions: int) -> Floats:
-    """l2 radius (...,) of a certified ``radius`` (...,): R₁/√d where that is in l1, since ‖δ‖₁ ≤ √d ‖δ‖₂."""
+    """l2 radius (...,) of a certified ``radius`` (...,): R₁/√d for a radius in l1, since ‖δ‖₁ ≤ √d ‖δ‖₂."""
     if dimensions < 1:
         raise InputError(f"dimensions must be at least 1, not {dimensions}")
     found = np.asarray(radius, dtype=np.float64)

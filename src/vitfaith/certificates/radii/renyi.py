@@ -49,7 +49,7 @@ def pool_threshold(swap: Swap, exponents: ArrayLike) -> Floats:
     s = np.asarray(exponents, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inside, rising = np.log(swap.inside), np.log(swap.outside[..., ::-1])
-        # τ lies in one of the intervals that begin at these points; the counts say who is in the pool there.
+        # τ is in one of the intervals that begin at these points; the counts give the pool there.
         points = np.sort(np.concatenate([inside, rising], axis=-1), axis=-1)
         above = (inside[..., None, :] > points[..., :, None]).sum(axis=-1)
         below = (rising[..., None, :] < points[..., :, None]).sum(axis=-1)
@@ -63,23 +63,25 @@ def pool_threshold(swap: Swap, exponents: ArrayLike) -> Floats:
         scaled = s[:, None] * points[..., None, :]
         powers = np.exp(pick(sums_in, above) - scaled) + np.exp(pick(sums_out, below) - scaled)
         balance = np.sign(s)[:, None] * (powers - (above + below)[..., None, :])
-        # An entry of 0 has an undefined power; the root never lies below it, so it always qualifies as a lower end.
+        # An entry of 0 has an undefined power; the root is never below it, so it is always a valid lower end.
         positive = (balance >= 0) | np.isneginf(points)[..., None, :]
-        last = np.maximum(positive.sum(axis=-1, keepdims=True) - 1, 0)  # the balance falls, so the true ones come first
+        last = np.maximum(
+            positive.sum(axis=-1, keepdims=True) - 1, 0
+        )  # the balance falls, so the True entries come first
         size = np.take_along_axis(np.broadcast_to((above + up_to)[..., None, :], positive.shape), last, axis=-1)
         pooled = np.logaddexp(pick(sums_in, above), pick(sums_out, up_to))
         log_sum = np.take_along_axis(pooled, last, axis=-1)
         threshold = (log_sum - np.log(size)) / s[:, None]
-        # Rounding can leave a power mean a hair outside its interval, and a broken ranking has an empty pool.
+        # Rounding can move a power mean slightly outside its interval; a broken ranking has an empty pool.
         low = np.take_along_axis(np.broadcast_to(points[..., None, :], positive.shape), last, axis=-1)
         threshold = np.where(size > 0, np.maximum(threshold, low), low)
     return threshold[..., 0]
 
 
 def _excess(swap: Swap, exponents: Floats) -> Floats:
-    """|Σ_pool (τ - p)| (..., A): by how much pooling changes the total mass, less an allowance for rounding."""
+    """|Σ_pool (τ - p)| (..., A): change of the total mass by pooling, minus a margin for rounding."""
     scale = swap.inside[..., :1]
-    scale = np.where(scale > 0, scale, 1.0)  # logarithms of ratios near 1 keep the digits that logarithms of 1e-3 lose
+    scale = np.where(scale > 0, scale, 1.0)  # logarithms of ratios near 1 keep digits that logarithms of 1e-3 lose
     inside, outside = swap.inside / scale, swap.outside / scale
     tau = np.exp(pool_threshold(Swap(inside, outside), exponents))[..., None]
     change = np.minimum(tau - inside[..., None, :], 0).sum(axis=-1)
@@ -93,9 +95,9 @@ def broken_divergence(swap: Swap, orders: ArrayLike = ORDERS, direction: Diverge
     """Γ_α (..., A): smallest Rényi divergence, in nats, between a probability vector and one with a broken overlap.
 
     ``to_broken``: ``α/(α-1) ln(1 + Σ_pool (τ - p))`` with τ^α the mean of p^α over the pool.
-    ``from_broken``: ``-ln(1 - Σ_pool (p - τ))`` with τ^(1-α) the mean of p^(1-α). ``both`` takes the larger one,
-    which is allowed because the Gaussian divergence is symmetric. Both are exact when ``swap`` holds the entries
-    themselves, and lower bounds when it holds lower bounds inside and upper bounds outside.
+    ``from_broken``: ``-ln(1 - Σ_pool (p - τ))`` with τ^(1-α) the mean of p^(1-α). ``both`` takes the larger of the two,
+    which is valid because the Gaussian divergence is symmetric. Both are exact if ``swap`` holds the entries
+    themselves, and lower bounds if it holds lower bounds inside and upper bounds outside.
 
     Args:
         swap: entries of probability vectors (the remaining entries of the vectors do not matter).
@@ -112,7 +114,7 @@ def _divergence(change: Callable[[Floats], Floats], alpha: Floats, direction: Di
     if direction in ("to_broken", "both"):
         parts.append(alpha / (alpha - 1) * np.log1p(change(alpha)))
     if direction in ("from_broken", "both"):
-        with np.errstate(divide="ignore"):  # all mass is in the pool and lost: the divergence is infinite
+        with np.errstate(divide="ignore"):  # all mass is in the pool and is lost, so the divergence is infinite
             parts.append(-np.log1p(-np.minimum(change(1 - alpha), 1.0)))
     if not parts:
         raise InputError(f"direction must be 'to_broken', 'from_broken' or 'both', not '{direction}'")
@@ -171,9 +173,9 @@ def paper_closed_form(
 
     ``α/(α-1) ln(2 k0 (mean_S p^α)^(1/α) + Σ_{i∉S} p)`` for ``to_broken`` and
     ``-ln(2 k0 (mean_S p^(1-α))^(1/(1-α)) + Σ_{i∉S} p)`` for ``from_broken``, the two forms in which the theorem of FViT
-    (arXiv 2311.17983) is quoted. A vector can break the overlap without making all of S equal, and be nearer: the value
-    is then too large, by up to a factor 1.8 on small random vectors. For the ``from_broken`` form there are maps whose
-    overlap breaks inside the radius made from it. It exists for comparison with such numbers;
+    (arXiv 2311.17983) is quoted. A closer vector can break the overlap without making all of S equal; the value
+    is then too large, by up to a factor of 1.8 on small random vectors. For the ``from_broken`` form there are maps whose
+    overlap breaks inside its radius. The function exists only for comparison;
     :func:`broken_divergence` is the exact value. For k0 = 1 the two agree and ``sound`` is true.
 
     Args:

@@ -25,7 +25,7 @@ from vitfaith.registry import Entry
 def check_samples(
     id_: str, settings: SplitSamples, samples: int, entries: int, alpha: float, bound: Bound | Literal["none"]
 ) -> None:
-    """Raise :class:`ConfigError` unless ``samples`` leave enough for a certificate of ``entries`` numbers at all."""
+    """Raise :class:`ConfigError` unless ``samples`` are enough for any certificate of ``entries`` numbers."""
     left = samples - settings.selection
     needed = 1 if bound == "none" else fewest_samples(alpha / entries, bound)
     if left < needed:
@@ -37,9 +37,9 @@ def check_samples(
 
 
 def certificate_rows(image_ids: Sequence[str], radius: ArrayLike, dimensions: int, **columns: Any) -> pa.Table:
-    """Rows of schema ``CERTIFICATES``; ``columns`` hold a value for all images, or one an image.
+    """Rows of schema ``CERTIFICATES``; ``columns`` hold one value for all images, or one per image.
 
-    Columns that are not given are empty: NaN, 0, "" or null.
+    Missing columns are empty: NaN, 0, "" or null.
     """
     count = len(image_ids)
     sizes = np.asarray(radius, dtype=np.float64)
@@ -57,7 +57,7 @@ def certificate_rows(image_ids: Sequence[str], radius: ArrayLike, dimensions: in
 
 
 def described(parameters: CertificateParameters, selection: int, samples: int) -> dict[str, Any]:
-    """The columns that say what was certified, and from how many samples."""
+    """The columns for the certified property and the number of samples."""
     plugged_in = parameters.bound == "none"
     return {
         "base": parameters.base,
@@ -72,7 +72,7 @@ def described(parameters: CertificateParameters, selection: int, samples: int) -
 
 
 def flags_of(flags: Sequence[str], radius: Floats) -> list[str]:
-    """Why each of the (B,) radii certifies nothing: the flag of its map, "abstain" at 0, else ""."""
+    """The reason why a radius (B,) certifies nothing: the flag of its map, "abstain" at 0, else ""."""
     return [flag or ("" if size > 0 else "abstain") for flag, size in zip(flags, radius, strict=True)]
 
 
@@ -93,13 +93,13 @@ def certify_swap(
     Args:
         sampled: from :func:`vitfaith.certificates.radii.maps.sampled_swap`.
         certificate: an entry of the registry with the traits of :mod:`vitfaith.certificates.of_maps`.
-        parameters: of the type in its trait ``single``.
+        parameters: settings, of the type in its trait ``single``.
         image_ids: (B,).
         method: explainer, copied to the rows.
         dimensions: channels · height · width of the input, for l_inf.
         selection: samples that chose the top-k set.
         samples: samples that bounded the entries.
-        name: of the certificate in the rows.
+        name: name of the certificate in the rows.
 
     Raises:
         ConfigError: the certificate needs base maps with a fixed sum, or does not hold behind the noise.

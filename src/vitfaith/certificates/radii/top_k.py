@@ -1,6 +1,6 @@
-"""Top-k sets: how many swaps break an overlap, and which entries a swap would have to move.
+"""Top-k sets: the number of swaps that breaks an overlap, and the entries of the cheapest swap.
 
-Every certificate of this package is a function of two short vectors only. A perturbed map breaks the overlap when
+Every certificate of this package is a function of only two short vectors. A perturbed map breaks the overlap when
 ``k0`` entries of the top-k set fall to or below ``k0`` entries outside it; the cheapest such swap takes the ``k0``
 smallest entries inside and the ``k0`` largest outside.
 """
@@ -22,14 +22,14 @@ Integers = NDArray[np.int64]
 
 
 class Swap(NamedTuple):
-    """What the cheapest swap moves: ``inside`` (..., k0) and ``outside`` (..., k0), float64, both in falling order."""
+    """Entries of the cheapest swap: ``inside`` (..., k0) and ``outside`` (..., k0), float64, both in falling order."""
 
     inside: Floats
     outside: Floats
 
 
 def exact_fraction(value: float | str | Fraction) -> Fraction:
-    """``value`` as the fraction its shortest decimal spelling names: 0.8 is 4/5, not the nearest binary number."""
+    """``value`` as the fraction of its shortest decimal form: 0.8 is 4/5, not the nearest binary number."""
     try:
         return value if isinstance(value, Fraction) else Fraction(str(value))
     except ValueError:
@@ -76,10 +76,10 @@ def swap_values(lower: ArrayLike, upper: ArrayLike, order: ArrayLike, k: int, k0
     """The values of the cheapest swap, from bounds on every entry and a ranking.
 
     Args:
-        lower: (..., n) lower bounds of the entries; only those of the top-k set are read.
-        upper: (..., n) upper bounds; only those outside the top-k set are read.
+        lower: (..., n) lower bounds of the entries; only entries of the top-k set are read.
+        upper: (..., n) upper bounds; only entries outside the top-k set are read.
         order: (..., n) permutation whose first ``k`` indices are the set to certify. It may come from other data than
-            the bounds do.
+            the bounds.
         k: size of the set.
         k0: number of swaps.
 
@@ -97,17 +97,17 @@ def swap_values(lower: ArrayLike, upper: ArrayLike, order: ArrayLike, k: int, k0
 
 
 def worst_swap_values(lower: ArrayLike, upper: ArrayLike, chosen_by: ArrayLike, k: int, k0: int) -> Swap:
-    """:func:`swap_values` for the top k of a map that may tie across the k-th place: the worst over its sets.
+    """:func:`swap_values` for the top k of a map with possible ties across the k-th place: the worst case over its sets.
 
-    Entries of ``chosen_by`` that equal its k-th value are in the set or not, as ties are broken. Of these, the ones with
-    the smallest lower bounds are taken to be inside, and the ones with the largest upper bounds outside. No set with
-    other ties has a larger value inside or a smaller one outside, so a certificate holds for each of them. Without
-    such ties this is the swap of the one set.
+    Entries of ``chosen_by`` that equal its k-th value are in the set or not, depending on how ties are broken. Among them,
+    the smallest lower bounds count as inside, and the largest upper bounds as outside. No set with other ties has a
+    smaller value inside or a larger value outside, so a certificate holds for every set. Without such ties the result is
+    the swap of the only set.
 
     Args:
         lower: (..., n) lower bounds of the entries.
         upper: (..., n) upper bounds.
-        chosen_by: (..., n) the map whose top k is certified; it may come from other data than the bounds do.
+        chosen_by: (..., n) the map whose top k is certified; it may come from other data than the bounds.
         k: size of the set.
         k0: number of swaps.
     """

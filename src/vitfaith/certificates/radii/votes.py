@@ -1,4 +1,4 @@
-"""What certificates are made from: the classes and maps of the noise samples of a shard."""
+"""Input of certificates: the classes and maps of the noise samples of a shard."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Votes:
 
     Attributes:
         image_ids: B names.
-        labels: (B,) of the dataset.
+        labels: (B,) labels of the dataset.
         classes: (B, S) predicted class of each sample.
-        probabilities: (B, K) mean over the samples.
+        probabilities: (B, K) mean probabilities over the samples.
     """
 
     image_ids: list[str]
@@ -43,17 +43,17 @@ class Votes:
 class Samples:
     """The votes of a shard, alone or with the maps of one method.
 
-    One method at a time: all maps of a shard need not fit into memory.
+    One method at a time, because all maps of a shard may not fit into memory.
 
     Attributes:
-        votes: of S noise samples.
+        votes: votes of S noise samples.
         sigma: standard deviation of the noise, in the units of the input.
         dimensions: channels · height · width of the input.
-        seed: of the random rounding of ``clopper_pearson``.
+        seed: seed of the random rounding of ``clopper_pearson``.
         method: the explainer; "" for the votes alone.
         maps: (B, S, n) float32 of that method, not normalised; without images and entries for the votes alone.
         noise: law of the noise.
-        shared: bounds that were found, for the certificates that ask for the same.
+        shared: bounds found so far, for certificates that need the same bounds.
     """
 
     votes: Votes
@@ -67,7 +67,7 @@ class Samples:
 
     @property
     def count(self) -> int:
-        """S, the noise samples of each image."""
+        """S, the number of noise samples per image."""
         return self.votes.classes.shape[1]
 
     def swaps(
