@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from vitfaith.models.precision import Precision
 
 _OTHER_ROUNDINGS: tuple[Rounding, ...] = ("nearest", "away")
-"""What is tried, in turn, for an image that loses its success by rounding towards the clean one."""
+"""Roundings to try, in order, for an image that loses its success by rounding towards the clean image."""
 
 
 _TIE = 1e-6
-"""Lead of a class, as a share of the largest logit, within which float32 does not say which class leads."""
+"""Lead of a class, as a share of the largest logit, below which float32 cannot decide the leading class."""
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What one call of :func:`attack_images` found.
+    """Result of :func:`attack_images`.
 
     Attributes:
         images: (B, C, H, W) uint8, the stored images.
         linf, l2: (B,) float32, distance of the stored image to the clean one, in [0, 1] pixel units.
         prediction: (B,) int64, class that the model without any smoothing predicts for the stored image.
-        success: (B,) bool, whether that differs from the target.
+        success: (B,) bool, whether the prediction differs from the target.
     """
 
     images: NDArray[np.uint8]
@@ -113,7 +113,7 @@ def attack_images(
 
 
 class _Stored(NamedTuple):
-    """What is kept of a batch, on the CPU: images (B, C, H, W) uint8, l∞ and l2 distance, prediction."""
+    """Results of a batch, on the CPU: images (B, C, H, W) uint8, l∞ and l2 distance, prediction."""
 
     images: Tensor
     linf: Tensor
@@ -170,7 +170,7 @@ def _store(
     """Integer images and their predictions; all that is given is on the classifier's device, where they are computed.
 
     An attack that ends just behind the decision boundary may fall back over it, up to the clean image, when it is
-    rounded towards that. An image that before it is stored fools the model, or is on the boundary but for rounding of the
+    rounded towards that. An image that before it is stored fools the model, or is on the boundary within rounding of the
     logits, is then rounded to the nearest level, and if that does not fool the model away from the clean image, within the
     bound. It is kept so where that fools the model.
     """

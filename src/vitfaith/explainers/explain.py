@@ -49,7 +49,7 @@ def explain(
         batch_size: most images that go through the classifier at once, halved when memory runs out; no result depends on it.
         sample: index of the noise sample that ``images`` shows (0 without smoothing).
         margin: how far ``images`` may leave [0, 1], where noise is added and not clipped.
-        precision: of the passes, forwards and backwards, except those of :func:`keeps_float32`. What is computed of them
+        precision: of the passes, forwards and backwards, except for methods of :func:`keeps_float32`. What is computed of them
             keeps float32.
 
     Returns:
@@ -127,13 +127,13 @@ def _explain_batch(
         expected = (len(context.images), *_shape(context.classifier, method))
         if tuple(found.shape) != expected:
             raise InputError(f"explainer '{method.name}' returned shape {tuple(found.shape)} instead of {expected}")
-        maps[id_].append(Download(found.detach().float()))  # a GPU goes on with the next explainer
+        maps[id_].append(Download(found.detach().float()))  # without waiting, so a GPU starts the next explainer
 
 
 def keeps_float32(method: Item) -> bool:
-    """Whether an explainer's passes stay in float32 or float64 whatever precision is asked for.
+    """Whether an explainer's passes stay in float32 or float64 whatever the requested precision.
 
-    Those of the relevance family: their rules divide by sums that cancel, and relevance is conserved only as far as these are exact.
+    True for the relevance family: its rules divide by sums that cancel, so relevance is conserved only if they are exact.
     """
     return bool(method.traits["family"] == "relevance")
 

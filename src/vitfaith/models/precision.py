@@ -13,11 +13,11 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 """Weights, normalisation, softmax and everything after the logits keep float32 or float64 in all of them."""
 
 PassStage = Literal["attack", "predict", "attribute", "score"]
-"""Stages whose passes have a precision of their own; all others run in float32."""
+"""Stages with a separate precision; all other passes run in float32."""
 
 
 def check_precision(precision: Any) -> None:
-    """Raise :class:`InputError` where ``precision`` is none that passes run in."""
+    """Raise :class:`InputError` unless ``precision`` is a known precision."""
     if precision not in get_args(Precision):
         raise InputError(f"precision is {precision!r}; give one of {', '.join(get_args(Precision))}")
 
@@ -65,7 +65,7 @@ def passes_in(classifier: HasPrecision, precision: Precision) -> Iterator[None]:
 
 
 def of_one_forward(precision: Precision, device: str) -> AbstractContextManager[Any]:
-    """What a classifier's forward runs in; in float32 the caller's own autocast stays."""
+    """Context of a classifier's forward pass; in float32 the caller's autocast stays in force."""
     return torch.autocast(device, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
