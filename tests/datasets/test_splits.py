@@ -114,7 +114,7 @@ def test_a_folder_of_one_split_is_read_whole(tmp_path: Path) -> None:
         parquet(folder / name, [0], CAT_DOG)
     assert labels_in(folder)[0] == [0, 0]
     assert split_of(folder / "a.parquet", folder) is None
-    with pytest.raises(ArtifactError, match=r"has no file of split 'train'; it has: none that is told by names"):
+    with pytest.raises(ArtifactError, match=r"has no file of split 'train'; it has: none in names"):
         labels_in(folder, split="train")
 
 

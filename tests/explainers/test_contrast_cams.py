@@ -61,7 +61,7 @@ def test_two_classes_have_opposite_maps() -> None:
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(InputError, match="there is no class to tell from another"):
+    with pytest.raises(InputError, match="with a single class"):
         maps(tiny_vit(num_classes=1), "token_finercam")
 
 

@@ -200,7 +200,7 @@ def test_old_files(tmp_path: Path, outputs: dict[str, Tensor]) -> None:
 
 
 def test_broken_folders(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="tells its own architecture; remove timm: vit_tiny_patch16_224"):
+    with pytest.raises(ConfigError, match="defines its own architecture; remove timm: vit_tiny_patch16_224"):
         load_classifier({**SPEC, "timm": "vit_tiny_patch16_224"}, folder)
     with pytest.raises(ConfigError, match=r"gives no model: .*patches"):
         load_classifier({**SPEC, "arguments": {"patches": 3}}, folder)

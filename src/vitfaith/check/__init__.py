@@ -1,1 +1,1 @@
-"""What can be known to be wrong with a study before hours are spent."""
+"""Checks that find faults of a study before hours are spent."""

@@ -1,4 +1,4 @@
-"""How many of some labelled images a model classifies as labelled: whether classes, weights and normalisation fit."""
+"""Number of labelled images that a model classifies correctly, to see whether classes, weights and normalisation fit."""
 
 from __future__ import annotations
 

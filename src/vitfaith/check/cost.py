@@ -8,7 +8,7 @@ from vitfaith.registry import Item
 
 SIZE, PATCH = 224, 16
 COUNTED = ("one_pass", "path", "relevance")
-"""Families whose passes a small ViT tells in a second; those of the others hang on settings that `show` prints."""
+"""Families whose passes are counted on a small ViT in a second; for other families they depend on settings that `show` prints."""
 
 
 def cost_text(section: str, name: str) -> str:

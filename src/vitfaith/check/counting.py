@@ -177,7 +177,7 @@ def _score(spec: Mapping[str, Any], classifier: Classifier, maps: int) -> Passes
 
 
 def passes_of(plan: Plan, job: Job) -> Passes | None:
-    """Forward and backward passes of one image of ``job``; None where they cannot be told without running it."""
+    """Forward and backward passes of one image of ``job``; None if they cannot be known without running the job."""
     if job.stage in FREE:
         return NONE
     wildcards = {

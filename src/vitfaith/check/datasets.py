@@ -17,7 +17,7 @@ from vitfaith.study.study import Study
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a study takes of a dataset.
+    """The part of a dataset that a study uses.
 
     Attributes:
         images: number of images in the subset.

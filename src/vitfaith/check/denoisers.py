@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def denoiser_of(plan: Plan, id_: str, path: str, files: list[Path], report: Report) -> Denoiser | None:
-    """The denoiser ``id_`` without weights, after its files' headers were compared; None without, and told."""
+    """The denoiser ``id_`` without weights, after comparing its files' headers; None, with a report, if a file is missing."""
     key, section = f"denoisers.{id_}", plan.study.denoisers[id_]
     missing = [file for file in files if not file.is_file()]
     if missing and section.path == "trained":

@@ -77,7 +77,7 @@ def _short(item: Item, twin: Classifier, file: Path) -> Parameters:
 def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
     """A model with the blocks, tokens, heads and pooling of ``classifier``, random weights, and narrow heads.
 
-    It takes a fraction of a second where the model takes many. An architecture with a width of its own is not narrowed.
+    It takes a fraction of a second where the model takes many. An architecture with a fixed width is not narrowed.
 
     Raises:
         InputError: one image needs more memory than this machine has.
@@ -95,7 +95,7 @@ def twin_of(section: ModelSection, classifier: Classifier) -> Classifier:
         if heads is not None:
             try:
                 return _tried(Classifier(_build(section, {"embed_dim": _HEAD_WIDTH * heads}), mean, std, **cells))
-            except Exception:  # an architecture with a width of its own: rehearse with all of it
+            except Exception:  # an architecture with a fixed width: rehearse at full width
                 pass
         return _tried(Classifier(_build(section, {}), mean, std, **cells))
     finally:

@@ -43,7 +43,7 @@ _FIGURES = ("saco_leaderboard", "saco_by_condition", "beats_random", "accuracy_b
 
 @dataclass(frozen=True)
 class _Model:
-    """What the configuration has to know of the model."""
+    """Facts about the model for the configuration."""
 
     section: dict[str, Any]
     classifier: Classifier
@@ -54,12 +54,12 @@ class _Model:
 
 
 def _model(name: str, weights: Path | None, classes: int) -> _Model:
-    """The model by its timm name or folder; with weights of its own the head may have the dataset's classes."""
+    """The model by its timm name or folder; with the user's weights the head may have the dataset's classes."""
     from vitfaith.models.load import load_classifier
 
     folder = Path(name) if Path(name).is_dir() else None
     if folder is not None and weights is not None:
-        raise ConfigError(f"--weights: '{name}' is a folder with weights of its own; leave --weights out")
+        raise ConfigError(f"--weights: '{name}' is a folder that already has weights; leave --weights out")
     section: dict[str, Any] = {"weights": str(folder or weights or "pretrained")}
     if folder is None:
         section = {"timm": name, **section}
@@ -76,7 +76,7 @@ def _model(name: str, weights: Path | None, classes: int) -> _Model:
 
 
 def _geometry(reader: dict[str, Any], model: _Model, source_shape: tuple[int, ...] | None) -> dict[str, Any]:
-    """The preprocessing that the model was trained with, as far as it tells."""
+    """The preprocessing of the model's training, as far as known."""
     channels, height, width = model.classifier.input_shape
     colour: dict[str, Any] = {"channels": "grey"} if channels == 1 else {}
     if height != width:
@@ -100,7 +100,7 @@ def _alike(name: str) -> set[str]:
 
 
 def _class_list(folders: list[str], model: _Model) -> list[str] | None:
-    """Lines of a class list that puts the dataset's folders at the model's labels; None when nothing tells how."""
+    """Lines of a class list that maps the dataset's folders to the model's labels; None if the mapping is unknown."""
     names = list(model.classifier.class_names)
     if folders and all(_WNID.fullmatch(f) for f in folders) and model.classes == 1000:
         from timm.data.imagenet_info import ImageNetInfo
@@ -147,7 +147,7 @@ def _from(base: Path | None, path: Path) -> Path:
 
 
 def _schema_line(out: Path) -> str:
-    """What tells an editor where the schema of the workflow is; empty where the package came without."""
+    """Comment that points an editor to the schema of the workflow; empty if the package has no schema."""
     root = workflow_folder()
     if root is None:
         return ""

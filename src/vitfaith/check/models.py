@@ -78,9 +78,9 @@ def check_pair(dataset: str, facts: DatasetFacts, model: str, classifier: Classi
 
 
 def class_order_note(ours: Sequence[str], theirs: Sequence[str]) -> str:
-    """What to say where a dataset's class names (``ours``) and a model's are not in the same order; empty where they are.
+    """Warning if a dataset's class names (``ours``) and a model's are not in the same order; else empty.
 
-    Names that both know settle it. Without one of those, more than half must differ: a name has many spellings.
+    Names that both have decide. Without a shared name, more than half must differ, because a name has many spellings.
     """
     names = list(zip(ours, theirs, strict=False))
     differing = [i for i, pair in enumerate(names) if not _spellings(pair[0]) & _spellings(pair[1])]

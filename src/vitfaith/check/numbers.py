@@ -13,7 +13,7 @@ def check_numbers(files: Mapping[str, Sequence[str | Path]], report: Report) -> 
     """Report weights that hold NaN or infinite values.
 
     Args:
-        files: key of the configuration → its files; those that are not there yet, and JSON files, are passed over.
+        files: key of the configuration → its files; missing files and JSON files are skipped.
         report: gets the problems.
     """
     for key, paths in files.items():

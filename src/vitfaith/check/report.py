@@ -1,4 +1,4 @@
-"""What a check finds: problems, each with its key and the way out, and notes."""
+"""Findings of a check: problems, each with its key and a way out, and notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vitfaith.errors import VitfaithError
 
 @dataclass
 class Report:
-    """Collects, so that one call of the command tells all that is wrong.
+    """Collects findings, so one call of the command reports every fault.
 
     Attributes:
         problems: one sentence each, the key first.

@@ -1,4 +1,4 @@
-"""What a study needs of disk and memory, estimated from shapes. Estimates, from above: pixels hardly compress."""
+"""Disk and memory that a study needs, estimated from shapes. The estimates are upper bounds, because pixels hardly compress."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def check_study(config: Path, *, elsewhere: bool = False, results: str = "result
 
     Args:
         config: the YAML file.
-        elsewhere: the study runs on another machine, so disk and memory are told and not compared with this one's.
+        elsewhere: the study runs on another machine, so disk and memory are reported, but not compared with this machine's.
         results: folder that the results go to.
         sample: images of each dataset that every model classifies, to see whether labels, weights and normalisation fit.
 

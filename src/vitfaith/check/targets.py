@@ -14,7 +14,7 @@ from vitfaith.study.study import Study
 def check_targets(
     study: Study, datasets: Mapping[str, DatasetFacts], models: Mapping[str, Classifier], report: Report
 ) -> None:
-    """Report classes that a model of the experiment does not have, and labels that a dataset does not tell."""
+    """Report classes that a model of the experiment does not have, and labels that a dataset does not have."""
     for name, experiment in study.experiments.items():
         where = f"experiments.{name}.targets"
         for target in map(str, experiment.targets):

@@ -65,7 +65,7 @@ def read_scores(results: Path, chosen: Mapping[str, str]) -> pd.DataFrame:
         chosen: column → the one value to keep; of the explained classes also an index.
 
     Raises:
-        ArtifactError: there are no scores, or none with a chosen value (the message tells which values there are).
+        ArtifactError: there are no scores, or none with a chosen value (the message lists the existing values).
     """
     files = score_files(results)
     chosen = {column: as_value(value) if column == COLUMN else value for column, value in chosen.items()}

@@ -34,7 +34,7 @@ def power_table(
     Args:
         chosen: column of the scores → the one value to keep.
         baseline: method that the others are compared with.
-        sizes: further numbers of images beside those of the run.
+        sizes: further numbers of images beside the run's.
         alpha, power, coverage: see :func:`~vitfaith.statistics.power.detectable_difference`, and
             :func:`~vitfaith.statistics.common.common_images`.
 

@@ -1,4 +1,4 @@
-"""Values that papers and their reproductions published, beside those of a run."""
+"""Values that papers and their reproductions published, beside the values of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATUSES = {
     "reproduction": "measured by others, not by the paper's authors",
     "unconfirmed": "recalled; nobody here has seen the source",
 }
-"""What a value's ``status`` says of it."""
+"""Meaning of a value's ``status``."""
 
 _FEWEST = 3
 """Methods from which on the order of a column is compared."""

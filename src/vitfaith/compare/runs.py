@@ -17,7 +17,7 @@ from vitfaith.statistics.paired import holm, paired_tests
 
 @dataclass(frozen=True)
 class Difference:
-    """What tells run B from run A.
+    """Differences of run B from run A.
 
     Attributes:
         scores: one row for each condition, method and metric in both runs: n (images in both), a, b (means over these),

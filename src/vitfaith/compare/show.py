@@ -47,7 +47,7 @@ def results_table(
 
 
 def difference_text(found: Difference) -> str:
-    """What differs, as Markdown: settings and code first, then the scores that moved, the largest shift first."""
+    """Differences as Markdown: settings and code first, then changed scores, largest change first."""
     place = CONDITION.index(COLUMN)
     told = tells(found.scores) or any(key[place] != CLEAN_PREDICTION for key in (*found.only_a, *found.only_b))
     lines = []

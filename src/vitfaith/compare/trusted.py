@@ -64,7 +64,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 def trust_text(table: pd.DataFrame, form: Literal["markdown", "latex", "csv"]) -> str:
-    """The table as text: one table a condition, a row a metric; CSV has all numbers."""
+    """The table as text: one table per condition, one row per metric; CSV has all numbers."""
     if form == "csv":
         return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     told, parts = tells(table), []

@@ -27,7 +27,7 @@ class CocoParameters(PictureParameters):
     folder: Path = Field(description="folder with the pictures, as val2017")
     annotations: Path = Field(description="JSON of instances, as instances_val2017.json")
     categories: tuple[str, ...] | None = Field(
-        None, description="names of the categories that count; without it all. Pictures without any are left out"
+        None, description="names of the categories that count; default: all. Pictures without any are left out"
     )
     object: Literal["largest", "all"] = Field(
         "largest",

@@ -53,7 +53,7 @@ class ColourGridParameters(Parameters):
         ("red", "green", "blue", "yellow", "cyan", "magenta"),
         description=f"colours of the cells: {', '.join(CORNERS)}, or '#rrggbb'",
     )
-    counted: str = Field("red", description="the one of the colours whose cells are counted")
+    counted: str = Field("red", description="the colour whose cells are counted")
     grids: int = Field(600, ge=1, description="how many there are; more of them leaves the first ones as they are")
     split: Literal["train", "validation", "test"] = Field(
         "validation", description="splits have other grids, drawn from the same distribution"

@@ -41,7 +41,7 @@ class CutoutsParameters(Parameters):
     split: Literal["train", "test"] = Field("test", description="a cut-out is in one of the two, with all its images")
     test_share: float = Field(0.3, gt=0, lt=1, description="share of each class's cut-outs that are for the test")
     per_cutout: int = Field(
-        1, ge=1, description="images of each cut-out, each with a photograph, place and scale of its own"
+        1, ge=1, description="images of each cut-out, each with its own photograph, place and scale"
     )
     scale: tuple[float, float] = Field(
         (0.5, 0.85), description="longer side of the object as a share of the image's: smallest and largest"

@@ -77,7 +77,7 @@ def _class_names(schema: pa.Schema, column: str) -> list[str]:
 
 
 def _labels(files: list[Path], column: str) -> tuple[NDArray[np.int64], list[str]]:
-    """The labels of all files as indices into the class names, those of the first file; no names where no file has any.
+    """The labels of all files as indices into the class names of the first file; no names if no file has names.
 
     Raises:
         ArtifactError: two files number other classes, or one has class names and another has none.

@@ -25,11 +25,11 @@ _NUMBERED = re.compile(r"\D*\d+", re.ASCII)
 class ImageFolderParameters(MaskParameters, PictureParameters):
     """Where the class folders are."""
 
-    folder: Path = Field(description="folder with one folder a class; pictures may lie deeper in them")
+    folder: Path = Field(description="folder with one folder per class; pictures may be deeper in them")
     classes: Path | None = Field(
         None,
-        description="class list: folder names in the order of the model's labels, one a line (a name to show after a "
-        "tab) or imagenet_class_index.json; without it the sorted folder names are the labels",
+        description="class list: folder names in the order of the model's labels, one per line (a display name may follow "
+        "after a tab), or imagenet_class_index.json; default: the sorted folder names",
     )
     order: Literal["text", "natural"] | None = Field(
         None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DAMAGED = (
     OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, AttributeError, OverflowError, MemoryError,
 )  # fmt: skip
-"""What h5py raises for damaged files."""
+"""Exceptions of h5py for damaged files."""
 
 
 class ImagenetSegmentationParameters(PictureParameters):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DATASETS: Registry = Registry("dataset reader")
 
 UNLABELLED = -1
-"""Label of images whose class the dataset does not tell."""
+"""Label of images without a class."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Source:
 
     Attributes:
         image_ids: N unique names.
-        labels: (N,) int64 from 0; −1 (:data:`UNLABELLED`) where the dataset tells no class.
+        labels: (N,) int64 from 0; −1 (:data:`UNLABELLED`) if the dataset has no classes.
         read: maps an index array to images uint8 (n, C, H, W); called for one shard at a time.
         masks: maps an index array to n segmentations (H, W) of the same geometry as the images: bool, or int8 with
             1 object, 0 background, −1 ignored; None for an image without one. None when the dataset has none.
         clusters: for each image the name of the group that it belongs to (images of one object, scene or subject are not
-            independent), None for an image alone; None where the dataset tells no groups.
-        classes: names of the classes in the order of the labels; empty when the dataset does not tell.
+            independent), None for an independent image; None if the dataset has no groups.
+        classes: names of the classes in the order of the labels; empty if the dataset has no names.
         headers: looks at the headers of the pictures at an index array and raises :class:`ArtifactError` where one
             cannot be read as an image; None where there are no encoded pictures, or looking is as dear as reading.
     """

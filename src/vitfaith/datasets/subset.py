@@ -1,4 +1,4 @@
-"""Which images of a dataset a study takes, and how they are dealt into shards."""
+"""The subset of a dataset that a study uses, and its split into shards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def stratified_subset(labels: NDArray[np.int64], count: int | None, seed: int) -
     """Sorted indices of ``count`` images with class shares as equal to the dataset's as whole images allow.
 
     The choice within a class is a permutation keyed by (seed, class), so a larger ``count`` keeps the images of a
-    smaller one (up to one image a class, where the shares are rounded). ``None`` takes all.
+    smaller one (up to one image per class, where the shares are rounded). ``None`` takes all.
 
     Raises:
         ConfigError: more images are asked for than there are.

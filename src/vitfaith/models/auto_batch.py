@@ -1,4 +1,4 @@
-"""The batch size of a job that was not told one: measured on GPUs, a fixed one on CPUs."""
+"""The batch size of a job without a given one: measured on GPUs, fixed on CPUs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def batch_size_for(spec: Mapping[str, Any], weights: Path | None, images: Path, 
     """The batch size for a stage that sends ``images`` through the model of ``spec``.
 
     Args:
-        spec: specification of the job; one without a model (denoising) takes the number for CPUs.
-        images: Parquet file, of which the first row tells the shape.
+        spec: specification of the job; without a model (denoising) the number for CPUs is used.
+        images: Parquet file, whose first row has the shape.
         backward: measure a forward and a backward pass instead of a forward pass.
     """
     if device == "cpu" or "model" not in spec:

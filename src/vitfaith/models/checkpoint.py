@@ -102,7 +102,7 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path, hint
 
 
 def misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    """What keeps ``found`` from being loaded as ``expected``, or None."""
+    """The reason why ``found`` cannot be loaded as ``expected``, or None."""
     reshaped = [
         f"{k} ({_shape(found[k])}, the model has {_shape(v)})"
         for k, v in expected.items()

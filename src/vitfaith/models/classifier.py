@@ -34,10 +34,10 @@ class Classifier(nn.Module):
     Args:
         backbone: a timm model that maps (B, C, H, W) normalised images to (B, K) logits.
         mean, std: channel statistics, in [0, 1] pixel units.
-        class_names: in the order of the logits; empty when nobody told.
+        class_names: in the order of the logits; empty if unknown.
         normalisation_from: who gave mean and std, for provenance: "the study", "the weights", or timm's defaults.
-        patch_size: height and width in pixels of the cells that maps have, for a backbone without patches of its own.
-        input_size: height and width of the images, for a backbone that does not say.
+        patch_size: height and width in pixels of the cells that maps have, for a backbone without patches.
+        input_size: height and width of the images, for a backbone that does not define it.
 
     Attributes:
         precision: of its passes; :func:`vitfaith.models.precision.passes_in` sets it for a block.
@@ -73,7 +73,7 @@ class Classifier(nn.Module):
         return logits
 
     def normalise(self, images: Tensor) -> Tensor:
-        """What the backbone receives of ``images`` (B, C, H, W) in [0, 1], in the precision of its weights."""
+        """Input of the backbone for ``images`` (B, C, H, W) in [0, 1], in the precision of its weights."""
         wide = images if images.dtype in (torch.float32, torch.float64) else images.float()
         normalised = (wide - self.mean) / self.std
         parameter = next(self.backbone.parameters(), None)
@@ -151,8 +151,8 @@ class Classifier(nn.Module):
         """Raise :class:`InputError` where the backbone is known to give no logits (B, K) of at least two classes."""
         if self.num_classes < 2:
             raise InputError(
-                f"model {type(self.backbone).__name__} has num_classes {self.num_classes}: there is no class to tell from another, and "
-                "the probability of a single one is always 1; build it with two logits or more"
+                f"model {type(self.backbone).__name__} has num_classes {self.num_classes}: with a single class, "
+                "its probability is always 1; build the model with two logits or more"
             )
         self.check_pool()
 

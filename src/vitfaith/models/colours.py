@@ -1,4 +1,4 @@
-"""Colours that stand in for hidden or removed pixels, for explainers and for metrics; in [0, 1], before normalisation."""
+"""Colours that replace hidden or removed pixels, for explainers and for metrics; in [0, 1], before normalisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ran a classifier, for the provenance of what a job found with it."""
+"""Facts about the classifier, device and kernels of a job, for the provenance of its results."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _check_head(name: str, classes: int, stored: Mapping[str, Any]) -> None:
 
 def _from_folder(spec: Mapping[str, Any], folder: Path, shapes_only: bool) -> tuple[nn.Module, dict[str, Any]]:
     if spec["timm"] is not None:
-        raise ConfigError(f"models: '{folder}' tells its own architecture; remove timm: {spec['timm']}")
+        raise ConfigError(f"models: '{folder}' defines its own architecture; remove timm: {spec['timm']}")
     found = read_folder(folder, spec["arguments"])
     with without_numbers(shapes_only):
         backbone = found.build()

@@ -1,4 +1,4 @@
-"""What to do when memory runs out: the one place where batches are halved."""
+"""Handling of exhausted memory: the only place where batches are halved."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def embedding_of(backbone: nn.Module) -> nn.Module | None:
     """The module that cuts images into patches: ``patch_embed``, NaFlexViT's ``embeds``, the ``stem`` of an MLP-Mixer."""
     for name in ("patch_embed", "embeds", "stem"):
         found = getattr(backbone, name, None)
-        if isinstance(found, torch.nn.ModuleList):  # one a branch (CrossViT): there is no single grid
+        if isinstance(found, torch.nn.ModuleList):  # one per branch (CrossViT), so there is no single grid
             return None
         if isinstance(found, torch.nn.Module) and (name != "stem" or hasattr(found, "grid_size")):
             return found

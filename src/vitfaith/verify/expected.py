@@ -1,4 +1,4 @@
-"""What a study's plan expects in the folder of its results: which files, of which specification and code."""
+"""Files that a study's plan expects in its results folder, with their specification and code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Expected:
         target: what Snakemake is asked for to make it.
         spec: its specification.
         code: fingerprint of its code; None where the study does not track code.
-        is_cache: whether it may be deleted, as a job that reads it makes it again.
+        is_cache: whether it may be deleted, because a job that reads it recreates it.
     """
 
     path: Path

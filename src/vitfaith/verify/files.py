@@ -27,7 +27,7 @@ FOLDERS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with one file.
+    """Fault of one file.
 
     Attributes:
         kind: altered (not as it was written, or without a digest), missing, stale (of another specification or code than the
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass
 class Contents:
-    """What a folder of results holds.
+    """Contents of a folder of results.
 
     Attributes:
         files: files read.

@@ -20,7 +20,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found.
+    """Result of the verification.
 
     Attributes:
         files: files read.
@@ -42,7 +42,7 @@ def verify(results: Path, plan: Plan | None = None) -> Verdict:
 
     Args:
         results: folder of a run; the study's plan expects its files there.
-        plan: the study's; without it stale files, and missing ones that nothing else tells of, cannot be found.
+        plan: the study's; without it, stale files, and missing files that no record lists, cannot be found.
 
     Raises:
         ArtifactError: the folder holds no results.
@@ -112,7 +112,7 @@ def _minority(told: Mapping[Path, str], reason: str) -> Iterator[Finding]:
 def commands(
     verdict: Verdict, results: Path, study: Path | None, *, program: str = "vitfaith", folder: Path | None = None
 ) -> list[str]:
-    """Shell lines that make again what was found, to be run where the caller stands.
+    """Shell lines that recreate the files with faults, to run in the caller's folder.
 
     Args:
         results: folder that was verified, as the caller names it.

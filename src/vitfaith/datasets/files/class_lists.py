@@ -1,4 +1,4 @@
-"""Class lists: which label a class name of the dataset stands for, when the model has an order of its own."""
+"""Class lists: labels of the dataset's class names in the model's order."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_LABEL = 2**31 - 1
-"""What a shard's column of labels can hold."""
+"""Largest label in a shard's column."""
 
-_HELP = "one class a line in the order of the labels, or JSON (a list, or label → name)"
+_HELP = "one class per line in the order of the labels, or JSON (a list, or label → name)"
 
 
 def read_class_list(path: Path) -> tuple[list[str], list[str]]:
@@ -57,7 +57,7 @@ def labels_of(
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Labels (N,) of the class ``found`` for each image, and the class names.
 
-    Without a list the classes are those of ``order``, and without that the sorted names that occur.
+    Without a list the classes are ``order``, or by default the sorted names that occur.
 
     Raises:
         ArtifactError: a class that the list lacks.

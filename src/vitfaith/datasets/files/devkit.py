@@ -20,7 +20,7 @@ _AWAY = "take both files from ILSVRC2012_devkit_t12.tar.gz"
 
 @dataclass(frozen=True)
 class Devkit:
-    """What the kit tells.
+    """Contents of the devkit.
 
     Attributes:
         labels: (50,000,) labels of the validation images in the order of their numbers.

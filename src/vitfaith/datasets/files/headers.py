@@ -1,4 +1,4 @@
-"""What the headers of pictures say, before any of them is decoded."""
+"""Headers of pictures, read before any picture is decoded."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_headers(paths: Sequence[Path], settings: PictureParameters) -> None:
     """Look at the header of every picture, and into some of those with an alpha channel.
 
     Raises:
-        ArtifactError: the first that is no picture, deeper than eight bits, several pictures, transparent, or of
-            another size where no preprocessing makes the sizes one; says how many there are.
+        ArtifactError: a file is not a picture, has more than eight bits, several pictures or transparent pixels, or has another
+            size and no preprocessing makes the sizes equal. The text names the first such file and their number.
     """
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         looks = list(pool.map(_look, paths))

@@ -45,7 +45,7 @@ def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
 
 
 def _size_of_content(path: Path, expected: int) -> int:
-    """Bytes of the unpacked file. Of gzip the last four bytes tell; they are doubted when they are not as expected."""
+    """Bytes of the unpacked file. For gzip, from the last four bytes; unexpected values are verified."""
     if path.suffix != ".gz":
         return path.stat().st_size
     with path.open("rb") as file:

@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "names": ("is_string", "is_large_string"),
     "bytes": ("is_binary", "is_large_binary"),
 }
-"""What a column may hold → the functions of ``pyarrow.types`` one of which is true of its type."""
+"""Allowed content of a column → functions of ``pyarrow.types``, one of which must be true for its type."""
 
 
 def is_of(found: pa.DataType, *kinds: str) -> bool:
@@ -32,7 +32,7 @@ def is_of(found: pa.DataType, *kinds: str) -> bool:
 
 
 def schema_of(path: Path) -> pa.Schema:
-    """The schema of a file; raises :class:`ArtifactError` when it is not there or no Parquet file."""
+    """The schema of a file; raises :class:`ArtifactError` if it is missing or is not a Parquet file."""
     if not path.is_file():
         raise ArtifactError(f"'{path}' does not exist; correct the path of the dataset")
     try:

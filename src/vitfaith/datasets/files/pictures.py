@@ -23,12 +23,12 @@ _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 class MaskParameters(Parameters):
-    """What the values of a mask picture mean."""
+    """Meaning of the values of a mask picture."""
 
     mask_object: tuple[int, ...] | None = Field(
-        None, description="values of the mask that are the object; without it all but 0 and mask_ignore"
+        None, description="values of the mask that are the object; default: all except 0 and mask_ignore"
     )
-    mask_ignore: tuple[int, ...] = Field((), description="values that are left out of every score, as 255 in VOC")
+    mask_ignore: tuple[int, ...] = Field((), description="values that no score counts, for example 255 in VOC")
 
     def decide(self, values: NDArray[Any]) -> NDArray[np.int8]:
         """Values of mask pixels to 1 object, 0 background, −1 ignored."""
@@ -72,7 +72,7 @@ def check_header(picture: Image, where: str) -> None:
 
 
 def _is_deep(picture: Image) -> bool:
-    """Whether the decoder is told of more than eight bits: by a raw mode such as RGB;16B, or a largest value above 255."""
+    """Whether the header declares more than eight bits: by a raw mode such as RGB;16B, or a largest value above 255."""
     told = [
         part
         for tile in getattr(picture, "tile", [])

@@ -13,7 +13,7 @@ SPLITS: Mapping[str, frozenset[str]] = {
     "validation": frozenset({"validation", "valid", "val", "dev"}),
     "test": frozenset({"test", "testing", "eval", "evaluation"}),
 }
-"""Split → words for it in names of files and folders (those of Hugging Face's datasets library)."""
+"""Split → words for it in names of files and folders (as in Hugging Face's datasets library)."""
 
 _NUMBERED = re.compile(r"(\w[\w.]*)-\d{5}-of-\d{5}")
 
@@ -24,9 +24,9 @@ def split_named(word: str) -> str | None:
 
 
 def split_of(file: Path, root: Path) -> str | None:
-    """The split of ``file``, from its name or else from the folders below ``root``; None where neither tells.
+    """The split of ``file``, from its name or else from the folders below ``root``; None if neither names a split.
 
-    ``NAME-00000-of-00002.parquet`` is of split NAME whatever that is; elsewhere the words of :data:`SPLITS` count,
+    ``NAME-00000-of-00002.parquet`` belongs to split NAME, whatever the name; elsewhere the words of :data:`SPLITS` count,
     set off by ``-``, ``_``, ``.`` or a space.
     """
     numbered = _NUMBERED.match(file.name)
@@ -61,6 +61,6 @@ def of_split(files: Sequence[Path], root: Path, split: str | None, where: str) -
     wanted = [split_named(name) or name for name in split.split("+")]
     for name in wanted:
         if name not in known:
-            told = ", ".join(known) or "none that is told by names of files or folders"
+            told = ", ".join(known) or "none in names of files or folders"
             raise ArtifactError(f"{where} has no file of split '{name}'{did_you_mean(name, known)}; it has: {told}")
     return [file for file in files if split_of(file, root) in wanted]

@@ -26,7 +26,7 @@ def walk_pictures(folder: Path) -> list[str]:
     entered: set[str] = set()
     pending = [(os.path.realpath(folder), "")]
     while pending or links:
-        # links last, so that a picture goes by the name of its own folder wherever it has one
+        # links last, so a picture is named after its real folder if that is inside
         linked = not pending
         real, base = links.pop() if linked else pending.pop()
         if linked and not Path(real).is_dir():
@@ -43,7 +43,7 @@ def walk_pictures(folder: Path) -> list[str]:
 
 
 def _listed(real: str, base: str, root: Path) -> tuple[list[tuple[str, str]], dict[str, str], list[tuple[str, str]]]:
-    """What a folder holds: (real path, name) of its folders, of its pictures, and of links to either."""
+    """Contents of a folder: (real path, name) of its folders, of its pictures, and of links to either."""
     folders, files, links = [], {}, []
     for entry in _entries(real):
         name = f"{base}/{entry.name}" if base else entry.name

@@ -1,4 +1,4 @@
-"""What a user changed on a module that its class does not show: hooks, a forward of its own, a second place."""
+"""User changes to a module that its class does not show: hooks, a replaced forward, use in two places."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def has_own_forward(module: nn.Module) -> bool:
 
 
 def is_altered(*modules: nn.Module | None) -> bool:
-    """Whether one of ``modules`` has hooks or a forward of its own, so that its output may not be what its class computes."""
+    """Whether one of ``modules`` has hooks or a replaced forward, so its output may differ from its class's output."""
     given = [module for module in modules if module is not None]
     return any(has_own_forward(m) or m._forward_hooks or m._forward_pre_hooks for m in given)
 

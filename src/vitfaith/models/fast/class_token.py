@@ -1,6 +1,6 @@
 """Forward passes whose last block computes the class token alone, since no other token of it reaches the logits.
 
-In a ViT that is read at its class token, the last block's other outputs are thrown away: one query instead of N, and one row
+In a ViT that is read at its class token, the last block's other outputs are not needed: one query instead of N, and one row
 of the projection and the MLP instead of N. The logits are the same up to rounding; a ViT of L blocks saves up to 1/L.
 """
 

@@ -29,7 +29,7 @@ CAPABILITIES = frozenset({"AVX2", "AVX512"})
 """Instruction sets, as ``torch.backends.cpu.get_cpu_capability`` names them, for which oneDNN was measured to be faster."""
 
 SINCE = "2.12"
-"""Torch whose oneDNN was tested to give a row the same bits whatever the other rows; that of torch 2.10 and older does not."""
+"""First torch version whose oneDNN gives a row the same bits for any other rows (tested); oneDNN of torch 2.10 and older does not."""
 
 
 @cache
@@ -44,7 +44,7 @@ def has_onednn() -> bool:
 
 
 def kernels(device: str, *, quick: bool = True) -> dict[str, str]:
-    """What runs a job's networks on ``device`` (cpu, cuda), for provenance.
+    """Kernels of a job's networks on ``device`` (cpu, cuda), for provenance.
 
     Keys: ``fast`` (on, off), ``linear`` (oneDNN, or torch for torch's own choice) and on a CPU ``processor``, the
     instruction set that torch has chosen (AVX2, AVX512 …): float32 results differ in rounding between these.
@@ -62,7 +62,7 @@ def kernels(device: str, *, quick: bool = True) -> dict[str, str]:
 def quick_linear_layers(network: nn.Module) -> Iterator[None]:
     """Inside, every ``nn.Linear`` of ``network`` computes :func:`linear`, and a timm MLP its first layer with its GELU at once.
 
-    Layers with a forward of their own are left alone, and so are MLPs whose parts have hooks. Nothing is replaced where the
+    Layers with a replaced forward, and MLPs whose parts have hooks, stay unchanged. Nothing is replaced where the
     fast paths are off or oneDNN is not used.
     """
     changed: list[nn.Module] = []
@@ -116,7 +116,7 @@ class _Linear(torch.autograd.Function):
 
 def _product(inputs: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
     rows = inputs.reshape(-1, inputs.shape[-1])
-    if len(rows) == 1:  # a product with one vector has a kernel of its own, with other rounding
+    if len(rows) == 1:  # a product with a single vector uses another kernel, with other rounding
         rows = rows.expand(2, -1)
     after, algorithm = ("gelu", "none") if gelu else ("none", "")  # algorithm "none": the GELU without approximation
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), weight, bias, after, [], algorithm)

@@ -1,4 +1,4 @@
-"""A gradient that is the same for all tokens, taken through an MLP's second linear layer once an image and not once a token.
+"""A gradient that is the same for all tokens, taken through an MLP's second linear layer once per image instead of once per token.
 
 LeGrad's score of a block is read from its mean token, so its gradient at the block's output is one vector for all tokens.
 The last step of a plain timm block is x + ls2(fc2(…)): the gradient behind ``fc2`` is one vector too, which autograd would

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
-# Not a context variable: autograd calls backward functions in threads of its own, which would not see it.
+# Not a context variable: autograd runs backward functions in its own threads, which would not see it.
 _SWITCH = SimpleNamespace(on=True)
 
 

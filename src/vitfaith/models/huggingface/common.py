@@ -1,4 +1,4 @@
-"""What the families share: names of tensors, activations, shapes, and the table of positions."""
+"""Shared by the families: names of tensors, activations, shapes, and the table of positions."""
 
 from __future__ import annotations
 

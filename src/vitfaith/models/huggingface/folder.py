@@ -28,7 +28,7 @@ class Folder:
         build: makes the timm model without its weights.
         convert: gives the file's tensors timm's names and shapes, for the model that was built.
         mean, std: of the preprocessing, in [0, 1] pixel units; None where the folder does not tell.
-        class_names: in the order of the labels; empty where the folder does not tell.
+        class_names: in the order of the labels; empty if the folder has none.
     """
 
     weights: Path
@@ -43,7 +43,7 @@ def read_folder(folder: Path, arguments: Mapping[str, Any]) -> Folder:
     """Understand ``folder``: ``config.json``, weights, and the image processor of transformers.
 
     Args:
-        arguments: of timm's constructor, over those that the folder gives; ``img_size`` resizes the position table
+        arguments: arguments of timm's constructor, which override the folder's; ``img_size`` resizes the position table
             as transformers does.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The classes of transformers that are converted, and those that cannot be."""
+"""Classes of transformers that can and cannot be converted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ KINDS: dict[str, Conversion] = {
     "SwinForImageClassification": SWIN,
     "Swinv2ForImageClassification": SWINV2,
 }
-"""What transformers calls a classifier, and how it becomes a timm model."""
+"""Class name in transformers → its conversion into a timm model."""
 
 _DINOV3 = (
     "transformers has no classifier of DINOv3, only the network before a head; put your head on timm's network "
     "(vit_base_patch16_dinov3 and its kin, with num_classes) and give its weights"
 )
 INSTEAD: dict[str, str] = {"DINOv3ViTModel": _DINOV3, "DINOv3ViTBackbone": _DINOV3}
-"""What to use in place of a class that has no logits."""
+"""Alternatives to classes without logits."""

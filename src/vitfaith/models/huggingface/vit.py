@@ -71,7 +71,7 @@ def _convert(state: Mapping[str, Tensor], backbone: nn.Module, config: Mapping[s
 
 
 def _place(state: dict[str, Tensor], backbone: nn.Module, config: Mapping[str, Any]) -> None:
-    """Resize the position table; registers have no position of their own."""
+    """Resize the position table; registers have no position."""
     registers = bool(getattr(backbone, "no_embed_class", False))
     prefix = 1 if registers else int(backbone.num_prefix_tokens)  # type: ignore[arg-type]
     side = 14 if isinstance(backbone, PairPooledViT) else 16

@@ -88,7 +88,7 @@ def train_classifier(
     Args:
         removing: makes the function that removes random patches from the images of each step. The log then has
             ``removed_accuracy`` beside ``test_accuracy``: of the test images with patches removed, the same at every epoch.
-        checkpoint: file that a killed training goes on from, to the same bits; remove it when the network is saved.
+        checkpoint: file from which a killed training continues, to the same bits; remove it after saving the network.
         facts: JSON values that ``checkpoint`` must agree with beside the recipe, such as the settings of ``removing``.
 
     Raises:

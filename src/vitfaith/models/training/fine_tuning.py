@@ -38,7 +38,7 @@ def take_over(backbone: nn.Module, weights: Path, *, keep_head: bool = False) ->
 
 
 def rates(classifier: Classifier, recipe: ClassifierRecipe) -> Callable[[str], float]:
-    """Factor on the learning rate by the name of a classifier's parameter, 0 for those that keep their value.
+    """Factor on the learning rate by the name of a classifier's parameter, 0 for parameters that keep their value.
 
     Raises:
         ConfigError: ``trained_blocks`` for an architecture without blocks, or more than it has.

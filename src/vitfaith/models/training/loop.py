@@ -1,4 +1,4 @@
-"""What every training here shares: seeded batches, timm's schedule and moving average, a log."""
+"""Shared by all trainings: seeded batches, timm's schedule and moving average, a log."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def fit(
         seed: of the order of the images.
         evaluate: further columns of the log, from the averaged network after each epoch.
         rate_of: factor on the learning rate by the parameter's name; 0 freezes it.
-        checkpoint: file that a killed training goes on from, written after each epoch.
+        checkpoint: file from which a killed training continues, written after each epoch.
 
     Raises:
         VitfaithError: the loss became NaN or infinite; the text gives the step.

@@ -33,7 +33,7 @@ class ClassifierRecipe(Parameters):
     start_from: Path | None = Field(
         None,
         description="weights of the same architecture to fine-tune, in any form that models.weights takes as a file; the head "
-        "is new unless keep_head is set, the normalisation that of the weights; without it training starts from random weights",
+        "is new unless keep_head is set, the normalisation comes from the weights; default: training starts from random weights",
     )
     keep_head: bool = Field(
         False,
@@ -42,7 +42,7 @@ class ClassifierRecipe(Parameters):
     trained_blocks: int | None = Field(
         None,
         ge=0,
-        description="with start_from: last blocks that are trained, beside final norm and head; without it all",
+        description="with start_from: number of last blocks that are trained, beside final norm and head; default: all",
     )
     start_learning_rate: float | None = Field(
         None, gt=0, description="with start_from: peak for all but the head; without it learning_rate"

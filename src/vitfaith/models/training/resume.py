@@ -1,4 +1,4 @@
-"""What a killed training left behind: weights, their average, the optimiser and the log in one safetensors file."""
+"""State of a killed training: weights, their average, the optimiser and the log in one safetensors file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RANDOM = "random"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that a killed training goes on from, to the same bits on the same device.
+    """A file from which a killed training continues, to the same bits on the same device.
 
     Attributes:
         path: the file; written after each epoch, removed by who saves the result.
