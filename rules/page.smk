@@ -3,8 +3,14 @@ rule page:
         multiext(
             "results/tables/experiment={experiment}/",
             "summary.parquet",
+            "statistics.parquet",
+            "conditions.parquet",
+            "explained.parquet",
             "curves.parquet",
-            "gallery.parquet",
+            "sample.parquet",
+            "sample_scores.parquet",
+            "sample_pairs.parquet",
+            "sample_pictures.parquet",
         ),
     output:
         page=ensure("results/pages/{experiment}.html", non_empty=True),

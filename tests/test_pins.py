@@ -29,7 +29,7 @@ CAPPED = {
 }
 """Why newer versions of a package are not allowed."""
 
-OPTIONAL = {"jinja2": "pandas renders LaTeX with it"}
+OPTIONAL: dict[str, str] = {}
 """Dependencies that another one imports where the package uses a part of it that needs more."""
 
 STALE = "pins are stale: run `uv run --no-sync python tools/pins.py`"

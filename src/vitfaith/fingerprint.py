@@ -15,6 +15,9 @@ from pathlib import Path
 PACKAGE = "vitfaith"
 ROOT = Path(__file__).parent
 
+DATA = (".css", ".html", ".j2", ".js")
+"""Files that a module reads from its own folder and that are code: templates, styles and scripts of the page."""
+
 
 def _path_of(module: str) -> Path | None:
     relative = ROOT.joinpath(*module.split(".")[1:])
@@ -41,6 +44,13 @@ def _strip_docstrings(tree: ast.AST) -> ast.AST:
 @cache
 def _digest_of_file(path: Path) -> str:
     return digest_of_source(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _digest_of_data(folder: Path) -> str:
+    """The contents of a folder's templates and scripts; empty where it has none."""
+    found = (path for path in sorted(folder.iterdir()) if path.suffix in DATA)
+    return "".join(f"{path.name}={hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()};" for path in found)
 
 
 def digest_of_source(source: str) -> str:
@@ -96,13 +106,17 @@ def reached_modules(entries: Iterable[str], stop: Iterable[str] = ()) -> list[st
 def fingerprint(entries: Iterable[str], stop: Iterable[str] = (), files: Iterable[Path] = ()) -> str:
     """Twelve hexadecimal digits for the code that ``entries`` (module names) and ``files`` (plugins) stand for.
 
-    What a plugin imports of the package counts too.
+    What a plugin imports of the package counts too, and so do templates and scripts (:data:`DATA`) beside a module.
     """
     digest, files = hashlib.blake2b(digest_size=6), list(files)
+    folders: set[Path] = set()
     for module in reached_modules([*entries, *(module for file in files for module in _imports_of(file))], stop):
         path = _path_of(module)
         assert path is not None
         digest.update(f"{module}={_digest_of_file(path)};".encode())
+        folders.add(path.parent)
+    for folder in sorted(folders):
+        digest.update(_digest_of_data(folder).encode())
     for file in files:
         digest.update(f"{file.name}={_digest_of_file(file)};".encode())
     return digest.hexdigest()

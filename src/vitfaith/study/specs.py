@@ -307,10 +307,11 @@ def _directions(plan: Plan, shown: Iterable[str]) -> dict[str, str]:
 
 
 def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:
-    """What the page tells beside the tables."""
+    """What the page shows beside the tables."""
     found = tables_spec(plan, experiment)
     kept = {name: found[name] for name in ("seed", "statistics", "directions")}
-    return {"experiment": experiment, **kept, "style": plan.study.style.style.model_dump(mode="json")}
+    images = sum(plan.images(dataset) for dataset in found["shards"])
+    return {"experiment": experiment, "images": images, **kept, "style": plan.study.style.style.model_dump(mode="json")}
 
 
 SPECS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -28,6 +28,8 @@ PICTURES = [*PLACE, "image_id", "label", "label_name", "height", "width", "pictu
 def examples_table(spec: Mapping[str, Any], results: str, sample: Sample, images: Mapping[str, Images]) -> pd.DataFrame:
     """One row per (condition, sampled image, method): map, explained class, predicted class and its probability, names of both.
 
+    ``draw`` is the image's place in the draw: of each dataset, the images with draw < n are a random sample too.
+
     Args:
         sample: dataset → its sampled images.
         images: dataset → its images.
@@ -39,9 +41,11 @@ def examples_table(spec: Mapping[str, Any], results: str, sample: Sample, images
     told = told[[*INPUT, "image_id", "prediction", "prediction_probability"]]
     frame = maps.loc[maps.method.isin(spec["explainers"]), [*CONDITION, "image_id", "method", *MAP]]
     frame = frame.merge(told, on=[*INPUT, "image_id"], how="left")
-    names = class_names(spec, results)
+    class_name = class_names(spec, results)
     for column in ("target", "prediction"):
-        frame[f"{column}_name"] = names.of(frame, column)
+        frame[f"{column}_name"] = class_name.of(frame, column)
+    draw = {(dataset, name): i for dataset, names in sample.items() for i, name in enumerate(names)}
+    frame["draw"] = [draw[d, i] for d, i in zip(frame.dataset, frame.image_id, strict=True)]
     return frame.sort_values([*CONDITION, "image_id", "method"], ignore_index=True)
 
 
