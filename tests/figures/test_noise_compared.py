@@ -85,6 +85,8 @@ def test_what_the_panels_say(noisy: FigureData) -> None:
     ]
     assert all("n = 64" in t for t in titles)
     assert [a.get_xlabel() for a in axes[:3]] == [f"certified {norm} radius" for norm in ("l1", "l2", "l∞")]
+    labels = ["share of images", "", "", "share of images", "share of images", "", "", "mean overlap, Rollout"]
+    assert [a.get_ylabel() for a in axes] == labels
     looks = {(str(line.get_color()), str(line.get_linestyle())) for line in axes[0].lines}
     assert len(looks) == 2
 

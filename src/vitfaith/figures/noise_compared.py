@@ -167,14 +167,16 @@ def noise_compared(data: FigureData, parameters: NoiseCompared, style: Style) ->
             draw_series(panel, told, series, order_conditions(told["kind"]), style)
             panel.set_xlabel(f"{'l2' if parameters.norm == 'l2' else 'l∞'} attack, levels of 1/255")
             panel.set_title(f"{subject} under attack ({count_text(chosen['n'])})")
+            panel.set_ylabel("share of images" if part == PREDICTION else f"mean overlap, {method}")
         else:
             _draw_curves(panel, chosen, series, style)
             panel.set_xlabel(f"certified {name} radius")
             panel.set_title(
                 f"certified {subject} ({count_text(chosen['n'])})" if len(chosen) else f"certified {subject}"
             )
+            if panel in axes[:, 0]:
+                panel.set_ylabel("share of images")
         panel.set_ylim(0, 1.02)
-    picture.supylabel(f"share of images; mean overlap of {method}", fontsize=style.font_size)
     legend_above(picture, axes.flat)
     wrap_titles(picture)
     return picture
