@@ -62,7 +62,7 @@ def test_words_indices_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (["predictoin"], r"targets: 'predictoin' is unknown \(dataset 'tiny' tells no names\) \(did you mean 'prediction'\?\)"),
+        (["predictoin"], r"targets: 'predictoin' is unknown \(dataset 'tiny' has no names\) \(did you mean 'prediction'\?\)"),
         ([-1], r"experiments\.tiny\.targets: -1 is below 0; choose clean_prediction, prediction, label, runner_up"),
         ([], r"experiments\.tiny\.targets: List should have at least 1 item"),
         ([True], r"experiments\.tiny\.targets: .*true is no number"),

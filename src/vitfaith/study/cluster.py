@@ -1,4 +1,4 @@
-"""What a SLURM cluster says about a study's jobs: the record of submissions, the queue, and the logs of SLURM itself.
+"""SLURM's information about a study's jobs: the record of submissions, the queue, and SLURM's own logs.
 
 A job that SLURM ended before its first line (a refused step, no memory, the time limit, a lost node) has no log of its
 own. Snakemake's executor therefore notes every submission and every end here, and ``vitfaith status`` reads the notes.
@@ -74,7 +74,7 @@ class Submission:
 
 
 def times(paths: Iterable[str | Path], folder: Path = Path()) -> dict[str, int | None]:
-    """Modification times in ns, None of a file that is not there."""
+    """Modification times in ns, None for a missing file."""
     found = {}
     for path in paths:
         file = folder / path

@@ -48,7 +48,7 @@ def check_certificates(study: Study) -> None:
 
 
 def check_scales(study: Study) -> None:
-    """Raise :class:`ConfigError` for what reads the scale or sign of a map that is no mean over the noise samples.
+    """Raise :class:`ConfigError` for what reads the scale or sign of a map that is not a mean over the noise samples.
 
     The mean of the raw maps has the scale that the explainer gave them; the maximum of scaled ones has none.
     """

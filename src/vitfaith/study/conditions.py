@@ -37,7 +37,7 @@ def of_maps(study: Study, condition: Condition) -> Condition:
 def asked_in(study: Study, condition: Condition, axis: str) -> list[str]:
     """Ids on ``axis`` that some experiment with this condition asks for, each once.
 
-    Explainers are those of all conditions with the same maps.
+    Explainers come from all conditions with the same maps.
     """
     asked: dict[str, None] = {}
     wanted = of_maps(study, condition) if axis == "explainers" else condition

@@ -16,7 +16,7 @@ from vitfaith.study.metric_inputs import infilled, infilled_bank
 from vitfaith.study.plan import Plan
 
 Files = dict[str, list[str]]
-"""What the files are for → the files and folders."""
+"""Purpose → the files and folders."""
 
 
 def named_paths(parameters: Parameters) -> list[Path]:
@@ -25,9 +25,9 @@ def named_paths(parameters: Parameters) -> list[Path]:
 
 
 def files_of_dataset(reader: Item) -> list[Path]:
-    """The files and folders of a data set: those that its reader lists, else those that its settings name.
+    """The files and folders of a dataset, as its reader lists them, or else as its settings name them.
 
-    A data set that cannot be opened has none; whoever reads it says what is wrong.
+    A dataset that cannot be opened has none; its reader reports the fault.
     """
     listed: Callable[[Parameters], Iterable[Path]] = reader.traits.get("files", named_paths)
     try:
@@ -37,7 +37,7 @@ def files_of_dataset(reader: Item) -> list[Path]:
 
 
 def contents(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
-    """What the outside files of a job are for → the digest of their contents; files that the study makes are not among them."""
+    """Purpose of a job's outside files → digest of their contents; without files that the study makes."""
     # Shards share their files: thousands of jobs ask for a few sets.
     return _contents(plan, stage, tuple(sorted(item for item in wildcards.items() if item[0] != "shard")))
 

@@ -134,7 +134,7 @@ def code_file(entry: Entry) -> str:
 
 
 def describe(section: str, name: str, *, cost: str = "", width: int = 80) -> str:
-    """What the registries know of an item: what it does, formula, source, settings, an example.
+    """Description of an item from the registries: purpose, formula, source, settings, an example.
 
     Args:
         section: configuration section, or ``fills``.

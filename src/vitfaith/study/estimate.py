@@ -1,4 +1,4 @@
-"""What a study costs before it runs: jobs, network passes, hours and disk, from what earlier jobs took."""
+"""Estimated cost of a study: jobs, network passes, hours and disk, from the times of earlier jobs."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Row:
     """Estimate of one stage; passes, hours and disk are of the jobs still to do, None where nobody can say.
 
     Attributes:
-        unknown: jobs like which nothing has run: passes are counted where they can be, hours and disk guessed.
-        guessed: those of them whose hours and disk were guessed.
-        uncounted: those of them whose passes could not be counted.
+        unknown: jobs without similar finished jobs; passes are counted if possible, hours and disk are guessed.
+        guessed: unknown jobs whose hours and disk were guessed.
+        uncounted: unknown jobs whose passes could not be counted.
     """
 
     stage: str
@@ -96,7 +96,7 @@ def estimate(
     count: Callable[[Job], tuple[float, float] | None] = lambda job: None,
     guess: Callable[[Job, tuple[float, float] | None], tuple[float, float] | None] = lambda job, passes: None,
 ) -> list[Row]:
-    """One row a stage, in the order of ``jobs``.
+    """One row per stage, in the order of ``jobs``.
 
     Args:
         known: cost by kind of job, from this study's folder or another's (see :func:`costs`).
@@ -109,7 +109,7 @@ def estimate(
         row = rows.setdefault(job.stage, Row(job.stage))
         row.jobs += 1
         row.images += job.images
-        # tables, figures and page are made again once a result that they read is
+        # tables, figures and page run again when a result that they read changes
         if there.issuperset(job.outputs) and there.issuperset(job.reads):
             continue
         row.to_do += 1

@@ -1,4 +1,4 @@
-"""Whether jobs are long enough for a cluster, where each submission costs time of its own."""
+"""Whether jobs are long enough for a cluster, where each submission costs additional time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job is told by: its specification, and the fingerprint of its code. A change of either runs it again."""
+"""Identity of a job: its specification and the fingerprint of its code. A change of either runs it again."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def spec_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
 
 
 def _alike(stage: str, wildcards: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What tells a job's specification from others': not its shard, but where the images of that are chosen."""
+    """Wildcards that determine a job's specification: all but the shard, which only matters where its images are chosen."""
     return tuple((name, "" if name == "shard" and stage != "shard" else value) for name, value in wildcards.items())
 
 
@@ -63,7 +63,7 @@ def _spec_of(plan: Plan, stage: str, items: tuple[tuple[str, str], ...]) -> str:
 
 
 def code_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
-    """Fingerprint of the code behind a job: its stage's modules and those of the registered items it uses."""
+    """Fingerprint of the code behind a job: its stage's modules and the modules of the registered items it uses."""
     if plan.study.code_tracking == "off":
         return "off"
     return _fingerprint(stage, *_covered(plan, stage, _alike(stage, wildcards)))
@@ -71,7 +71,7 @@ def code_of(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> str:
 
 @cache
 def _covered(plan: Plan, stage: str, items: tuple[tuple[str, str], ...]) -> tuple[frozenset[str], tuple[Path, ...]]:
-    """Modules and plugins behind a job, beside those of its stage."""
+    """Modules and plugins behind a job, beside its stage's modules."""
     spec = SPECS[stage](plan, **dict(items)) if stage in USED or plan.study.plugins else {}
     return frozenset(_modules(stage, spec)), tuple(_plugins(plan, spec))
 

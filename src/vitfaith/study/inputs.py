@@ -32,13 +32,13 @@ def reads(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> list[Read]:
 
 
 def images_to_score(plan: Plan, wildcards: Mapping[str, str]) -> str:
-    """The images that metrics perturb: those of the explained model."""
+    """The images that metrics perturb, made for the explained model."""
     condition = replace(plan.of_maps(_condition(wildcards)), smoothing="")
     return artifact(plan.results, "attack", condition, None, wildcards["shard"])
 
 
 def maps_to_score(plan: Plan, wildcards: Mapping[str, str]) -> str:
-    """The maps that a job scores: those of the explained model."""
+    """The maps that a job scores, made for the explained model."""
     condition = plan.of_maps(_condition(wildcards))
     return artifact(plan.results, "attribute", condition, wildcards["family"], wildcards["shard"])
 

@@ -1,4 +1,4 @@
-"""The jobs of a study, told without Snakemake: what each writes, where it logs, and how many images it has."""
+"""The jobs of a study, without Snakemake: outputs, log and number of images of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Job:
     """One job.
 
     Attributes:
-        place: what tells it from the other jobs of its stage: values of its wildcards, joined by ``/``.
+        place: its name among the jobs of its stage: values of its wildcards, joined by ``/``.
         images: images that it works on; 0 for tables and figures.
         outputs: files that it writes, relative to the folder of the study.
         reads: of tables, figures and page, the result files of their experiment.
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def kinds(self) -> list[tuple[str, ...]]:
-        """What its cost can be told by, the most telling first: jobs of one kind cost alike per image."""
+        """Features for the cost estimate, most predictive first; jobs of one kind have a similar cost per image."""
         values = partition_values(self.outputs[0])
         whole = tuple(values.get(k, "") for k in ("model", "attack", "smoothing", "family"))
         return [(self.stage, *whole), (self.stage, *whole[2:]), (self.stage, whole[3]), (self.stage,)]

@@ -45,7 +45,7 @@ def surrogate_of(plan: Plan, explainer: str, model: str) -> str:
 
 
 def model_files(plan: Plan, explainer: str, model: str) -> dict[str, str]:
-    """Parameter → file of ``model``, for those of the explainer's parameters that name such files."""
+    """Parameter → file of ``model``, for the explainer's parameters that name such files."""
     item = plan.study.explainers[explainer]
     found = {}
     for name in item.traits.get("model_files", ()):
@@ -86,7 +86,7 @@ def placeholder_file(plan: Plan, condition: Condition) -> str | None:
 def agreed(asked: Mapping[str, str], several: str) -> str | None:
     """The one value of metric → what its fill needs, None where none needs anything; ``several`` says what is wrong otherwise."""
     if len(set(asked.values())) > 1:
-        raise ConfigError(f"metrics {', '.join(asked)}: their fills {several}; give each an experiment of its own")
+        raise ConfigError(f"metrics {', '.join(asked)}: their fills {several}; put each into a separate experiment")
     return next(iter(asked.values()), None)
 
 
@@ -103,12 +103,12 @@ def trained(plan: Plan) -> list[tuple[str, str]]:
 
 
 def explained_models(plan: Plan, experiment: Experiment) -> set[str]:
-    """The models of an experiment that are explained: those that score another model's maps are none of them."""
+    """The explained models of an experiment, without models that score another model's maps."""
     return {explained_model(plan.study, model) for model in experiment.models}
 
 
 def trainings(plan: Plan, experiment: str) -> list[dict[str, Any]]:
-    """Logs of the DiffMask trainings behind an experiment: those that the rule writes, or that lie beside the weights."""
+    """Logs of the DiffMask trainings behind an experiment: written by the rule, or beside the weights."""
     asked = plan.study.experiments[experiment]
     found = []
     for id_ in (id_ for id_ in sorted(asked.explainers) if kind_of_training(plan, id_) == "diffmask"):

@@ -12,7 +12,7 @@ from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 from vitfaith.registry import Entry, Registry
 
 LISTED: dict[str, Registry] = {**REGISTRIES, "fills": FILLS}
-"""Sections that can be listed; ``fills`` are named inside metrics and have no section of their own."""
+"""Sections that can be listed; ``fills`` are named inside metrics, without a section."""
 
 KEYS: dict[str, str] = {**DISCRIMINATORS, "fills": "name"}
 """Section → the key that names the registered item."""

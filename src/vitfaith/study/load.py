@@ -150,7 +150,7 @@ def _plugins(raw: Any) -> tuple[Path, ...]:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but for keys that are given twice: the later one would win without a word."""
+    """The safe loader, which also refuses duplicate keys; YAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

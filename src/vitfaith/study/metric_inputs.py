@@ -1,4 +1,4 @@
-"""What metrics read beside images and maps: the response bank, segmentations, a learned placeholder, a denoiser."""
+"""Inputs of metrics beside images and maps: the response bank, segmentations, a learned placeholder, a denoiser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vitfaith.study.plan import Plan
 
 
 def _masks(plan: Plan, metrics: Iterable[str]) -> list[dict[str, Any]]:
-    """Descriptions of the mask sets that metrics share, each once, in an order of their own."""
+    """Descriptions of the mask sets that metrics share, each once, in a fixed order."""
     found: dict[str, dict[str, Any]] = {}
     for id_ in metrics:
         item = plan.study.metrics[id_]
@@ -38,7 +38,7 @@ def _sharing(plan: Plan, bank: Condition) -> list[Condition]:
 
 @cache
 def bank_masks(plan: Plan, bank: Condition) -> list[dict[str, Any]]:
-    """What a response bank holds: masks do not depend on the smoothing behind them."""
+    """Mask sets of a response bank; masks do not depend on the smoothing."""
     wanted = _sharing(plan, bank)
     return _masks(plan, sorted({id_ for condition in wanted for id_ in plan.metrics(condition)}))
 

@@ -1,6 +1,6 @@
-"""What a job asks of its machine: memory and minutes, from images × shape × samples. No input has to exist for it.
+"""Memory and minutes of a job, from images × shape × samples. No input has to exist.
 
-Numbers are from above for one try: a retry is given more (the rules multiply by the attempt), and goes on with the images
+Numbers are upper bounds for one try. A retry gets more (the rules multiply by the attempt), and continues with the images
 that are left.
 """
 
@@ -85,7 +85,7 @@ def _per_image(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: boo
 
 
 def _kept(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> int:
-    """Bytes of an image's passes on a CPU: those of backward passes, a tenth of them without."""
+    """Bytes of an image's forward and backward passes on a CPU; a tenth of that without backward passes."""
     if stage in ("shard", "denoise"):
         return 0
     cells = cells_of(plan, wildcards["dataset"], wildcards["model"])

@@ -1,4 +1,4 @@
-"""What a study asks for and where its files lie: methods by family, shards, weights, denoisers."""
+"""Contents of a study and paths of its files: methods by family, shards, weights, denoisers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_SHARDS = 100_000
 """Shards that a dataset may have: planning takes seconds for ten thousand."""
 
 FOLDER_FILES = ("config.json", "model.safetensors", "pytorch_model.bin", "preprocessor_config.json")
-"""What is read of a model folder of the Hugging Face hub."""
+"""Files read from a model folder of the Hugging Face hub."""
 
 
 class Plan:
@@ -90,7 +90,7 @@ class Plan:
         return of_maps(self.study, condition)
 
     def explains_itself(self, condition: Condition) -> bool:
-        """Whether the model of a condition scores its own maps, and not those of the model named under ``maps_of``."""
+        """Whether the model of a condition scores its own maps, not the maps of the model named under ``maps_of``."""
         return self.of_maps(condition) == condition
 
     def sigma(self, smoothing: str) -> float | None:

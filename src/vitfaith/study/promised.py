@@ -1,7 +1,7 @@
 """The files that a finished study has: a run makes each of them that is missing.
 
 Denoised samples (``denoise/``) and answers to shared masks (``bank/``) are caches and are not among them: they can be
-deleted to save disk, and are made again when a job reads them.
+deleted to save disk, and are recreated when a job reads them.
 """
 
 from __future__ import annotations

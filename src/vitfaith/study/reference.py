@@ -60,7 +60,7 @@ class _Row:
 
     @property
     def shared(self) -> tuple[str, str, str]:
-        """What makes it the same setting in two items: all but the default."""
+        """Identity of a setting across items: everything except the default."""
         return self.key, self.type, self.meaning
 
 

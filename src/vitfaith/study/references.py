@@ -50,7 +50,7 @@ def check_references(study: Study) -> None:
         _check_maps_of(study, f"models.{id_}.maps_of", id_, model.maps_of)
     if SHARED in study.models:
         raise ConfigError(
-            f"models.{SHARED}: the id is reserved: it stands for all models where clean images are denoised once; choose another"
+            f"models.{SHARED}: the id is reserved for all models together, whose clean images are denoised once; choose another"
         )
     if not study.experiments:
         raise ConfigError(
@@ -70,7 +70,7 @@ def _check_named(study: Study) -> None:
 
 
 def _check_through(study: Study) -> None:
-    """Raise :class:`ConfigError` for an attack through a smoothing that is not there, smooths nothing or has no gradient."""
+    """Raise :class:`ConfigError` for an attack through a smoothing that is missing, smooths nothing or has no gradient."""
     known = smoothings_with_gradient()
     usable = [id_ for id_, item in study.smoothings.items() if item.name in known]
     for id_, attack in study.attacks.items():
@@ -89,9 +89,9 @@ def _check_through(study: Study) -> None:
 
 
 def _check_figures(study: Study) -> None:
-    """Raise :class:`ConfigError` for a figure that names, be it by default, what its experiment does not have.
+    """Raise :class:`ConfigError` for a figure that refers (explicitly or by default) to an item its experiment does not include.
 
-    It would be drawn last, and then fail.
+    It would only fail when it is drawn, at the end.
     """
     for name, experiment in study.experiments.items():
         for id_ in experiment.figures:
@@ -183,15 +183,15 @@ def _check_maps_of(study: Study, where: str, id_: str, explained: str | None) ->
     others = [name for name, model in study.models.items() if name != id_ and model.maps_of is None]
     if explained not in others:
         raise ConfigError(
-            f"{where}: '{explained}' is no other model with maps of its own{did_you_mean(explained, others)}; known: "
+            f"{where}: '{explained}' is not another model with its own maps{did_you_mean(explained, others)}; known: "
             f"{', '.join(others) or 'none yet, add one'}"
         )
 
 
 def _check_model(where: str, model: ModelSection) -> None:
     if model.timm is None and (isinstance(model.weights, str) or model.weights.suffix):
-        raise ConfigError(f"{where}.timm: missing; name the timm architecture, only a folder tells it by itself")
+        raise ConfigError(f"{where}.timm: missing; name the timm architecture; only a folder defines it itself")
     if len(model.mean or ()) != len(model.std or ()):
-        raise ConfigError(f"{where}: give mean and std together, with one value a channel")
+        raise ConfigError(f"{where}: give mean and std together, with one value per channel")
     if any(s <= 0 for s in model.std or ()):
         raise ConfigError(f"{where}.std: values must be above 0")

@@ -22,7 +22,7 @@ class Section(Settings):
 
 
 class DatasetSection(Section):
-    """Settings that every dataset has beside those of its reader."""
+    """Settings of every dataset beside its reader's settings."""
 
     images: int | None = Field(
         None,
@@ -102,7 +102,7 @@ class ModelSection(Section):
         return self.precision if stage == "score" else "float32"
 
     def spec(self) -> dict[str, Any]:
-        """What decides the classifier, beside its weights."""
+        """Settings that determine the classifier, beside its weights."""
         cells = {} if self.patch is None else {"patch": self.patch}
         return self.model_dump(mode="json", include={"timm", "arguments", "mean", "std"}) | cells
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HINT = (
     "≈ = nothing like it has run yet: run one shard, or name the folder of an earlier run with --like. Until then passes are "
-    "counted on one image and a small stand-in for the networks (? = not counted), disk comes from shapes, and hours are those of "
+    "counted on one image and a small stand-in for the networks (? = not counted), disk comes from shapes, and hours are for "
     "a slow {device}, {rate:.0f} forward passes of a ViT-B per second"
 )
 
@@ -40,7 +40,7 @@ def _shown(value: float | None, digits: int, guessed: int = 0) -> str:
 
 
 def print_plan(rows: Sequence[Row], *, on_gpu: bool = True) -> None:
-    """One line a stage, and the sum; guessed hours are of a GPU or of a CPU."""
+    """One line per stage, and the sum; guessed hours are for a GPU or a CPU."""
     from rich.console import Console
 
     total = Row("all", sum(r.jobs for r in rows), sum(r.to_do for r in rows), guessed=sum(r.guessed for r in rows))
@@ -69,7 +69,7 @@ def print_plan(rows: Sequence[Row], *, on_gpu: bool = True) -> None:
 
 
 def print_status(found: Status) -> None:
-    """One line a stage, one for each reason of waiting, and one a failed job with its log and error."""
+    """One line per stage, per reason of waiting, and per failed job with its log and error."""
     from rich.console import Console
 
     console = Console(soft_wrap=True)

@@ -38,7 +38,7 @@ _PATCH_IN_NAME = re.compile(r"patch(\d+)")
 
 @dataclass(frozen=True)
 class Network:
-    """What the name and arguments of a model tell.
+    """Sizes of a model, from its name and arguments.
 
     Attributes:
         shape: of the images that it takes.
@@ -55,7 +55,7 @@ class Network:
 
 @cache
 def network_of(plan: Plan, model: str) -> Network:
-    """What the study says of ``model``."""
+    """Sizes of the study's ``model``."""
     section = plan.study.models[model]
     arguments, name = section.arguments, section.timm or ""
     found, patch = _IN_NAME.search(name), _PATCH_IN_NAME.search(name)

@@ -1,4 +1,4 @@
-"""What a job of each stage depends on beside its input files: exactly the settings that reach its result."""
+"""Specifications: the settings that a job of each stage depends on, beside its input files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _traits(plan: Plan, metric: str) -> Mapping[str, Any]:
 
 
 def shard_spec(plan: Plan, dataset: str, shard: str) -> dict[str, Any]:
-    """Which images a shard takes, and how they are read."""
+    """Choice of a shard's images, and how they are read."""
     reader, section = plan.study.datasets[dataset]
     return {"seed": plan.study.seed, "reader": reader.spec(), **section.model_dump(mode="json"), "shard": shard}
 
@@ -104,7 +104,7 @@ def train_denoiser_spec(plan: Plan, name: str) -> dict[str, Any]:
 
 
 def train_diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
-    """What training a DiffMask depends on beside the model's weights."""
+    """Settings of a DiffMask's training, beside the model's weights."""
     item = plan.study.explainers[explainer]
     lacking = f"explainers.{explainer}: there is no key 'training' with a recipe"
     recipe = _training_spec(plan, getattr(item.parameters, TRAINING, None), lacking)
@@ -112,7 +112,7 @@ def train_diffmask_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any
 
 
 def train_shapley_spec(plan: Plan, explainer: str, model: str) -> dict[str, Any]:
-    """What training a ViT-Shapley explainer depends on beside the weights of model and surrogate."""
+    """Settings of a ViT-Shapley explainer's training, beside the weights of model and surrogate."""
     item = plan.study.explainers[explainer]
     lacking = f"explainers.{explainer}: there is no key 'training' with a recipe"
     recipe = _training_spec(plan, getattr(item.parameters, TRAINING, None), lacking)
@@ -237,7 +237,7 @@ def certify_spec(
 
 
 def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
-    """What an experiment crosses, and its statistics."""
+    """Axes of an experiment, and its statistics."""
     asked = plan.study.experiments[experiment]
     cells = [
         {
@@ -271,7 +271,7 @@ def tables_spec(plan: Plan, experiment: str) -> dict[str, Any]:
 
 
 def figures_spec(plan: Plan, experiment: str, figure: str) -> dict[str, Any]:
-    """A figure, the style, and for the caption the seed and what stands in for removed pixels."""
+    """A figure, its style, and for its caption the seed and the fill."""
     item = plan.study.figures[figure]
     shown = _shown(plan, experiment, item.parameters)
     spec = item.spec()

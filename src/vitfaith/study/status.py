@@ -20,7 +20,7 @@ _LAST_BYTES = 4096
 
 @dataclass(frozen=True)
 class Word:
-    """What a cluster says about one job: its submission, and state and reason in the queue, where it is known there."""
+    """Information of a cluster about one job: its submission, and state and reason in the queue, where it is known there."""
 
     submission: Submission
     queued: tuple[str, str] | None = None
@@ -60,7 +60,7 @@ def state_of(job: Job, folder: Path, *, alive: bool, word: Word | None = None) -
 
     Args:
         alive: whether a Snakemake runs in the folder; without one nothing is running, unless a cluster says so.
-        word: what a cluster says about the job, of which the log may say nothing or be of an earlier try.
+        word: information of a cluster about the job; its log may be missing or from an earlier try.
     """
     if all((folder / path).is_file() for path in job.outputs):
         return "done"
@@ -81,7 +81,7 @@ def state_of(job: Job, folder: Path, *, alive: bool, word: Word | None = None) -
 
 
 def error_in(log: Path) -> str | None:
-    """The line with which a job's log says why it failed, None where it says nothing of a failure."""
+    """The line of a job's log with the reason of its failure, None without one."""
     with log.open("rb") as handle:
         handle.seek(max(0, log.stat().st_size - _LAST_BYTES))
         lines = handle.read().decode(errors="replace").strip().splitlines()

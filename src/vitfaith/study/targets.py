@@ -42,7 +42,7 @@ def _check_that_no_class_is_called(study: Study, experiment: Experiment, name: s
         try:
             classes = list(open_dataset(study.datasets[dataset][0]).classes)
         except (KeyError, ImportError, ArtifactError, ConfigError):  # planning alone may lack a reader's libraries
-            continue  # what is wrong is told where its images are asked for
+            continue  # the fault is reported where its images are read
         if name not in classes or value == of_class(classes.index(name)):
             continue
         own = classes.index(name)
@@ -59,17 +59,17 @@ def _index_of(study: Study, experiment: Experiment, name: str, what: str, choice
     indices: dict[str, int] = {}
     for dataset in experiment.datasets:
         if dataset not in study.datasets:
-            continue  # told with the other names that stand for nothing
+            continue  # reported with the other unknown names
         try:
             classes = list(open_dataset(study.datasets[dataset][0]).classes)
         except (ArtifactError, ConfigError) as error:
             raise ConfigError(f"{what}: classes of dataset '{dataset}' cannot be read: {error}") from error
         if name not in classes:
             there = f", or a class of dataset '{dataset}': {', '.join(classes)}" if classes else ""
-            known = "" if classes else f" (dataset '{dataset}' tells no names)"
+            known = "" if classes else f" (dataset '{dataset}' has no names)"
             raise ConfigError(f"{what} is unknown{known}{did_you_mean(name, [*WORDS, *classes])}; {choices}{there}")
         indices[dataset] = classes.index(name)
     if len(set(indices.values())) > 1:
         told = ", ".join(f"{index} in {dataset}" for dataset, index in indices.items())
-        raise ConfigError(f"{what} is class {told}; give each dataset an experiment of its own")
+        raise ConfigError(f"{what} is class {told}; put each dataset into a separate experiment")
     return next(iter(indices.values()), 0)

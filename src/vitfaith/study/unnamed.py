@@ -1,4 +1,4 @@
-"""What lies in a results folder although no study names it: conditions, shards and experiments of earlier settings."""
+"""Files in a results folder that belong to no study: conditions, shards and experiments of earlier settings."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def validate(model: type[M], raw: Any, where: str, *, also: Iterable[str] = ()) 
     """``raw`` as ``model``; errors become a :class:`ConfigError` whose lines name the key below ``where``.
 
     Args:
-        also: keys that may stand beside those of ``model``: an unknown key may be meant for one of them.
+        also: further keys that are allowed beside the keys of ``model``; an unknown key may be a misspelling of one of them.
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: expected a mapping of keys to values, found {type(raw).__name__}")

@@ -52,12 +52,12 @@ def passes(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> float:
 
 
 def forward(plan: Plan, dataset: str, model: str) -> float:
-    """A forward pass of ``model``, in those of a ViT-B on 224 × 224 pixels."""
+    """Cost of a forward pass of ``model``, in passes of a ViT-B on 224 × 224 pixels."""
     return network_of(plan, model).work * cells_of(plan, dataset, model) / BASE_CELLS
 
 
 def cost_of_pass(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> float:
-    """What the network of a stage costs per forward pass, in those of a ViT-B on 224 × 224 pixels."""
+    """Cost of a forward pass of a stage's network, in passes of a ViT-B on 224 × 224 pixels."""
     if stage == "denoise":
         return DENOISER * pixels_of(plan, wildcards["dataset"]) / (3 * 256 * 256)
     return forward(plan, wildcards["dataset"], wildcards["model"])
