@@ -1,4 +1,4 @@
-"""What torchattacks offers: its classes and their arguments, read from its source without importing torch."""
+"""The classes of torchattacks and their arguments, read from its source without importing torch."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Aim = Literal["prediction", "smoothed_prediction", "explanation"]
 
 @dataclass(frozen=True)
 class Bound:
-    """What an attack promises: ``norm`` of (attacked − clean) ≤ ``eps``, in [0, 1] pixel units."""
+    """The bound that an attack keeps: ``norm`` of (attacked − clean) ≤ ``eps``, in [0, 1] pixel units."""
 
     norm: Norm
     eps: float

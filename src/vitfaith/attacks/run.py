@@ -72,8 +72,8 @@ def attack_images(
         image_ids: B names; with ``seed`` they key every random number.
         batch_size: most images attacked at once; halved when memory runs out; attacks that mix a batch get one image at a time.
         defence: the smoothing that the parameters name in ``through``; None where they name none.
-        precision: of the classifier's passes, forwards and backwards, that craft the images. Predictions of what is stored
-            run as the classifier is given.
+        precision: of the classifier's passes, forwards and backwards, that craft the images. Predictions of stored
+            images use the classifier's own precision.
 
     Raises:
         ConfigError: missing or idle defence, a radius below one grey level (1/255), or

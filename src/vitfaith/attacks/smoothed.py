@@ -83,7 +83,7 @@ class Defence:
     """The smoothing that an attack sees through: the pipeline of the stages denoise, predict and attribute, with gradients.
 
     Attributes:
-        smoothing: with all settings of its own entry in the configuration.
+        smoothing: the smoothing with all settings of its entry in the configuration.
         denoiser: its network; None where it has none.
     """
 
@@ -99,7 +99,7 @@ class Defence:
             )
 
     def draws(self, attack: SmoothedParameters) -> int:
-        """Noise draws a step: the attack's ``eot``, else the smoothing's ``samples``."""
+        """Noise draws per step: the attack's ``eot``, else the smoothing's ``samples``."""
         return attack.eot or int(getattr(self.smoothing.parameters, "samples", 1))
 
     def copies(self, images: Tensor, attack: SmoothedParameters) -> Tensor:

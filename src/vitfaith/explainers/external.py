@@ -29,7 +29,7 @@ _BROKEN = (
     ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, SyntaxError, KeyError, TypeError, AttributeError,
     IndexError, RuntimeError, MemoryError, struct.error, tokenize.TokenError, OverflowError,
 )  # fmt: skip
-"""What zipfile and NumPy raise for damaged archives: headers, compression and encryption, array descriptions."""
+"""Exceptions of zipfile and NumPy for damaged archives: headers, compression and encryption, array descriptions."""
 
 
 class ExternalParameters(PixelLevel):
@@ -50,7 +50,7 @@ def external(context: Context, parameters: ExternalParameters) -> Tensor:
     """Maps read from a file, matched by image name.
 
     - Parquet (``.parquet`` or a folder): columns ``image_id`` (string) and ``map`` (list of numbers, row by row);
-      ``rows`` and ``columns`` state its shape, and are needed only where it cannot be told from the length.
+      ``rows`` and ``columns`` state its shape, and are needed only if the length is ambiguous.
     - NPZ: one array (h, w) per image under the image's name, or ``image_ids`` (N,) unicode with ``maps`` (N, h, w).
 
     A map has the size of the patch grid, or of the image: then it is averaged over the area of each patch, unless
@@ -101,7 +101,7 @@ def read_maps(
 
 
 def lacking(path: Path, image_ids: Sequence[str]) -> str | None:
-    """What to say where the file has no map of some of the images, None where it has all; reads names alone."""
+    """Error text if the file lacks maps of some images, None if it has all; reads only names."""
     try:
         return _missing(path, image_ids, _names(path))
     except _BROKEN as error:  # Arrow's errors are among them

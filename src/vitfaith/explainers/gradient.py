@@ -45,7 +45,7 @@ def saliency(context: Context, parameters: SaliencyParameters) -> Tensor:
     Costs the shared pass.
 
     Returns:
-        (B, rows, columns) float32, not negative, in logits a pixel unit.
+        (B, rows, columns) float32, not negative, in logits per pixel unit.
     """
     magnitude = context.capture.input_gradient.abs()
     pixels = magnitude.amax(1) if parameters.channels == "max" else magnitude.mean(1)
@@ -64,7 +64,7 @@ def saliency(context: Context, parameters: SaliencyParameters) -> Tensor:
 def input_x_gradient(context: Context, parameters: InputXGradientParameters) -> Tensor:
     """Input times gradient: the first-order effect of blackening the pixels.
 
-    (x - z)⊙∂y/∂x, summed over the colour channels and pixels of each patch, so that the map's sum is that of the
+    (x - z)⊙∂y/∂x, summed over the colour channels and pixels of each patch, so the map's sum equals the sum over
     pixels. z is black (0), or the mean of the model's normalisation, which equals multiplying the normalised input
     by its gradient. Costs the shared pass.
 

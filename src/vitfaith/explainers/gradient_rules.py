@@ -34,7 +34,7 @@ class _InputParameters(PixelLevel):
 
 
 class PixelParameters(_InputParameters):
-    """Explainers that multiply at the pixels unless told otherwise."""
+    """Explainers that multiply at the pixels by default."""
 
     at: At = Field(
         "pixels", description="input that is multiplied: normalised pixels, or tokens entering the first block"
@@ -95,7 +95,7 @@ def cp_lrp(context: Context, parameters: CpLrpParameters) -> Tensor:
     With ``gamma`` the linear layers of MLPs and head, and the patch embedding, follow the γ-rule (see ``attnlrp``), while
     those inside attention keep their gradient: the recipe of the ViT example by AttnLRP's authors, who search ``gamma`` in
     0, 0.01, 0.05, 0.1, 1 and ``gamma_patches`` in 0.1, 0.25, 100. Cost per image: 1 forward, 1 backward with the two
-    ``libragrad`` maps; with γ one pass of its own, in which those layers go back four times.
+    ``libragrad`` maps; with γ a separate pass, in which these layers run backward four times.
 
     Returns:
         (B, rows, columns) or (B, H, W) float32, signed; sums over channels and patch.
@@ -142,10 +142,10 @@ def attnlrp(context: Context, parameters: AttnLrpParameters) -> Tensor:
 def libragrad_input_x_gradient(context: Context, parameters: TokenParameters) -> Tensor:
     """Libra Input × Grad: gradient × token at the first block, in the FullGrad-complete backward pass (§3.5).
 
-    For models without gated MLPs its backward pass is that of ``cp_lrp``; the two differ in where they multiply (the
+    For models without gated MLPs its backward pass equals ``cp_lrp``'s; the two differ in where they multiply (the
     authors take the tokens with positions), and with equal ``at`` they are equal. A gated MLP ``act(g) ⊙ x`` passes half of its
-    gradient to each factor here, as in the authors' code, and all of it to x in ``cp_lrp``; such models take a pass of
-    their own. Cost, errors: as ``cp_lrp``.
+    gradient to each factor here, as in the authors' code, and all of it to x in ``cp_lrp``; such models take a separate
+    pass. Cost, errors: as ``cp_lrp``.
 
     Returns:
         (B, rows, columns) float32, signed.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Family = Literal["one_pass", "path", "relevance", "perturbation", "learned", "external"]
 """Explainers of a family share a job: ``one_pass`` shares one forward and one backward; ``path`` averages passes along
-noise or interpolation; ``relevance`` runs backward passes of its own, with other rules or of another score; ``perturbation`` needs forwards of masked images;
+noise or interpolation; ``relevance`` runs separate backward passes, with other rules or of another score; ``perturbation`` needs forwards of masked images;
 ``learned`` optimises for each image, or runs a trained network (one that only reads the shared pass is ``one_pass``); ``external`` reads maps from files."""
 
 
@@ -63,7 +63,7 @@ def explainer(
         model_files: parameters that name a file of the explained model, or a folder with one MODEL.safetensors a model; the
             plan puts the file of the job's model in their place.
         check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
-            the attribute stage asks it once a job.
+            the attribute stage calls it once per job.
         trained_by: kind of the training that makes ``weights``, see the verbs ``train``; without it a DiffMask's.
         forwards: forward passes per image of an explainer that runs a trained network; the plan cannot count them, as the
             network may not be trained yet.

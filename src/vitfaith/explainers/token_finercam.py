@@ -41,7 +41,7 @@ class FinerCamParameters(TokenCamParameters):
     parameters=FinerCamParameters,
 )
 def token_finercam(context: Context, parameters: FinerCamParameters) -> Tensor:
-    """Token Grad-CAM of what tells the class from the classes most like it.
+    """Token Grad-CAM of the difference between the class and the most similar classes.
 
     (Σ_d mean_p(∇S[p, d])·X[:, d])⁺ for the score S = Σ_r w_r (y_c - γ y_r), where r runs over the ``references``
     classes whose logits are nearest to y_c. The paper contrasts y_c with γ y_r and averages over the references, weights

@@ -1,4 +1,4 @@
-"""Vision DiffMask: the patches that a trained network says are needed, or those that an optimisation finds for one image."""
+"""Vision DiffMask: the patches that a trained network selects as needed, or that an optimisation selects for one image."""
 
 from __future__ import annotations
 

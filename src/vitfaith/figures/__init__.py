@@ -1,4 +1,4 @@
-"""Figures: one module a figure, drawn from the tables of an experiment."""
+"""Figures: one module per figure, drawn from the tables of an experiment."""
 
 from vitfaith.registry import import_beside
 

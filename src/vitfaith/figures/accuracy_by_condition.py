@@ -1,4 +1,4 @@
-"""What attacks and smoothings do to the classifier itself."""
+"""Effect of attacks and smoothings on the classifier itself."""
 
 from __future__ import annotations
 

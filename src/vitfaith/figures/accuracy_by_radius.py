@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AccuracyByRadius(ByRadius):
-    """What counts as correct."""
+    """The class that counts as correct."""
 
     reference: Literal["label", "target"] = Field(
         "label", description="correct means the ground-truth label, or the class predicted for the clean image"
@@ -48,8 +48,8 @@ def rows(data: FigureData, parameters: AccuracyByRadius) -> DataFrame:
     title="Accuracy against the radius of attacks",
     caption=(
         "Share of images classified as their ``{reference}`` against the radius of the attack, with Wilson intervals: "
-        "one panel a model, one colour and marker a smoothing, one line a kind of attack. Behind a smoothing the class "
-        "is that of the mean probability. Radius 0 is the clean image."
+        "one panel per model, one colour and marker per smoothing, one line per kind of attack. Behind a smoothing the class "
+        "comes from the mean probability. Radius 0 is the clean image."
     ),
     category="robustness",
     parameters=AccuracyByRadius,

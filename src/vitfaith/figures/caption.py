@@ -85,7 +85,7 @@ def conditions_text(rows: DataFrame) -> str:
 
 
 def fills_text(fills: Mapping[str, str]) -> str:
-    """Sentence on what stands in for removed pixels, from metric → fill."""
+    """Sentence on the replacement of removed pixels, from metric → fill."""
     users: dict[str, list[str]] = {}
     for metric, fill in fills.items():
         users.setdefault(fill, []).append(f"``{metric}``")
@@ -103,7 +103,7 @@ def caption(
     """Caption of a figure in reStructuredText: how to read it, the data, the fill, n, the interval, flagged values, the seed.
 
     Args:
-        fills: metric → what stands in for removed pixels, of the metrics that the figure shows.
+        fills: metric → replacement of removed pixels, for the metrics in the figure.
 
     Raises:
         ArtifactError: a table is missing.

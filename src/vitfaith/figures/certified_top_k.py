@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class CertifiedTopK(Certified):
-    """Which certificates, and what the colours tell apart."""
+    """The certificates, and the meaning of the colours."""
 
     series: Literal["smoothing", "certificate", "beta", "k"] = Field(
-        "smoothing", description="what the colours tell apart; everything else must have one value"
+        "smoothing", description="axis shown by colours; everything else must have one value"
     )
     certificates: Annotated[tuple[str, ...], Ids("certificates")] = Field(
         (), description="ids of certificates; empty: all"
@@ -37,7 +37,7 @@ def rows(data: FigureData, parameters: CertifiedTopK) -> DataFrame:
     """One row per (condition, method, certificate, k, beta, radius): share of images with a larger radius.
 
     Raises:
-        ConfigError: several values remain of what the colours do not tell apart, or none.
+        ConfigError: an axis that colours do not show has several values, or none.
     """
     frame = data.table("certificates", CERTIFICATES)
     frame = tidy(frame[frame["method"] != ""], "certificates", KEYS)
@@ -75,8 +75,8 @@ def rows(data: FigureData, parameters: CertifiedTopK) -> DataFrame:
     title="Certified top-k overlap",
     caption=(
         "Share of images whose smoothed map keeps the overlap β of its k leading patches for every perturbation up to the l2 radius, "
-        "one panel a method, one colour a {series}, with Wilson bands. Dashed lines guarantee nothing: a formula that is "
-        "no lower bound, or sample means taken for expectations. Radii are in [0, 1] pixel units over all pixels."
+        "one panel per method, one colour per {series}, with Wilson bands. Dashed lines give no guarantee: their formula is "
+        "not a lower bound, or sample means are used as expectations. Radii are in [0, 1] pixel units over all pixels."
     ),
     category="robustness",
     parameters=CertifiedTopK,

@@ -1,4 +1,4 @@
-"""What faithfulness costs."""
+"""Cost of faithfulness."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def rows(data: FigureData, parameters: Cost) -> DataFrame:
     parameters=Cost,
 )
 def cost_faithfulness(data: FigureData, parameters: Cost, style: Style) -> Figure:
-    """Mean of a metric with intervals against counted passes an image, by method."""
+    """Mean of a metric with intervals against counted passes per image, by method."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     table = rows(data, parameters)

@@ -1,4 +1,4 @@
-"""Mean ranks of the methods and which of them cannot be told apart."""
+"""Mean ranks of the methods, and groups without a significant difference."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def rows(data: FigureData, parameters: CriticalDifference) -> DataFrame:
     citation="Demšar 2006, JMLR 7; Nemenyi 1963",
 )
 def critical_difference(data: FigureData, parameters: CriticalDifference, style: Style) -> Figure:
-    """Mean ranks with groups of methods that Nemenyi's test cannot tell apart."""
+    """Mean ranks with groups of methods that Nemenyi's test cannot distinguish."""
     table = chosen(data, parameters)
     panels = facets(table, PANEL, style)
     most = max(part["method"].nunique() for _, part in panels)

@@ -45,7 +45,9 @@ class Gallery(Parameters):
     explained: Annotated[tuple[str, ...], Ids("targets")] = EXPLAINED
     methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
     roles: tuple[str, ...] = Field((), description="best, median, worst; empty: all that the table has")
-    classes: tuple[str, ...] = Field((), description="class names; empty: those of the dataset or model, else numbers")
+    classes: tuple[str, ...] = Field(
+        (), description="class names; default: names of the dataset or model, else numbers"
+    )
     overlay: float = Field(0.0, ge=0, lt=1, description="weight of the grey image under the map; 0 shows the map alone")
 
 
@@ -82,7 +84,7 @@ def rows(data: FigureData, parameters: Gallery) -> DataFrame:
         "Maps of the images with the best, median and worst faithfulness (SaCo averaged over methods and conditions, where "
         "several classes are explained for the first of ``targets`` alone; the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
         "the image that is explained, with the predicted class and its probability (red where it is not the explained "
-        "class). Where several classes are explained, ``clean class`` is that of the clean image and ``own class`` that of the "
+        "class). Where several classes are explained, ``clean class`` is predicted for the clean image, and ``own class`` for the "
         "image shown. Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo. "
         "Lines show the borders of objects where the data set knows them. Studies without SaCo show their first images."
     ),
@@ -121,7 +123,7 @@ def gallery(data: FigureData, parameters: Gallery, style: Style) -> Figure:
 
 
 def heading(role: str, image_id: str) -> str:
-    """Role and file name, cut at the front to what has room: endings tell images apart."""
+    """Role and file name, cut at the front to what has room: endings distinguish images."""
     name, room = image_id.rpartition("/")[2], HEADING - len(role) - 2
     return f"{role}: {name if len(name) <= room else '…' + name[1 - room :]}"
 

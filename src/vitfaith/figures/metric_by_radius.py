@@ -42,8 +42,8 @@ def rows(data: FigureData, parameters: MetricByRadius) -> DataFrame:
     rows=rows,
     title="Explanations against the radius of attacks",
     caption=(
-        "Mean of ``{metric}`` over images against the radius of the attack, with confidence intervals: one panel a "
-        "method, one colour and marker a smoothing, one line a kind of attack. Radius 0 is the clean image. "
+        "Mean of ``{metric}`` over images against the radius of the attack, with confidence intervals: one panel per "
+        "method, one colour and marker per smoothing, one line per kind of attack. Radius 0 is the clean image. "
         "Where the measure compares with a reference map, that is the clean image's behind the same smoothing "
         "(reference ``{reference}``)."
     ),

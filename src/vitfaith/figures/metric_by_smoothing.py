@@ -73,8 +73,8 @@ def rows(data: FigureData, parameters: MetricBySmoothing) -> DataFrame:
     rows=rows,
     title="Explanations against the strength of smoothing",
     caption=(
-        "Mean of ``{metric}`` over images against ``{over}`` of the smoothing, with confidence intervals: one panel an "
-        "attack, one colour and marker a method. Over the noise, 0 is the undefended model; over samples, which are "
+        "Mean of ``{metric}`` over images against ``{over}`` of the smoothing, with confidence intervals: one panel per "
+        "attack, one colour and marker per method. Over the noise, 0 is the undefended model; over samples, which are "
         "nested, the axis is logarithmic."
     ),
     category="robustness",

@@ -1,4 +1,4 @@
-"""What the law of the noise changes: certified radii in three norms, and what attacks leave."""
+"""Effect of the law of the noise: certified radii in three norms, and accuracy and overlap under attack."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _INPUT = ("dataset", "model")
 
 
 class NoiseCompared(ByRadius):
-    """What is certified, of which map, and which attacks are drawn. One dataset, model and method: the first of several."""
+    """The certificates, the maps, and the attacks to draw. One dataset, model and method: the first of several."""
 
     certificates: Annotated[tuple[str, ...], Ids("certificates")] = Field(
         (), description="ids of certificates; of several the largest radius counts. Empty: all that are a guarantee"
@@ -76,7 +76,7 @@ def rows(data: FigureData, parameters: NoiseCompared) -> DataFrame:
 
 
 def _method(frame: DataFrame, parameters: NoiseCompared) -> str:
-    """The first method that is asked for, else the first in the table that is no random one."""
+    """The first requested method, else the first method in the table other than random ones."""
     if parameters.methods:
         return parameters.methods[0]
     present = [m for m in order_methods(frame["method"]) if m]
@@ -86,7 +86,7 @@ def _method(frame: DataFrame, parameters: NoiseCompared) -> str:
 
 
 def _certified(frame: DataFrame, method: str, parameters: NoiseCompared) -> Iterator[DataFrame]:
-    """Curves of the share of images with a larger radius, one frame a part, norm and smoothing."""
+    """Curves of the share of images with a larger radius, one frame per part, norm and smoothing."""
     import pandas as pd
 
     classes = frame[frame["method"] == ""]

@@ -1,4 +1,4 @@
-"""What the model answers while patches are removed in the order of a map."""
+"""The model's output while patches are removed in the order of a map."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Curves(Selection):
 
 
 def finest_variant(frame: DataFrame, curves: tuple[str, ...]) -> str:
-    """The variant with most steps among those that have most of the ``curves``; ties go to the first name."""
+    """The variant with most steps among the variants with most of the ``curves``; ties go to the first name."""
     shown = frame[frame["curve"].isin(curves)]
     if shown.empty:
         raise ConfigError(

@@ -31,7 +31,7 @@ Table = Literal[
     "pairs",
     "explained",
 ]
-"""What a figure may read; each is one file ``{table}.parquet`` of an experiment."""
+"""Tables that a figure may read; each is one file ``{table}.parquet`` of an experiment."""
 
 Draw = TypeVar("Draw", bound="Callable[[FigureData, Any, Style], Figure]")
 
@@ -59,7 +59,7 @@ def figure(
         title: one line for reports.
         caption: reStructuredText that says what is shown and how to read it; counts are appended by
             :func:`vitfaith.figures.caption.caption`, and ``{name}`` stands for the parameter ``name``.
-        reads: ``reads(parameters)`` names columns and rows of tables with a row for every image; without it all are read.
+        reads: ``reads(parameters)`` names columns and rows of tables with one row per image; default: all are read.
         category: where a report files it: faithfulness, robustness, examples, metrics or cost.
     """
     return FIGURES.register(

@@ -39,7 +39,7 @@ def rows(data: FigureData, parameters: ByCondition) -> DataFrame:
     rows=rows,
     title="Faithfulness in every condition",
     caption=(
-        "Mean of ``{metric}`` over images for every method, one panel a model and attack, one colour a smoothing. "
+        "Mean of ``{metric}`` over images for every method, one panel per model and attack, one colour per smoothing. "
         "Bars are confidence intervals of the mean. Methods stand in the order of their overall mean. A smoothing "
         "helps a method where its point lies on the better side and the intervals are apart; as the same images are "
         "behind both points, a paired test can separate them even where the intervals overlap."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     title="Faithfulness in every condition, as a table",
     caption=(
         "Mean of ``{metric}`` over images, its confidence interval in brackets; methods down, conditions (attack, "
-        "smoothing) across, one panel a model. Colours are symmetric about zero. Grey cells are not compared: the method has too few usable images."
+        "smoothing) across, one panel per model. Colours are symmetric about zero. Grey cells are not compared: the method has too few usable images."
     ),
     category="faithfulness",
     parameters=ByCondition,

@@ -1,4 +1,4 @@
-"""What the choice of the explained class does to a metric: paired differences by method."""
+"""Effect of the explained class on a metric: paired differences by method."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def rows(data: FigureData, parameters: ByExplained) -> DataFrame:
     title="The explained class",
     caption=(
         "Mean over images of the paired difference in ``{metric}`` on the same image, by method: maps of the class named "
-        "below minus maps of ``{opponent}``, one panel a model and attack, one colour a smoothing. Bars are "
+        "below minus maps of ``{opponent}``, one panel per model and attack, one colour per smoothing. Bars are "
         "confidence intervals of the mean difference (bootstrap over images). Right of the line the maps of the former class "
-        "score higher. Each panel tells the share of the images on which the two classes differ; on the others the difference is 0."
+        "score higher. Each panel states the share of images on which the two classes differ; on the others the difference is 0."
     ),
     category="faithfulness",
     parameters=ByExplained,

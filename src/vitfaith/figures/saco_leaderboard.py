@@ -58,7 +58,7 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
     title="Faithfulness of the methods",
     caption=(
         "Methods ranked by the mean of ``{metric}`` over images, for attack ``{attack}`` and smoothing "
-        "``{smoothing}``, one panel a model. Bars are confidence intervals of the mean. The grey band is the interval "
+        "``{smoothing}``, one panel per model. Bars are confidence intervals of the mean. The grey band is the interval "
         "of random maps: a method whose bar overlaps it is not shown to say more than chance. Neighbours whose bars "
         "overlap may be tied. Methods below a line have too few usable images to be compared; how many of the images they "
         "have stands beside them."
@@ -68,7 +68,7 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
     citation="Wu et al. 2024 (arXiv 2404.01415)",
 )
 def saco_leaderboard(data: FigureData, parameters: Leaderboard, style: Style) -> Figure:
-    """Methods ranked by their mean with confidence intervals, one panel a model."""
+    """Methods ranked by their mean with confidence intervals, one panel per model."""
     table = rows(data, parameters)
     panels = facets(table, PANEL, style)
     looks = style.looks(table["method"])

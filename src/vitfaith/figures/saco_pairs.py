@@ -54,7 +54,7 @@ def rows(data: FigureData, parameters: Pairs) -> DataFrame:
     citation="Wu et al. 2024 (arXiv 2404.01415), algorithm 1",
 )
 def saco_pairs(data: FigureData, parameters: Pairs, style: Style) -> Figure:
-    """Share of images on which each pair of groups breaks the order, one panel a model and method."""
+    """Share of images on which each pair of groups breaks the order, one panel per model and method."""
     import seaborn
 
     table = rows(data, parameters)

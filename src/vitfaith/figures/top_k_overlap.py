@@ -67,8 +67,8 @@ def chance(variant: str, patches: int | None) -> float | None:
     title="Stability of the leading patches",
     caption=(
         "Share of a map's leading patches that it has in common with the map of the same image in the reference "
-        "condition ``{reference}``, mean over images with confidence intervals; one panel a model and attack, one "
-        "colour a smoothing. 1 means that the attack moves nothing; the dashed line is the chance level: the "
+        "condition ``{reference}``, mean over images with confidence intervals; one panel per model and attack, one "
+        "colour per smoothing. 1 means that the attack moves nothing; the dashed line is the chance level: the "
         "overlap expected of two independent random maps, k/P with P patches. ``random`` draws one map for each image, "
         "the same whatever the attack, so that its overlap is 1 and not k/P: stability alone is not faithfulness."
     ),

@@ -307,7 +307,7 @@ def _directions(plan: Plan, shown: Iterable[str]) -> dict[str, str]:
 
 
 def page_spec(plan: Plan, experiment: str) -> dict[str, Any]:
-    """What the page shows beside the tables."""
+    """Content of the page beside the tables."""
     found = tables_spec(plan, experiment)
     kept = {name: found[name] for name in ("seed", "statistics", "directions")}
     images = sum(plan.images(dataset) for dataset in found["shards"])

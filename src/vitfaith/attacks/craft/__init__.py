@@ -1,1 +1,1 @@
-"""What attacks are made of: keyed randomness, the victim network, losses, storage, and torchattacks classes of our own."""
+"""Parts of attacks: keyed randomness, the victim network, losses, storage, and our own torchattacks classes."""

@@ -25,7 +25,7 @@ _FINAL_REPEATS = 4
 
 @dataclass
 class View:
-    """What an attacker sees of one image batch.
+    """An attacker's view of one image batch.
 
     Attributes:
         maps: (B, P), |·| summing to 1 in each row.
@@ -41,14 +41,14 @@ class ExplanationAttack(Attack):
 
     Steps along the sign of the gradient of a dissimilarity D between the map and the clean image's map; of all iterates
     with the clean image's prediction, the one with the largest D is returned, the clean image if there is none. Beyond
-    the paper: iterates are stored pixels (k/255, reached by a float shadow that gradients move), so that what was
-    judged is what is stored; and where the predicted class leads by less than ``margin``, the gradient of its lead
+    the paper: iterates are stored pixels (k/255, reached by a float shadow that gradients move), so the
+    judged images are the stored images. Where the predicted class leads by less than ``margin``, the gradient of its lead
     joins, each gradient scaled to unit l1 norm, instead of running on outside the class.
 
-    Through a smoothing, the map is the defence's aggregate of the maps of its noise draws and the prediction that of
-    their mean probability; an iterate must keep that one and the one without smoothing. Gradients take fresh
-    draws at each step. All iterates are judged on one other set of draws, since the largest of values with noise of
-    their own is the luckiest and not the best. The winner then meets the last iterate on draws that judged neither.
+    Through a smoothing, the map is the defence's aggregate of the maps of its noise draws and the prediction comes
+    from their mean probability; an iterate must keep that one and the one without smoothing. Gradients take fresh
+    draws at each step. All iterates are judged on one other set of draws, because with separate noise the largest value
+    would often be lucky, not best. The winner then meets the last iterate on draws that judged neither.
 
     Args:
         model: frozen, in evaluation mode.

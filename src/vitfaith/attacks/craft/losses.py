@@ -1,4 +1,4 @@
-"""What attacks on the prediction raise: the cross-entropy in a form that confident images do not round away."""
+"""The loss that attacks on the prediction maximise: cross-entropy in a form that does not round to 0 for confident images."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from vitfaith.models.classifier import Classifier
 
 
 class SmoothedPGD(Attack):
-    """l∞ PGD on −log E_z p_y(denoise(x + z)) (Salman et al. 2019, eq. 6), the expectation over the defence's draws a step.
+    """l∞ PGD on −log E_z p_y(denoise(x + z)) (Salman et al. 2019, eq. 6), the expectation over the defence's draws per step.
 
     Steps follow the log-odds of that expectation: the gradient's sign is the same, and does not round away at p_y = 1.
     """

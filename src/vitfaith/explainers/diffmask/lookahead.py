@@ -1,4 +1,4 @@
-"""The optimiser of the released training: Adam under Lookahead, where each gate and each λ is a parameter of its own.
+"""The optimiser of the released training: Adam under Lookahead, where each gate and each λ is a separate parameter.
 
 A parameter without a gradient in a step is left alone: Adam neither moves it nor ages its moments, and Lookahead (Zhang,
 Lucas, Hinton & Ba, NeurIPS 2019) syncs only what has a gradient in a step that syncs. Its slow weights start at a parameter's
@@ -21,7 +21,7 @@ def lookahead_adam(groups: Sequence[dict[str, Any]], rate: float) -> Lookahead:
 
 
 class Slices:
-    """A tensor as parameters of their own along one axis, in its own memory.
+    """A tensor split into separate parameters along one axis, sharing its memory.
 
     Attributes:
         parameters: one for each index of ``axis``.

@@ -80,7 +80,7 @@ def check_fit(network: DiffMask, classifier: Classifier) -> None:
 
 
 def misfit(shape: dict[str, int], classifier: Classifier) -> str:
-    """What in ``shape`` (gates, width, classes) does not fit ``classifier``; empty where all does."""
+    """The fault of ``shape`` (gates, width, classes) for ``classifier``; empty if it fits."""
     gates, width = len(blocks_of_vit(classifier)) + 2, width_of(classifier)
     if shape["gates"] != gates:
         return f"has {shape['gates']} gates, a model of {gates - 2} blocks needs {gates}"

@@ -1,6 +1,6 @@
 """DiffMask without amortisation: the gates' locations of each image are optimised for it alone, and nothing is trained.
 
-There is one gate a patch, and nothing is learned that another image could use. What replaces a patch embedding is therefore fixed:
+There is one gate per patch, and nothing is learned that another image could use. What replaces a patch embedding is therefore fixed:
 a placeholder learned from one image could spell out its prediction, and then every patch could go.
 """
 
@@ -22,7 +22,7 @@ from vitfaith.transfer import upload
 
 @dataclass(frozen=True)
 class PerImageSettings:
-    """How each image's locations are optimised; the fields are those of ``DiffMaskRecipe``."""
+    """Settings of the optimisation of each image's locations; fields as in ``DiffMaskRecipe``."""
 
     steps: int = 100
     learning_rate: float = 0.2
@@ -47,7 +47,7 @@ def optimise_masks(
 ) -> Tensor:
     """Expected masks (B, rows, columns) float32 of ``images`` (B, C, H, W) in [0, 1].
 
-    One forward, then one forward and one backward a step. Each image has its own locations, multiplier and noise, so no
+    One forward, then one forward and one backward pass per step. Each image has its own locations, multiplier and noise, so no
     result depends on the others in the batch.
 
     Args:
@@ -64,7 +64,7 @@ def optimise_masks(
         start = start_beta(torch.zeros(1, 1, 1), shape, 1.0, settings.kept_share)
         locations = torch.full((len(images), patches), start, device=device, requires_grad=True)
         multiplier = torch.full((len(images),), settings.multiplier, device=device)
-        # 4 bytes a step and patch; drawn at once because each draw seeds a generator.
+        # 4 bytes per step and patch; drawn at once because each draw seeds a generator.
         noise = uniform(seed, image_ids, "diffmask-per-image", (settings.steps, patches), sample)
         noise = upload(noise, device)
         optimiser = torch.optim.Adam([locations], lr=settings.learning_rate, betas=(0.9, 0.98))

@@ -21,7 +21,7 @@ class DiffMaskRecipe(Parameters):
     mode: Literal["dual_ascent", "official"] = Field(
         "dual_ascent",
         description="official: as the released code trains, for comparison: one multiplier a gate that moves the wrong way, a "
-        "random number of gates a step, mean log-probability, Lookahead, two steps a batch",
+        "random number of gates per step, mean log-probability, Lookahead, two steps per batch",
     )
     margin: float = Field(0.1, gt=0, description="m: largest mean KL(clean ‖ masked) that the masks may cost, in nats")
     objective: Literal["expected_l0", "log_probability"] = Field(

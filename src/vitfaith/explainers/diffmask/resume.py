@@ -1,4 +1,4 @@
-"""What a killed training left behind: weights, multipliers, optimisers and log in one safetensors file."""
+"""State of a killed training: weights, multipliers, optimisers and log in one safetensors file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Progress:
 
 
 def save_progress(path: Path, key: str, network: DiffMask, stepper: Step, progress: Progress) -> None:
-    """Write everything that the next step depends on; ``key`` tells the settings that it belongs to."""
+    """Write everything that the next step depends on; ``key`` identifies the settings."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors["multiplier"] = stepper.multiplier
     counts = []
@@ -62,7 +62,7 @@ def save_progress(path: Path, key: str, network: DiffMask, stepper: Step, progre
 
 
 def load_progress(path: Path, key: str, network: DiffMask, stepper: Step) -> Progress:
-    """Go on from ``path`` where it exists and belongs to ``key``; a file of other settings is left behind.
+    """Continue from ``path`` if it exists and belongs to ``key``; a file of other settings is ignored.
 
     Raises:
         ArtifactError: the file is damaged.

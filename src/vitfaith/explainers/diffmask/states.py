@@ -1,4 +1,4 @@
-"""What a DiffMask sees of a frozen timm ViT, and how it replaces patch embeddings; the model itself is not changed."""
+"""States of a frozen timm ViT that a DiffMask reads, and its replacement of patch embeddings; the model itself is not changed."""
 
 from __future__ import annotations
 

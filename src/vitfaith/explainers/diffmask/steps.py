@@ -29,7 +29,7 @@ Measured = dict[str, Tensor]
 
 
 class Step(Protocol):
-    """What the training loop asks of a step."""
+    """Interface of a step for the training loop."""
 
     multiplier: Tensor
 
@@ -42,7 +42,7 @@ class Step(Protocol):
 
 
 def objective(network: DiffMask, locations: Tensor, kind: str) -> Tensor:
-    """What is minimised, a scalar, from u (B, G, P): see ``DiffMaskRecipe.objective``."""
+    """The minimised objective, a scalar, from u (B, G, P): see ``DiffMaskRecipe.objective``."""
     logs = network.distribution.log_positive(locations).sum(1)
     return (logs if kind == "log_probability" else logs.exp()).mean()
 
@@ -128,7 +128,7 @@ class OfficialStep:
     """The released rule: one λ a gate, each pass with gates 0 … ℓ for a random ℓ, and λ by descent on the same loss.
 
     A batch takes two training steps, one for each optimiser, each with its own ℓ and noise: four forwards and one backward.
-    Each gate and each λ is a parameter of its own: those without a gradient in a step stay as they are.
+    Each gate and each λ is a separate parameter; parameters without a gradient in a step stay unchanged.
     """
 
     def __init__(self, classifier: Classifier, network: DiffMask, recipe: DiffMaskRecipe) -> None:

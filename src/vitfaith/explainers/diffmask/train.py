@@ -49,10 +49,10 @@ def train_diffmask(
         test: images for the log; at most ``recipe.held_out`` of them are used.
         recipe: see :class:`DiffMaskRecipe`.
         class_specific: masks of a class, whose probability alone the masked image must keep.
-        checkpoint: file that a killed training goes on from, to the same bits; remove it when the network is saved.
+        checkpoint: file from which a killed training continues, to the same bits; remove it after saving the network.
 
     Returns:
-        The DiffMask, frozen, and the log: every ``log_every`` steps a row with step, images, and the means since the last row
+        The DiffMask, frozen, and the log: one row per ``log_every`` steps with step, images, and the means since the last row
         of kl (nats), kept_share, objective, multiplier (mean over gates where there are several), agreement (share of
         images with an unchanged prediction) and gradient_norm, all of sampled masks; test_kl, test_kept_share and
         test_agreement of the expected masks of held-out images, where they were looked at, else None.
@@ -175,7 +175,7 @@ def _stops(progress: Progress, recipe: DiffMaskRecipe, row: dict[str, Any]) -> b
 
 
 def _key(classifier: Classifier, recipe: DiffMaskRecipe, class_specific: bool, count: int) -> str:
-    """Tells trainings apart whose checkpoints must not be mixed up."""
+    """Identity of a training, so checkpoints of different trainings are not mixed up."""
     facts = [recipe.model_dump(mode="json"), class_specific, count, digest_of(classifier.backbone)]
     if recipe.mode == "official":
         facts.append("a parameter for each gate")  # one optimiser state for all gates cannot be gone on from

@@ -1,4 +1,4 @@
-"""What the shared pass left behind, from which all one-pass explainers read.
+"""Recordings of the shared pass, which all one-pass explainers read.
 
 Fused attention stays on. Attention is rebuilt as A = softmax(s·QKᵀ + bias) from the queries and keys that the fused
 call received, its gradient as ∂y/∂A = G·Vᵀ, where G is the gradient of the class logit y at the output of that call:
@@ -32,7 +32,7 @@ Need = Literal[
     "layer_scores",
     "logits",
 ]
-"""What the shared pass keeps on request: per layer the attention matrix, its gradient, its scores before the softmax,
+"""Optional recordings of the shared pass: per layer the attention matrix, its gradient, its scores before the softmax,
 its values, and the gradient of the layer's own class score at it; the tokens and their gradients; the gradient at the
 tokens of token CAMs alone, which ``hidden_gradient`` includes; the gradient at the pixels; the logits."""
 
@@ -49,7 +49,7 @@ KINDS = 2.5
 
 @dataclass
 class Capture:
-    """What a shared pass left behind. Layers count from 0; negative ones from the end. All tensors come as float32.
+    """Recordings of a shared pass. Layers count from 0; negative ones from the end. All tensors come as float32.
 
     Attributes:
         logits: (B, K).
@@ -97,7 +97,7 @@ class Capture:
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
     def of(self, images: slice) -> Capture:
-        """What the pass left of some of the images; nothing is copied."""
+        """The recordings of some of the images, without copies."""
         return replace(
             self,
             logits=self.logits[images],

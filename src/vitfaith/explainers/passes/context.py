@@ -1,4 +1,4 @@
-"""What an explainer receives: a batch, the classifier, and the passes that explainers share."""
+"""Input of an explainer: a batch, the classifier, and the passes that explainers share."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def ordinary(tensor: Tensor) -> Tensor:
 def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
     """The explained logit of each image, (B,), from (B, K); raises :class:`InputError` for a class out of range."""
     if targets.shape != logits.shape[:1] or bool(((targets < 0) | (targets >= logits.shape[1])).any()):
-        raise InputError(f"targets must be {len(logits)} class numbers in [0, {logits.shape[1] - 1}], one an image")
+        raise InputError(f"targets must be {len(logits)} class numbers in [0, {logits.shape[1] - 1}], one per image")
     return logits.gather(1, targets[:, None])[:, 0]
 
 

@@ -2,7 +2,7 @@
 
 The score of block l is the class logit that the model's norm and head give to the mean token after the block, so its
 gradient at the block's output is one vector for all tokens. Through the second linear layer of the MLP it therefore
-goes once an image and not once a token; only from there on does autograd run, and it stops at the attention.
+runs once per image instead of once per token; autograd only runs from there on, and stops at the attention.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vitfaith.models.patches import Patches
 
 Fill = Literal["black", "image_mean", "channel_mean", "model_mean"]
-"""What replaces hidden pixels: 0; the image's mean over pixels and channels; its mean in each channel; the mean that
+"""Replacement of hidden pixels: 0; the image's mean over pixels and channels; its mean in each channel; the mean that
 the classifier's normalisation subtracts, so that the network itself sees 0."""
 
 COLOURS: Mapping[str, Callable[[Tensor], Tensor]] = {

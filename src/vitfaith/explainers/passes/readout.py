@@ -1,4 +1,4 @@
-"""What the head of a timm ViT reads from its tokens."""
+"""The tokens that the head of a timm ViT reads."""
 
 from __future__ import annotations
 

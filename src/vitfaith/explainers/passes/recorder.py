@@ -103,7 +103,7 @@ class Recorder(TorchFunctionMode):
         calls: the attention of each block, filled when ``attention`` was asked for.
         hidden: inputs of all blocks, then the output of the last one: depth + 1 tensors (B, N, D).
         attended: outputs (B, N, D) of the blocks' modules ``attn``, as ``calls``; empty where blocks have none.
-        branches: layer → where in the graph the input of the block's second norm and that of its MLP's second linear
+        branches: layer → where in the graph the input of the block's second norm and the input of its MLP's second linear
             layer were made, as ``branches`` asks; not their values, which nobody needs and autograd does not keep.
         features: the normed tokens that enter the last block's attention: the output of its first norm, or of the norm
             that attention and MLP share (``in_norm``); the block's input where it normalises behind its attention. None
@@ -166,7 +166,7 @@ class Recorder(TorchFunctionMode):
             if len(found) != 1:
                 raise InputError(
                     f"block {layer} ({type(self.blocks[layer]).__name__}) made {len(found)} self-attention calls; "
-                    "explainers that read attention need exactly one a block: choose gradient or perturbation ones"
+                    "explainers that read attention need exactly one per block; choose gradient or perturbation explainers"
                 )
         return [found[0] for found in self.found]
 

@@ -93,7 +93,7 @@ class _Place(NamedTuple):
 
 
 class _Bias(NamedTuple):
-    """A bias, the tensor it was added to, and the axes to sum over for one value a token, or one an image."""
+    """A bias, the tensor it was added to, and the axes to sum over for one value per token, or per image."""
 
     bias: Tensor
     added_to: Tensor

@@ -1,7 +1,7 @@
 """The γ-rule of linear layers, as a gradient: relevance of an input divided by the input.
 
-Output z_j = Σ_i x_i w_ji + b_j passes its relevance g_j z_j on in shares of its contributions, of which those of z_j's
-own sign count 1 + γ times, the bias included: R_i = Σ_j c_ji / Σ_i c_ji · g_j z_j with c_ji = x_i w_ji (1 + γ) where the
+Output z_j = Σ_i x_i w_ji + b_j distributes its relevance g_j z_j in proportion to its contributions; contributions with the
+sign of z_j count 1 + γ times, including the bias: R_i = Σ_j c_ji / Σ_i c_ji · g_j z_j with c_ji = x_i w_ji (1 + γ) where the
 product has z_j's sign and x_i w_ji otherwise. The sum in the denominator is at least as large as z_j, so nothing has to
 be stabilised (Montavon et al. 2019, for inputs of both signs as Andéol et al. 2021; used for ViTs by Achtibat et al.
 2024). γ = 0 is the ordinary gradient.

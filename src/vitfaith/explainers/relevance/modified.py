@@ -81,7 +81,7 @@ def modified_backward(network: nn.Module, rules: Rules, on_bias: OnBias | None =
 
 
 def _inside_attention(network: nn.Module) -> set[nn.Module]:
-    """The linear layers of attention modules; those of a pooling's MLP are not among them."""
+    """The linear layers of attention modules, without the layers of a pooling's MLP."""
     found: set[nn.Module] = set()
     for _, module in modules_of(network):
         if isinstance(module, ATTENTIONS):

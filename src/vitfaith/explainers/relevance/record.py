@@ -82,7 +82,7 @@ class BlockRecord:
 
     @property
     def middle(self) -> Tensor:
-        """What the second branch is added to."""
+        """The input of the second residual addition."""
         return self.skip + self.attention_branch
 
 
@@ -107,7 +107,7 @@ class Record:
         pixels: (B, C, H, W) normalised images as the backbone got them.
         patches: (B, P, D) output of the patch embedding.
         tokens: (B, N, D) tokens with positions, before an optional first normalisation.
-        blocks: one entry a block.
+        blocks: one entry per block.
         final: (B, N, D) tokens that the pooling reads.
         pool: the attention pooling, or None.
         heads: input (B, D) of each linear head with its share (B,) of the explained logit: the head's own logit

@@ -34,7 +34,7 @@ class Relevance:
     ``R`` is the relevance of an attention matrix, ``∇A`` the gradient of the target logit, ``E_h`` the mean over heads.
     Rollouts are read where the head reads: the row of the class token, or the mean row of the tokens that the head
     pools (a distilled model's two tokens, an average pool's patches); for attention pooling, the query's row of ``C`` of
-    the pooling, which is a layer of its own before ``Π``. Entry l of a rollout is its product from block l
+    the pooling, which is a separate layer before ``Π``. Entry l of a rollout is its product from block l
     on: ``row · Π_{k=L-1..l} (I + C_k)``; rows are not normalised, as in the paper (§3.2) and its code.
 
     Attributes:
@@ -69,7 +69,7 @@ def propagate(
     zᴮ for pixels. Where Chefer et al. have no rule: a distilled model's mean of two heads is a residual sum, average
     pooling a linear layer. Layer scale is part of the linear layer before it. The gate of a gated MLP is a factor of a
     product. Rotary embeddings are linear in queries and keys, so they are part of their product. Biases of positions
-    take no part, as those of linear layers. Attention pooling is an attention whose learned query, a constant, takes
+    take no part, like biases of linear layers. Attention pooling is an attention whose learned query, a constant, takes
     no part, so the product of query and keys leaves all relevance to the keys. Relevance that reaches class, register
     and distillation tokens at the input is dropped.
 

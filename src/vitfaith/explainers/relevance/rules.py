@@ -80,7 +80,7 @@ def gate(relevance: Tensor) -> Tensor:
 
 
 def residual(skip: Tensor, branch: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
-    """The rule for ``skip + branch``: z-rule, then both parts rescaled so that their sums add up to that of R.
+    """The rule for ``skip + branch``: z-rule, then both parts rescaled so their sums add up to the sum of R.
 
     The parts get ``|Σ part| / (|Σ skip part| + |Σ branch part|)`` of the total. The sums run over all but the first
     axis: each image is conserved by itself, whatever else is in the batch.
@@ -106,7 +106,7 @@ def residual(skip: Tensor, branch: Tensor, relevance: Tensor) -> tuple[Tensor, T
 
 
 def copy(values: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """The rule for values read twice: the z-rule, which is the sum of both relevances but for :data:`EPSILON`.
+    """The rule for values read twice: the z-rule, which is the sum of both relevances up to :data:`EPSILON`.
 
     Kept in the authors' form ``x (R_1/x + R_2/x)``: the plain sum differs from their maps by up to 2e-5 where x is
     near 0, this by 1e-8.

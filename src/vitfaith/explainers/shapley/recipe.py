@@ -16,8 +16,8 @@ class ShapleyRecipe(Parameters):
     surrogates: dict[str, str] = Field(
         description="model → the model that answers for its masked images: one that was trained on removed patches"
     )
-    fill: Fill = Field("image_mean", description="what hides a patch; that of the surrogate's training")
-    seed: int = Field(0, description="of the initial weights, the order of images and the sets of patches")
+    fill: Fill = Field("image_mean", description="replacement of hidden patches, as in the surrogate's training")
+    seed: int = Field(0, description="seed of the initial weights, the order of images and the sets of patches")
     epochs: int = Field(25, ge=1, description="passes over the training images")
     batch_size: int = Field(64, ge=1, description="images per step")
     batches: int | None = Field(

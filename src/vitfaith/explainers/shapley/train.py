@@ -48,7 +48,7 @@ def train_shapley(
         train: uint8 (N, C, H, W) of the classifier's size; no labels are needed.
         test: images for the log; at most ``recipe.held_out`` of them are used.
         recipe: see :class:`ShapleyRecipe`.
-        checkpoint: file that a killed training goes on from, to the same bits; remove it when the head is saved.
+        checkpoint: file from which a killed training continues, to the same bits; remove it after saving the head.
 
     Returns:
         The head, frozen, and the log: a row per epoch with ``loss``, ``test_loss`` (mean squared error over held-out images, sets

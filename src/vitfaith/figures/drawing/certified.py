@@ -1,4 +1,4 @@
-"""What figures of certificates share: the share of images whose certified radius reaches r, with intervals."""
+"""Shared by figures of certificates: the share of images whose certified radius reaches r, with intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures read: tidy tables with the condition as columns, checked, filtered and put in an order of their own."""
+"""Input of figures: tidy tables with the condition as columns, checked, filtered and ordered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INPUT = ("dataset", "model", "attack", "smoothing")
 
 CONDITION = (*INPUT, "explained")
 PANEL = ("dataset", "model", "explained")
-"""What a panel is of in figures of one attack and smoothing."""
+"""Columns of a panel in figures of one attack and smoothing."""
 
 INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence", "compared", "asked", "n_own", "mean_own")
 SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
@@ -31,7 +31,7 @@ SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
 
 @dataclass(frozen=True)
 class Part:
-    """What a figure reads of a table that has a row for every image.
+    """Columns and rows that a figure reads of a table with one row per image.
 
     Attributes:
         columns: columns that it reads; clusters are read where the table has them.
@@ -97,7 +97,7 @@ def read_part(path: Path, part: Part) -> DataFrame:
 
 @dataclass(frozen=True)
 class FigureData:
-    """The tables of an experiment; those that a figure does not read may be None.
+    """The tables of an experiment; tables that a figure does not read may be None.
 
     Attributes:
         summary: one row per (condition, method, reference, metric, variant) with n, flagged, mean, low, high, sd,
@@ -333,7 +333,7 @@ def chosen_rows(data: FigureData, parameters: OneMetric) -> DataFrame:
 
 
 def overall_order(table: DataFrame, methods: Sequence[str], *, descending: bool) -> list[str]:
-    """``methods`` by their mean over the conditions that all compared ones have; those that are not compared come last.
+    """``methods`` by their mean over the conditions that all compared methods have; methods that are not compared come last.
 
     Args:
         table: one row per (condition, method) with ``mean``, NaN where there is none.

@@ -23,7 +23,7 @@ Directions = Annotated[
 
 
 def direction_of(metric: str, given: Mapping[str, Direction]) -> Direction:
-    """Direction of a metric id: the given one, or that of the registered metric whose name it has or begins with.
+    """Direction of a metric id: the given direction, or the direction of the registered metric whose name it has or begins with.
 
     Raises:
         ConfigError: nothing says what is better.

@@ -1,4 +1,4 @@
-"""The layout of figures that compare smoothings side by side: methods down, one panel a model and attack."""
+"""The layout of figures that compare smoothings side by side: methods down, one panel per model and attack."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def metric_text(style: Style, metric: str, variant: str) -> str:
 
 
 def against_text(reference: str) -> str:
-    """What a stability measure compares with, to follow its name; nothing for a score."""
+    """The reference of a stability measure, to follow its name; empty for a score."""
     return {"clean": " with the clean map, same smoothing", "undefended": " with the clean, undefended map"}.get(
         reference, ""
     )

@@ -145,7 +145,7 @@ def decimal(value: float, digits: int) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """:func:`decimal` with a hyphen for the sign, for formats that have a minus sign of their own."""
+    """:func:`decimal` with a hyphen for the sign, for formats with their own minus sign."""
     if not isfinite(value):
         return "–"
     text = f"{value:.{digits}f}"

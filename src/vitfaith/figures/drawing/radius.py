@@ -1,4 +1,4 @@
-"""What figures over the radius of attacks share: the radius of each attack, its kind, and lines over the radius."""
+"""Shared by figures over the radius of attacks: the radius of each attack, its kind, and lines over the radius."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def with_radius(frame: DataFrame, data: FigureData, parameters: ByRadius) -> Dat
 def draw_series(panel: Axes, part: DataFrame, smoothings: list[str], kinds: list[str], style: Style) -> None:
     """Means with intervals over the radius in levels of 1/255: a colour and marker a smoothing, a line a kind.
 
-    Behind one smoothing alone, colours and markers tell the kinds apart.
+    With a single smoothing, colours and markers show the kinds.
     """
     one = len(smoothings) == 1 and len(kinds) > 1
     colours = style.colours(kinds if one else smoothings)

@@ -16,7 +16,7 @@ HEADING = 24
 
 
 class Sheet:
-    """Blocks (one an image) of rows (the image, then one a method) × columns (one a condition)."""
+    """Blocks (one per image) of rows (the image, then one per method) × columns (one per condition)."""
 
     def __init__(self, style: Style, names: list[str], images: int, conditions: int, lines: int = 2) -> None:
         """Make the figure and write the ``names`` of the rows on its left; blocks wrap to a new band below.

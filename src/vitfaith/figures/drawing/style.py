@@ -29,7 +29,7 @@ PALETTES: dict[str, tuple[str, ...]] = {
     "tol_bright": ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377"),
     "tol_muted": ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499"),
 }
-"""Qualitative colours that people with any colour vision can tell apart: Okabe & Ito 2008 (without the yellow, which
+"""Qualitative colours that people with any colour vision can distinguish: Okabe & Ito 2008 (without the yellow, which
 vanishes on white) and Paul Tol's schemes."""
 
 SCALES: dict[str, float] = {"paper": 1.0, "notebook": 1.25, "talk": 1.875, "poster": 2.5}
@@ -98,7 +98,7 @@ class Style(Parameters):
         return self.labels.get(name) or label_of(name)
 
     def order(self, methods: Iterable[str]) -> list[str]:
-        """``methods`` without repeats: those of ``method_order`` first, then the known ones, then by name."""
+        """``methods`` without repeats: first ``method_order``, then known methods, then by name."""
         return order_methods(methods, self.method_order)
 
     def looks(self, methods: Iterable[str]) -> dict[str, Look]:

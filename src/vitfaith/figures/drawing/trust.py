@@ -1,4 +1,4 @@
-"""A picture of which metric to trust: one row a metric, one panel a quantity."""
+"""A picture of which metric to trust: one row per metric, one panel per quantity."""
 
 from __future__ import annotations
 

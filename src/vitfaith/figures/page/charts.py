@@ -52,7 +52,7 @@ def _rows() -> Any:
 
 
 def _methods() -> Any:
-    """The vertical axis: one row a method, in the order of the rows."""
+    """The vertical axis: one row per method, in the order of the rows."""
     import altair as alt
 
     axis = alt.Axis(title=None, grid=False, ticks=False, domain=False, labelPadding=6)
@@ -151,7 +151,7 @@ def curves() -> alt.LayerChart | alt.FacetChart:
 
 
 def pairs() -> alt.LayerChart | alt.FacetChart:
-    """Which pairs of groups are broken, one cell a pair."""
+    """Broken pairs of groups, one cell per pair."""
     import altair as alt
 
     axis = alt.Axis(labelAngle=0, grid=False, ticks=False, domain=False)

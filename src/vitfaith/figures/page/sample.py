@@ -36,7 +36,7 @@ def sample_data(
     total: int,
     room: int = LIMIT,
 ) -> dict[str, Any]:
-    """What the page shows of single images.
+    """Data of the page about single images.
 
     Args:
         sample, scores, pairs, pictures: tables ``sample``, ``sample_scores``, ``sample_pairs`` and ``sample_pictures``.
