@@ -1,4 +1,4 @@
-"""Numbers in Parquet files that no image or class can have."""
+"""Numbers in Parquet files that no image or class can have, and names of classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 from tests.datasets.files import NONE, PICTURES, png
 from tests.datasets.test_readers import opened
 from vitfaith.artifacts.images import encode_images
+from vitfaith.datasets.fashion_mnist import CLASSES
+from vitfaith.datasets.parquet import ParquetParameters, parquet
 from vitfaith.errors import ArtifactError
 
 GREY = np.zeros((1, 1, 28, 28), np.uint8)
@@ -40,3 +42,12 @@ def test_labels_beyond_any_class(tmp_path: Path, label: int, reader: str) -> Non
         ArtifactError, match=rf"'.*a.parquet', column 'label': label {label}; labels count classes from 0"
     ):
         opened(reader, {"path": tmp_path / "a.parquet", **more})
+
+
+def test_class_names_come_from_a_list(tmp_path: Path) -> None:
+    shipped = Path(__file__).resolve().parents[2] / "resources" / "data"
+    settings = {"path": shipped / "fashion_mnist.parquet", "classes": shipped / "fashion_mnist_classes.txt"}
+    assert tuple(parquet(ParquetParameters(**settings)).classes) == CLASSES
+    (tmp_path / "few.txt").write_text("one\ntwo\n")
+    with pytest.raises(ArtifactError, match="label 9, but there are 2 classes"):
+        parquet(ParquetParameters(**settings | {"classes": tmp_path / "few.txt"}))

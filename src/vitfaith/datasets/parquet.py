@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from vitfaith.artifacts.images import decode_images, decode_truth
-from vitfaith.datasets.files.class_lists import as_labels, check_labels, check_unique
+from vitfaith.datasets.files.class_lists import as_labels, check_labels, check_unique, read_class_list
 from vitfaith.datasets.files.parquet_files import check_column, column_values, read_rows, schema_of
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.errors import ArtifactError
@@ -25,6 +25,7 @@ class ParquetParameters(Parameters):
     path: Path = Field(
         description="file with columns image_id, label, channels, height, width, pixels (uint8, CHW), if wanted truth and cluster"
     )
+    classes: Path | None = Field(None, description="class list whose names are shown (see image_folder)")
 
 
 @DATASETS.register("parquet", parameters=ParquetParameters)
@@ -43,7 +44,8 @@ def parquet(parameters: ParquetParameters) -> Source:
     ids = [str(v) for v in column_values([path], "image_id", "names", "integers")]
     check_unique(ids, f"'{path}', column 'image_id'")
     labels = as_labels(column_values([path], "label", "integers"), f"'{path}', column 'label'")
-    check_labels(labels[labels != UNLABELLED], None, f"'{path}', column 'label'")
+    names = [] if parameters.classes is None else read_class_list(parameters.classes)[1]
+    check_labels(labels[labels != UNLABELLED], len(names) or None, f"'{path}', column 'label'")
 
     def rows(indices: NDArray[np.int64], column: str) -> pa.Table:
         table = read_rows([path], indices, ["image_id", "channels", "height", "width", column])
@@ -67,4 +69,4 @@ def parquet(parameters: ParquetParameters) -> Source:
     if CLUSTER.name in schema.names:
         check_column(schema, CLUSTER.name, path, "names")
         clusters = pq.read_table(path, columns=[CLUSTER.name], partitioning=None).column(CLUSTER.name).to_pylist()
-    return Source(ids, labels, read, masks if has_truth else None, clusters=clusters)
+    return Source(ids, labels, read, masks if has_truth else None, clusters=clusters, classes=names)
