@@ -33,6 +33,7 @@ MENU: dict[tuple[str, ...], tuple[str, ...]] = {
         "fills.md",
         "relevance.md",
         "diffmask.md",
+        "vit-shapley.md",
         "certificates.md",
         "noise.md",
     ),

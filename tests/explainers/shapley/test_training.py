@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools.vit_shapley import objective, weights
 from torch import Tensor
 
 from tests.conftest import tiny_vit
@@ -165,3 +166,18 @@ def test_files_say_what_does_not_fit(tmp_path: Path) -> None:
         check_trained_for(path, tiny_vit(seed=9))
     with pytest.raises(ArtifactError, match="does not exist; train it"):
         load_shapley(tmp_path / "none.safetensors", classifier)
+
+
+def test_the_tables_of_the_page_take_exact_values_and_their_objective() -> None:
+    """On a random game of four players: Shapley values by definition, and no other efficient values have a smaller error."""
+    members, matrix = weights(4)
+    values = torch.rand(3, len(members), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    places = {tuple(row.nonzero()[:, 0].tolist()): i for i, row in enumerate(members)}
+    truth = values @ matrix.T
+    for own, found in zip(values, truth, strict=True):
+        torch.testing.assert_close(found, shapley_values(lambda s, v=own: v[places[s]], 4))  # type: ignore[misc]
+    least = objective(truth, values)
+    source = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        moved = torch.randn(3, 4, generator=source, dtype=torch.float64) / 10
+        assert objective(truth + moved - moved.mean(1, keepdim=True), values) > least

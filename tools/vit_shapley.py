@@ -1,0 +1,191 @@
+"""Print the tables of docs/vit-shapley.md: error against exact Shapley values, and the place of vit_shapley in leaderboards.
+
+python tools/vit_shapley.py exact [images]              # nine cells, all 512 sets
+python tools/vit_shapley.py board STUDY MODEL [EXPLAINER …]  # clean images of a study
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from math import factorial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitfaith.api.summary import leaderboard
+from vitfaith.datasets.opening import open_source
+from vitfaith.datasets.subset import stratified_subset
+from vitfaith.explainers.explain import explain
+from vitfaith.explainers.registry import EXPLAINERS
+from vitfaith.explainers.shapley.files import load_shapley
+from vitfaith.explainers.shapley.kernel import size_probabilities
+from vitfaith.explainers.shapley.network import Game
+from vitfaith.metrics.evaluate import evaluate
+from vitfaith.metrics.registry import METRICS
+from vitfaith.models.classifier import Classifier
+from vitfaith.models.load import load_classifier
+from vitfaith.shipped import located
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.tables.text import markdown_table
+
+STUDY, DATASET, MODEL = "config/grid.yaml", "grid_3x3", "vit_grid_3x3"
+SHOWN = {
+    ("saco", ""),
+    ("deletion_auc", ""),
+    ("insertion_auc", ""),
+    ("admissible_mask", "iou"),
+    ("admissible_mask", "auroc"),
+    ("admissible_side", ""),
+    ("localisation_ap", ""),
+}
+"""(metric, variant; empty: all of them)."""
+
+
+def weights(players: int) -> tuple[Tensor, Tensor]:
+    """All sets (2^n, n) bool, and the matrix (n, 2^n) float64 that makes Shapley values of their values."""
+    sets = [s for k in range(players + 1) for s in combinations(range(players), k)]
+    members = torch.zeros(len(sets), players, dtype=torch.bool)
+    matrix = torch.zeros(players, len(sets), dtype=torch.float64)
+    for column, s in enumerate(sets):
+        members[column, list(s)] = True
+        for i in range(players):
+            size = len(s) - (i in s)
+            share = factorial(size) * factorial(players - size - 1) / factorial(players)
+            matrix[i, column] = share if i in s else -share
+    return members, matrix
+
+
+def values_of_sets(game: Game, classifier: Classifier, images: Tensor, targets: Tensor) -> Tensor:
+    """v (B, 2^n) float64 of every set of patches, for the targets' probabilities."""
+    members, _ = weights(classifier.grid[0] * classifier.grid[1])
+    rows = zip(images, targets, strict=True)
+    return torch.stack([game.of_sets(x[None], members[None], classifier.patches)[0, :, y].double() for x, y in rows])
+
+
+def objective(maps: Tensor, values: Tensor) -> float:
+    """E_S[(v(S) − v(∅) − Σ φ)²] over all proper sets with the probabilities of the Shapley kernel, mean over images."""
+    flat = maps.flatten(1).double()
+    members, _ = weights(flat.shape[1])
+    sizes = members.sum(1)
+    of_size = torch.bincount(sizes).double()
+    kernel = torch.cat([torch.zeros(1), size_probabilities(flat.shape[1]), torch.zeros(1)]).double() / of_size
+    missed = values - values[:, :1] - flat @ members.double().T
+    return float((missed**2 @ kernel[sizes]).mean())
+
+
+def errors(maps: Tensor, truth: Tensor) -> list[float]:
+    """Mean absolute error of a cell, share of the variance over cells that is explained, mean correlation over images.
+
+    Correlations are over images whose exact values differ between cells.
+    """
+    flat, true = maps.flatten(1).double(), truth.flatten(1)
+    shares = true.mean(1, keepdim=True)  # what an efficient map without any knowledge gives each cell
+    differ = (true.std(1) > 1e-3) & (flat.std(1) > 0)
+    pairs = zip(flat[differ].numpy(), true[differ].numpy(), strict=True)
+    rows = [np.corrcoef(a, b)[0, 1] for a, b in pairs]
+    missed = float(((flat - true) ** 2).sum() / ((shares - true) ** 2).sum())
+    return [float((flat - true).abs().mean()), 1 - missed, float(np.mean(rows)) if rows else float("nan")]
+
+
+def against_exact(count: int) -> str:
+    """Errors and right masks of the head, of exact values and of equal shares, on the first test grids."""
+    study = load_study(read_yaml(Path(STUDY)))
+    section, source = study.models[MODEL], open_source(study.datasets[DATASET][0].spec())
+    classifier = load_classifier(section.spec(), Path(str(section.weights)), "cpu")
+    first, ids = np.arange(count), source.image_ids[:count]
+    images = torch.from_numpy(source.read(first)).float() / 255
+    truths = torch.from_numpy(np.stack(list(source.masks(first))))  # type: ignore[misc, arg-type]
+    with torch.inference_mode():
+        targets = classifier(images).argmax(1)
+    file = located("vitfaith:shapley") + f"/{MODEL}.safetensors"
+    head = {"vit_shapley": EXPLAINERS.item("vit_shapley", weights=file)}
+    maps = explain(classifier, images, targets, ids, head, seed=study.seed, batch_size=64)["vit_shapley"]
+    _, game = load_shapley(Path(file), classifier)
+    start = time.perf_counter()
+    values = values_of_sets(game, classifier, images, targets)
+    truth = (values @ weights(values.shape[1].bit_length() - 1)[1].T).unflatten(1, classifier.grid)
+    seconds = time.perf_counter() - start
+    # Shapley values of the network itself, whose answers to removed cells are not in its domain
+    items = {"kernel_shap": EXPLAINERS.item("kernel_shap", fill=game.fill)}
+    own = explain(classifier, images, targets, ids, items, seed=study.seed, batch_size=512)["kernel_shap"]
+    shown = {
+        "exact values": truth,
+        "ViT-Shapley": maps,
+        "equal shares": truth.mean((1, 2), keepdim=True).expand_as(truth),
+        "exact values of the network itself": own,
+    }
+    metrics = {"admissible_mask": METRICS.item("admissible_mask")}
+    scored = evaluate(
+        classifier, images, targets, ids, {name: found.float() for name, found in shown.items()}, metrics,
+        truth=truths,
+    ).scores.to_pandas()  # fmt: skip
+    means = scored.groupby(["method", "metric", "variant"], observed=True).value.mean()
+    rows = []
+    for name, found in shown.items():
+        told = [f"{v:.4f}" for v in errors(found, truth)]
+        told[2:] = told[2:] if name != "equal shares" else [""]
+        told.append("" if found is own else f"{objective(found, values):.5f}")
+        right = [means.get((name, "admissible_mask", v), np.nan) for v in ("iou", "auroc")]
+        rows.append([name, *told, *(f"{v:.3f}" for v in right)])
+    spread = (truth - truth.mean((1, 2), keepdim=True)).abs().mean()
+    facts = (
+        f"First {count} test grids, predicted class, seed {study.seed}; v is known at all 512 sets ({seconds:.0f} s). "
+        f"A cell's exact value is on average {spread:.4f} away from an equal share.\n\n"
+    )
+    return facts + markdown_table(
+        ["map", "mean absolute error", "explained", "correlation", "objective", "IoU", "AUROC"], rows
+    )
+
+
+def board(path: Path, model: str, methods: Sequence[str]) -> str:
+    """The leaderboard of a study's first experiment on clean images: the metrics of SHOWN, on the images that all methods have."""
+    study = load_study(read_yaml(path))
+    asked = next(experiment for experiment in study.experiments.values() if model in experiment.models)
+    (reader, section), weights_file = study.datasets[asked.datasets[0]], Path(str(study.models[model].weights))
+    source = open_source(reader.spec())
+    chosen = stratified_subset(source.labels, section.images, study.seed)
+    images, ids = torch.from_numpy(source.read(chosen)).float() / 255, [source.image_ids[i] for i in chosen]
+    truth = None if source.masks is None else torch.from_numpy(np.stack(list(source.masks(chosen))))  # type: ignore[arg-type]
+    classifier = load_classifier(study.models[model].spec(), weights_file, "cpu")
+    with torch.inference_mode():
+        targets = torch.cat([classifier(part).argmax(1) for part in images.split(256)])
+    items = {}
+    for id_ in methods or asked.explainers:
+        item = study.explainers[id_]
+        file = getattr(item.parameters, "weights", None)
+        update = {} if file is None else {"weights": Path(file) / f"{model}.safetensors"}
+        items[id_] = replace(item, parameters=item.parameters.model_copy(update=update))
+    start = time.perf_counter()
+    maps = explain(classifier, images, targets, ids, items, seed=study.seed, batch_size=256)
+    metrics = {id_: study.metrics[id_] for id_ in asked.metrics if id_ in {name for name, _ in SHOWN}}
+    scores = evaluate(classifier, images, targets, ids, maps, metrics, truth=truth, seed=study.seed).scores.to_pandas()
+    table = leaderboard(scores, seed=study.seed)
+    rows = []
+    for (metric, variant), part in table.groupby(["metric", "variant"], sort=False):
+        if (metric, "") in SHOWN or (metric, variant) in SHOWN:
+            for row in part.itertuples():
+                value = f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]"
+                rows.append([f"{metric} {variant}".strip(), str(row.rank), row.method, value, str(row.n)])
+    facts = f"{path}, {model}: {len(images)} clean images, predicted class, seed {study.seed}, {time.perf_counter() - start:.0f} s.\n\n"
+    return facts + markdown_table(["metric", "rank", "explainer", "mean [95 % interval]", "n"], rows)
+
+
+def main() -> None:
+    """Print what is asked for."""
+    torch.set_num_threads(1)
+    what, *rest = sys.argv[1:]
+    if what == "exact":
+        print(against_exact(int(rest[0]) if rest else 128))
+        return
+    study, model, *methods = rest
+    print(board(Path(study), model, methods))
+
+
+if __name__ == "__main__":
+    main()
