@@ -43,7 +43,8 @@ class Work:
         generator = torch.Generator().manual_seed(0)
         self.classifier = freeze(Classifier(build_backbone(name, {}), [0.5] * 3, [0.5] * 3)).to(DEVICE)
         self.unfused = copy.deepcopy(self.classifier)
-        for block in self.unfused.backbone.blocks:
+        blocks: Any = self.unfused.backbone.blocks
+        for block in blocks:
             block.attn.fused_attn = False
         self.images = torch.rand(images, 3, 224, 224, generator=generator).to(DEVICE)
         self.targets = torch.arange(images, device=DEVICE)
@@ -76,7 +77,8 @@ class Work:
         for module in self.unfused.modules():  # the package leaves its hooks, which would slow the next round
             module._forward_hooks.clear()
         wanted = [ClassifierOutputTarget(int(target)) for target in self.targets]
-        layer = self.classifier.backbone.blocks[-1].norm1
+        blocks: Any = self.classifier.backbone.blocks
+        layer = blocks[-1].norm1
         for name in ("GradCAM", "HiResCAM", "LayerCAM", "XGradCAM", "EigenCAM"):
             method = getattr(pytorch_grad_cam, name)
             with method(self.classifier, [layer], reshape_transform=_to_channels) as cam:

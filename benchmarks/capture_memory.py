@@ -75,7 +75,7 @@ def measure(line: str, size: int, images: int) -> int:
 
 def main() -> None:
     """Print the table, or with ``--line`` the bytes of one line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=512, help="side of the images in pixels")
     parser.add_argument("--images", type=int, default=2, help="images in the batch")
     parser.add_argument("--line", choices=LINES, help=argparse.SUPPRESS)

@@ -68,7 +68,8 @@ def run(task: str, rule: str, seeds: int, out: Path) -> None:
     model = load_classifier(section.model_dump(), Path(str(section.weights)))
     train, source = (open_source(study.datasets[name][0].spec()) for name in (f"{task}_train", task))
     everything = np.arange(len(source.labels))
-    pixels, truth = source.read(everything), np.stack(list(source.masks(everything)))
+    assert source.masks is not None
+    pixels, truth = source.read(everything), np.stack([np.asarray(mask) for mask in source.masks(everything)])
     images, learned = torch.from_numpy(pixels).float() / 255, train.read(np.arange(len(train.labels)))
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []

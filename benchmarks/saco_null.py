@@ -28,7 +28,7 @@ from torch import Tensor
 
 from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.engine import Engine
-from vitfaith.metrics.engine.requests import Clean, Features, Groups
+from vitfaith.metrics.engine.requests import Clean, Features, Groups, Level
 from vitfaith.metrics.engine.salience import map_salience
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.saco import saco
@@ -37,7 +37,13 @@ from vitfaith.models.load import load_classifier
 from vitfaith.rng import normal
 from vitfaith.study.load import load_study, read_yaml
 
-CASES = ((7, 10, "patch"), (14, 10, "patch"), (14, 20, "patch"), (4, 10, "patch"), (28, 10, "pixel"))
+CASES: tuple[tuple[int, int, Level], ...] = (
+    (7, 10, "patch"),
+    (14, 10, "patch"),
+    (14, 20, "patch"),
+    (4, 10, "patch"),
+    (28, 10, "pixel"),
+)
 """Side of the map, number of groups, level."""
 
 MAPS = {"uniform": torch.special.ndtr, "log-normal": torch.exp}

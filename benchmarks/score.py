@@ -23,8 +23,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import quantus
 import torch
+from quantus.metrics.faithfulness.pixel_flipping import PixelFlipping
 from torchcam.metrics import DeletionInsertionMetric
 
 from vitfaith.metrics.engine.requests import group_edges
@@ -113,17 +113,18 @@ class Work:
 
     def packages(self) -> int:
         """Torchcam for deletion and insertion, quantus for pixel flipping, method by method."""
-        options = {"normalise": False, "abs": False, "disable_warnings": True, "perturb_baseline": 0.0}
+        options: dict[str, Any] = {"normalise": False, "abs": False, "disable_warnings": True, "perturb_baseline": 0.0}
         with PassCounter(self.classifier) as passes:
             for maps in self.maps.values():
+                extractor: Any = FixedMap(self.classifier, maps)
                 metric = DeletionInsertionMetric(
-                    FixedMap(self.classifier, maps),
+                    extractor,
                     partial(torch.softmax, dim=-1),
                     steps=STEPS,
                     batch_size=self.batch_size,
                 )
                 metric.update(self.images, class_idx=self.targets.tolist())
-                arrays = {
+                arrays: dict[str, Any] = {
                     "model": self.classifier,
                     "x_batch": self.images.cpu().numpy(),
                     "y_batch": self.targets.cpu().numpy(),
@@ -132,7 +133,7 @@ class Work:
                     "softmax": True,
                     "batch_size": self.batch_size,
                 }
-                quantus.PixelFlipping(features_in_step=self.side**2 // STEPS, **options)(**arrays)
+                PixelFlipping(features_in_step=self.side**2 // STEPS, **options)(**arrays)
         return passes.forwards
 
 

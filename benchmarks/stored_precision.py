@@ -21,11 +21,12 @@ from torch import Tensor
 
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.explainers.explain import explain
+from vitfaith.models.classifier import Classifier
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.registries import REGISTRIES
 from vitfaith.smoothings.aggregate import aggregate_maps
-from vitfaith.smoothings.dds import dds
+from vitfaith.smoothings.dds import DdsParameters, dds
 from vitfaith.stability.measures import TopK, top_k_overlap
 from vitfaith.study.learned import model_files
 from vitfaith.study.load import load_study, read_yaml
@@ -66,6 +67,7 @@ def main() -> None:
     experiment = next(iter(study.experiments.values()))
     images, ids = images_of(study, experiment.datasets[0], arguments.images)
     smoothing = next(s for s in study.smoothings.values() if s.name == "dds")
+    assert isinstance(smoothing.parameters, DdsParameters)
     denoiser = Denoiser.load(study.denoisers[smoothing.parameters.denoiser].path)
     samples = range(2 * arguments.samples)
     denoised = dds(
@@ -85,11 +87,13 @@ def main() -> None:
             for i, item in steady.items()
         }
         section = study.models[model]
-        classifier = load_classifier(section.model_dump(include={"timm", "arguments", "mean", "std"}), section.weights)
+        classifier = load_classifier(
+            section.model_dump(include={"timm", "arguments", "mean", "std"}), Path(str(section.weights))
+        )
         targets = forward_in_batches(classifier, images, 256).argmax(1)
 
         def smoothed(
-            pixels: Tensor, targets: Tensor = targets, classifier: object = classifier, methods: Any = methods
+            pixels: Tensor, targets: Tensor = targets, classifier: Classifier = classifier, methods: Any = methods
         ) -> dict[str, Tensor]:
             maps = [
                 explain(classifier, pixels[:, s], targets, ids, methods, seed=0, batch_size=256)

@@ -131,8 +131,8 @@ class Draw:
         if checks := self.plan.checks(condition):
             made = [(c, ("spearman", "")) for c in checks]
             columns = self._measured(rows, [kind for _, kind in made], flags) | self._names("check", made, rows)
-            steps = {"reference": ["noise"] * len(columns["value"]), "step": np.zeros(len(columns["value"]), np.int16)}
-            yield ("sanity", condition, family), SANITY, columns | steps
+            added = {"reference": ["noise"] * len(columns["value"]), "step": np.zeros(len(columns["value"]), np.int16)}
+            yield ("sanity", condition, family), SANITY, columns | added
 
     def _pictures(self) -> dict[str, Any]:
         count, side = len(self.ids), self.size.side

@@ -66,7 +66,7 @@ def test_flags_follow_the_definition_at_every_scale(kind: type) -> None:
     draw = np.random.default_rng(0)
     cases = [centre + width * draw.normal(size=6) for centre in (0, 1, -1) for width in (0, 1e-8, 1e-6, 1e-4, 1)]
     cases += [np.array([1.0, v, 0, 0, 0, 0]) for v in (np.nan, np.inf, -np.inf)]
-    maps = np.stack([case * scale for case in cases for scale in (1e-30, 1.0, 1e30)]).astype(kind)
+    maps: np.ndarray = np.stack([case * scale for case in cases for scale in (1e-30, 1.0, 1e30)]).astype(kind)
     expected = [by_hand([float(v) for v in one]) for one in maps]
     assert map_flags(maps.reshape(-1, 2, 3)) == expected
     assert {"", "constant", "nan"} == set(expected)

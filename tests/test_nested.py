@@ -89,7 +89,7 @@ def plan_of(section: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPa
     """The plan of the smallest study with one item ``inner`` in a section."""
     monkeypatch.chdir(ROOT)
     raw = read_yaml(Path("config/tiny.yaml"))
-    kept = {"attacks": {"clean": {}}}.get(section, {})
+    kept: dict[str, Any] = {"attacks": {"clean": {}}}.get(section, {})
     raw[section] = kept | {"inner": settings}
     raw["stability"], raw["figures"] = {}, {}
     for experiment in raw["experiments"].values():

@@ -36,7 +36,7 @@ def random_is_zero(summary: pd.DataFrame) -> str:
     table = rows.assign(value=rows.apply(interval, axis=1)).pivot(
         index=["model"], columns=["attack", "smoothing"], values="value"
     )
-    table.columns = [f"{attack}, {smoothing}" for attack, smoothing in table.columns]
+    table.columns = [", ".join(column) for column in table.columns]
     largest = rows["mean"].abs().max()
     verdict = "holds" if largest <= 0.03 else "does not hold everywhere"
     return (
@@ -94,7 +94,7 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
         index=["model", "method"], columns=["attack", "smoothing"], values="value"
     )
     overlap.index = [" / ".join(i) for i in overlap.index]
-    overlap.columns = [f"{attack}, {smoothing}" for attack, smoothing in overlap.columns]
+    overlap.columns = [", ".join(column) for column in overlap.columns]
     table.index = [" / ".join(i) for i in table.index]
     return (
         "## Attacks and smoothing\n\nAccuracy on "

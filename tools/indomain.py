@@ -6,12 +6,15 @@ Run: python tools/indomain.py results/tables/experiment=indomain [NOTE]; the not
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from vitfaith.statistics.clusters import Codes, cluster_codes
 from vitfaith.statistics.orders import order_agreement
@@ -56,7 +59,7 @@ def grids(frame: pd.DataFrame, kind: str) -> tuple[dict[Reading, pd.DataFrame], 
     whole = pd.concat(found.values(), axis=1, keys=range(len(found))).dropna()
     clusters = frame.drop_duplicates("image_id").set_index("image_id").get("cluster")
     codes = None if clusters is None else cluster_codes(clusters.reindex(whole.index))
-    return {reading: whole[i] for i, reading in enumerate(found)}, codes
+    return {reading: cast(pd.DataFrame, whole[i]) for i, reading in enumerate(found)}, codes
 
 
 def rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +68,15 @@ def rows(frame: pd.DataFrame) -> pd.DataFrame:
     for kind in KINDS:
         found, codes = grids(frame, kind)
 
-        def compare(group: str, what: str, a: Reading, b: Reading, found=found, codes=codes, kind=kind) -> None:
+        def compare(
+            group: str,
+            what: str,
+            a: Reading,
+            b: Reading,
+            found: Mapping[Reading, pd.DataFrame] = found,
+            codes: Codes | None = codes,
+            kind: str = kind,
+        ) -> None:
             tau = order_agreement(found[a].to_numpy(), found[b].to_numpy(), codes=codes)
             lines.append((kind, group, what, *tau, *found[a].shape))
 
@@ -112,7 +123,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         panel.set_title(kind)
         panel.set_xlabel("Kendall's τ")
         panel.set_xlim(-1.05, 1.05)
-    handles = [plt.Line2D([], [], color=c, marker="o", label=name) for name, c in colours.items()]
+    handles = [Line2D([], [], color=c, marker="o", label=name) for name, c in colours.items()]
     picture.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     path.parent.mkdir(exist_ok=True)
     picture.savefig(path, dpi=150)

@@ -73,7 +73,7 @@ def page(text: str) -> str:
     for name, make in {"metrics": metrics, "stability": stability, "sanity": sanity}.items():
         block = f"<!-- {name}: made by tools/metrics_page.py -->\n\n{make()}\n\n<!-- end -->"
         pattern = rf"<!-- {name}: made by tools/metrics_page\.py -->.*?<!-- end -->"
-        text, count = re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
+        text, count = re.subn(pattern, block.replace("\\", r"\\"), text, flags=re.DOTALL)
         if count != 1:
             raise SystemExit(f"{PAGE}: no place for the table '{name}'")
     return text

@@ -137,7 +137,7 @@ def main() -> None:
     first_map = {n: ratio(by_quantile["map"], "l1", n) for n in NOISES[1:]}
     factors = [kept, lost["uniform"], kept_map, lost_map["uniform"]]
     holds = all(not f.startswith("–") and float(f) > 1 for f in factors)
-    attacked = [accuracy.loc[n, own] for n in NOISES]
+    attacked = [str(accuracy.loc[n, own]) for n in NOISES]
     print(
         f"{size_note(folder)}**Does the claim hold?** For what can be proved in l2 and l∞, {'yes' if holds else 'not on these images'}. The mean "
         f"radius of predictions behind Gaussian noise is {kept} times that behind Laplace and {lost['uniform']} times that behind uniform noise, "

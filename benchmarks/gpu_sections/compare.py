@@ -69,8 +69,8 @@ def _column(found: pa.ChunkedArray, expected: pa.ChunkedArray, tolerance: float,
     if pa.types.is_string(expected.type):
         same = np.array(found.to_pylist(), object) == np.array(expected.to_pylist(), object)
         return compared(same.astype(float), np.ones(len(same)), 0.0, within=within)
-    a, b = (_flat(column.to_pylist()) for column in (found, expected))
-    return compared(a, b, tolerance, within=within)
+    numbers, wanted = (_flat(column.to_pylist()) for column in (found, expected))
+    return compared(numbers, wanted, tolerance, within=within)
 
 
 def _flat(values: Any) -> NDArray[np.float64]:

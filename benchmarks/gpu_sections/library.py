@@ -87,6 +87,6 @@ def _plain(where: Shipped) -> list[Any]:
     network = nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, 5))
     nn.init.constant_(network[1].weight, 0.01)  # type: ignore[arg-type]
     nn.init.zeros_(network[1].bias)  # type: ignore[arg-type]
-    statistics = {"mean": [0.5] * channels, "std": [0.25] * channels}
+    statistics: dict[str, Any] = {"mean": [0.5] * channels, "std": [0.25] * channels}
     model = vf.wrap(network, input_size=(height, width), patch_size=4, device=where.device, **statistics)
     return list(vf.explain(model, where.images.cpu(), ["saliency", ("rise", {"masks": 8})]).values())

@@ -86,7 +86,7 @@ class Setup:
             network = network.to(self.device)
             denoiser = Denoiser(network, Schedule.from_config(flags.scheduler), "adm")
         if channels_last:
-            denoiser.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            denoiser.network.to(memory_format=torch.channels_last)
         return denoiser
 
     def images(self, count: int, shape: tuple[int, ...]) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from benchmarks.gpu_sections.setup import Case, Row, Setup
@@ -93,7 +92,7 @@ def _halved_vit(setup: Setup, name: str, run: Callable[[Setup, Classifier, int],
     return largest.row(setup, asked)
 
 
-def _given(setup: Setup, classifier: Classifier, count: int) -> tuple[Any, ...]:
+def _given(setup: Setup, classifier: Classifier, count: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     images = setup.images(count, classifier.input_shape).cpu()
     return images, torch.zeros(count, dtype=torch.int64), [str(i) for i in range(count)]
 

@@ -103,7 +103,7 @@ Jobs = dict[str, tuple[Job, list[str], float, float]]
 def _jobs(chain: Chain) -> Jobs:
     """Stage → its job, the files that it writes, the tolerance and the share of values that keeps it."""
     specs, weights, shard = chain.specs(), chain.shipped.given.weights, chain.folder / "shard.parquet"
-    network = {"batch_size": 64}
+    network: dict[str, Any] = {"batch_size": 64}
 
     def attack(made: Any, out: Any, device: str) -> None:
         run_attack(specs["attack"], "", shard, weights, out("images"), out("plain"), device=device, **network)

@@ -176,7 +176,7 @@ def _denoise(setup: Setup, precision: Precision, channels_last: bool, dtype: tor
     network: nn.Module = denoiser.network
     nn.Module.to(network, dtype=dtype)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    network.to(memory_format=layout)  # type: ignore[call-overload]
+    network.to(memory_format=layout)
     images, samples, size = (2, 2, 2) if setup.small else (8, 2, 8)
     shape = (denoiser.channels, *(denoiser.size or (32, 32)))
 

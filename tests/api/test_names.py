@@ -42,7 +42,7 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((ROOT / "__init__.py").read_text())
     block = next(n for n in tree.body if isinstance(n, ast.If))
     seen = {alias.name: n.module for n in block.body if isinstance(n, ast.ImportFrom) for alias in n.names}
-    seen |= {a.asname: a.name for n in block.body if isinstance(n, ast.Import) for a in n.names}
+    seen |= {str(a.asname): a.name for n in block.body if isinstance(n, ast.Import) for a in n.names}
     assert seen == {**vf._WHERE, **vf._MODULES}
 
 

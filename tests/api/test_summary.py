@@ -114,9 +114,9 @@ def test_maps_are_compared() -> None:
             vf.compare_maps({"a": one}, {"a": one}, "spearman", image_ids=wrong)
     with pytest.raises(vf.InputError, match="no method in common"):
         vf.compare_maps({"a": one}, {"b": one}, "spearman")
-    for wrong in (None, one * 1j):
+    for no_map in (None, one * 1j):
         with pytest.raises(vf.InputError, match=r"maps\['a'\] is .*; give"):
-            vf.compare_maps({"a": one}, {"a": wrong}, "spearman")  # type: ignore[dict-item]
+            vf.compare_maps({"a": one}, {"a": no_map}, "spearman")  # type: ignore[dict-item]
     other.image_ids = list("xyw")
     with pytest.raises(vf.InputError, match="of other images"):
         vf.compare_maps(maps, other, "spearman")

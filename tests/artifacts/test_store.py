@@ -145,7 +145,7 @@ def test_partitions_become_columns_for_us_and_for_pandas(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16])
 def test_images_round_trip(dtype: type) -> None:
-    images = (np.random.default_rng(0).random((3, 2, 4, 5)) * 200).astype(dtype)
+    images: np.ndarray = (np.random.default_rng(0).random((3, 2, 4, 5)) * 200).astype(dtype)
     table = pa.table({"image_id": ["a", "b", "c"], **encode_images(images)})
     assert np.array_equal(decode_images(table, dtype, "here"), images)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ KINDS = ["clopper_pearson", "chernoff", "empirical_bernstein", "hoeffding"]
 
 @pytest.mark.parametrize(("count", "trials"), [(0, 10), (10, 10), (1, 10), (990, 1000), (37, 100000)])
 @pytest.mark.parametrize("failure", [0.05, 1e-6])
-def test_clopper_pearson_equals_scipy_and_statsmodels(count, trials, failure):
+def test_clopper_pearson_equals_scipy_and_statsmodels(count: int, trials: int, failure: float) -> None:
     ours = clopper_pearson(count, trials, failure)
     theirs = binomtest(count, trials).proportion_ci(1 - 2 * failure, "exact")
     low, high = proportion_confint(count, trials, alpha=2 * failure, method="beta")
@@ -32,12 +34,12 @@ def test_clopper_pearson_equals_scipy_and_statsmodels(count, trials, failure):
 
 
 @pytest.mark.parametrize(("count", "trials"), [(-1, 5), (6, 5), (0, 0)])
-def test_impossible_counts(count, trials):
+def test_impossible_counts(count: int, trials: int) -> None:
     with pytest.raises(InputError, match="counts"):
         clopper_pearson(count, trials, 0.01)
 
 
-def test_formulas_by_hand():
+def test_formulas_by_hand() -> None:
     assert hoeffding([0.5], 100, np.exp(-2)).lower[0] == pytest.approx(0.5 - 0.1)
     log_term = 3.0
     width = np.sqrt(2 * 0.04 * log_term / 1001) + 7 * log_term / 3000
@@ -47,7 +49,7 @@ def test_formulas_by_hand():
 
 @given(st.floats(0, 1), st.integers(1, 10000), st.floats(1e-6, 0.5))
 @settings(max_examples=60, deadline=None)
-def test_chernoff_solves_its_equation_and_is_inside_hoeffding(mean, samples, failure):
+def test_chernoff_solves_its_equation_and_is_inside_hoeffding(mean: Any, samples: Any, failure: float) -> None:
     found, wide = chernoff([mean], samples, failure), hoeffding([mean], samples, failure)
     assert wide.lower[0] - 1e-12 <= found.lower[0] <= mean <= found.upper[0] <= wide.upper[0] + 1e-12
     for p in (found.lower[0], found.upper[0]):
@@ -59,7 +61,7 @@ def test_chernoff_solves_its_equation_and_is_inside_hoeffding(mean, samples, fai
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("law", ["dirichlet", "binary", "unit"])
-def test_coverage(kind, law):
+def test_coverage(kind: str, law: Any) -> None:
     rng = np.random.default_rng(11)
     n, m, alpha, repeats = 8, 60, 0.2, 400
     shape = np.linspace(0.2, 3, n)
@@ -81,7 +83,7 @@ def test_coverage(kind, law):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bounds_close_in_on_the_mean(kind):
+def test_bounds_close_in_on_the_mean(kind: str) -> None:
     samples = np.random.default_rng(2).beta(2, 5, (20000, 3))
     found = simultaneous_bounds(samples, 0.001, kind, seed=0)
     assert (found.lower < samples.mean(axis=0)).all()
@@ -89,7 +91,7 @@ def test_bounds_close_in_on_the_mean(kind):
     assert (found.upper - found.lower).max() < 0.06
 
 
-def test_rounding_keeps_the_mean_and_binary_samples():
+def test_rounding_keeps_the_mean_and_binary_samples() -> None:
     rng = np.random.default_rng(3)
     values = rng.random((40000, 3)) * [0.1, 0.5, 1.0]
     np.testing.assert_allclose(round_to_counts(values, 1) / 40000, values.mean(axis=0), atol=0.01)
@@ -98,7 +100,7 @@ def test_rounding_keeps_the_mean_and_binary_samples():
     np.testing.assert_array_equal(round_to_counts(values, 5), round_to_counts(values, 5))
 
 
-def test_bad_samples():
+def test_bad_samples() -> None:
     with pytest.raises(InputError, match="seed"):
         simultaneous_bounds([[0.5, 0.2]], 0.1, "clopper_pearson")
     with pytest.raises(InputError, match=r"\[0, 1\]"):
@@ -114,7 +116,7 @@ def test_bad_samples():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nan_entries_have_nan_bounds(kind):
+def test_nan_entries_have_nan_bounds(kind: str) -> None:
     samples = np.random.default_rng(0).random((30, 3))
     samples[4, 1] = np.nan
     found = simultaneous_bounds(samples, 0.1, kind, seed=0)

@@ -9,7 +9,7 @@ from vitfaith.certificates.radii.cohen import ABSTAIN, certify
 from vitfaith.errors import InputError
 
 
-def test_against_the_published_algorithm_in_loops():
+def test_against_the_published_algorithm_in_loops() -> None:
     rng = np.random.default_rng(0)
     shares = rng.dirichlet(np.full(5, 0.3), 40)
     selection = np.array([rng.multinomial(100, s) for s in shares])
@@ -29,7 +29,7 @@ def test_against_the_published_algorithm_in_loops():
     assert 0 < decided < 40
 
 
-def test_best_possible_radius_of_n_samples():
+def test_best_possible_radius_of_n_samples() -> None:
     found = certify([[100, 0]], [[100000, 0]], sigma=1.0, alpha=0.001)
     assert found.radius[0] == pytest.approx(
         norm.ppf(0.001 ** (1 / 100000)), rel=1e-6
@@ -37,7 +37,7 @@ def test_best_possible_radius_of_n_samples():
     assert found.radius[0] == pytest.approx(3.81, abs=0.01)
 
 
-def test_radius_never_passes_the_true_boundary():
+def test_radius_never_passes_the_true_boundary() -> None:
     rng = np.random.default_rng(1)
     sigma, distance, alpha, repeats = 0.5, 0.4, 0.1, 600
     p = ndtr(distance / sigma)  # a half-space classifier: the true radius is the distance
@@ -48,7 +48,7 @@ def test_radius_never_passes_the_true_boundary():
     assert np.median(found.radius) > 0.5 * distance
 
 
-def test_bad_counts():
+def test_bad_counts() -> None:
     with pytest.raises(InputError, match="selection"):
         certify([[1, 0]], [[1, 0, 0]], 0.5)
     with pytest.raises(InputError, match="vote"):

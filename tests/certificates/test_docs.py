@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -56,29 +56,29 @@ def sampled_row(base: str, proper: str, samples: int) -> list[str]:
 
 
 @pytest.mark.parametrize("row", table("## Sizes"), ids=" ".join)
-def test_sizes(row):
+def test_sizes(row: Any) -> None:
     assert row == exact_row(float(row[0]), int(row[1]), float(row[2]))
 
 
 @pytest.mark.parametrize("row", table("## Radii from samples"), ids=" ".join)
-def test_sampled_sizes(row):
+def test_sampled_sizes(row: Any) -> None:
     assert row == sampled_row(row[0], row[1], int(row[2]))
 
 
-def test_fewest_samples_that_separate_two_entries():
+def test_fewest_samples_that_separate_two_entries() -> None:
     fewest = next(
         m for m in range(1, 100) if clopper_pearson(m, m, 0.001 / 196).lower > clopper_pearson(0, m, 0.001 / 196).upper
     )
     assert f"{fewest} unanimous estimation samples" in PAGE.read_text(encoding="utf-8")
 
 
-def test_every_certificate_and_bound_is_described():
+def test_every_certificate_and_bound_is_described() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for name in (*CERTIFICATES.names, *get_args(Bound), *get_args(Base)):
         assert f"`{name}`" in page
 
 
-def test_printed_counterexample():
+def test_printed_counterexample() -> None:
     p = np.array([0.2229, 0.2215, 0.0610, 0.2177, 0.2189, 0.0581])
     swap = exact_swap(p / p.sum(), 3, 2)
     closed = divergence_radius(paper_closed_form(swap, ORDERS, "from_broken").divergence, ORDERS, 1.0)

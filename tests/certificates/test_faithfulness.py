@@ -15,7 +15,7 @@ CLASSES = RNG.dirichlet(np.full(5, 0.3), 12) * 0.98 + 0.004  # no class has prob
 SIGMA, K, BETA, K0 = 0.25, 5, 0.6, 3
 
 
-def test_parts_by_loops():
+def test_parts_by_loops() -> None:
     found = faithfulness(MAPS, CLASSES, K, BETA, SIGMA)
     for i in range(12):
         top = sorted(CLASSES[i].tolist(), reverse=True)
@@ -34,7 +34,7 @@ def test_parts_by_loops():
     assert set(found.limit.tolist()) == {"map", "prediction"}
 
 
-def test_given_gamma():
+def test_given_gamma() -> None:
     gamma, order = 2e-4, 3.0
     found = faithfulness(MAPS, CLASSES, K, BETA, SIGMA, gamma=gamma, order=order)
     np.testing.assert_allclose(found.prediction_radius, SIGMA * np.sqrt(2 * gamma / order))
@@ -45,7 +45,7 @@ def test_given_gamma():
     assert order * (SIGMA * np.sqrt(2 * gamma / order)) ** 2 / (2 * SIGMA**2) == pytest.approx(gamma)
 
 
-def test_nan_rows_are_flagged_not_dropped():
+def test_nan_rows_are_flagged_not_dropped() -> None:
     maps, classes = MAPS[:3].copy(), CLASSES[:3].copy()
     maps[1, 4], classes[2, 0] = np.nan, np.nan
     for settings in ({}, {"gamma": 0.01}):
@@ -56,13 +56,13 @@ def test_nan_rows_are_flagged_not_dropped():
         np.testing.assert_allclose(found.radius[0], alone.radius[0], rtol=1e-10)
 
 
-def test_limiting_part():
+def test_limiting_part() -> None:
     radius, name = limiting_part([0.1, 0.3, np.nan, 0.2], [0.2, 0.1, 0.1, 0.2])
     np.testing.assert_array_equal(radius, [0.1, 0.1, np.nan, 0.2])
     assert name.tolist() == ["map", "prediction", "", "map"]
 
 
-def test_rejects_what_is_no_probability_vector():
+def test_rejects_what_is_no_probability_vector() -> None:
     with pytest.raises(InputError, match="maps must hold probability"):
         faithfulness(2 * MAPS, CLASSES, K, BETA, SIGMA)
     with pytest.raises(InputError, match="probabilities must hold"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,9 @@ def parameters(certificate: str, **changes: object) -> CertificateParameters:
     return CERTIFICATES[certificate].traits["single"](**settings)  # type: ignore[no-any-return]
 
 
-def rows(certificate: str, selection: np.ndarray, estimation: np.ndarray, ids: list[str] = IDS, **changes: object):
+def rows(
+    certificate: str, selection: np.ndarray, estimation: np.ndarray, ids: list[str] = IDS, **changes: object
+) -> Any:
     table = certify_maps(
         selection, estimation, certificate, parameters(certificate, **changes), image_ids=ids, method="m", dimensions=48
     )
@@ -41,7 +44,7 @@ def rows(certificate: str, selection: np.ndarray, estimation: np.ndarray, ids: l
     return table.to_pandas()
 
 
-def test_vote_certificate_by_loops():
+def test_vote_certificate_by_loops() -> None:
     selection, estimation = raw_maps(0, 50), raw_maps(1, 400)
     found = rows("lipschitz", selection, estimation)
     for i, image_id in enumerate(IDS):
@@ -65,7 +68,7 @@ def test_vote_certificate_by_loops():
 
 @pytest.mark.parametrize("certificate", OF_MAPS)
 @pytest.mark.parametrize("bound", ["none", "chernoff", "clopper_pearson"])
-def test_batch_is_a_stack_of_singles(certificate, bound):
+def test_batch_is_a_stack_of_singles(certificate: Any, bound: Any) -> None:
     selection, estimation = raw_maps(2, 20), raw_maps(3, 200)
     together = rows(certificate, selection, estimation, bound=bound, base="share")
     for i, image_id in enumerate(IDS):
@@ -78,7 +81,7 @@ def test_batch_is_a_stack_of_singles(certificate, bound):
 
 @pytest.mark.parametrize("certificate", [name for name in OF_MAPS if CERTIFICATES[name].traits["sound"]])
 @pytest.mark.parametrize("base", ["share", "vote"])
-def test_certified_radius_from_samples_holds(certificate, base):
+def test_certified_radius_from_samples_holds(certificate: Any, base: Any) -> None:
     """End to end on smoothed maps whose expectation is exact, with a generous failure probability to be exceeded."""
     alpha, k, beta, repeats = 0.2, 3, 0.6, 60
     wrong, certified = 0, 0
@@ -102,7 +105,7 @@ def test_certified_radius_from_samples_holds(certificate, base):
     assert wrong / repeats <= alpha
 
 
-def test_the_selection_samples_choose_the_set():
+def test_the_selection_samples_choose_the_set() -> None:
     estimation = np.tile(np.arange(12.0), (1, 50, 1))
     agreeing, contrary = np.arange(12.0)[None, None], -np.arange(12.0)[None, None]
     assert rows("lipschitz", agreeing, estimation, ["a"]).radius.min() > 0
@@ -111,7 +114,7 @@ def test_the_selection_samples_choose_the_set():
     assert found.inside[0] < found.outside[0]
 
 
-def test_sound_and_flag_columns():
+def test_sound_and_flag_columns() -> None:
     selection, estimation = raw_maps(4, 10), raw_maps(5, 30)
     selection[1] = estimation[1] = 2.0
     estimation[2, 3, 5] = np.nan
@@ -127,7 +130,7 @@ def test_sound_and_flag_columns():
     assert swaps_to_break(4, 1.0) == 1
 
 
-def test_plugged_in_mean_pools_all_samples():
+def test_plugged_in_mean_pools_all_samples() -> None:
     selection, estimation = raw_maps(6, 10), raw_maps(7, 30)
     split = rows("renyi", selection, estimation, bound="none", base="share")
     moved = np.concatenate([selection, estimation], axis=1)
@@ -136,7 +139,7 @@ def test_plugged_in_mean_pools_all_samples():
     assert (split.radius > 0).all()
 
 
-def test_rounding_is_keyed_by_image():
+def test_rounding_is_keyed_by_image() -> None:
     same = np.repeat(raw_maps(8, 60)[:1], 2, axis=0)
     found = certify_maps(
         same, same, "lipschitz", parameters("lipschitz", base="share"), image_ids=["a", "b"], method="m", dimensions=3
@@ -148,7 +151,7 @@ def test_rounding_is_keyed_by_image():
     assert found.inside[0] != found.inside[1]
 
 
-def test_errors_name_the_argument():
+def test_errors_name_the_argument() -> None:
     selection, estimation = raw_maps(9, 5), raw_maps(10, 5)
     with pytest.raises(ConfigError, match="did you mean 'lipschitz'"):
         certify_maps(
@@ -166,17 +169,17 @@ def test_errors_name_the_argument():
         rows("renyi", selection[:, :0], estimation)
 
 
-def test_no_images_give_an_empty_table():
+def test_no_images_give_an_empty_table() -> None:
     assert len(rows("renyi", raw_maps(0, 5)[:0], raw_maps(0, 5)[:0], [])) == 0
 
 
 @pytest.mark.parametrize("wrong", [{"k": 0}, {"beta": 0}, {"sigma": 0}, {"alpha": 1}, {"bound": "x"}, {"orders": [1]}])
-def test_parameters_are_checked(wrong):
+def test_parameters_are_checked(wrong: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RenyiParameters(**({"k": 5, "beta": 0.8, "sigma": 0.1} | wrong))
 
 
-def test_imports_without_torch():
+def test_imports_without_torch() -> None:
     code = (
         "import sys, vitfaith.certificates.radii.maps, vitfaith.certificates.radii.faithfulness, vitfaith.certificates.radii.cohen;"
         "assert 'torch' not in sys.modules"
@@ -184,7 +187,7 @@ def test_imports_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_registry_fills_without_torch_numpy_and_scipy():
+def test_the_registry_fills_without_torch_numpy_and_scipy() -> None:
     code = (
         "import sys; from vitfaith.certificates.registry import CERTIFICATES; assert 'grouped' in CERTIFICATES.names;"
         "assert not {'torch', 'numpy', 'scipy', 'pyarrow'} & set(sys.modules)"

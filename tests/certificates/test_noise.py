@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,20 +29,20 @@ OTHERS: tuple[Noise, ...] = ("laplace", "uniform")
 LAWS = {"gaussian": norm, "laplace": laplace, "uniform": uniform}
 
 
-def law(noise: Noise, sigma: float):
+def law(noise: Noise, sigma: float) -> Any:
     """The law of one coordinate, from scipy."""
     size = scale(noise, sigma)
     return uniform(-size, 2 * size) if noise == "uniform" else LAWS[noise](0, size)
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_quantiles_are_those_of_scipy(noise):
+def test_quantiles_are_those_of_scipy(noise: Any) -> None:
     p = np.array([0.0, 1e-9, 0.1, 0.5, 0.7, 1 - 1e-9, 1.0])
     np.testing.assert_allclose(0.3 * unit_quantile(p, noise), law(noise, 0.3).ppf(p), rtol=1e-9, atol=1e-12)
     assert unit_quantile(0.5, noise) == 0
 
 
-def test_formulas_of_maps_by_loops():
+def test_formulas_of_maps_by_loops() -> None:
     maps = np.random.default_rng(0).random((6, 16))
     k, k0, sigma = 5, 2, 0.25
     b, half = sigma / np.sqrt(2), sigma * np.sqrt(3)
@@ -59,13 +61,13 @@ def test_formulas_of_maps_by_loops():
 @pytest.mark.parametrize("noise", OTHERS)
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
-def test_grouped_is_never_below_lipschitz(noise, seed):
+def test_grouped_is_never_below_lipschitz(noise: Any, seed: int) -> None:
     p = np.random.default_rng(seed).dirichlet(np.full(14, 3.0), 4)
     swap = exact_swap(p, 5, 3)
     assert (grouped_radius(swap, 0.5, 1.0, noise) >= lipschitz_radius(swap, 0.5, noise) - 1e-15).all()
 
 
-def test_grouped_uniform_is_the_gap_of_sums():
+def test_grouped_uniform_is_the_gap_of_sums() -> None:
     p = np.random.default_rng(1).dirichlet(np.ones(16), 6)
     k, k0, sigma = 7, 3, 0.25
     for row, radius in zip(p, grouped_radius(exact_swap(p, k, k0), sigma, 1.0, "uniform"), strict=True):
@@ -75,7 +77,7 @@ def test_grouped_uniform_is_the_gap_of_sums():
         assert radius == pytest.approx(sigma * np.sqrt(3) * max(gaps), rel=1e-10)
 
 
-def test_formulas_of_predictions_by_loops():
+def test_formulas_of_predictions_by_loops() -> None:
     counts = np.array([[700, 300], [990, 10], [520, 480], [1000, 0]])
     sigma, b, half = 0.25, 0.25 / np.sqrt(2), 0.25 * np.sqrt(3)
     for noise in OTHERS:
@@ -89,7 +91,7 @@ def test_formulas_of_predictions_by_loops():
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_quantile_of_a_smoothed_function_is_lipschitz_in_l1(noise):
+def test_quantile_of_a_smoothed_function_is_lipschitz_in_l1(noise: Any) -> None:
     """The lemma, in the plane: random step functions of two coordinates, both of which move."""
     rng = np.random.default_rng(3)
     sigma, largest = 0.4, 0.0
@@ -113,7 +115,7 @@ def test_quantile_of_a_smoothed_function_is_lipschitz_in_l1(noise):
 
 @pytest.mark.parametrize("noise", OTHERS)
 @pytest.mark.parametrize("p", [0.55, 0.8, 0.97])
-def test_prediction_radius_is_the_best_possible(noise, p):
+def test_prediction_radius_is_the_best_possible(noise: Any, p: float) -> None:
     """A half-space in one coordinate has exactly this radius, and the worst region of a fine line has none smaller."""
     sigma = 0.3
     radius = float(sigma * unit_quantile(p, noise))
@@ -136,7 +138,7 @@ def least_mass(before: np.ndarray, after: np.ndarray, p: float) -> float:
 @pytest.mark.parametrize("noise", OTHERS)
 @given(seed=st.integers(0, 10**6), k0=st.sampled_from([1, 2, 3]))
 @settings(max_examples=8, deadline=None, derandomize=True)
-def test_no_map_at_all_breaks_a_certificate(noise, seed, k0):
+def test_no_map_at_all_breaks_a_certificate(noise: Any, seed: int, k0: int) -> None:
     """Linear programming over all base maps that are probability vectors, on a line."""
     p = np.random.default_rng(seed).dirichlet(np.ones(7))
     swap = exact_swap(p, 3, k0)
@@ -150,7 +152,7 @@ def test_no_map_at_all_breaks_a_certificate(noise, seed, k0):
 @pytest.mark.parametrize("noise", OTHERS)
 @given(seed=st.integers(0, 10**6), beta=st.sampled_from([0.4, 0.6, 1.0]))
 @settings(max_examples=40, deadline=None)
-def test_no_point_inside_a_radius_breaks_the_overlap_of_a_step_map(noise, seed, beta):
+def test_no_point_inside_a_radius_breaks_the_overlap_of_a_step_map(noise: Any, seed: int, beta: float) -> None:
     rng = np.random.default_rng(seed)
     sigma, n = float(rng.uniform(0.1, 1)), int(rng.integers(6, 12))
     smoothed = LineMap(
@@ -172,7 +174,7 @@ def test_no_point_inside_a_radius_breaks_the_overlap_of_a_step_map(noise, seed, 
 
 
 @pytest.mark.parametrize("alpha", [1.001, 2.0, 7.0, 60.0])
-def test_divergence_of_shifted_laplace_noise_is_at_most_the_gaussian_one(alpha):
+def test_divergence_of_shifted_laplace_noise_is_at_most_the_gaussian_one(alpha: float) -> None:
     """D_α ≤ α t²/(2b²), the lemma behind ``renyi`` and ``renyi_prediction`` behind Laplace noise."""
     for t in (1e-3, 0.1, 1.0, 3.0):
         exact = np.log(alpha * np.exp((alpha - 1) * t) + (alpha - 1) * np.exp(-alpha * t)) - np.log(2 * alpha - 1)
@@ -185,7 +187,7 @@ def test_divergence_of_shifted_laplace_noise_is_at_most_the_gaussian_one(alpha):
             assert exact / (alpha - 1) == pytest.approx(alpha * t * t / 2, rel=0.02)
 
 
-def test_prediction_by_divergence():
+def test_prediction_by_divergence() -> None:
     counts = np.array([[700, 300], [990, 10], [520, 480]])
     found, votes = certify_by_divergence(counts, counts, 0.25), certify(counts, counts, 0.25)
     np.testing.assert_array_equal(found.prediction, votes.prediction)
@@ -198,7 +200,7 @@ def test_prediction_by_divergence():
     assert found.radius[2] == 0
 
 
-def test_a_majority_that_a_laplace_smoothed_classifier_keeps():
+def test_a_majority_that_a_laplace_smoothed_classifier_keeps() -> None:
     """In 60 dimensions, the worst half-space along the diagonal: kept inside the radius by divergence, which is far beyond R₁/√d."""
     rng = np.random.default_rng(0)
     dimensions, b, p = 60, 1.0, 0.9
@@ -215,7 +217,7 @@ def test_a_majority_that_a_laplace_smoothed_classifier_keeps():
     assert (moved <= cut).mean() >= 0.5
 
 
-def test_uniform_noise_has_a_map_that_moves_by_the_whole_bound():
+def test_uniform_noise_has_a_map_that_moves_by_the_whole_bound() -> None:
     """1 − ∏(1 − |δ_i|/2λ) is reached by the indicator of the box, and is at least 1 − exp(−‖δ‖₁/2λ)."""
     rng = np.random.default_rng(5)
     half, dimensions = 0.5, 784
@@ -228,7 +230,7 @@ def test_uniform_noise_has_a_map_that_moves_by_the_whole_bound():
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_norms(noise):
+def test_norms(noise: Any) -> None:
     for entry in CERTIFICATES:
         if noise not in norms_of(entry):
             with pytest.raises(
@@ -242,7 +244,7 @@ def test_norms(noise):
 
 
 @pytest.mark.parametrize("noise", OTHERS)
-def test_rows_have_the_radius_in_l2_and_linf(noise):
+def test_rows_have_the_radius_in_l2_and_linf(noise: Any) -> None:
     rng = np.random.default_rng(0)
     raw = np.exp(np.linspace(3, 0, 9) + 0.5 * rng.normal(size=(2, 500, 9)))
     single = CERTIFICATES["lipschitz"].traits["single"]

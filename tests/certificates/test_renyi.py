@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def random_case(seed: int) -> tuple[np.ndarray, int, int]:
 
 @given(st.integers(0, 10**6), st.sampled_from([1.1, 2.0, 7.0]), st.booleans())
 @settings(max_examples=25, deadline=None, derandomize=True)
-def test_equals_the_numerical_minimum_over_all_swaps(seed, alpha, forward):
+def test_equals_the_numerical_minimum_over_all_swaps(seed: int, alpha: float, forward: Any) -> None:
     p, k, k0 = random_case(seed)
     direction = "to_broken" if forward else "from_broken"
     ours = float(broken_divergence(exact_swap(p, k, k0), [alpha], direction)[0])
@@ -44,7 +45,7 @@ def test_equals_the_numerical_minimum_over_all_swaps(seed, alpha, forward):
 
 @given(st.integers(0, 10**6), st.sampled_from([1.001, 1.5, 4.0, 40.0]))
 @settings(max_examples=40, deadline=None)
-def test_no_broken_map_is_nearer(seed, alpha):
+def test_no_broken_map_is_nearer(seed: int, alpha: float) -> None:
     p, k, k0 = random_case(seed)
     to_broken = broken_divergence(exact_swap(p, k, k0), [alpha], "to_broken")[0]
     from_broken = broken_divergence(exact_swap(p, k, k0), [alpha], "from_broken")[0]
@@ -73,7 +74,7 @@ def bisected_threshold(swap: Swap, s: float) -> float:
 
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("s", [1.001, 2.0, 200.0, -0.001, -1.0, -199.0])
-def test_threshold_against_bisection(s):
+def test_threshold_against_bisection(s: float) -> None:
     rng = np.random.default_rng(5)
     for _ in range(30):
         k0 = int(rng.integers(1, 8))
@@ -83,7 +84,7 @@ def test_threshold_against_bisection(s):
 
 
 @pytest.mark.parametrize("direction", ["to_broken", "from_broken"])
-def test_closed_form_is_exact_for_one_swap(direction):
+def test_closed_form_is_exact_for_one_swap(direction: Any) -> None:
     p = np.random.default_rng(0).dirichlet(np.ones(12), 20)
     swap = exact_swap(p, 4, 1)
     closed = paper_closed_form(swap, direction=direction)
@@ -92,7 +93,7 @@ def test_closed_form_is_exact_for_one_swap(direction):
 
 
 @pytest.mark.parametrize(("direction", "forward"), [("to_broken", True), ("from_broken", False)])
-def test_closed_form_is_unsound_for_two_swaps(direction, forward):
+def test_closed_form_is_unsound_for_two_swaps(direction: Any, forward: Any) -> None:
     p = np.array([0.5, 0.1, 0.09, 0.01, 0.3])  # top 2 is {0, 4}; entry 0 need not fall for two swaps of a top 3
     swap = exact_swap(p, 3, 2)  # inside 0.3, 0.1; outside 0.09, 0.01
     closed = paper_closed_form(swap, [2.0], direction)
@@ -102,7 +103,7 @@ def test_closed_form_is_unsound_for_two_swaps(direction, forward):
     assert broken_divergence(swap, [2.0], direction)[0] == pytest.approx(true, rel=1e-4)
 
 
-def test_closed_form_is_never_below_the_exact_value():
+def test_closed_form_is_never_below_the_exact_value() -> None:
     p = np.random.default_rng(1).dirichlet(np.full(16, 0.5), 200)
     swap = exact_swap(p, 6, 3)
     exact, closed = broken_divergence(swap, direction="to_broken"), paper_closed_form(swap).divergence
@@ -112,7 +113,7 @@ def test_closed_form_is_never_below_the_exact_value():
 
 @given(st.integers(0, 10**6), st.sampled_from([1.2, 3.0]), st.booleans())
 @settings(max_examples=12, deadline=None, derandomize=True)
-def test_bounds_give_a_lower_bound_for_every_map_in_the_box(seed, alpha, forward):
+def test_bounds_give_a_lower_bound_for_every_map_in_the_box(seed: int, alpha: float, forward: Any) -> None:
     rng = np.random.default_rng(seed)
     p, k, k0 = random_case(seed)
     low, high = p * rng.uniform(0.5, 1, p.shape), np.minimum(p * rng.uniform(1, 1.5, p.shape), 1)
@@ -140,7 +141,7 @@ def minimal_for_set(p: np.ndarray, order: np.ndarray, k: int, k0: int, alpha: fl
     return best
 
 
-def test_vector_is_a_stack_of_singles():
+def test_vector_is_a_stack_of_singles() -> None:
     p = np.random.default_rng(2).dirichlet(np.ones(16), 9)
     for direction in ("to_broken", "from_broken", "both"):
         together = broken_divergence(exact_swap(p, 5, 2), direction=direction)
@@ -152,14 +153,14 @@ def test_vector_is_a_stack_of_singles():
             np.testing.assert_allclose(row[::16], single, rtol=1e-10)
 
 
-def test_ties_and_broken_rankings_certify_nothing():
+def test_ties_and_broken_rankings_certify_nothing() -> None:
     tied = exact_swap([[0.3, 0.2, 0.2, 0.15, 0.15], [0.2] * 5], 2, 1)
     np.testing.assert_array_equal(renyi_radius(tied, 0.5), [0, 0])
     np.testing.assert_array_equal(renyi_radius(Swap(np.array([0.2, 0.1]), np.array([0.4, 0.3])), 0.5), 0)
     assert renyi_radius(Swap(np.array([0.3, 0.1]), np.array([0.25, 0.2])), 0.5) > 0  # two swaps are still needed
 
 
-def test_zeros_and_extreme_orders():
+def test_zeros_and_extreme_orders() -> None:
     with np.errstate(all="raise", under="ignore"):
         orders = [1.001, 2.0, 200.0, 5000.0]
         p = np.array([0.6, 0.4, 0.0, 0.0])
@@ -173,7 +174,7 @@ def test_zeros_and_extreme_orders():
 
 
 @pytest.mark.parametrize("s", [1.001, 3.0, 200.0, -0.5, -3.0, -199.0])
-def test_zeros_are_the_limit_of_tiny_entries(s):
+def test_zeros_are_the_limit_of_tiny_entries(s: float) -> None:
     rng = np.random.default_rng(6)
     for zeros in (1, 2, 3, 4):
         p = np.sort(rng.random(6))[::-1].copy()
@@ -183,7 +184,7 @@ def test_zeros_are_the_limit_of_tiny_entries(s):
         assert found == pytest.approx(limit, rel=1e-9, abs=1e-12)
 
 
-def test_nan_maps_give_nan_and_leave_the_others_alone():
+def test_nan_maps_give_nan_and_leave_the_others_alone() -> None:
     p = np.array([[0.4, 0.3, 0.2, 0.1], [np.nan, 0.3, 0.2, 0.1]])
     radius = renyi_radius(exact_swap(p, 1, 1), 1.0)
     assert radius[0] == renyi_radius(exact_swap(p[0], 1, 1), 1.0)
@@ -192,7 +193,7 @@ def test_nan_maps_give_nan_and_leave_the_others_alone():
 
 @given(st.floats(0.4, 0.99), st.floats(0.01, 0.99))
 @settings(max_examples=30, deadline=None)
-def test_label_constraint(p1, fraction):
+def test_label_constraint(p1: float, fraction: float) -> None:
     p2 = min(p1, 1 - p1) * fraction
     alpha = np.array([1.5, 4.0, 20.0])
     mean = (0.5 * (p1 ** (1 - alpha) + p2 ** (1 - alpha))) ** (1 / (1 - alpha))
@@ -203,7 +204,7 @@ def test_label_constraint(p1, fraction):
     np.testing.assert_allclose(label_divergence(p1, p2, alpha), np.maximum(published, other), rtol=1e-7, atol=1e-10)
 
 
-def test_radius_scales_and_norms():
+def test_radius_scales_and_norms() -> None:
     swap = exact_swap(np.random.default_rng(3).dirichlet(np.ones(16), 4), 5, 2)
     np.testing.assert_allclose(renyi_radius(swap, 0.5), 0.5 * renyi_radius(swap, 1.0))
     gamma = broken_divergence(swap)
@@ -213,11 +214,11 @@ def test_radius_scales_and_norms():
 
 
 @pytest.mark.parametrize("orders", [[1.0], [], [0.5, 2.0], [float("inf")]])
-def test_bad_orders(orders):
+def test_bad_orders(orders: Any) -> None:
     with pytest.raises(InputError, match="orders"):
         broken_divergence(Swap(np.array([0.5]), np.array([0.1])), orders)
 
 
-def test_bad_direction():
+def test_bad_direction() -> None:
     with pytest.raises(InputError, match="direction"):
         broken_divergence(Swap(np.array([0.5]), np.array([0.1])), [2.0], "sideways")

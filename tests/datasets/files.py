@@ -167,7 +167,7 @@ class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
         self.write((b"U" + bytes([len(raw)]) if short else b"T" + struct.pack("<i", len(raw))) + raw)
         self.memoize(value)
 
-    dispatch[str] = dispatch[bytes] = save_old
+    dispatch[str] = dispatch[bytes] = save_old  # type: ignore[assignment]
 
 
 def python2(value: Any) -> bytes:

@@ -32,7 +32,7 @@ from tests.datasets.test_readers import opened
 from vitfaith.artifacts.images import encode_images
 from vitfaith.errors import ArtifactError
 
-Break = Callable[[Path], dict[str, Any] | None]
+Break = Callable[[Path], Any]
 GREY16 = np.full((6, 6), 40_000, np.uint16)
 WHOLE = png(PICTURES[0])
 

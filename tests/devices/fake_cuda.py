@@ -36,7 +36,9 @@ class OnCuda(Tensor):
     is_cpu = False
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Compute on the CPU; the result is on the GPU."""
         kwargs = kwargs or {}
         _check(func, args, kwargs)

@@ -75,7 +75,9 @@ class Case:
     @property
     def methods(self) -> Methods:
         """For :func:`explain`."""
-        cheap = {key: value for key, value in CHEAP.items() if key in self.entry.parameters.model_fields}
+        cheap: dict[str, Any] = {
+            key: value for key, value in CHEAP.items() if key in self.entry.parameters.model_fields
+        }
         if "weights" in self.entry.parameters.model_fields:
             by_shapley = self.entry.traits.get("trained_by") == "shapley"
             cheap["weights"] = shapley() if by_shapley else learned(self.entry.traits["class_specific"])

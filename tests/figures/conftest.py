@@ -366,7 +366,7 @@ def make_agreement(scores: pd.DataFrame) -> pd.DataFrame:
     lower: dict[str, Literal["higher", "lower"]] = {"deletion_auc": "lower", "log_odds": "lower"}
     return pd.concat(
         [
-            metric_agreement(part, lower).assign(**dict(zip(CONDITION, key, strict=True)))
+            metric_agreement(part, lower).assign(**dict(zip(CONDITION, key, strict=True)))  # type: ignore[misc]
             for key, part in named.groupby(CONDITION)
         ],
         ignore_index=True,

@@ -9,6 +9,7 @@ import torch
 
 from tests.files import ShardOnDisk, shard_on_disk
 from vitfaith.metrics.context import ScoreContext
+from vitfaith.models.classifier import Classifier
 
 
 @pytest.fixture
@@ -24,6 +25,8 @@ def maps() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def context(vit, images, targets, image_ids, maps) -> ScoreContext:
+def context(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> ScoreContext:
     stacked = torch.stack(list(maps.values()), 1)
     return ScoreContext(vit, images, targets, image_ids, tuple(maps), stacked, torch.ones(5, 3, dtype=torch.bool), 7)

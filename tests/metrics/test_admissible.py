@@ -134,8 +134,8 @@ def test_singles_equal_batch(
 ) -> None:
     key = ["image_id", "metric", "variant"]
     both = {"m": maps, "other": maps.flip(1)}
-    together = scored(vit, images, targets, image_ids, both, blocks(CELLS))
-    together = together[together.method == "m"].set_index(key).value
+    scores = scored(vit, images, targets, image_ids, both, blocks(CELLS))
+    together = scores[scores.method == "m"].set_index(key).value
     for i in (0, 4):
         p = slice(i, i + 1)
         alone = scored(vit, images[p], targets[p], image_ids[p], {"m": maps[p]}, blocks(CELLS)[p]).set_index(key).value

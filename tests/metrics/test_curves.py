@@ -6,16 +6,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from vitfaith.metrics.common import CurveMetric, CurveParameters, ReadOut, area, read_outs
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
+from vitfaith.models.classifier import Classifier
 
 TARGETS = [0, 3, 1, 4, 3]
 
 
-def test_accuracy_can_refer_to_the_explained_class(vit, images, image_ids):
+def test_accuracy_can_refer_to_the_explained_class(vit: Classifier, images: torch.Tensor, image_ids: list[str]) -> None:
     maps = {"m": torch.randint(-512, 512, (5, 4, 4), generator=torch.Generator().manual_seed(11)) / 64}
     with torch.no_grad():
         predicted = vit(images).argmax(1)
@@ -27,9 +29,11 @@ def test_accuracy_can_refer_to_the_explained_class(vit, images, image_ids):
     assert min(by_target.scores.column("value").to_pylist()) > 0, "the clean image is predicted correctly"
 
 
-def test_log_odds_stay_finite_where_probabilities_vanish(vit, images, image_ids):
-    class Sharp(type(vit)):
-        def forward(self, images):
+def test_log_odds_stay_finite_where_probabilities_vanish(
+    vit: Classifier, images: torch.Tensor, image_ids: list[str]
+) -> None:
+    class Sharp(Classifier):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
             return 1e4 * super().forward(images)
 
     sharp = Sharp(vit.backbone, [0.5] * 3, [0.25] * 3).eval()
@@ -40,7 +44,7 @@ def test_log_odds_stay_finite_where_probabilities_vanish(vit, images, image_ids)
     assert result[result.metric == "log_odds"].value.abs().max() <= 27.64
 
 
-def test_a_row_is_a_metric_of_the_module_that_it_stands_in():
+def test_a_row_is_a_metric_of_the_module_that_it_stands_in() -> None:
     rows = [entry for entry in METRICS if issubclass(entry.implementation, CurveMetric)]
     assert len(rows) >= 22
     for entry in rows:
@@ -49,7 +53,14 @@ def test_a_row_is_a_metric_of_the_module_that_it_stands_in():
         assert entry.summary
 
 
-def test_a_row_joins_the_numbers_of_its_curves_in_order(vit, images, targets, image_ids, maps, monkeypatch):
+def test_a_row_joins_the_numbers_of_its_curves_in_order(
+    vit: Classifier,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    image_ids: list[str],
+    maps: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
     row = ReadOut(
         "twice",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,12 +69,14 @@ def chosen(**changes: Any) -> DiffusionParameters:
     return DiffusionParameters(**{key: value for key, value in {**FILL, **changes}.items() if key != "name"})
 
 
-def drawn(shape: tuple[int, ...], seed: int = 0):
+def drawn(shape: tuple[int, ...], seed: int = 0) -> Callable[[], Tensor]:
     source = torch.Generator().manual_seed(seed)
     return lambda: torch.randn(shape, generator=source)
 
 
-def slow_infill(denoiser: Denoiser, images: Tensor, removed: Tensor, noise, parameters: DiffusionParameters) -> Tensor:
+def slow_infill(
+    denoiser: Denoiser, images: Tensor, removed: Tensor, noise: Any, parameters: DiffusionParameters
+) -> Tensor:
     """Algorithm 1 of RePaint pixel by pixel, in float64 but for the network; timesteps spread from T − 1 to 0."""
     last, bars = denoiser.schedule.length - 1, denoiser.schedule.alphas_cumprod
     steps = sorted({round(last * i / (parameters.steps - 1)) for i in range(parameters.steps)}, reverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +20,16 @@ from vitfaith.metrics.engine.segments import ImageSegment, MaskSegment
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.registry import METRICS
+from vitfaith.models.classifier import Classifier
 from vitfaith.registry import Item
 
 MEAN = FILLS.item("image_mean")
 
 
 @pytest.fixture(scope="module")
-def everything(vit, images, targets, image_ids) -> tuple[dict, dict, dict]:
+def everything(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str]
+) -> tuple[dict, dict, dict]:
     generator = torch.Generator().manual_seed(3)
     maps = {name: torch.randn(5, 4, 4, generator=generator) for name in ("a", "b")}
     maps["b"][1] = 0.5
@@ -35,15 +39,19 @@ def everything(vit, images, targets, image_ids) -> tuple[dict, dict, dict]:
     return maps, metrics, table(whole)
 
 
-def test_every_image_method_metric_and_variant_has_a_row_also_when_flagged(everything, image_ids):
+def test_every_image_method_metric_and_variant_has_a_row_also_when_flagged(
+    everything: Any, image_ids: list[str]
+) -> None:
     maps, metrics, scores = everything
     assert {key[:3] for key in scores} == {(i, m, n) for i in image_ids for m in maps for n in metrics}
     assert len(scores) == len(image_ids) * len(maps) * len(metrics)
 
 
-def test_a_batch_is_a_stack_of_singles(vit, images, targets, image_ids, everything):
+def test_a_batch_is_a_stack_of_singles(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], everything: Any
+) -> None:
     maps, metrics, whole = everything
-    singles = {}
+    singles: dict[Any, Any] = {}
     for index in range(5):
         part = slice(index, index + 1)
         one = {name: values[part] for name, values in maps.items()}
@@ -54,7 +62,9 @@ def test_a_batch_is_a_stack_of_singles(vit, images, targets, image_ids, everythi
     close(singles, whole)
 
 
-def test_order_of_images_and_methods_does_not_matter(vit, images, targets, image_ids, everything):
+def test_order_of_images_and_methods_does_not_matter(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], everything: Any
+) -> None:
     maps, metrics, whole = everything
     order = torch.tensor([3, 0, 4, 2, 1])
     turned = {name: maps[name][order] for name in reversed(maps)}
@@ -65,7 +75,9 @@ def test_order_of_images_and_methods_does_not_matter(vit, images, targets, image
     close(table(result), whole)
 
 
-def test_metrics_do_not_change_each_other(vit, images, targets, image_ids, everything):
+def test_metrics_do_not_change_each_other(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], everything: Any
+) -> None:
     maps, metrics, whole = everything
     for name in ("saco", "sufficiency", "road_lerf"):
         alone = evaluate(
@@ -74,7 +86,9 @@ def test_metrics_do_not_change_each_other(vit, images, targets, image_ids, every
         close(table(alone), {key: value for key, value in whole.items() if key[2] == name})
 
 
-def test_only_the_order_of_the_map_matters_to_curves(vit, images, targets, image_ids):
+def test_only_the_order_of_the_map_matters_to_curves(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str]
+) -> None:
     """A positive affine change keeps all ranks, so every metric that looks at ranks alone, and SaCo, must not move."""
     generator = torch.Generator().manual_seed(4)
     maps = {"a": torch.randint(-512, 512, (5, 4, 4), generator=generator) / 64}
@@ -84,7 +98,7 @@ def test_only_the_order_of_the_map_matters_to_curves(vit, images, targets, image
     close(table(after), table(before))
 
 
-def test_least_relevant_first_at_k_is_insertion_at_p_minus_k(context):
+def test_least_relevant_first_at_k_is_insertion_at_p_minus_k(context: ScoreContext) -> None:
     grid, features = Stride(1), Features("patch")
     lerf = Curve("lerf", features, MEAN, grid)
     reversed_context = ScoreContext(**{**context.__dict__, "maps": -context.maps})
@@ -105,7 +119,14 @@ def test_least_relevant_first_at_k_is_insertion_at_p_minus_k(context):
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
-def test_works_inside_any_gradient_mode_and_leaves_the_model_alone(vit, images, targets, image_ids, maps, mode):
+def test_works_inside_any_gradient_mode_and_leaves_the_model_alone(
+    vit: Classifier,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    image_ids: list[str],
+    maps: dict[str, torch.Tensor],
+    mode: str,
+) -> None:
     before = {name: value.clone() for name, value in vit.state_dict().items()}
     with mode():
         result = evaluate(vit, images.clone(), targets.clone(), image_ids, maps, {"saco": default("saco")})
@@ -116,7 +137,9 @@ def test_works_inside_any_gradient_mode_and_leaves_the_model_alone(vit, images, 
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in vit.modules())
 
 
-def test_bfloat16_model(images, targets, image_ids, maps):
+def test_bfloat16_model(
+    images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     half = tiny_vit().to(torch.bfloat16)
     metrics = {"auc": default("deletion_auc"), "saco": default("saco")}
     low = table(evaluate(half, images, targets, image_ids, maps, metrics))
@@ -130,7 +153,9 @@ def test_bfloat16_model(images, targets, image_ids, maps):
 # ---- flags ----------------------------------------------------------------------------------------------------------
 
 
-def test_flags(vit, images, targets, image_ids, maps):
+def test_flags(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     maps["a"][0] = 0.25
     maps["a"][1, 2, 2] = torch.nan
     maps["a"][2, 2, 2] = -torch.inf
@@ -144,7 +169,9 @@ def test_flags(vit, images, targets, image_ids, maps):
     assert all(np.isnan(r["probability"]) and r["prediction"] == -1 for r in curves)
 
 
-def test_a_model_that_answers_nan_is_flagged_undefined(images, targets, image_ids, maps):
+def test_a_model_that_answers_nan_is_flagged_undefined(
+    images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     class Broken(Recorder):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return super().forward(images) * torch.nan
@@ -155,7 +182,9 @@ def test_a_model_that_answers_nan_is_flagged_undefined(images, targets, image_id
     assert np.isnan(result.scores.column("value").to_numpy()).all()
 
 
-def test_infinite_logits_of_other_classes_do_not_spoil_the_divergence(images, targets, image_ids, maps):
+def test_infinite_logits_of_other_classes_do_not_spoil_the_divergence(
+    images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     class Certain(Recorder):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             logits = super().forward(images)
@@ -169,7 +198,9 @@ def test_infinite_logits_of_other_classes_do_not_spoil_the_divergence(images, ta
 # ---- the curve table ------------------------------------------------------------------------------------------------
 
 
-def test_curve_table(vit, images, targets, image_ids, maps):
+def test_curve_table(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     metrics = {"auc": default("abpc"), "saco": default("saco")}
     result = evaluate(vit, images, targets, image_ids, maps, metrics)
     frame = result.curves.to_pandas()
@@ -192,7 +223,7 @@ def test_curve_table(vit, images, targets, image_ids, maps):
     assert ends.groupby("image_id").probability.nunique().tolist() == [1] * 5, "the full end is one image for all"
 
 
-def test_empty_batch_gives_empty_tables(vit, image_ids):
+def test_empty_batch_gives_empty_tables(vit: Classifier, image_ids: list[str]) -> None:
     nothing = torch.zeros(0, 3, 16, 16)
     result = evaluate(
         vit, nothing, torch.zeros(0, dtype=torch.int64), [], {"a": torch.zeros(0, 4, 4)}, {"s": default("saco")}
@@ -225,7 +256,7 @@ class Brightened:
         return ImageSegment(index, lambda start, stop: context.images[start:stop] * self.factor)
 
 
-def test_requests_without_a_ranking_join_the_same_stream(context):
+def test_requests_without_a_ranking_join_the_same_stream(context: ScoreContext) -> None:
     engine = Engine(context, 16)
     groups = Groups(16, Features("patch"), MEAN)
     answers = engine.answer([SinglePatches(), Brightened(0.5), Clean(), Full(MEAN), groups, SinglePatches()])
@@ -241,7 +272,7 @@ def test_requests_without_a_ranking_join_the_same_stream(context):
     assert answers[Clean()].kl.abs().max() == 0
 
 
-def test_merge_recognises_equal_intervals():
+def test_merge_recognises_equal_intervals() -> None:
     features = Features("patch")
     morf, lerf = (Curve(order, features, MEAN, EqualSteps(4)) for order in ("morf", "lerf"))
     merged = merge([morf, lerf, Groups(4, features, MEAN), Groups(4, features, MEAN, "sum")], [16, 16], ["a", "b"], 0)
@@ -252,7 +283,7 @@ def test_merge_recognises_equal_intervals():
     assert merged.is_full.sum() == 2
 
 
-def test_images_with_different_numbers_of_features_are_padded():
+def test_images_with_different_numbers_of_features_are_padded() -> None:
     merged = merge([Curve("lerf", Features("superpixel", 9), MEAN, Stride(1))], [2, 4], ["a", "b"], 0)
     (rows,) = merged.row.values()
     assert (rows < 0).tolist() == [[False] * 3 + [True] * 2, [False] * 5]
@@ -261,7 +292,9 @@ def test_images_with_different_numbers_of_features_are_padded():
 # ---- wrong arguments ------------------------------------------------------------------------------------------------
 
 
-def test_errors_name_the_argument(vit, images, targets, image_ids, maps):
+def test_errors_name_the_argument(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     saco = {"s": default("saco")}
     with pytest.raises(InputError, match=r"maps\['a'\].*\(5, rows, columns\)"):
         evaluate(vit, images, targets, image_ids, {"a": torch.rand(4, 4, 4)}, saco)
@@ -291,14 +324,18 @@ def test_errors_name_the_argument(vit, images, targets, image_ids, maps):
         evaluate(vit, images, targets, image_ids, maps, {"c": default("chefer_positive")})
 
 
-def test_a_model_in_training_mode_is_refused(images, targets, image_ids, maps):
+def test_a_model_in_training_mode_is_refused(
+    images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     training = tiny_vit()
     training.train()
     with pytest.raises(InputError, match="training mode"):
         evaluate(training, images, targets, image_ids, maps, {"s": default("saco")})
 
 
-def test_curve_table_leaves_padding_out(vit, images, targets, image_ids, maps):
+def test_curve_table_leaves_padding_out(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     plain = images.clone()
     plain[0] = 0.5
     plain[0, :, :, 8:] = 0.1  # fewer superpixels than noise has

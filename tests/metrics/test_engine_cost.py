@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from vitfaith.metrics.common import CurveMetric, CurveParameters
 from vitfaith.metrics.engine.cost import forward_cost
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
+from vitfaith.models.classifier import Classifier
 from vitfaith.models.memory import is_out_of_memory
 
 STEPS = 8  # divides the 16 patches, so that grids of different metrics coincide
@@ -24,19 +26,30 @@ CURVE_METRICS = [
 ]
 
 
-def forwards(vit, images, targets, image_ids, maps, metrics) -> int:
+def forwards(
+    vit: Classifier,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    image_ids: list[str],
+    maps: dict[str, torch.Tensor],
+    metrics: Any,
+) -> int:
     recorder = Recorder(inner=vit)
     result = evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=64)
     assert result.forwards == sum(recorder.sizes)
     return result.forwards
 
 
-def test_saco_costs_k_forwards_a_map_and_one_an_image(vit, images, targets, image_ids, maps):
+def test_saco_costs_k_forwards_a_map_and_one_an_image(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     metrics = {"saco": METRICS.item("saco", groups=(10,))}
     assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 10 + 1)
 
 
-def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images, targets, image_ids, maps):
+def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     metrics = {name: METRICS.item(name, steps=STEPS) for name in CURVE_METRICS}
     assert len(metrics) >= 10
     one = {"a": maps["a"]}
@@ -44,12 +57,14 @@ def test_all_curve_metrics_together_cost_two_curves_with_shared_ends(vit, images
     assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * 2 * (STEPS - 1) + 2)
 
 
-def test_saco_shares_its_first_and_last_group_with_the_curves(vit, images, targets, image_ids, maps):
+def test_saco_shares_its_first_and_last_group_with_the_curves(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     metrics = {"saco": METRICS.item("saco", groups=(8,)), "abpc": METRICS.item("abpc", steps=8)}
     assert forwards(vit, images, targets, image_ids, maps, metrics) == IMAGES * (METHODS * (14 + 8 - 2) + 2)
 
 
-def test_groups_of_unequal_size_cost_at_most_three_percent_more(targets):
+def test_groups_of_unequal_size_cost_at_most_three_percent_more(targets: torch.Tensor) -> None:
     """Larger groups in random places share fewer images with the curves than ⌊iP/K⌋ would: 1 map of 49 patches, K = 10."""
     count, patches = 60, 49
     maps = {"a": torch.rand(count, 7, 7, generator=torch.Generator().manual_seed(0))}
@@ -86,13 +101,24 @@ def test_groups_of_unequal_size_cost_at_most_three_percent_more(targets):
         ("road_combined", 14, 1),
     ],
 )
-def test_cost_of_each_metric(vit, images, targets, image_ids, maps, name, per_map, per_image):
+def test_cost_of_each_metric(
+    vit: Classifier,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    image_ids: list[str],
+    maps: dict[str, torch.Tensor],
+    name: str,
+    per_map: int,
+    per_image: int,
+) -> None:
     metrics = {name: default(name)}
     expected = IMAGES * (METHODS * per_map + per_image)
     assert forwards(vit, images, targets, image_ids, maps, metrics) == expected
 
 
-def test_equal_requests_under_different_ids_cost_nothing(vit, images, targets, image_ids, maps):
+def test_equal_requests_under_different_ids_cost_nothing(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     once = {"x": default("deletion_auc")}
     twice = once | {"y": default("deletion_auc"), "z": default("log_odds")}
     assert forwards(vit, images, targets, image_ids, maps, twice) == forwards(
@@ -100,7 +126,9 @@ def test_equal_requests_under_different_ids_cost_nothing(vit, images, targets, i
     )
 
 
-def test_unusable_maps_cost_nothing(vit, images, targets, image_ids, maps):
+def test_unusable_maps_cost_nothing(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     metrics = {"saco": default("saco")}
     more = maps | {"flat": torch.zeros(5, 4, 4), "bad": torch.full((5, 4, 4), torch.nan)}
     assert forwards(vit, images, targets, image_ids, more, metrics) == forwards(
@@ -108,7 +136,9 @@ def test_unusable_maps_cost_nothing(vit, images, targets, image_ids, maps):
     )
 
 
-def test_only_the_last_batch_is_not_full(images, targets, image_ids, maps):
+def test_only_the_last_batch_is_not_full(
+    images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     recorder = Recorder()
     metrics = {name: default(name) for name in ("saco", "abpc", "chefer_positive", "road_morf", "irof")}
     evaluate(recorder, images, targets, image_ids, maps, metrics, labels=targets, batch_size=32)
@@ -120,7 +150,9 @@ def test_only_the_last_batch_is_not_full(images, targets, image_ids, maps):
 
 
 @pytest.mark.parametrize("message", ["CUDA out of memory. Tried", "DefaultCPUAllocator: can't allocate memory: you"])
-def test_running_out_of_memory_halves_the_batch_and_changes_nothing(images, targets, image_ids, maps, message):
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing(
+    images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor], message: str
+) -> None:
     metrics = {name: default(name) for name in ("saco", "insertion_auc", "irof")}
     whole = evaluate(Recorder(), images, targets, image_ids, maps, metrics, batch_size=64)
     scarce = Recorder(limit=20)
@@ -132,7 +164,9 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing(images, targ
     close(table(result), table(whole))
 
 
-def test_one_image_too_many_is_raised_and_other_errors_are_not_swallowed(images, targets, image_ids, maps):
+def test_one_image_too_many_is_raised_and_other_errors_are_not_swallowed(
+    images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         evaluate(Recorder(limit=0), images, targets, image_ids, maps, {"saco": default("saco")})
     broken = Recorder(limit=0)

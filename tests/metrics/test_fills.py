@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,21 +25,22 @@ from vitfaith.metrics.engine.engine import Engine
 from vitfaith.metrics.engine.requests import Full
 from vitfaith.metrics.fills.registry import FILLS, prepare_fill
 from vitfaith.metrics.fills.road import impute_linear
+from vitfaith.models.classifier import Classifier
 from vitfaith.stability.registry import STABILITY_MEASURES
 
 
-def context_of(images: torch.Tensor, image_ids: list[str], vit=None, **extras: object) -> ScoreContext:
+def context_of(images: torch.Tensor, image_ids: list[str], vit: Any = None, **extras: object) -> ScoreContext:
     count = len(images)
     maps, usable = torch.zeros(count, 1, 4, 4), torch.ones(count, 1, dtype=torch.bool)
     targets = torch.zeros(count, dtype=torch.int64)
     return ScoreContext(vit, images, targets, image_ids, ("m",), maps, usable, 3, extras=extras)
 
 
-def values(images: torch.Tensor, image_ids: list[str], choice, **extras: object) -> torch.Tensor:
+def values(images: torch.Tensor, image_ids: list[str], choice: Any, **extras: object) -> torch.Tensor:
     return prepare_fill(CurveParameters(fill=choice).fill, context_of(images, image_ids, **extras)).expand_as(images)
 
 
-def test_constant_fills(images, image_ids):
+def test_constant_fills(images: torch.Tensor, image_ids: list[str]) -> None:
     assert torch.equal(values(images, image_ids, "black"), torch.zeros_like(images))
     for index in range(5):
         grey = values(images, image_ids, "image_mean")[index]
@@ -49,7 +51,9 @@ def test_constant_fills(images, image_ids):
 
 
 @pytest.mark.parametrize(("kernel", "sigma"), [(5, 1.0), (4, 2.0), (1, 3.0)])
-def test_blur_is_a_weighted_mean_of_the_neighbourhood(images, image_ids, kernel, sigma):
+def test_blur_is_a_weighted_mean_of_the_neighbourhood(
+    images: torch.Tensor, image_ids: list[str], kernel: Any, sigma: float
+) -> None:
     blurred = values(images, image_ids, {"name": "blur", "kernel": kernel, "sigma": sigma})
     offsets = [i - (kernel - 1) // 2 for i in range(kernel)]
     weights = [math.exp(-((i - (kernel - 1) / 2) ** 2) / (2 * sigma**2)) for i in range(kernel)]
@@ -67,7 +71,7 @@ def test_blur_is_a_weighted_mean_of_the_neighbourhood(images, image_ids, kernel,
     assert torch.allclose(values(flat, image_ids, "blur"), flat)
 
 
-def test_noise_depends_on_the_image_id_and_the_draw_alone(images, image_ids):
+def test_noise_depends_on_the_image_id_and_the_draw_alone(images: torch.Tensor, image_ids: list[str]) -> None:
     noise = values(images, image_ids, "noise")
     assert noise.min() >= 0
     assert noise.max() < 1
@@ -77,7 +81,7 @@ def test_noise_depends_on_the_image_id_and_the_draw_alone(images, image_ids):
     assert not torch.equal(noise, values(images, image_ids, {"name": "noise", "draw": 1}))
 
 
-def test_given_fills(vit, images, image_ids):
+def test_given_fills(vit: Classifier, images: torch.Tensor, image_ids: list[str]) -> None:
     flipped = images.flip(3)
     assert torch.equal(values(images, image_ids, "given", infill=flipped), flipped)
     assert torch.equal(values(images, image_ids, {"name": "given", "key": "one"}, one=flipped[0])[4], flipped[0])
@@ -98,7 +102,9 @@ def test_given_fills(vit, images, image_ids):
     assert torch.allclose(answer.probability.float(), expected, atol=1e-6)
 
 
-def test_every_fill_is_deterministic_and_independent_of_the_batch(vit, images, image_ids):
+def test_every_fill_is_deterministic_and_independent_of_the_batch(
+    vit: Classifier, images: torch.Tensor, image_ids: list[str]
+) -> None:
     for entry in FILLS:
         if entry.name == "given":
             continue
@@ -129,13 +135,13 @@ def test_every_fill_is_deterministic_and_independent_of_the_batch(vit, images, i
         (STABILITY_MEASURES.item("spearman"), "give the name of a fill"),
     ],
 )
-def test_wrong_fills_are_reported_when_the_configuration_is_read(choice, message):
+def test_wrong_fills_are_reported_when_the_configuration_is_read(choice: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message) as caught:
         CurveParameters(fill=choice)
     assert [error["loc"] for error in caught.value.errors()] == [("fill",)]
 
 
-def test_a_fill_is_named_with_the_settings_that_differ_from_their_defaults():
+def test_a_fill_is_named_with_the_settings_that_differ_from_their_defaults() -> None:
     assert str(FILLS.item("blur")) == "blur"
     assert str(FILLS.item("blur", sigma=2)) == "blur(sigma=2.0)"
     assert str(FILLS.item("blur", kernel=3, sigma=5)) == "blur(kernel=3)"
@@ -166,7 +172,7 @@ def dense_solution(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
-def test_imputation_solves_the_linear_system(images, share):
+def test_imputation_solves_the_linear_system(images: torch.Tensor, share: float) -> None:
     removed = torch.rand(5, 16, 16, generator=torch.Generator().manual_seed(8)) < share
     removed[0, :, :9] = True  # a large hole at the border
     ours = impute_linear(images, removed, tolerance=1e-6)
@@ -178,7 +184,7 @@ def test_imputation_solves_the_linear_system(images, share):
         assert float((ours[index] - theirs).abs().max()) < 1e-4
 
 
-def test_imputation_of_one_image_ignores_its_neighbours(images):
+def test_imputation_of_one_image_ignores_its_neighbours(images: torch.Tensor) -> None:
     removed = torch.rand(5, 16, 16, generator=torch.Generator().manual_seed(8)) < 0.6
     removed[1] = True  # nothing known
     removed[2] = False  # nothing to do
@@ -189,7 +195,9 @@ def test_imputation_of_one_image_ignores_its_neighbours(images):
     assert torch.equal(whole[2], images[2])
 
 
-def test_road_noise_is_added_to_imputed_pixels_only_and_keyed_by_image(images, image_ids):
+def test_road_noise_is_added_to_imputed_pixels_only_and_keyed_by_image(
+    images: torch.Tensor, image_ids: list[str]
+) -> None:
     impute = prepare_fill(FILLS.item("noisy_linear", noise=0.1), context_of(images, image_ids))
     removed = torch.zeros(2, 16, 16, dtype=torch.bool)
     removed[:, 4:8] = True
@@ -207,7 +215,9 @@ def test_road_noise_is_added_to_imputed_pixels_only_and_keyed_by_image(images, i
 @pytest.mark.parametrize(
     "fill", sorted({m.name for m in pkgutil.iter_modules(fills.__path__)} - {"removal"})
 )  # of trainings
-def test_a_change_of_any_fill_changes_the_code_of_the_stages_that_use_fills(monkeypatch, stage: str, fill: str):
+def test_a_change_of_any_fill_changes_the_code_of_the_stages_that_use_fills(
+    monkeypatch: pytest.MonkeyPatch, stage: str, fill: str
+) -> None:
     def code() -> str:
         return fingerprint.fingerprint([f"vitfaith.stages.{stage}"], stop=["vitfaith.registries"])
 

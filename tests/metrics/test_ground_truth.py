@@ -63,7 +63,7 @@ def scored(
 
 
 def by_variant(frame: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:
-    return {v: p.value.to_numpy() for v, p in frame[frame.metric == metric].groupby("variant", sort=False)}
+    return {str(v): p.value.to_numpy() for v, p in frame[frame.metric == metric].groupby("variant", sort=False)}
 
 
 @settings(max_examples=25, deadline=None)

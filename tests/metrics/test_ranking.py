@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from vitfaith.models.patches import Patches
 
 
 @pytest.mark.parametrize("size", [(16, 16), (14, 9), (4, 4), (2, 3)])
-def test_upsampling_is_bilinear_with_half_pixel_centres(size):
+def test_upsampling_is_bilinear_with_half_pixel_centres(size: tuple[int, int]) -> None:
     maps = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
     ours = Patches.even((4, 5), size).upsample(maps)
     torchs = torch.nn.functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
@@ -22,7 +23,7 @@ def test_upsampling_is_bilinear_with_half_pixel_centres(size):
     assert ours[1].numpy() == pytest.approx(textbook.bilinear(maps[1].numpy(), *size), abs=1e-6)
 
 
-def test_upsampling_keeps_plateaus_exactly_flat():
+def test_upsampling_keeps_plateaus_exactly_flat() -> None:
     maps = torch.full((1, 7, 7), 0.1)
     maps[0, 0, 0] = 0.9
     pixels = Patches.even((7, 7), (224, 224)).upsample(maps)
@@ -33,7 +34,7 @@ def test_upsampling_keeps_plateaus_exactly_flat():
 EVERY = [Features("patch"), Features("pixel"), Features("region", 5), Features("superpixel", 9)]
 
 
-def test_ranks_descend_and_ties_are_in_the_random_order_of_the_image():
+def test_ranks_descend_and_ties_are_in_the_random_order_of_the_image() -> None:
     maps = torch.tensor([[[0.0, -0.0], [2.0, 0.0]]])
     ids = [f"image-{i}" for i in range(60)]
     ranking = Ranking(Features("patch"), torch.zeros(60, 3, 8, 8), Patches.even((2, 2), (8, 8)), ids, 3)
@@ -50,7 +51,9 @@ def test_ranks_descend_and_ties_are_in_the_random_order_of_the_image():
 
 
 @pytest.mark.parametrize("features", [*EVERY[:3], Features("superpixel", 60)], ids=str)
-def test_ties_do_not_depend_on_the_batch_the_map_or_the_position(features, images, image_ids):
+def test_ties_do_not_depend_on_the_batch_the_map_or_the_position(
+    features: Any, images: torch.Tensor, image_ids: list[str]
+) -> None:
     """A plateau of two maps of an image is in one order, which no neighbour changes; corners have no privilege."""
     plateau = torch.zeros(2, 4, 4)
     plateau[0, 3, 3], plateau[1] = 1.0, -1.0
@@ -71,7 +74,7 @@ def test_ties_do_not_depend_on_the_batch_the_map_or_the_position(features, image
         assert order[0] == order[1] == sorted(tied.tolist(), key=drawn.index)
 
 
-def test_regions_cut_by_the_edge_tie_with_whole_ones():
+def test_regions_cut_by_the_edge_tie_with_whole_ones() -> None:
     """In float32, the mean of 5 · 5 times 0.1 is not that of 1 · 5 times 0.1."""
     ranking = Ranking(Features("region", 5), torch.zeros(1, 3, 16, 16), Patches.even((4, 4), (16, 16)), ["a"], 0)
     for value in torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist():
@@ -79,7 +82,7 @@ def test_regions_cut_by_the_edge_tie_with_whole_ones():
 
 
 @pytest.mark.parametrize("features", EVERY, ids=str)
-def test_features_cover_the_image_once(images, image_ids, features):
+def test_features_cover_the_image_once(images: torch.Tensor, image_ids: list[str], features: Any) -> None:
     ranking = Ranking(features, images, Patches.even((4, 4), (16, 16)), image_ids, 0)
     everyone = torch.arange(5)
     widest = max(ranking.totals)
@@ -94,14 +97,14 @@ def test_features_cover_the_image_once(images, image_ids, features):
     assert (covered == 1).all()
 
 
-def test_patches_of_a_grid_that_does_not_divide_the_image():
+def test_patches_of_a_grid_that_does_not_divide_the_image() -> None:
     ranking = Ranking(Features("patch"), torch.zeros(1, 3, 7, 8), Patches.even((3, 4), (7, 8)), ["a"], 0)
     removed = torch.zeros(1, 12, dtype=torch.bool)
     removed[0, 4] = True
     assert ranking.pixels(removed, torch.tensor([0]))[0].nonzero().tolist() == [[3, 0], [3, 1], [4, 0], [4, 1]]
 
 
-def test_missing_superpixels_rank_last(images, image_ids):
+def test_missing_superpixels_rank_last(images: torch.Tensor, image_ids: list[str]) -> None:
     flat = images.clone()
     flat[0] = 0.5
     flat[0, :, :, 8:] = 0.1
@@ -119,7 +122,7 @@ def test_missing_superpixels_rank_last(images, image_ids):
             assert float(scores[index, feature]) == pytest.approx(float(expected), abs=1e-6)
 
 
-def test_superpixels_of_grey_images():
+def test_superpixels_of_grey_images() -> None:
     grey = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     labels = segment_superpixels(grey, 12)
     assert labels.shape == (2, 16, 16)
@@ -127,7 +130,7 @@ def test_superpixels_of_grey_images():
     assert labels.max() > 3
 
 
-def test_counts_of_the_grids():
+def test_counts_of_the_grids() -> None:
     assert Shares((0.01, 0.07, 0.5)).counts(100) == [0, 1, 7, 50]
     assert Shares((0.01,)).counts(16) == [0, 1]
     assert KeptShares((0.01, 0.2)).counts(16) == [0, 15, 12]

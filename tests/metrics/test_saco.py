@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.metrics import textbook
 from vitfaith.errors import InputError
+from vitfaith.metrics.context import ScoreContext
 from vitfaith.metrics.engine.ranking import ranking_of
 from vitfaith.metrics.engine.requests import Features, Groups, group_edges
 from vitfaith.metrics.engine.salience import group_salience, map_salience
@@ -21,9 +23,10 @@ from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.fills.registry import FILLS
 from vitfaith.metrics.registry import METRICS
 from vitfaith.metrics.saco import SacoParameters, saco, saco_pairs, saco_rank
+from vitfaith.models.classifier import Classifier
 
 
-def test_two_groups_by_hand():
+def test_two_groups_by_hand() -> None:
     salience = torch.tensor([3.0, 1.0])
     assert float(saco(salience, torch.tensor([0.4, 0.1]))) == 1
     assert float(saco(salience, torch.tensor([0.1, 0.4]))) == -1
@@ -31,7 +34,7 @@ def test_two_groups_by_hand():
     assert math.isnan(saco(torch.tensor([1.0, 1.0]), torch.tensor([0.2, 0.1])))
 
 
-def test_three_groups_by_hand():
+def test_three_groups_by_hand() -> None:
     salience, drops = torch.tensor([5.0, 3.0, 2.0]), torch.tensor([0.1, 0.3, 0.2])
     assert saco_pairs(salience, drops).tolist() == [[0, -2, -3], [0, 0, 1], [0, 0, 0]]
     assert float(saco(salience, drops)) == pytest.approx(-4 / 6)
@@ -43,7 +46,7 @@ floats = st.floats(-100, 100, allow_nan=False).map(lambda x: round(x, 3))
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(floats, st.sampled_from([-0.1, 0.0, 0.1, 0.2, 0.5])), min_size=2, max_size=12))
-def test_equals_the_loop_over_pairs_and_the_closed_form(groups):
+def test_equals_the_loop_over_pairs_and_the_closed_form(groups: Any) -> None:
     salience = sorted((s for s, _ in groups), reverse=True)
     drops = [d for _, d in groups]
     if salience[0] == salience[-1]:
@@ -60,7 +63,7 @@ def test_equals_the_loop_over_pairs_and_the_closed_form(groups):
 
 
 @pytest.mark.parametrize(("total", "groups"), [(196, 10), (50176, 10), (16, 5), (49, 20), (7, 7)])
-def test_group_sizes_differ_by_at_most_one(total, groups):
+def test_group_sizes_differ_by_at_most_one(total: int, groups: Any) -> None:
     sizes = np.diff(group_edges(total, groups, 3, "a"))
     assert sizes.sum() == total
     assert sizes.max() - sizes.min() <= 1
@@ -69,12 +72,12 @@ def test_group_sizes_differ_by_at_most_one(total, groups):
 
 
 @pytest.mark.parametrize(("total", "groups"), [(200, 10), (16, 8), (7, 7)])
-def test_equal_groups_are_the_same_for_all_images(total, groups):
+def test_equal_groups_are_the_same_for_all_images(total: int, groups: Any) -> None:
     expected = [i * total // groups for i in range(groups + 1)]
     assert all(group_edges(total, groups, seed, name) == expected for seed in (0, 1) for name in "abc")
 
 
-def test_which_groups_are_larger_is_uniform_over_images_and_keyed_by_seed_and_number():
+def test_which_groups_are_larger_is_uniform_over_images_and_keyed_by_seed_and_number() -> None:
     sizes = np.array([np.diff(group_edges(11, 4, 0, f"image-{i}")) for i in range(4000)])
     arrangements = Counter(map(tuple, sizes.tolist()))
     assert len(arrangements) == 4
@@ -86,7 +89,7 @@ def test_which_groups_are_larger_is_uniform_over_images_and_keyed_by_seed_and_nu
     assert (nested == 4).sum(1).tolist() == [3] * 4000
 
 
-def test_intervals_and_salience_share_one_table_of_edges(context):
+def test_intervals_and_salience_share_one_table_of_edges(context: ScoreContext) -> None:
     for features, count in itertools.product(
         (Features("patch"), Features("region", 5), Features("superpixel", 60)), (3, 5)
     ):
@@ -105,7 +108,7 @@ def test_intervals_and_salience_share_one_table_of_edges(context):
             assert (low[image, 0], high[image, -1]) == (0, total)
 
 
-def test_group_salience_of_equal_groups_is_the_sum_and_moves_with_a_shift():
+def test_group_salience_of_equal_groups_is_the_sum_and_moves_with_a_shift() -> None:
     scores = torch.tensor([1.0, 5.0, 2.0, 4.0, 0.0, 3.0])
     assert group_salience(scores, torch.tensor([0, 2, 4, 6])).tolist() == [9, 5, 1]
     uneven, edges = torch.arange(7.0), torch.tensor([0, 2, 4, 7])
@@ -113,7 +116,9 @@ def test_group_salience_of_equal_groups_is_the_sum_and_moves_with_a_shift():
     assert group_salience(uneven, edges, "sum").tolist() == [11, 7, 3]
 
 
-def test_algorithm_1_to_the_letter_weighs_by_sums(vit, images, targets, image_ids, maps):
+def test_algorithm_1_to_the_letter_weighs_by_sums(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str], maps: dict[str, torch.Tensor]
+) -> None:
     """16 patches in 5 groups: the sum reorders groups, the mean does not; 16 in 4: they are one; no forward more."""
     mean, total = (METRICS.item("saco", groups=(4, 5), salience=salience) for salience in ("mean", "sum"))
     one = evaluate(vit, images, targets, image_ids, maps, {"mean": mean})
@@ -140,7 +145,7 @@ def test_algorithm_1_to_the_letter_weighs_by_sums(vit, images, targets, image_id
     st.sampled_from([0.001, 0.5, 3.0, 1e4]),
     st.sampled_from([-100.0, -1.0, 0.0, 0.3, 50.0]),
 )
-def test_positive_affine_change_of_the_map_changes_nothing(seed, groups, scale, shift):
+def test_positive_affine_change_of_the_map_changes_nothing(seed: int, groups: Any, scale: float, shift: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(16, generator=generator, dtype=torch.float64)
     drops = torch.randn(groups, generator=generator, dtype=torch.float64)
@@ -149,7 +154,9 @@ def test_positive_affine_change_of_the_map_changes_nothing(seed, groups, scale, 
     assert float(after) == pytest.approx(float(before), abs=1e-9)
 
 
-def test_more_groups_than_patches_is_an_error_that_names_the_way_out(vit, images, targets, image_ids):
+def test_more_groups_than_patches_is_an_error_that_names_the_way_out(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str]
+) -> None:
     maps = {"a": torch.rand(5, 4, 4)}
     with pytest.raises(InputError, match=r"groups=20.*16 features.*at most 16"):
         evaluate(vit, images, targets, image_ids, maps, {"saco": METRICS.item("saco", groups=(20,))})
@@ -158,6 +165,6 @@ def test_more_groups_than_patches_is_an_error_that_names_the_way_out(vit, images
 
 
 @pytest.mark.parametrize("groups", [(), (1,), (5, 5)])
-def test_groups_must_be_different_numbers_above_one(groups):
+def test_groups_must_be_different_numbers_above_one(groups: Any) -> None:
     with pytest.raises(ValueError, match="groups"):
         SacoParameters(groups=groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.conftest import tiny_vit
 from vitfaith.metrics.engine.requests import group_edges
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
+from vitfaith.models.classifier import Classifier
 
 VALUES = torch.tensor([0.1, 0.2, 0.9, 1.4, 3.0])
 """Of one row of five features; skewed, so that the pairs weigh differently."""
@@ -21,7 +23,7 @@ IMAGES = torch.rand(3, 3, 4, 20, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
-def vit():
+def vit() -> Classifier:
     """A model of 1×5 patches."""
     return tiny_vit(img_size=(4, 20))
 
@@ -37,7 +39,7 @@ def one_of_each_arrangement(groups: int) -> list[str]:
     return list(found.values())
 
 
-def everything(vit, image: torch.Tensor, groups: int, metric: str, **settings: object) -> np.ndarray:
+def everything(vit: Classifier, image: torch.Tensor, groups: int, metric: str, **settings: object) -> np.ndarray:
     """Scores (arrangements, 120) of an image under all maps that have the five values."""
     ids = one_of_each_arrangement(groups)
     maps = {f"order-{i}": row.reshape(1, 1, 5).repeat(len(ids), 1, 1) for i, row in enumerate(ORDERS)}
@@ -48,7 +50,7 @@ def everything(vit, image: torch.Tensor, groups: int, metric: str, **settings: o
 
 
 @pytest.mark.parametrize(("groups", "metric"), [(2, "saco"), (2, "saco_rank"), (3, "saco_rank"), (4, "saco_rank")])
-def test_mean_over_all_orders_and_arrangements_is_exactly_zero(vit, groups, metric):
+def test_mean_over_all_orders_and_arrangements_is_exactly_zero(vit: Classifier, groups: Any, metric: Any) -> None:
     """All pairs weigh the same here, whatever the sizes of the groups, so that every pair cancels with its mirror."""
     largest = 0.0
     for image in IMAGES:
@@ -60,7 +62,7 @@ def test_mean_over_all_orders_and_arrangements_is_exactly_zero(vit, groups, metr
 
 
 @pytest.mark.parametrize("groups", [3, 4])
-def test_what_weighing_leaves_is_small(vit, groups):
+def test_what_weighing_leaves_is_small(vit: Classifier, groups: Any) -> None:
     """Where the weights of pairs follow the sizes, mirrored pairs cancel but for the change of their weights."""
     means = np.array([everything(vit, image[None], groups, "saco").mean(1) for image in IMAGES[:2]])
     assert (abs(means.mean(1)) < abs(means).max(1) / 20).all()

@@ -10,9 +10,12 @@ import torch
 from tests.metrics import textbook
 from tests.metrics.engine_tools import NAMES, close, default, table
 from vitfaith.metrics.evaluate import evaluate
+from vitfaith.models.classifier import Classifier
 
 
-def test_ties_are_removed_in_the_random_order_of_the_image(vit, images, targets, image_ids):
+def test_ties_are_removed_in_the_random_order_of_the_image(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str]
+) -> None:
     """Equal to a map without ties that says the same order, which the definition gives without the engine."""
     flat_but_one = torch.zeros(5, 4, 4)
     flat_but_one[:, 3, 3] = 1
@@ -27,7 +30,7 @@ def test_ties_are_removed_in_the_random_order_of_the_image(vit, images, targets,
         assert scores[image_id, "ties", metric, ""] == scores[image_id, "none", metric, ""]
 
 
-def test_a_map_of_ties_scores_as_a_random_one(vit, images, targets):
+def test_a_map_of_ties_scores_as_a_random_one(vit: Classifier, images: torch.Tensor, targets: torch.Tensor) -> None:
     """A map of one value but for its last cell is a random order: averaged over images it scores as random maps do.
 
     By position it would take the upper left corner first, which this model, asked about an image that is dark but
@@ -53,7 +56,9 @@ def test_a_map_of_ties_scores_as_a_random_one(vit, images, targets):
     assert gap["position"] > 6 * error, "the order by position is another one, so the test can fail"
 
 
-def test_scores_of_ties_depend_on_the_seed_and_the_image_alone(vit, images, targets, image_ids):
+def test_scores_of_ties_depend_on_the_seed_and_the_image_alone(
+    vit: Classifier, images: torch.Tensor, targets: torch.Tensor, image_ids: list[str]
+) -> None:
     generator = torch.Generator().manual_seed(6)
     maps = {name: torch.randint(0, 3, (5, 4, 4), generator=generator).float() for name in ("a", "b")}
     metrics = {name: default(name) for name in NAMES}

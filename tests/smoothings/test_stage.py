@@ -33,7 +33,7 @@ IDS = ["a", "b", "c"]
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """``cache(samples, …)`` runs the stage on three images and gives (samples (3, S, 1, 8, 8), provenance)."""
     images, out = tmp_path / "images.parquet", tmp_path / "denoised.parquet"
     networks = {"first": tiny_unet(3, channels=1, size=8), "other": tiny_unet(4, channels=1, size=8)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def test_agreement_is_undefined_where_nothing_is_common(case: str, images: int) 
     assert found[["kendall", "spearman"]].isna().all(axis=None)
 
 
-def board_of(values: dict[str, np.ndarray], coverage: float = 0.9):
+def board_of(values: dict[str, np.ndarray], coverage: float = 0.9) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
     scores = long(values)
     summary = summarise_compared(scores, [*CONDITION, "method", "reference", "metric", "variant"], coverage=coverage)
     tests = paired_comparisons(scores, [*CONDITION, "metric", "variant"], coverage=coverage)

@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,8 @@ def test_comparisons_within_groups_both_ways() -> None:
         expected = paired_tests(table(3, 12, seed=seed), resamples=200).set_index(["method", "opponent"])
         part = result[result.metric == f"k{seed}"].set_index(["method", "opponent"])
         pd.testing.assert_frame_equal(part.loc[expected.index, expected.columns], expected)
-        for (a, b), row in expected.iterrows():
+        for pair, row in expected.iterrows():
+            a, b = cast(tuple[str, str], pair)
             mirror = part.loc[(b, a)]
             assert (mirror.difference, mirror.low, mirror.high) == (-row.difference, -row.high, -row.low)
             assert mirror.p_adjusted == row.p_adjusted

@@ -119,7 +119,7 @@ def frame(methods: int = 3, images: int = 20, seed: int = 0) -> pd.DataFrame:
 
 def test_summary_has_the_columns_of_the_schema_and_counts_flags() -> None:
     scores = frame()
-    scores.loc[[0, 5], ["value", "flag"]] = [math.nan, "constant"]
+    scores.loc[[0, 5], ["value", "flag"]] = [math.nan, "constant"]  # type: ignore[assignment]
     scores.loc[scores.method == "m2", "value"] = math.nan
     summary = summarise(scores, ["method"], resamples=300)
     assert list(summary.columns) == ["method", *SUMMARY.names[SUMMARY.names.index("n") :]]

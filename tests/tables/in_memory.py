@@ -141,8 +141,8 @@ def pairs(curves: pd.DataFrame, coverage: float) -> pd.DataFrame:
     """The pairs of groups of every method."""
     keys = [*CONDITION, "method", "variant"]
     groups = curves[curves.curve == "groups"]
-    salience = groups.groupby([*keys, "image_id"], observed=True)["salience"]
-    spread = (salience.transform("max") - salience.transform("min")).where(groups["salience"].notna())
+    grouped = groups.groupby([*keys, "image_id"], observed=True)["salience"]
+    spread = (grouped.transform("max") - grouped.transform("min")).where(groups["salience"].notna())
     groups = groups.assign(value=groups["probability"].where(spread > 0))
     groups = mark_common(groups, [*CONDITION, "variant"], coverage)
     groups = groups[groups["common"] | ~groups["compared"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def test_against_the_matrices_of_single_images() -> None:
     assert pair_table(curves.iloc[:0]).empty
 
 
-def test_contributions_add_up_to_saco(tmp_path, images: torch.Tensor, targets: torch.Tensor) -> None:
+def test_contributions_add_up_to_saco(tmp_path: Path, images: torch.Tensor, targets: torch.Tensor) -> None:
     """What the score stage stores: the saliences of the maps' groups, and enough to have SaCo again."""
     shard: ShardOnDisk = shard_on_disk(tmp_path, images, targets)
     for level, salience in itertools.product(("patch", "pixel"), ("mean", "sum")):

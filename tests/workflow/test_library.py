@@ -69,7 +69,7 @@ def test_maps_and_scores(finished_study: Workflow, model: Classifier, attack: st
     target, ids = torch.tensor(rows["target"].to_numpy()), list(rows["image_id"])
     maps = vf.explain(model, pixels, EXPLAINERS, target=target, image_ids=ids, seed=7)
     condition = f"dataset=tiny/model=vit_patch4/attack={attack}/smoothing=none"
-    stored = {}
+    stored: dict[str, Any] = {}
     for path in one(
         finished_study.folder, f"results/attribute/{condition}/explained=clean_prediction/family=*/*.parquet"
     ):

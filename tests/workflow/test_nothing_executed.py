@@ -219,7 +219,7 @@ def test_a_shell_hands_every_name_to_every_rule_unchanged(hostile: Hostile) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     commands = re.findall(r"Shell command: (python -m vitfaith .*)$", done.stdout + done.stderr, re.MULTILINE)
     assert commands
-    reached, given = set(), set()
+    reached, given = set[str](), set[str]()
     for command in commands:
         arguments = arguments_of(command, hostile.folder)
         assert arguments[:2] == ["-m", "vitfaith"]

@@ -49,7 +49,7 @@ def executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Executor:
     made.logger = Object(warning=said.append)
     made.lock, made.active_jobs = threading.Lock(), []
     made._main_event_loop, made._submitted_job_clusters, made.run_uuid = None, set(), "run"
-    made._next_seconds_between_status_checks = None
+    made._next_seconds_between_status_checks = None  # type: ignore[assignment]
     made.workflow.remote_execution_settings.seconds_between_status_checks = 10
     made.__post_init__()
     made.said, made.over = said, over

@@ -95,7 +95,7 @@ def test_a_training_equals_the_loop(sharp: Classifier, pictures: Pictures, class
         excess.append(float(value))
         descend(count, value)
 
-    step.descend = told  # type: ignore[method-assign]
+    step.descend = told  # type: ignore[method-assign, assignment]
     for batch in range(20):
         images = torch.from_numpy(pictures[batch % 4 * 16 :][:16]).float() / 255
         step(images, batch)

@@ -90,7 +90,7 @@ def family_maps(classifier: Classifier, image: Tensor, target: int) -> dict[str,
         if len(out) and pool is None:
             positive = final[first:].clamp(min=0)
             relevance[first:] = divide(positive * out, positive.sum(0))
-        by_layer, sums = [], []
+        by_layer, sums = list[Any](), list[Any]()
         for block, k in reversed(list(zip(net.blocks, run.blocks, strict=True))):
             skip, branch = slow_sum(k["middle"], k["branch2"], relevance)
             relevance = copied(k["middle"], skip, through_mlp(block.mlp, k["gammas"][1], k, branch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +75,7 @@ def finer_cam(
     gradient = block.gradient(lambda y: y[target])
     for r in chosen:
         through_weight = share[r] * (difference[r] - score) if kind == "probability" else 0.0
-        gradient = gradient + (through_weight - strength * share[r]) * block.gradient(lambda y, r=r: y[r])
+        gradient = gradient + (through_weight - strength * share[r]) * block.gradient(operator.itemgetter(r))
     return weighted(block.tokens[1:], gradient[1:].mean(0))
 
 

@@ -27,7 +27,7 @@ COUNTS = [
 
 
 @cache
-def random_maps() -> tuple[Tensor, Tensor]:
+def random_maps() -> tuple[Tensor, Tensor, Tensor]:
     """Three maps of each image, one the other's negative, one with ties: some point at the object, some do not."""
     maps = torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(1))
     return maps, -maps, maps.round()

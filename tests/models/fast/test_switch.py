@@ -54,7 +54,7 @@ def test_they_are_on_by_default_off_in_all_threads_and_on_again_after_an_error()
 def test_nothing_is_replaced_where_they_are_off(images: Tensor, monkeypatch: Any) -> None:
     vit = tiny_vit()
     calls: list[str] = []
-    own = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    own: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     monkeypatch.setattr(
         torch.ops.mkldnn, "_linear_pointwise", lambda *given: (calls.append(""), own(*given))[1], raising=False
     )
@@ -107,7 +107,7 @@ def test_hooks_see_the_same_modules_in_the_same_order_with_the_same_values(
     fast, plain = (watched(vit, images, on=on) for on in (True, False))
     assert [name for name, _ in fast] == [name for name, _ in plain]
     for (name, ours), (_, theirs) in zip(fast, plain, strict=True):
-        torch.testing.assert_close(ours, theirs, **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(ours, theirs, **CLOSE, msg=f"{{}} in {name}".format)
 
 
 @pytest.mark.parametrize("name", ["class_token", "layer_scale", "average_pool", "rotary"])

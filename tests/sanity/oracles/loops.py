@@ -129,7 +129,7 @@ def stability_loop() -> Pair:
                 textbook.relative_stability(
                     image,
                     [image + draw for draw in noise(given)[:, i]],
-                    lambda x, t=target: gradients(given.classifier, x[None], t)[0],
+                    lambda x, t=target: gradients(given.classifier, x[None], t)[0],  # type: ignore[misc]
                     lambda x: given.classifier(x[None])[0],
                     lambda x: hidden(given.classifier, x[None])[0],
                 )
