@@ -22,7 +22,7 @@ TITLES = {"library.md": "From Python", "config/index.md": "Configuration"}
         ("docs/slurm.md", "slurm.md", "[there](../README.md#on-a-cluster)", "[there](index.md#on-a-cluster)"),
         ("docs/notebooks/a.ipynb", "notebooks/a.md", "[b](../library.md)", "[b](../library.md)"),
         ("docs/library.md", "library.md", "[one](notebooks/one_image.ipynb)", "[one](notebooks/one_image.md)"),
-        ("config/README.md", "config/index.md", "[all](../docs/metrics.md)", "[all](../metrics.md)"),
+        ("docs/config/index.md", "config/index.md", "[all](../metrics.md)", "[all](../metrics.md)"),
         ("README.md", "index.md", "[the study](config/tiny.yaml)", "the study (`config/tiny.yaml`)"),
         ("README.md", "index.md", "[`config/tiny.yaml`](config/tiny.yaml)", "`config/tiny.yaml`"),
         ("README.md", "index.md", "[gone](config/gone.yaml)", "[gone](config/gone.yaml)"),

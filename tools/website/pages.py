@@ -10,7 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 ABOVE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-"""Pages at the root of the repository → their address."""
+"""Files above docs → the address of their page."""
+
+COPY = {"config/README.md": "config/index.md"}
+"""A file above docs with the words of a page below docs → the address of that page."""
 
 MENU: dict[tuple[str, ...], tuple[str, ...]] = {
     ("Start",): ("index.md", "library.md", "faq.md"),
@@ -46,7 +49,6 @@ MENU: dict[tuple[str, ...], tuple[str, ...]] = {
         "metrics.md",
     ),
     ("Reference", "Configuration"): ("config/index.md", "config/*"),
-    ("Reference", "Registered items"): ("reference/items/*.md",),
     ("Reference", "Comparisons and costs"): ("conformance.md", "backbones.md", "performance.md"),
     ("Findings",): ("findings.md", "*findings.md", "grid-task.md", "indomain.md"),
     ("Gallery",): ("gallery.md",),
@@ -64,10 +66,8 @@ def address(path: str) -> str | None:
     Args:
         path: relative to the root, with ``/``.
     """
-    if path in ABOVE:
-        return ABOVE[path]
-    if path.startswith("config/") and path.endswith(".md"):
-        return f"{path.removesuffix('README.md')}index.md" if path.endswith("/README.md") else path
+    if path in ABOVE or path in COPY:
+        return {**ABOVE, **COPY}[path]
     if path.startswith("docs/") and path.endswith((".md", ".ipynb")):
         return path.removeprefix("docs/").removesuffix(".ipynb").removesuffix(".md") + ".md"
     return None
@@ -81,7 +81,7 @@ def sources() -> dict[str, str]:
     """
     found: dict[str, str] = {}
     files = [ROOT / name for name in ABOVE]
-    files += [p for folder in ("config", "docs") for p in (ROOT / folder).rglob("*") if p.suffix in {".md", ".ipynb"}]
+    files += [path for path in DOCS.rglob("*") if path.suffix in {".md", ".ipynb"}]
     for path in sorted(p.relative_to(ROOT).as_posix() for p in files if p.is_file()):
         page = address(path)
         if page is None or ".ipynb_checkpoints" in path:

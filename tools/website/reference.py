@@ -1,4 +1,4 @@
-"""Pages of reference that are made from the code: library, plots, plugins, commands, items. Imports no mkdocs.
+"""Pages of reference that are made from the code: library, plots, plugins, commands. Imports no mkdocs.
 
 The first three hold the directives that mkdocstrings replaces by signatures and docstrings. Nothing here imports torch.
 """
@@ -17,8 +17,6 @@ from tools.website.pages import ROOT
 import vitfaith.errors
 from vitfaith import register
 from vitfaith.cli.main import app
-from vitfaith.registries import DISCRIMINATORS, REGISTRIES
-from vitfaith.registry import Registry
 from vitfaith.tables.text import escape_markdown, markdown_table
 
 PLUGINS = """# Writing plugins
@@ -40,13 +38,11 @@ BASES = (
 
 def pages() -> dict[str, str]:
     """Address → text of every page."""
-    items = {f"reference/items/{name}.md": item_page(name, registry) for name, registry in REGISTRIES.items()}
     return {
         "reference/library.md": library_page(),
         "reference/plot.md": module_page("# Plots\n", "vitfaith.api.plot", functions_of("vitfaith.api.plot")),
         "reference/plugins.md": module_page(PLUGINS, "vitfaith.register", register.__all__, BASES),
         "reference/commands.md": command_page(),
-        **items,
     }
 
 
@@ -102,21 +98,6 @@ def command_page() -> str:
         if options:
             rows = [(f"`{option}`".replace("|", "\\|"), escape_markdown(text)) for option, text in options]
             lines += [markdown_table(("argument or option", "meaning"), rows), ""]
-    return "\n".join(lines)
-
-
-def item_page(section: str, registry: Registry) -> str:
-    """Everything that is registered for one section of the configuration."""
-    rows = [(f"`{e.name}`", escape_markdown(plain(e.summary)), escape_markdown(e.citation)) for e in registry]
-    lines = [
-        f"# {section.capitalize()}",
-        "",
-        f"`vitfaith show NAME` prints settings, formula, cost and an example. Section `{section}` of the configuration; the kind "
-        f"is under the key `{DISCRIMINATORS[section]}`.",
-        "",
-        markdown_table((DISCRIMINATORS[section], "summary", "source"), rows),
-        "",
-    ]
     return "\n".join(lines)
 
 
