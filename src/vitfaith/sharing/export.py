@@ -23,6 +23,9 @@ from vitfaith.shipped import is_shipped
 from vitfaith.study.load import read_yaml
 from vitfaith.study.plan import Plan
 
+OF_IMAGES = {"pixels", "picture"}
+"""Columns that hold images: tables with one of them stay at home."""
+
 
 def export(plan: Plan, config: Path, out: Path) -> list[str]:
     """Write the results of a study and all that they were made with into the new folder ``out``.
@@ -68,9 +71,8 @@ def _fill(plan: Plan, config: Path, files: list[Path], folder: Path) -> None:
             open_any(path)  # a damaged file is found here, not by those who get it
             _copy(path, folder / path.relative_to(results))
     for path in sorted(results.glob("tables/experiment=*/*.parquet")):
-        if (
-            path.parent.name.partition("=")[2] in plan.study.experiments
-            and "pixels" not in open_any(path).schema_arrow.names
+        if path.parent.name.partition("=")[2] in plan.study.experiments and not OF_IMAGES & set(
+            open_any(path).schema_arrow.names
         ):
             _copy(path, folder / path.relative_to(results))
     for path in _trained(results):
