@@ -49,7 +49,7 @@ try:
     for file in workflow.overwrite_configfiles:
         read_yaml(Path(file))
     PLAN = Plan(load_study(config or read_yaml(Path(DEFAULT))))
-    # A dataset that cannot be read is told here, not within an input function; the processes of jobs do not ask again.
+    # An unreadable dataset is reported here, not within an input function; the processes of jobs do not check again.
     for dataset in (
         {c.dataset for c in PLAN.conditions} if workflow.is_main_process else ()
     ):
@@ -116,7 +116,7 @@ ON_DEVICE = (
 
 
 # A job on a device asks for one GPU, and for none where the study computes on the CPU or the profile has none (`gpu: 0`).
-# A job inside a cluster is not told the profile's limit, so that it would ask for a GPU which its submission has not.
+# A job inside a cluster does not get the profile's limit, so it would request a GPU that its submission does not have.
 if workflow.is_main_process:
     allowed = workflow.global_resources.get("gpu")
     none = allowed is not None and allowed.value == 0
@@ -136,7 +136,7 @@ def needs_of(stage):
     return {"mem_mb": memory, "runtime": minutes}
 
 
-# Of every job on a device, and of those that work in batches and parts.
+# Parameters for jobs on a device, in batches and parts.
 OF_A_DEVICE = {
     "gpu": GPUS,
     "device": STUDY.compute.device,

@@ -33,7 +33,7 @@ def test_the_runner_up_is_never_the_predicted_class() -> None:
 def test_what_decides_must_be_given() -> None:
     with pytest.raises(InputError, match="needs labels"):
         classes("label", 2)
-    with pytest.raises(InputError, match="tells no class of some images"):
+    with pytest.raises(InputError, match="has no class for some images"):
         classes("label", 2, labels=torch.tensor([3, -1]))
     with pytest.raises(InputError, match="'prediction' needs predictions"):
         classes("prediction", 2)

@@ -28,7 +28,7 @@ _SILENT = {
     LogEvent.RULEGRAPH,
     LogEvent.WORKFLOW_STARTED,
 }
-"""Events that have no line of their own."""
+"""Events without a line in the console."""
 
 _NOISE = (
     "Assuming unrestricted shared filesystem",
@@ -118,7 +118,7 @@ class LogHandler(LogHandlerBase):
 
     @property
     def has_filter(self) -> bool:
-        """What is hidden is decided here."""
+        """Yes: this plugin decides which events are hidden."""
         return True
 
     @property

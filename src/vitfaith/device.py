@@ -14,7 +14,7 @@ from platformdirs import user_runtime_path
 from vitfaith.errors import ConfigError
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
-"""One entry a GPU where NVIDIA's driver is loaded."""
+"""One entry per GPU if NVIDIA's driver is loaded."""
 
 
 def visible_gpus() -> list[str]:

@@ -52,7 +52,7 @@ def as_value(text: str) -> str:
 
 
 def in_words(value: str) -> str:
-    """What a value means, to stand in a sentence.
+    """Meaning of a value, as part of a sentence.
 
     Raises:
         ConfigError: it is no value of the column.
@@ -98,9 +98,7 @@ def classes(
         if labels is None:
             raise InputError("explained class 'label' needs labels, the class of each image")
         if bool((labels < 0).any()):
-            raise InputError(
-                "explained class 'label': the dataset tells no class of some images; explain another class"
-            )
+            raise InputError("explained class 'label': the dataset has no class for some images; explain another class")
         return labels
     if predicted is None:
         raise InputError(f"explained class '{explained}' needs predictions")

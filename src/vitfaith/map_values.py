@@ -1,5 +1,4 @@
-"""What the values of a map allow to be said: whether they rank anything, how many of them tie, which of them lead; and the
-scaling of maps onto [0, 1]."""
+"""Properties of a map's values: whether they rank anything, ties, leading values; and the scaling of maps to [0, 1]."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ def unit_range(maps: A, axes: tuple[int, ...] = (-2, -1), constant: float | None
 
     Args:
         maps: floating array or tensor of any shape; gradients pass through.
-        axes: those of one map (default the last two: rows and columns).
+        axes: axes of one map (default: the last two, rows and columns).
         constant: what a constant map becomes (:func:`within_rounding`), because scaling would blow rounding up to a map
             that fills [0, 1]. None: no map counts as constant; one of equal values becomes NaN.
 
@@ -73,7 +72,7 @@ def map_flags(maps: ArrayLike) -> list[str]:
 
 
 def tied_share(maps: ArrayLike) -> NDArray[np.float64]:
-    """Share of the features of each of ``maps`` (B, rows, columns) whose value equals that of an earlier one, (B,).
+    """Share of the features of each of ``maps`` (B, rows, columns) whose value equals the value of an earlier feature, (B,).
 
     This is 1 − (number of different values) / (number of features): 0 without ties, 1 − 1/P for a constant map of P
     features. NaN where a value is not finite.

@@ -1,4 +1,4 @@
-"""What a job loads once for all its parts: networks and their digests."""
+"""Objects that a job loads once for all its parts: networks and their digests."""
 
 from __future__ import annotations
 

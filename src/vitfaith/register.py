@@ -1,4 +1,4 @@
-"""Decorators with which a plugin registers items of its own; they take the keyword arguments of each registry.
+"""Decorators with which a plugin registers its items; they take the keyword arguments of each registry.
 
 A plugin is a Python file that a configuration names under ``plugins``, or any module that is imported before its items
 are named::

@@ -111,7 +111,7 @@ class Item:
 
     @property
     def traits(self) -> Mapping[str, Any]:
-        """What the registry says of the entry."""
+        """The entry's facts in the registry."""
         return self.entry.traits
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ class Item:
 
 
 def _shown(value: Any) -> Any:
-    """A setting as its default is written: an item by its text, which is its name where it has no settings of its own."""
+    """A setting as its default is written: an item by its text, which is its name if it has no settings."""
     if isinstance(value, tuple):
         return tuple(map(_shown, value))
     return str(value) if isinstance(value, Item) else value
@@ -171,7 +171,7 @@ class Registry(Generic[T]):
             ) from None
 
     def item(self, name: str, /, **settings: Any) -> Item:
-        """The entry ``name`` with settings; those that are left out have their defaults.
+        """The entry ``name`` with settings; omitted settings have their defaults.
 
         Raises:
             ConfigError: no such entry.

@@ -16,7 +16,7 @@ from annotated_types import Le, Lt
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 MOST = 1_000_000
-"""Largest count of anything (images in a batch, samples, steps …) in settings that name no bound of their own."""
+"""Largest count of anything (images in a batch, samples, steps …) in settings without their own bound."""
 
 _FRACTION = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 _SCIENTIFIC = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+\s*")
@@ -107,7 +107,7 @@ def _options(expected: Any) -> Iterator[Any]:
 
 
 def _inner(options: list[Any], place: int) -> Any:
-    """What the items of a list (``place`` 0) or the values of a mapping (1) may be; None where nothing says so."""
+    """Allowed types of a list's items (``place`` 0) or a mapping's values (1); None if unrestricted."""
     wanted = (dict, Mapping) if place else (list, tuple, set, frozenset, Sequence)
     found = [
         argument for o in options if get_origin(o) in wanted for argument in get_args(o)[place:] if argument is not ...

@@ -63,7 +63,7 @@ def named(value: T) -> T:
 
 
 def is_shipped(path: str | Path) -> bool:
-    """Whether a path is that of a shipped file."""
+    """Whether a path belongs to a shipped file."""
     return named(str(path)).startswith(PREFIX)
 
 

@@ -1,4 +1,4 @@
-"""Tensors between the memory of the CPU and that of a GPU, so that neither waits: all copies go through here.
+"""Copies of tensors between CPU and GPU memory without waiting; all copies go through this module.
 
 A copy from or to pinned memory is queued behind the work that the GPU already has, and the CPU goes on at once; any other
 copy makes the CPU wait until the queue is empty. On a CPU nothing is copied.

@@ -1,6 +1,6 @@
 """Snakemake's executor for SLURM, kept from dead ends: the Snakefile puts it in the place of the plugin's.
 
-Options, profiles and the way of submission are those of snakemake-executor-plugin-slurm. `docs/slurm.md` says what differs.
+Options, profiles and submission are the same as in snakemake-executor-plugin-slurm. `docs/slurm.md` lists the differences.
 """
 
 from __future__ import annotations

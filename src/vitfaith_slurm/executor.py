@@ -101,7 +101,7 @@ class Executor(SlurmExecutor):
         if not state and self._wrote_all(id_):
             self.report_job_success(job)
             return True
-        known = f"SLURM status is: '{state}'" if state else "SLURM has forgotten it, and its files are not there"
+        known = f"SLURM status is: '{state}'" if state else "SLURM has forgotten it, and its files are missing"
         self.report_job_error(job, f"SLURM-job '{id_}' failed, {known}. ", aux_logs=[str(job.aux["slurm_logfile"])])
         return True
 
@@ -134,7 +134,7 @@ class Executor(SlurmExecutor):
         super()._report_job_error_threadsafe(info, message)
 
     def _submit_once(self, job: Any) -> tuple[Any, str] | None:
-        """What the plugin would have reported if sbatch refuses, None if it does not."""
+        """The plugin's report of a refusal by sbatch, None without a refusal."""
         self._this.listens, self._this.refused = True, None
         try:
             super().run_job(job)

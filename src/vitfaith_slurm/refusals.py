@@ -24,7 +24,7 @@ def passes(message: str) -> bool:
 
 
 def advice(message: str) -> str:
-    """What to do about a refusal that passes."""
+    """Advice for a temporary refusal."""
     if _LIMIT.search(message):
         return (
             "the cluster takes no more jobs of yours for now. `jobs:` in the profile should be below your MaxSubmitJobs: "
@@ -44,7 +44,7 @@ def pauses(first: float = FIRST) -> Iterator[float]:
 
 
 def sentence(message: str) -> str:
-    """What sbatch said, of the text with which the plugin reports a failed submission."""
+    """The message of sbatch within the plugin's report of a failed submission."""
     found = re.search(r"The error message was '(.*?)'\.?\n", message + "\n", re.DOTALL)
     text = found.group(1) if found else message
     return "; ".join(dict.fromkeys(line.removeprefix("sbatch: error: ").strip() for line in text.strip().splitlines()))

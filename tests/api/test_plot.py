@@ -48,7 +48,7 @@ def test_curves(vit: Classifier, images: Tensor) -> None:
     )
     assert len(vf.plot.curves(found.curves).axes) == 2
     assert len(vf.plot.curves(found.curves, curve="lerf").axes) == 1
-    with pytest.raises(vf.InputError, match=r"curves lack the column 'curve'; give those of vitfaith\.evaluate"):
+    with pytest.raises(vf.InputError, match=r"curves lack the column 'curve'; give vitfaith\.evaluate"):
         vf.plot.curves(found.scores)
     with pytest.raises(vf.InputError, match="curves is a Evaluation; give its data frame"):
         vf.plot.curves(found)  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def test_smaller_can_be_better_and_conditions_are_apart() -> None:
     with pytest.raises(vf.InputError, match="scores lack the column 'smoothing'"):
         vf.leaderboard(both, by=["smoothing"])
     own = scores_of(VALUES, "mine")
-    with pytest.raises(vf.InputError, match=r"metric 'mine' is an id of your own; give directions="):
+    with pytest.raises(vf.InputError, match=r"metric 'mine' is your own id; give directions="):
         vf.leaderboard(own)
     assert vf.leaderboard(own, directions={"mine": "lower"}, resamples=100)["method"][0] == "random"
     assert vf.leaderboard(own, directions={"mine": "none"}, resamples=100)["rank"].isna().all()

@@ -49,12 +49,12 @@ def test_other_numbers_of_the_same_classes_are_read_by_name(tmp_path: Path) -> N
     [
         (
             ["cat", "cow"],
-            r"b\.parquet', column 'label': its classes \(cat, cow\) are not those of '.*a\.parquet' \(cat, dog\)",
+            r"b\.parquet', column 'label': its classes \(cat, cow\) differ from '.*a\.parquet' \(cat, dog\)",
         ),
-        (["cat", "dog", "cow"], r"its classes \(cat, dog, cow\) are not those of '.*a\.parquet' \(cat, dog\)"),
+        (["cat", "dog", "cow"], r"its classes \(cat, dog, cow\) differ from '.*a\.parquet' \(cat, dog\)"),
         (
             None,
-            r"b\.parquet', column 'label': its classes \(without names\) are not those of '.*a\.parquet' \(cat, dog\); read",
+            r"b\.parquet', column 'label': its classes \(without names\) differ from '.*a\.parquet' \(cat, dog\); read",
         ),
     ],
 )

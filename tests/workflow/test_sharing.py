@@ -105,6 +105,6 @@ def test_other_images_are_refused_before_anything_is_scored(
     write_sums(folder)
     done = call(finished_study, *asked, folder=tmp_path)
     assert done.returncode == 1
-    assert "12 of 12 images are not those of the benchmark" in done.stderr
+    assert "12 of 12 images differ from the benchmark's" in done.stderr
     assert "take the dataset that the benchmark was made of" in done.stderr
     assert not (folder / "results" / "scores").exists()

@@ -1,4 +1,4 @@
-"""What exists: names and descriptions of everything that is registered."""
+"""Names and descriptions of all registered items."""
 
 from __future__ import annotations
 

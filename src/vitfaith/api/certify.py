@@ -1,4 +1,4 @@
-"""Certified radii of what is behind a smoothing."""
+"""Certified radii of predictions and maps behind a smoothing."""
 
 from __future__ import annotations
 

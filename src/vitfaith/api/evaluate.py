@@ -61,12 +61,12 @@ def evaluate(
         maps: method → (B, rows, columns) on the model's grid, or (B, H, W); from :func:`vitfaith.explain`, or yours.
             Larger values mean more important.
         metrics: as ``explainers`` of :func:`vitfaith.explain`, of the section metrics.
-        target: the explained classes; without it those of ``maps``, else the predicted ones.
+        target: the explained classes; default: the classes of ``maps``, else the predicted classes.
         labels: (B,) true classes in 0 … K − 1, for metrics that need them.
         truth: (B, H, W) segmentation, for metrics that need one: bool, or int8 with 1 object, 0 background, −1 ignored.
         extras: further inputs by name: ``denoiser`` for the fill ``diffusion``, ``infill`` for the fill ``given``.
         precision: of the forward passes: float32, tf32 or bfloat16.
-        seed: of all random numbers; without it that of ``maps``, else 0.
+        seed: key of all random numbers; default: the seed of ``maps``, else 0.
 
     Raises:
         ConfigError: unknown metric, wrong settings, or a metric lacks an input.
@@ -136,7 +136,7 @@ def score(
     seed: int | None = None,
     batch_size: int | None = None,
 ) -> DataFrame:
-    """The scores alone; arguments and errors are those of :func:`evaluate`.
+    """Only the scores; arguments and errors as in :func:`evaluate`.
 
     Returns:
         Columns image_id, method, metric, variant ("" where a metric has one read-out), value (NaN where flagged) and flag
@@ -175,4 +175,6 @@ def _check_agreement(maps: Maps, image_ids: Sequence[str], target: Tensor, seed:
     }
     for name, agrees in same.items():
         if not agrees:
-            raise InputError(f"{name} differs from that of the maps; leave it out, or explain the images again with it")
+            raise InputError(
+                f"{name} differs from the {name} of the maps; leave it out, or explain the images again with it"
+            )

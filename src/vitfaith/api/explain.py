@@ -33,8 +33,8 @@ def explain(
     Args:
         model: from :func:`vitfaith.wrap`; any other module is wrapped without settings.
         images: (B, C, H, W) of the model's size, float in [0, 1] or uint8, on any device.
-        explainers: a name, a list of names and (name, settings), or ``{id: name or (name, settings)}``; settings are those
-            of the configuration (:func:`vitfaith.describe`). An explainer that reads a trained DiffMask takes its file in
+        explainers: a name, a list of names and (name, settings), or ``{id: name or (name, settings)}``; settings as in
+            the configuration (:func:`vitfaith.describe`). An explainer that reads a trained DiffMask takes its file in
             ``weights``.
         target: the class to explain: ``"prediction"`` of the images given, ``"label"``, ``"runner_up"`` (the second
             largest logit), one class for all images, or (B,) classes.
@@ -52,8 +52,8 @@ def explain(
 
     Raises:
         ConfigError: unknown explainer or wrong settings.
-        InputError: images, targets or ids do not fit; explainers that the model's architecture has no meaning for, with
-            those that it has.
+        InputError: images, targets or ids do not fit; explainers without a meaning for the model's architecture; the text lists
+            explainers that work.
 
     Source: each explainer's own (:func:`vitfaith.describe`).
 

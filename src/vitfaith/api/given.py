@@ -1,4 +1,4 @@
-"""What a caller says of a network, once it is what it should be."""
+"""Checked descriptions of a network from the caller."""
 
 from __future__ import annotations
 

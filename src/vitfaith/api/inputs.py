@@ -38,7 +38,7 @@ def ready(model: nn.Module, images: Tensor | None = None) -> Iterator[Classifier
     Inside, networks compute in full float32.
 
     Raises:
-        InputError: ``images`` are not what it takes.
+        InputError: ``images`` do not fit the model.
     """
     classifier = wrap(model)
     anchor = next(classifier.backbone.parameters(), None)

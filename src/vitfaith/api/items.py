@@ -11,7 +11,7 @@ from vitfaith.registry import Item
 from vitfaith.study.values import validate
 
 Choice: TypeAlias = str | tuple[str, Mapping[str, Any]]
-"""A registered name, or a name with settings: those of the configuration."""
+"""A registered name, or a name with settings, as in the configuration."""
 
 Choices: TypeAlias = Choice | Sequence[Choice] | Mapping[str, Choice]
 """One choice, several, or id → choice."""
@@ -27,7 +27,7 @@ def items_of(section: str, choices: Choices, **defaults: Any) -> dict[str, Item]
 
     Raises:
         ConfigError: unknown name, or wrong settings.
-        InputError: two items without an id of their own have one name, or a choice is of another form.
+        InputError: two items without ids have the same name, or a choice has another form.
     """
     if isinstance(choices, str) or _is_pair(choices):
         named: list[tuple[str | None, Any]] = [(None, choices)]

@@ -24,7 +24,7 @@ class Maps(dict[str, Tensor]):
         target: (B,) int64, the explained class of each image.
         image_ids: B names; with ``seed`` they key every random number.
         seed: of those numbers.
-        explainers: method → registered name of its explainer; maps of your own have none.
+        explainers: method → registered name of its explainer; your own maps have none.
         sample_maps: behind a smoothing, method → the raw maps (B, S, rows, columns) float32 of the S noise samples; else
             empty.
 
@@ -151,9 +151,7 @@ class Maps(dict[str, Tensor]):
 
     def _check_same_images(self, other: Maps) -> None:
         if other.image_ids != self.image_ids or not torch.equal(other.target, self.target) or other.seed != self.seed:
-            raise InputError(
-                "these maps are of other images, classes or another seed; score them in a call of their own"
-            )
+            raise InputError("these maps are of other images, classes or another seed; score them in a separate call")
 
 
 def _made(maps: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Maps:
@@ -179,7 +177,7 @@ def tensor_of(name: str, values: Any, instead: str = "a tensor") -> Tensor:
     try:  # NumPy's are copied, since a tensor takes no negative strides, and a read-only array only with a warning
         found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, order="C"))
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        told = "None" if values is None else f"a {type(values).__name__} that is no array of numbers"
+        told = "None" if values is None else f"a {type(values).__name__} that is not an array of numbers"
         raise InputError(f"{name} is {told}; give {instead}") from error
     if found.is_complex():
         raise InputError(f"{name} is {found.dtype}; give real numbers, such as the absolute values")

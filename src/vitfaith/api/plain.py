@@ -1,4 +1,4 @@
-"""A network without patches of its own, as the backbone of a classifier: maps then are on square cells of its images."""
+"""A network without patches as the backbone of a classifier, with maps on square cells of its images."""
 
 from __future__ import annotations
 

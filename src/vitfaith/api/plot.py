@@ -43,7 +43,7 @@ def leaderboard(
     directions: Mapping[str, Better] | None = None,
     style: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Methods ranked by their mean over images, with confidence intervals, one panel a dataset and model.
+    """Methods ranked by their mean over images, with confidence intervals, one panel per dataset and model.
 
     Args:
         scores: from :func:`vitfaith.score` or :func:`vitfaith.read`, or a table of :func:`vitfaith.leaderboard`; of one
@@ -89,14 +89,14 @@ def curves(
 
     Args:
         curves: of :func:`vitfaith.evaluate`, or from :func:`vitfaith.read`.
-        curve: most relevant first ("morf") and least relevant first ("lerf"); without it those that there are.
-        variant: features, fill and steps; without it the finest that has all curves.
+        curve: most relevant first ("morf") and least relevant first ("lerf"); default: all existing curves.
+        variant: features, fill and steps; default: the variant with most steps that has all curves.
         quantity: probability of the explained class, or KL(clean ‖ perturbed) in nats.
         style: see :func:`leaderboard`.
 
     Raises:
         ConfigError: no such curve or variant, or a wrong style.
-        InputError: there are no curves, or none along a ranking (those of SaCo are of groups).
+        InputError: there are no curves, or none along a ranking (SaCo's curves are of groups).
 
     Example:
         >>> import timm, torch, vitfaith as vf
@@ -108,7 +108,7 @@ def curves(
     """
     check_frame("curves", curves)
     if "curve" not in curves:
-        raise InputError("curves lack the column 'curve'; give those of vitfaith.evaluate(…).curves, not scores")
+        raise InputError("curves lack the column 'curve'; give vitfaith.evaluate(…).curves, not scores")
     present = [name for name in ("morf", "lerf") if name in set(curves["curve"])]
     if not present:
         raise InputError(
@@ -125,7 +125,7 @@ def curves(
 
 
 def trust(table: pd.DataFrame, *, style: Mapping[str, Any] | None = None) -> Figure:
-    """Which metric to trust: one row a metric, one panel a quantity, with intervals over images.
+    """Which metric to trust: one row per metric, one panel per quantity, with intervals over images.
 
     Args:
         table: from :func:`vitfaith.trust`, of one condition.
@@ -160,7 +160,7 @@ def maps(
     overlay: float = 0.0,
     style: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Each image beside its maps, one row an image; every map is scaled to its own range, dark low and bright high.
+    """Each image beside its maps, one row per image; every map is scaled to its own range, dark low and bright high.
 
     Args:
         images: (B, C, H, W) with one or three channels, float in [0, 1] or uint8.
@@ -234,7 +234,7 @@ def _for_notebooks(figure: Figure) -> Figure:
 
 
 def _placed(frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` with all columns of a condition, those of images in memory where it has none."""
+    """``frame`` with all columns of a condition; missing columns get the values for images in memory."""
     default = {"dataset": "images", "model": "model", "attack": "clean", "smoothing": "none", "explained": PREDICTION}
     return frame.assign(**{name: default[name] for name in CONDITION if name not in frame})
 

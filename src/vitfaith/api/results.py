@@ -38,7 +38,7 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
 
     Args:
         results: the folder ``results`` of a study.
-        table: one row an image: scores, curves, stability, sanity, predictions, certificates, maps. Of an experiment,
+        table: one row per image: scores, curves, stability, sanity, predictions, certificates, maps. Of an experiment,
             which ``experiment=`` names where there are several: summary, statistics, agreement, costs, gallery …
         where: rows to keep: column and value, or column and list of values, such as ``attack="pgd"``, ``explained=0`` for
             ``class_0``.

@@ -102,7 +102,7 @@ class Smoothed:
     batch_size: int | None = None
 
     def predict(self, *, target: Target = "prediction", labels: Tensor | Sequence[int] | None = None) -> DataFrame:
-        """What the model says of the samples, one row an image.
+        """The model's predictions for the samples, one row per image.
 
         Args:
             target, labels: see :meth:`explain`.

@@ -46,9 +46,9 @@ def leaderboard(
 
     Args:
         scores: from :func:`vitfaith.score`, :func:`vitfaith.compare_maps` or :func:`vitfaith.read`.
-        by: columns that make a table of its own; without it those of a condition (dataset, model, attack, smoothing, explained …)
+        by: columns that split the table; default: the columns of a condition (dataset, model, attack, smoothing, explained …)
             that ``scores`` has.
-        directions: metric → "higher", "lower" or "none" for metrics under an id of their own; others are known.
+        directions: metric → "higher", "lower" or "none" for metrics with your own ids; other directions are known.
         confidence: of the intervals (BCa bootstrap over images, over clusters where there is a column ``cluster``).
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -86,7 +86,7 @@ def leaderboard(
     board = summarise_compared(scores, by=[*group, "method"], **settings)
     told = {name: direction_of(str(name), directions or {}) for name in board["metric"].unique()}
     sign = board["metric"].map({name: {"higher": -1.0, "lower": 1.0, "none": np.nan}[told[name]] for name in told})
-    bounds = board["variant"].astype(str).str.endswith((CEILING, CHANCE))  # of a variant, no scores of their own
+    bounds = board["variant"].astype(str).str.endswith((CEILING, CHANCE))  # bounds of a variant, not scores
     value = (board["mean"] * sign.astype(float)).where(board["compared"] & ~bounds)
     keys = [board[name] for name in group]
     value = value.groupby(keys, sort=False, observed=True, dropna=False).transform(
@@ -115,7 +115,7 @@ def compare_maps(
         maps, reference: method → (B, rows, columns); methods that only one has are left out. Both from
             :func:`vitfaith.explain` or yours.
         measures: as ``explainers`` of :func:`vitfaith.explain`, of the section stability.
-        image_ids: B names; without them those of ``maps``, else 0, 1, 2 ….
+        image_ids: B names; default: the names of ``maps``, else 0, 1, 2 ….
 
     Returns:
         Columns image_id, method, metric (id of the measure), variant, value (NaN where flagged) and flag: "nan" or
@@ -194,4 +194,4 @@ def direction_of(metric: str, given: Mapping[str, Direction]) -> Direction:
         if metric in known:
             direction: Direction = known[metric].traits["direction"]
             return direction
-    raise InputError(f"metric '{metric}' is an id of your own; give directions={{'{metric}': 'higher'}}, or 'lower'")
+    raise InputError(f"metric '{metric}' is your own id; give directions={{'{metric}': 'higher'}}, or 'lower'")

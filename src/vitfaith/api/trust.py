@@ -28,10 +28,10 @@ def trust(
 
     Args:
         scores: from :func:`vitfaith.score` or :func:`vitfaith.read`, with random maps among the methods.
-        truth: metrics that know the truth (``localisation_auroc`` of images with masks …): agreement with these is told.
+        truth: metrics that know the truth (``localisation_auroc`` of images with masks …): agreement with these is reported.
         others: name → scores of the same methods under another choice: fill, tie key, network, model.
         baseline: method whose maps say nothing.
-        directions: metric → "higher", "lower" or "none" for metrics under an id of their own; diagnostics are left out.
+        directions: metric → "higher", "lower" or "none" for metrics with your own ids; diagnostics are omitted.
         confidence, resamples, seed: of the bootstrap over images, over clusters where there is a column ``cluster``.
 
     Returns:

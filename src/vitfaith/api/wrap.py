@@ -44,7 +44,7 @@ def wrap(
       Objects of other kinds are any module.
     - Any other module that maps (B, C, H, W) to logits (B, K), or to an object with ``logits``: explainers of gradients
       and perturbations. Maps then are on cells of ``patch_size`` pixels.
-    - A text that is no folder: the name of a timm model with pretrained weights.
+    - A text that is not a folder: the name of a timm model with pretrained weights.
 
     The module itself is used, not a copy, unless ``device`` is another one. Every function leaves its mode,
     ``requires_grad``, gradients, hooks, device and dtype as they were.
@@ -52,14 +52,14 @@ def wrap(
     Args:
         model: see above; a classifier that :func:`wrap` returned is given back, and takes no other argument than ``device``.
         mean, std: statistics of the channels that the module expects its input normalised with, in [0, 1] pixel units.
-            Without them those that timm or the folder stores; required for every other module (``mean=(0, 0, 0),
+            Default: the values that timm or the folder stores; required for every other module (``mean=(0, 0, 0),
             std=(1, 1, 1)`` where it takes images in [0, 1]).
         input_size: height and width of the images in pixels, one number for squares. Without it what the module says of
             itself (``input_size`` in timm's configuration, ``image_size`` in transformers'). Position tables of a
             transformers classifier are resized to it as transformers does.
         num_classes: K, compared with the logits of a black image.
-        patch_size: side of the cells of maps, in pixels, for modules without patches of their own. Without it the
-            module's own, or the divisor of both sides that gives a grid nearest to 14 × 14.
+        patch_size: side of the cells of maps, in pixels, for modules without patches. Default: the
+            module's own patch, or the divisor of both sides that gives a grid nearest to 14 × 14.
         class_names: K names in the order of the logits, or none.
         device: copy the module there; without it the module stays where it is.
 
@@ -144,7 +144,7 @@ class _Wrapped(Classifier):
 
 @dataclass(frozen=True)
 class _Told:
-    """What a module says of itself.
+    """A module's own description.
 
     Attributes:
         mean, std: of its normalisation; None where it does not say.

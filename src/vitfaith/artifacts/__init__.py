@@ -1,1 +1,1 @@
-"""What is on disk: Arrow schemas, atomic writes, checked readers, provenance."""
+"""Files on disk: Arrow schemas, atomic writes, checked readers, provenance."""

@@ -1,7 +1,7 @@
 """Digests of the contents of files that a study reads, remembered for as long as the files stay as they are.
 
-A digest says what is in the files: copying or touching them leaves it as it is, and changing one byte does not. Name,
-size and times only tell whether a file must be read again.
+A digest depends only on the contents: copying or touching files does not change it, changing one byte does. Name,
+size and times only decide whether a file must be read again.
 """
 
 from __future__ import annotations

@@ -90,9 +90,9 @@ def lock_path(output: Path) -> Path:
 
 
 def _holder(path: Path) -> dict[str, Any]:
-    """What the holder wrote about itself, and ``began``, when it did; empty where it has not yet.
+    """The holder's entry about itself, and its time ``began``; empty before the entry exists.
 
-    The time is the file system's, as are those of the outputs: machines that share it may disagree about the time.
+    The time comes from the file system, like the times of the outputs, because machines may disagree about the time.
     """
     try:
         return {**json.loads(path.read_text(encoding="utf-8")), "began": path.stat().st_mtime}

@@ -1,8 +1,8 @@
-"""A shard's work done in parts of some images each, kept as they are finished: a killed job's retry goes on from there.
+"""A shard's work in parts of a few images each. Finished parts are kept, and a killed job's retry continues after them.
 
-Every stage works image by image, so that a job over a shard is the same as jobs over its slices. A job that is told to
-stop (SIGTERM, as SLURM does at the time limit, SIGINT, as the terminal does on Ctrl-C, or SIGUSR1) finishes the part at
-hand and ends; at a second SIGINT it ends at once. One that is killed outright loses that part alone.
+Every stage works image by image, so a job over a shard equals jobs over its slices. A job that receives a signal to
+stop (SIGTERM, as SLURM does at the time limit, SIGINT, as the terminal does on Ctrl-C, or SIGUSR1) finishes the
+current part and ends; at a second SIGINT it ends at once. A killed job only loses the current part.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LEFT = re.compile(r"\.(?P<stem>.+)\.(parts|lock)|\.(?P<temporary>.+\..+)\.[a-z0
 
 
 class StoppedEarlyError(VitfaithError):
-    """A job was told to stop and did so between two parts; what it has is kept, and a retry goes on."""
+    """A job received a signal and stopped between two parts; finished parts are kept, and a retry continues."""
 
     repeats = False
 
@@ -47,12 +47,12 @@ def run_in_parts(
 
     Args:
         run: reads the Parquet files ``inputs`` and writes the Parquet files ``outputs``, image by image.
-        inputs: files with a column ``image_id``; the first one tells which images there are, and their order.
+        inputs: files with a column ``image_id``; the first one determines the images and their order.
         outputs: files to write. Parts are kept in a hidden folder beside the first one until all are there.
-        part_size: images a part; a shard that is no larger is done at once, on the files themselves, and so is any for 0.
-        settings: all else that the outputs depend on; parts made with other settings or inputs are thrown away.
+        part_size: images per part; a shard of at most this size runs at once, on the files themselves; so does any shard for 0.
+        settings: everything else that the outputs depend on; parts from other settings or inputs are discarded.
 
-    A second process that is given the same job waits for the first one, and does nothing where that one has finished it.
+    A second process with the same job waits for the first, and does nothing if the first has finished.
 
     Raises:
         StoppedEarlyError: a signal arrived; the parts that were finished are kept.
@@ -127,7 +127,7 @@ def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, par
             if stopped:
                 kept = len(ids) - _size(slices, missing[done:])
                 raise StoppedEarlyError(
-                    f"told to stop with {kept} of {len(ids)} images done; the next try goes on from there"
+                    f"stopped by a signal with {kept} of {len(ids)} images done; the next try continues from there"
                 )
             cut = {name: folder / f"{i:05d}-{name}.slice" for name in inputs}
             with writing(folder):
@@ -149,13 +149,13 @@ def _run(run: Callable[[Paths, Paths], None], inputs: Paths, outputs: Paths, par
 
 
 def _is_whole(part: Path) -> bool:
-    """Whether a part is there and can be read; one that was damaged meanwhile is made again."""
+    """Whether a part exists and is readable; a damaged part is recomputed."""
     if not part.is_file():
         return False
     try:
         read_any(part)
     except ArtifactError as error:
-        _LOG.warning("%s: made again", error)
+        _LOG.warning("%s: computed again", error)
         return False
     return True
 
@@ -180,7 +180,7 @@ def _parts_folder(outputs: Paths) -> Path:
 
 
 def _folder(outputs: Paths, work: str) -> Path:
-    """The folder of the parts of this work; those of other settings or inputs are removed."""
+    """The folder of the parts of this work; parts of other settings or inputs are removed."""
     folder = _parts_folder(outputs) / work
     for other in folder.parent.glob("*"):
         if other != folder:
@@ -189,7 +189,7 @@ def _folder(outputs: Paths, work: str) -> Path:
 
 
 def _join(parts: list[Path], out: Path) -> None:
-    """Write the rows of all parts to one file, holding those of one part at a time."""
+    """Write the rows of all parts to one file, with one part in memory at a time."""
     facts = [read_provenance(part, checked=False) for part in parts]
     schema = pq.read_schema(parts[0]).remove_metadata()
     write_tables(map(read_any, parts), out, schema, merge(facts))

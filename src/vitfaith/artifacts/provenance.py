@@ -37,7 +37,7 @@ def _version(name: str) -> str:
 
 
 def images_digest(image_ids: Sequence[str], pixels: NDArray[np.uint8]) -> str:
-    """Digest of named images (N, C, H, W); that of all is had from those of its parts, see :func:`merge`."""
+    """Digest of named images (N, C, H, W); the digest of all images is computed from the digests of parts, see :func:`merge`."""
     total = 0
     for name, image in zip(image_ids, pixels, strict=True):
         digest = hashlib.blake2b(repr((name, image.shape)).encode() + image.tobytes(), digest_size=16)

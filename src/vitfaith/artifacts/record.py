@@ -1,4 +1,4 @@
-"""What a job wrote beside Parquet shards (figures, pages, text, weights): digests of its files in a JSON file with its provenance."""
+"""Records of outputs other than Parquet shards (figures, pages, text, weights): file digests and provenance as JSON."""
 
 from __future__ import annotations
 

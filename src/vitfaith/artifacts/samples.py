@@ -22,8 +22,8 @@ maps 25 times more, top-k sets and labels (docs/certificates.md, measured by ben
 def kept_samples(path: Path, facts: Mapping[str, Any], ids: list[str], samples: int) -> NDArray[np.float16] | None:
     """The first ``samples`` samples (B, ≤ samples, C, H, W) of an earlier cache that can be kept, or None.
 
-    A cache can be kept when its images, network, code, seed, library versions and settings are those of ``facts``, but
-    for the number of samples. A damaged file is no cache.
+    A cache can be kept when its images, network, code, seed, library versions and settings equal ``facts``, except
+    for the number of samples. A damaged file is not a cache.
     """
 
     def key(found: Mapping[str, Any]) -> Any:

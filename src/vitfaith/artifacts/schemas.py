@@ -70,7 +70,7 @@ VOTES = pa.schema(
         pa.field("sample_predictions", pa.list_(pa.int32()), nullable=False),  # class of each noise sample, in order
     ]
 )
-"""What certificates read of prediction files behind a smoothing, which hold one column more than ``PREDICTIONS``."""
+"""Prediction files behind a smoothing as certificates read them, with one more column than ``PREDICTIONS``."""
 
 SMOOTHED_PREDICTIONS = pa.schema([*PREDICTIONS, VOTES.field("sample_predictions")])
 
@@ -97,7 +97,7 @@ SAMPLE_MAPS = pa.schema(
         pa.field("sample_maps", pa.list_(pa.float32()), nullable=False),  # samples × rows × columns, not normalised
     ]
 )
-"""What certificates read of map files behind a smoothing, which hold one column more than ``MAPS``."""
+"""Map files behind a smoothing as certificates read them, with one more column than ``MAPS``."""
 
 SMOOTHED_MAPS = pa.schema([*MAPS, SAMPLE_MAPS.field("sample_maps")])
 
@@ -164,7 +164,7 @@ BANK = pa.schema(
         pa.field("prediction", pa.int32(), nullable=False),
     ]
 )
-"""What the model answers to masks that no explainer chose: one row per (image, mask)."""
+"""The model's responses to masks that do not depend on explainers: one row per (image, mask)."""
 
 STABILITY = pa.schema([_ID, _METHOD, pa.field("reference", pa.string(), nullable=False), *_SCORE])
 """Similarity of a map to the map of the same image in the ``reference`` condition: "clean" (same smoothing, no

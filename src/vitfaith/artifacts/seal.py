@@ -13,7 +13,7 @@ from vitfaith.errors import ArtifactError
 
 KEY = "vitfaith.seal"
 EMPTY = "0" * 64
-"""What stands in the footer until the digest is known."""
+"""Placeholder in the footer until the digest is known."""
 
 _MARK = KEY.encode() + b"\x18\x40"  # in Thrift's compact protocol: the next field, a string of 64 bytes
 _MAGIC = b"PAR1"

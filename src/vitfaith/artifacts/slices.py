@@ -1,4 +1,4 @@
-"""Slices of a shard's files: the rows of some images, read without the rest and written to files of their own."""
+"""Slices of a shard's files: the rows of some images, read without the rest and written to separate files."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def writing(path: Path) -> Iterator[None]:
 def write_table(table: pa.Table, path: Path, schema: pa.Schema, provenance: Mapping[str, Any]) -> None:
     """Write ``table`` cast to ``schema`` as zstd Parquet, atomically; ``provenance`` (JSON) goes into the metadata.
 
-    So does the condition that ``path`` names, which tells a file that was copied over another's. Equal tables, provenance and
+    So does the condition that ``path`` names, which reveals a file that was copied over another condition's file. Equal tables, provenance and
     conditions give equal bytes. Optional columns that ``table`` lacks are written as nulls.
     """
     write_tables([table], path, schema, provenance)
@@ -136,7 +136,7 @@ def rows_in_group(table: pa.Table) -> int:
 
 
 def _content(column: pa.ChunkedArray) -> int:
-    """Bytes of images and maps; those of other columns are few. Equal values count alike, however they lie in memory."""
+    """Bytes of images and maps; other columns are small. Equal values count alike, however they lie in memory."""
     if pa.types.is_binary(column.type):
         return pc.sum(pc.binary_length(column)).as_py() or 0
     if pa.types.is_list(column.type):

@@ -23,7 +23,7 @@ class DatasetFacts:
         images: number of images in the subset.
         shape: (C, H, W) of each.
         labels: largest label of the subset; −1 where there are none.
-        classes: names in the order of the labels; empty when the dataset does not tell.
+        classes: names in the order of the labels; empty if the dataset has no names.
         masks: whether there are segmentations.
         shard_size: images of a job.
         sorted_names: whether labels count the sorted class names that occur, for want of a class list.

@@ -91,7 +91,7 @@ def _labels(files: list[Path], column: str) -> tuple[NDArray[np.int64], list[str
         if own != names:
             if sorted(own) != sorted(names) or len(set(own)) < len(own):
                 raise ArtifactError(
-                    f"'{path}', column '{column}': its classes ({_few(own)}) are not those of '{files[0]}' "
+                    f"'{path}', column '{column}': its classes ({_few(own)}) differ from '{files[0]}' "
                     f"({_few(names)}); read the files as two datasets, or write them with one list of classes"
                 )
             found = np.array([names.index(name) for name in own], np.int64)[found]

@@ -109,7 +109,7 @@ class AdmSettings(Parameters):
 
     @property
     def scheduler(self) -> dict[str, Any]:
-        """The schedule as a diffusers ``scheduler_config.json``; linear betas are those of 1000 steps, rescaled."""
+        """The schedule as a diffusers ``scheduler_config.json``; linear betas are rescaled from 1000 steps."""
         scale = 1000 / self.diffusion_steps
         return {
             "num_train_timesteps": self.diffusion_steps,

@@ -97,7 +97,7 @@ class HasCurve(Protocol):
 
     @property
     def features(self) -> Features:
-        """What is ranked and removed."""
+        """The ranked and removed units."""
 
     @property
     def fill(self) -> Item:

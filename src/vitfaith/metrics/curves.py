@@ -69,7 +69,7 @@ read_outs(
         area,
         direction="higher",
         value_range="[−1, 1]",
-        formula="∫ p(φ) dφ of LeRF − the same of MoRF",
+        formula="∫ p(φ) dφ of LeRF − ∫ p(φ) dφ of MoRF",
         citation="Li et al., M4, NeurIPS 2023",
         join=lambda morf, lerf: lerf - morf,
     ),
@@ -98,7 +98,7 @@ read_outs(
     ),
     ReadOut(
         "comprehensiveness_saco",
-        "What the paper of SaCo calls comprehensiveness: AOPC with the least relevant features removed first.\n\n"
+        "AOPC with the least relevant features removed first, called comprehensiveness in the SaCo paper.\n\n"
         "ERASER, which coined the word, removes the most relevant ones; see ``comprehensiveness`` and ``sufficiency``.",
         ("lerf",),
         aopc,

@@ -106,7 +106,7 @@ def auroc(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def best_iou(scores: Tensor, positive: Tensor) -> Tensor:
-    """Highest IoU (M,) between the positive entries and those that score at least some threshold.
+    """Highest IoU (M,) between the positive entries and the entries that score at least some threshold.
 
     A threshold takes all entries of equal score or none, so their order does not matter.
     """

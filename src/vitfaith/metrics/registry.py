@@ -17,8 +17,8 @@ A metric that reads one number from removal curves is a row of a table instead, 
 
 ``vitfaith.metrics.engine.requests`` has the requests along a ranking (``Curve``, ``Groups``) and the shared ends (``Clean``,
 ``Full``). Requests are hashable. Equal requests of different metrics run once, and requests along a ranking share
-every image that they have in common. Any other set of images (random subsets, soft masks, noise) is a request
-class of its own with a method ``segment(context)``; see :class:`vitfaith.metrics.context.Segment`.
+every image that they have in common. Any other set of images (random subsets, soft masks, noise) needs its own request
+class with a method ``segment(context)``; see :class:`vitfaith.metrics.context.Segment`.
 
 Metrics never call the model themselves. All forwards go through the engine, which packs them into full batches,
 counts them, and halves the batch when memory runs out.

@@ -39,7 +39,7 @@ TARGET = "target"
 """Column with the class that a map explains."""
 
 _SIMPLEST = {"attack": "clean", "smoothing": "none", "explained": CLEAN_PREDICTION}
-"""What maps without such a column are of."""
+"""Default condition of maps without such a column."""
 
 _TAKEN = {"attribute": MAPS, "scores": SCORES, "curves": CURVES}
 """Result files of added maps that go into the benchmark."""

@@ -17,7 +17,7 @@ _HOLDS = {
     "curves": "answers of the network along each perturbation curve",
     "maps": "attribution maps on the patch grid",
     "stability": "likeness of maps to those of the clean image",
-    "sanity": "likeness of maps to those of changed networks, classes or images",
+    "sanity": "similarity of maps to maps of changed networks, classes or images",
     "certificates": "certified radii",
     "predictions": "labels and the network's answers",
 }

@@ -68,7 +68,7 @@ def _fill(plan: Plan, config: Path, files: list[Path], folder: Path) -> None:
     results = Path(plan.results)
     for path in files:
         if path.relative_to(results).parts[0] in FOLDERS:
-            open_any(path)  # a damaged file is found here, not by those who get it
+            open_any(path)  # a damaged file is found here, not by its users
             _copy(path, folder / path.relative_to(results))
     for path in sorted(results.glob("tables/experiment=*/*.parquet")):
         if path.parent.name.partition("=")[2] in plan.study.experiments and not OF_IMAGES & set(
@@ -123,7 +123,7 @@ def _is_inside(path: Path) -> bool:
 
 
 def _warnings(config: Path) -> list[str]:
-    """What in the study's file others will not find, or should not see."""
+    """Entries of the study's file that others cannot use, or should not see."""
     lines = []
     for key, value in _texts(read_yaml(config), ""):
         if (

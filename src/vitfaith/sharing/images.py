@@ -1,4 +1,4 @@
-"""Digests of images: they tell whether somebody else's images are those of a benchmark, without showing one."""
+"""Digests of images: they show whether two people have the same images of a benchmark, without publishing an image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def digests(paths: Iterable[Path]) -> pa.Table:
 
 
 def check_images(folder: Path, paths: Iterable[Path]) -> None:
-    """Compare images made here, in ``paths``, with those of the benchmark in ``folder``.
+    """Compare images made here, in ``paths``, with the images of the benchmark in ``folder``.
 
     Raises:
         ArtifactError: some differ, or there are others.
@@ -56,7 +56,7 @@ def check_images(folder: Path, paths: Iterable[Path]) -> None:
             else "attacks need the same processor and versions to the last bit: provenance.parquet names them"
         )
         raise ArtifactError(
-            f"{len(differ)} of {len(both)} images are not those of the benchmark, first "
+            f"{len(differ)} of {len(both)} images differ from the benchmark's, first "
             f"'{differ['image_id'][0].as_py()}' of {place}; {why}"
         )
 

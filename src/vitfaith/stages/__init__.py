@@ -1,1 +1,1 @@
-"""The stages, one module a verb: each reads artifacts, calls one function of a noun, and writes artifacts."""
+"""The stages, one module per verb: each reads artifacts, calls one function of a noun, and writes artifacts."""

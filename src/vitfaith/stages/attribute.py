@@ -39,7 +39,7 @@ def map_table(
     """Rows of schema MAPS for one method; ``maps`` is (B, rows, columns) float32 on the CPU.
 
     With ``sampled``, the raw maps (S, B, rows, columns) of the noise samples, rows of schema SMOOTHED_MAPS: beside the
-    samples themselves these maps are small, and every certificate can be had from them without a network.
+    samples themselves these maps are small, and every certificate can be computed from them without a network.
     """
     count, rows, columns = maps.shape
     table = pa.table(

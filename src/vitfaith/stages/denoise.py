@@ -35,7 +35,7 @@ def run_denoise(
     """Noise and denoise each image of a shard ``samples`` times (schema DENOISED, float16 in [0, 1]).
 
     Samples that ``out`` already holds of the same images, settings, code and network are kept: asking for 50 where there
-    are 10 costs 40. Provenance tells how many were ``kept``, and counts the network's passes for the others. A file that
+    are 10 costs 40. Provenance has the number ``kept``, and the network passes of the others. A file that
     holds just what is asked for is left as it is: a job that was killed after it had written it gives equal bytes when it
     is done again.
     """
@@ -79,7 +79,7 @@ def run_denoise(
     facts["forwards"] = 0 if passes is None else passes.forwards
     if network is not None:
         facts["kernels"] = kernels(device, quick=False)
-    if isinstance(parameters, DdsParameters) and network is not None:  # t*, realised and told deviation, calls
+    if isinstance(parameters, DdsParameters) and network is not None:  # t*, actual and conditioning deviation, calls
         facts["noise"] = asdict(noise_level(network.schedule, parameters))
     write_table(pa.table(columns), out, DENOISED, facts)
 

@@ -85,7 +85,7 @@ def run_score(
             ids,
             stacked,
             METRICS.from_specs(spec["metrics"]),
-            labels=labels if bool((labels >= 0).all()) else None,  # -1: the dataset tells no class
+            labels=labels if bool((labels >= 0).all()) else None,  # -1: the dataset has no classes
             seed=spec["seed"],
             batch_size=batch_size,
             truth=masks,

@@ -1,4 +1,4 @@
-"""The stability stage: how far the maps of a condition are from those of the clean image."""
+"""The stability stage: comparison of a condition's maps with the maps of the clean image."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from vitfaith.stability.registry import STABILITY_MEASURES
 
 
 def run_stability(spec: Mapping[str, Any], code: str, maps: Path, out: Path, **references: Path | None) -> None:
-    """Compare a shard's maps with those of each reference condition (``references``: name → file, None without one).
+    """Compare a shard's maps with the maps of each reference condition (``references``: name → file, None without one).
 
-    Pairs that explain different classes are flagged "other class", but for ``spec["class_agnostic"]``: methods whose maps
+    Pairs that explain different classes are flagged "other class", except for the methods ``spec["class_agnostic"]``, whose maps
     explain no class.
 
     Raises:

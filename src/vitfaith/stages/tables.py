@@ -53,7 +53,7 @@ def write_text(text: str, path: Path) -> None:
 def run_tables(spec: Mapping[str, Any], code: str, results: str, out: Path) -> None:
     """Write the tables of an experiment below ``out``.
 
-    ``scores``, ``stability`` and ``predictions`` keep one row an image, as does ``sanity``; ``curves`` is averaged over images, ``pairs`` tells which pairs of groups break SaCo; ``summary``
+    ``scores``, ``stability`` and ``predictions`` keep one row per image, as does ``sanity``; ``curves`` is averaged over images, ``pairs`` has the pairs of groups that break SaCo; ``summary``
     has mean, interval and number of images of every score, ``statistics`` the paired tests between methods, ``agreement``
     the rank correlations between metrics, ``leaderboards`` (.md, .tex) the means of each condition ready for a paper, ``costs`` the counted passes, ``gallery`` the maps of chosen images, ``certificates`` every certified radius,
     ``certified.csv`` their summary, ``maps.csv`` how many maps are constant and how many of their features tie, ``attacks`` what each attack was asked for and did, ``smoothings`` what each smoothing is,

@@ -18,9 +18,9 @@ from vitfaith.models.training.recipe import ClassifierRecipe
 
 
 def run_train_classifier(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
-    """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row an epoch.
+    """Train a classifier; ``out`` is the safetensors file, ``log`` a Parquet file with one row per epoch.
 
-    A killed training goes on from a hidden file beside ``out``, also where Snakemake has removed its outputs.
+    A killed training continues from a hidden file beside ``out``, even if Snakemake has removed its outputs.
     """
     from vitfaith.models.classifier import save_classifier
     from vitfaith.models.fast.linear import kernels

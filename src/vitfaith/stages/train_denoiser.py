@@ -17,7 +17,7 @@ from vitfaith.denoisers.recipe import DenoiserRecipe
 
 
 def run_train_denoiser(spec: Mapping[str, Any], code: str, out: Path, log: Path, device: str) -> None:
-    """Train a denoiser; ``out`` is the folder in the diffusers layout, ``log`` a Parquet file with one row an epoch."""
+    """Train a denoiser; ``out`` is the folder in the diffusers layout, ``log`` a Parquet file with one row per epoch."""
     from vitfaith.denoisers.training import save_denoiser, train_denoiser
     from vitfaith.models.fast.linear import kernels
 

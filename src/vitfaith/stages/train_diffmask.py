@@ -29,7 +29,7 @@ def run_train_diffmask(
 ) -> None:
     """Train for the model with ``weights``; ``out`` is the safetensors file, ``log`` a Parquet file of schema DIFFMASK_LOG.
 
-    A killed training goes on from a hidden file beside ``out``, also where Snakemake has removed its outputs.
+    A killed training continues from a hidden file beside ``out``, even if Snakemake has removed its outputs.
 
     Raises:
         ConfigError: images of another size than the model's.

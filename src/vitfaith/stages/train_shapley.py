@@ -25,7 +25,7 @@ def run_train_shapley(
 ) -> None:
     """Train for the model with ``weights``; ``out`` is the safetensors file, ``log`` a Parquet file with one row per epoch.
 
-    A killed training goes on from a hidden file beside ``out``, also where Snakemake has removed its outputs.
+    A killed training continues from a hidden file beside ``out``, even if Snakemake has removed its outputs.
 
     Raises:
         ConfigError: images, or a surrogate, of another size or other classes than the model's.

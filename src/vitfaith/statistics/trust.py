@@ -42,17 +42,17 @@ def metric_trust(
     seed: int = 0,
     coverage: float = COVERAGE,
 ) -> pd.DataFrame:
-    """How far each metric of one condition can be trusted, a row a metric, quantity and ``other``.
+    """How far each metric of one condition can be trusted, one row per metric, quantity and ``other``.
 
     ``separation``: chance that an image's score for a method is better than an image's score for ``baseline`` (the area
-    under the ROC curve, ties count half), averaged over methods; ½ says nothing. Its interval is that of the mean of the
+    under the ROC curve, ties count half), averaged over methods; ½ says nothing. Its interval comes from the mean of the
     images' influence on it (DeLong et al. 1988).
 
     ``alpha``: Krippendorff's α (ordinal) of the order of methods, with images as raters (Tomsett et al. 2020); 1 where every
     image orders the methods alike, 0 by chance. Bootstrap over images, with the scale of ranks held fixed.
 
     ``split_half``: Spearman's ρ between the methods' means over two random halves of the images, averaged over :data:`SPLITS`
-    halves and stepped up to all images by Spearman and Brown's 2ρ / (1 + ρ). It has no interval of its own.
+    halves and stepped up to all images by Spearman and Brown's 2ρ / (1 + ρ). It has no interval.
 
     ``truth``: Kendall's τ-b between the metric's and a true metric's means over methods, for each of ``truth``.
 
@@ -61,7 +61,7 @@ def metric_trust(
 
     Args:
         scores: rows (method, image_id, metric, value) of one condition; where there is a column ``cluster``, whole clusters
-            are drawn. Metrics with variants need one name a variant.
+            are drawn. Metrics with variants need one name per variant.
         directions: metric → "higher" or "lower"; others count as "higher".
         baseline: method whose maps say nothing; it is in no correlation.
         truth: metrics that know the truth, such as localisation on planted patches.
@@ -105,7 +105,7 @@ def metric_trust(
 def krippendorff_alpha(ratings: Floats) -> float:
     """Krippendorff's α for ordinal data, of ``ratings`` (raters, units) without missing values; NaN where nothing varies.
 
-    The ordinal distance of two values is the difference of their mid-ranks in the pooled data, so α is that of the
+    The ordinal distance of two values is the difference of their mid-ranks in the pooled data, so α equals α of the
     interval scale on mid-ranks (Krippendorff 2011, Computing Krippendorff's Alpha-Reliability).
     """
     ranks = rankdata(ratings).reshape(ratings.shape)
@@ -121,7 +121,7 @@ def _alpha(means: Floats, squares: Floats, raters: int) -> Floats:
 
 
 class _Settings:
-    """What the quantities share."""
+    """Shared data of the quantities."""
 
     def __init__(
         self, baseline: str, confidence: float, resamples: int, seed: int, coverage: float, clusters: Mapping[str, Any]

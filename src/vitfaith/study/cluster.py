@@ -1,7 +1,7 @@
 """SLURM's information about a study's jobs: the record of submissions, the queue, and SLURM's own logs.
 
-A job that SLURM ended before its first line (a refused step, no memory, the time limit, a lost node) has no log of its
-own. Snakemake's executor therefore notes every submission and every end here, and ``vitfaith status`` reads the notes.
+A job that SLURM ended before its first line (a refused step, no memory, the time limit, a lost node) has no
+log. Snakemake's executor therefore notes every submission and every end here, and ``vitfaith status`` reads the notes.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Network:
         shape: of the images that it takes.
         patch: side of a cell of its maps, in pixels.
         classes: of its head.
-        work: its width × depth over those of a ViT-B; 1 where the study does not say.
+        work: its width × depth relative to a ViT-B; 1 if unknown.
     """
 
     shape: Shape

@@ -1,4 +1,4 @@
-"""What attacks did: asked and realised radius, success, one row per (dataset, model, attack)."""
+"""Results of attacks: requested and actual radius, success, one row per (dataset, model, attack)."""
 
 from __future__ import annotations
 

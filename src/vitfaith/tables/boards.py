@@ -1,4 +1,4 @@
-"""One leaderboard a condition, as Markdown or LaTeX."""
+"""One leaderboard per condition, as Markdown or LaTeX."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Leaderboard:
     """Methods × columns of cells; a cell is None where a method was not scored.
 
     Attributes:
-        methods: rows, best first by the first column; those that are not compared there come last.
+        methods: rows, best first by the first column; methods that are not compared there come last.
         above: number of rows above the line, which are compared in the first column.
         columns: (metric, variant) of each column.
         directions: "higher" or "lower" for each column.
@@ -235,12 +235,12 @@ def tied_column(board: Leaderboard) -> list[str]:
 
 
 def line_text(board: Leaderboard) -> str:
-    """What stands on the line between the methods that are compared and the others."""
+    """Text on the line between compared methods and the others."""
     return f"not compared: fewer than {100 * board.coverage:g} % of the images"
 
 
 def level_text(board: Leaderboard) -> str:
-    """What stands in brackets; empty where the summary does not tell the level."""
+    """Note on the brackets; empty if the summary has no level."""
     return "" if board.confidence is None else f"{100 * board.confidence:g} % confidence intervals in brackets"
 
 

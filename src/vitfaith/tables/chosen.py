@@ -41,7 +41,7 @@ class Chooser:
         images: pd.Index,
         cells: list[tuple[NDArray[np.float64], NDArray[np.bool_]]],
     ) -> None:
-        """Enter the compared values of one condition; those of a dataset come together.
+        """Add the compared values of one condition; conditions of a dataset must be consecutive.
 
         Args:
             images: (N,) sorted.
@@ -95,7 +95,7 @@ def compared_cells(units: list[Unit], coverage: float) -> list[tuple[NDArray[np.
     """The cells of :meth:`Chooser.add` from units of methods that are compared.
 
     Args:
-        units: one for each metric and variant; the order of their keys is that of the cells.
+        units: one per metric and variant; their keys have the order of the cells.
     """
     found = []
     for keys, values in units:

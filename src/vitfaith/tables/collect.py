@@ -21,11 +21,11 @@ INPUT = ["dataset", "model", "attack", "smoothing"]
 CONDITION = [*INPUT, COLUMN]
 
 OF_THE_SCORING_MODEL = ("scores", "curves")
-"""Stages whose files lie below the model that answered; those of other stages below the model that is explained."""
+"""Stages whose files are under the model that answered; files of other stages are under the explained model."""
 
 
 def condition_text(values: Sequence[object], *, told: bool) -> str:
-    """A condition in one line: ``fashion_mnist · vit · pgd · none``; which class is explained follows where it is ``told``."""
+    """A condition in one line: ``fashion_mnist · vit · pgd · none``; with the explained class if ``told`` is true."""
     text = " · ".join(map(str, values[: len(INPUT)]))
     return f"{text} · explained: {in_short(str(values[len(INPUT)]))}" if told else text
 

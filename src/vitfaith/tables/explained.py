@@ -1,4 +1,4 @@
-"""What the choice of the explained class does to scores: paired differences on the same images, method by method."""
+"""Effect of the explained class on scores: paired differences on the same images, method by method."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def explained_tests(
     """Tests of the explained classes of one condition against each other, for one method, metric and variant.
 
     Args:
-        table: one row an explained class, sorted, and one column an image.
+        table: one row per explained class, sorted, and one column per image.
         names: dataset, model, attack, smoothing, method, metric and variant.
         clusters, statistics: see :func:`~vitfaith.statistics.paired.compare_all`.
     """
@@ -36,7 +36,7 @@ def explained_tests(
 def explained_table(tests: Sequence[pd.DataFrame], differ: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """One row per (condition, other explained class, method, metric, variant); none where one class alone is explained.
 
-    ``difference`` is the mean over images of the score of the maps of ``explained`` minus that of the maps of ``opponent``,
+    ``difference`` is the mean over images of the score of maps of ``explained`` minus the score of maps of ``opponent``,
     with its interval, n, and p of Wilcoxon's signed-rank test, ``p_adjusted`` by Holm over the methods; ``differ`` is the share
     of the images whose two classes differ (on the others the two maps are one).
 

@@ -45,7 +45,7 @@ class GrowingTable:
         return self
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Append the rows of ``frame``, whose columns are those of the first one."""
+        """Append the rows of ``frame``, with the columns of the first frame."""
         if not len(frame):
             return
         if self._schema is None:

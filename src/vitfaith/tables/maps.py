@@ -1,4 +1,4 @@
-"""What map files say beside the maps: how many rank nothing, how many of their features tie, what they cost, whose class differs."""
+"""Facts in map files beside the maps: shares of flagged maps and tied features, cost, and differing classes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class MapFacts:
 
     Attributes:
         maps: see :func:`map_summary`.
-        costs: one row per (model, method): forwards and backwards an image on clean images without smoothing. Methods of a
-            family share their passes: each row has what the family as a whole cost, and how many methods share it.
-        differ: share of the images of a condition whose class differs from that of the ``opponent``; no rows where one class
+        costs: one row per (model, method): forwards and backwards per image, on clean images without smoothing. Methods of a
+            family share their passes: each row has the cost of the whole family, and the number of methods that share it.
+        differ: share of the images of a condition whose class differs from the class of the ``opponent``; no rows where one class
             alone is explained.
 
     Raises:
@@ -71,7 +71,7 @@ class MapFacts:
 def map_summary(spec: Mapping[str, Any], results: str) -> pd.DataFrame:
     """One row per (condition, method): number of maps ``n``, how many of them are ``constant`` or ``nan``, and ``tied``.
 
-    ``tied`` is the mean share of a map's features whose value equals that of an earlier one, over the maps without NaN.
+    ``tied`` is the mean share of a map's features whose value equals the value of an earlier feature, over the maps without NaN.
 
     Raises:
         ArtifactError: a file of maps is missing, damaged, or of a version without the column ``tied``.

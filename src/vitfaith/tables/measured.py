@@ -24,7 +24,7 @@ from vitfaith.tables.summed import Collected
 
 @dataclass(frozen=True)
 class Kind:
-    """What is measured: its folder and schema, and which columns tell one value of an image from another.
+    """A measured quantity: its folder and schema, and the columns that distinguish an image's values.
 
     Attributes:
         keys: columns beside the image, in the order in which rows are sorted.

@@ -61,7 +61,7 @@ def taken(tables: Sequence[pa.Table], rows: NDArray[np.int64]) -> pa.Table:
 
 
 def _row_bytes(files: StageFiles) -> int:
-    """About the bytes of one row: those of its two lists over the classes."""
+    """Approximate bytes of one row: its two lists over the classes."""
     for _, paths in files.parts:
         for path in paths:
             group = open_parquet(path, PREDICTIONS)

@@ -1,4 +1,4 @@
-"""What is made of scores, stability and sanity in one pass over the conditions: summary, tests, agreement, and the gallery's images."""
+"""Tables from scores, stability and sanity in one pass over the conditions: summary, tests, agreement, gallery images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ScoreTables:
         self._chooser = Chooser(self._coverage, spec["cells"][0]["condition"]["explained"])
 
     def read(self, results: str, images: Mapping[str, Images], paths: Mapping[str, Path]) -> None:
-        """Read every condition once, and write the tables of single images to ``paths``, one a stage.
+        """Read every condition once, and write the tables of single images to ``paths``, one per stage.
 
         Raises:
             ArtifactError: a file is missing or damaged.
@@ -166,7 +166,7 @@ class ScoreTables:
         filled = [collected for collected in self._collected.values() if len(collected)]
         parts = [joined(filled, self._vectors).table(**self._settings)] if filled else []
         if self._pooled:
-            # where a condition compares nothing, its columns of numbers have no type of their own
+            # where a condition compares nothing, its columns of numbers have no type
             numbers = {name: kind for part in self._pooled for name, kind in part.dtypes.items() if kind.kind == "f"}
             parts.append(pd.concat([part.astype(numbers) for part in self._pooled], ignore_index=True))
         return sort_rows(pd.concat(parts, ignore_index=True), KEYS)

@@ -1,4 +1,4 @@
-"""What smoothings are: noise, samples and mode, one row each."""
+"""The smoothings: noise, samples and mode, one row each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summaries of groups that come condition by condition, equal to those of all rows at once."""
+"""Summaries of groups, condition by condition, equal to summaries of all rows at once."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Collected:
         coverage: float,
         clusters: NDArray[np.object_] | None = None,
     ) -> None:
-        """Enter groups whose methods are compared.
+        """Add groups whose methods are compared.
 
         Args:
-            keys: one row a group, with the columns ``by``.
+            keys: one row per group, with the columns ``by``.
             methods: (K,) method of each group; one can have several groups (the steps of a curve), which share their images.
             values: (K, N) over the images in their order; not finite where there is none.
             present: (K, N), whether there is a row.
@@ -83,7 +83,7 @@ class Collected:
         return len(self._own)
 
     def keys(self) -> pd.DataFrame:
-        """One row a group, as they came."""
+        """One row per group, in the order of arrival."""
         if not self._keys and self._empty is not None:
             return self._empty
         return pd.concat(self._keys, ignore_index=True)

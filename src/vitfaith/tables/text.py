@@ -40,7 +40,7 @@ _SPECIAL = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
 }
-"""More than pandas escapes: also the signs of our own texts, which TeX's fonts lack."""
+"""More than pandas escapes: also the symbols in our texts, which TeX's fonts lack."""
 
 
 def escape_markdown(text: str) -> str:

@@ -24,7 +24,7 @@ def trust_table(
 ) -> pd.DataFrame:
     """:func:`~vitfaith.statistics.trust.metric_trust` of each condition; a metric's name gets its variant.
 
-    Metrics of direction "none" rank nothing and are left out. Scores of ``others`` are compared with those of the same attack,
+    Metrics of direction "none" are omitted. Scores of ``others`` are compared with scores of the same attack,
     smoothing and explained class; their dataset and model may have other names.
 
     Args:
@@ -59,7 +59,7 @@ def _named(scores: pd.DataFrame, directions: Mapping[str, Direction]) -> pd.Data
     """Scores of metrics that rank methods, with the variant in the name of the metric."""
     metric, variant = (scores[one].astype(str) for one in ("metric", "variant"))
     ranks = metric.map({one: directions[one] != "none" for one in metric.unique()}).astype(bool)
-    bound = variant.str.endswith((CEILING, CHANCE))  # of a variant, no scores of their own
+    bound = variant.str.endswith((CEILING, CHANCE))  # bounds of a variant, not scores
     return scores.assign(metric=(metric + " " + variant).str.strip())[ranks & ~bound]
 
 

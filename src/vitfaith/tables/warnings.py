@@ -1,4 +1,4 @@
-"""What the tables of an experiment warn of, kept at the head of the leaderboards."""
+"""Warnings of an experiment's tables, at the head of the leaderboards."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Contents:
         files: files read.
         size: their bytes.
         findings: what is altered, or listed and missing.
-        provenance: file or record → its provenance, for those that are intact.
+        provenance: file or record → its provenance, for intact ones.
         listed: record → the files that it lists.
     """
 

@@ -42,10 +42,10 @@ def lipschitz_radius(swap: Swap, sigma: float, noise: Noise = "gaussian") -> Flo
 def grouped_radius(swap: Swap, sigma: float, mass: float = 1.0, noise: Noise = "gaussian") -> Floats:
     """Radius (...,) from sums of entries, in the norm of :func:`lipschitz_radius` and never below it.
 
-    When k0 entries fall to or below k0 others, the sum of any j of the former is at most that of any j of the latter.
-    The sum of j entries lies in [0, min(j, mass)], so it has a Lipschitz constant of its own, and the best j = 1…k0 is
-    taken: ``R = max_j σ/2 (Φ⁻¹(sum of the j largest inside / min(j, mass)) - Φ⁻¹(sum of the j smallest outside / …))``.
-    It gains where entries are small against their sum, as in probability vectors.
+    When k0 entries fall to or below k0 others, the sum of any j of the former is at most the sum of any j of the latter.
+    The sum of j entries lies in [0, min(j, mass)], so it has its own Lipschitz constant, and the best j = 1…k0 is
+    used: ``R = max_j σ/2 (Φ⁻¹(sum of the j largest inside / min(j, mass)) - Φ⁻¹(sum of the j smallest outside / …))``.
+    The gain is largest for entries that are small relative to their sum, as in probability vectors.
 
     Args:
         swap: values in [0, 1].

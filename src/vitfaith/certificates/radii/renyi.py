@@ -38,7 +38,7 @@ def _cumulative_log_power(values: Floats, exponents: Floats) -> Floats:
 def pool_threshold(swap: Swap, exponents: ArrayLike) -> Floats:
     """log τ (..., A): the level at which the cheapest swap meets, by exact water-filling.
 
-    τ is the power mean, with exponent s, of its own pool {inside > τ} ∪ {outside < τ}. The balance
+    τ is the power mean, with exponent s, of the pool {inside > τ} ∪ {outside < τ}. The balance
     ``sign(s) Σ_pool ((p/τ)^s - 1)`` falls with τ; it is evaluated at each of the 2·k0 entries, which finds the pool,
     and the pool gives τ in closed form. All in logarithms: p^200 underflows, and 0^s is infinite for s < 0.
 

@@ -1,4 +1,4 @@
-"""What a pickle of plain data says, without unpickling it: a reader of opcodes that never imports or calls anything.
+"""The data in a pickle, without unpickling it: a reader of opcodes that never imports or calls anything.
 
 The CIFAR batches are pickles, and loading a pickle runs whatever it names. Here a stack machine goes through the opcodes
 that :mod:`pickletools` finds and builds numbers, texts, lists and dictionaries. Where the file asks for a call, the

@@ -50,7 +50,7 @@ def kernels(device: str, *, quick: bool = True) -> dict[str, str]:
     instruction set that torch has chosen (AVX2, AVX512 …): float32 results differ in rounding between these.
 
     Args:
-        quick: whether the networks ran inside :func:`quick_linear_layers`; those of denoisers and of trainings do not.
+        quick: whether the networks ran inside :func:`quick_linear_layers`; networks of denoisers and trainings do not.
     """
     on_cpu = torch.device(device).type == "cpu"
     by = "oneDNN" if quick and on_cpu and is_on() and has_onednn() else "torch"

@@ -27,7 +27,7 @@ class Folder:
         weights: file with the tensors.
         build: makes the timm model without its weights.
         convert: gives the file's tensors timm's names and shapes, for the model that was built.
-        mean, std: of the preprocessing, in [0, 1] pixel units; None where the folder does not tell.
+        mean, std: of the preprocessing, in [0, 1] pixel units; None if the folder has none.
         class_names: in the order of the labels; empty if the folder has none.
     """
 
