@@ -110,7 +110,7 @@ def own_entry() -> str:
     return "\n".join(
         [
             "@software{vitfaith,",
-            "  author = {{The vitfaith authors}},",
+            "  author = {{The vitfaith developers}},",
             "  title = {vitfaith: Faithfulness of {Vision Transformer} Explanations},",
             f"  version = {{{version('vitfaith')}}},",
             f"  year = {{{YEAR}}},",
