@@ -22,6 +22,9 @@ def test_report_shows_each_figure_with_its_counts(study: Workflow) -> None:
         assert f"{figure}.png" in texts
     assert "Wu et al. 2024 (arXiv 2404.01415)" in texts
     assert '"": [' not in texts, "a folder without a name"
+    # the first page begins with the leaderboard and the main figure, not with the graph of rules
+    first = texts[texts.index("Faithfulness of explanations of Vision Transformers") :]
+    assert "SaCo" in first[: first.index("</svg>")]
     # the leaderboard's caption, from the tables: data, images, intervals, seed
     for part in (r"n = \d+ images", "Seed 7", "tiny", "clean"):
         assert re.search(part, texts), part

@@ -79,6 +79,7 @@ def test_first_view(page: Path) -> None:
     assert board.count("<svg") == 1
     assert "SaCo (k=4), mean with 90 % interval" in board
     assert "***" in board, "Rollout differs from Random"
+    assert 'aria-label="Means by method: SaCo (k=4), mean with 90 % interval"' in board
     ticks = re.findall(r">(−?0\.\d+)</text>", board)
     assert len(ticks) >= 3, "the intervals have no axis"
     assert images(document) == ["image-2", "image-0", "image-1"], "sorted by SaCo, images without a score last"

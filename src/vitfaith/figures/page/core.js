@@ -83,6 +83,9 @@ function chart(place, name, rows, words = {}, parameters = {}) {
   const single = words.SIDES?.length === 1 ? filled.replaceAll('"legend":{"title":null}', '"legend":null') : filled;
   const spec = { ...JSON.parse(single), datasets: { ...data.charts[name].datasets, rows } };
   spec.params = (spec.params ?? []).map((p) => (p.name in parameters ? { ...p, value: parameters[p.name] } : p));
+  spec.description = { leaderboard: `Means by method: ${words.VALUE}`, differences: `Paired differences by method: ${words.VALUE}`,
+    curves: "Probability of the explained class against the share of the image replaced, a line per method",
+    pairs: "Pairs of groups, kept or broken" }[name];
   const node = typeof place === "string" ? element(place) : place;
   node.dataset.rows = rows.length;
   return vegaEmbed(node, spec, { actions: false, renderer: "svg", ast: true })
