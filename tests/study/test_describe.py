@@ -140,6 +140,8 @@ def test_numbers_as_a_configuration_writes_them(value: float, text: str) -> None
 def test_a_written_fraction_is_read_back_as_the_same_number() -> None:
     assert simple({"eps": 8 / 255, "of": (0.5, Path("a/b"))}) == {"eps": "8/255", "of": [0.5, "a/b"]}
     assert number_in(str(simple(8 / 255))) == 8 / 255
+    assert simple(FILLS.item("black")) == "black"
+    assert simple(FILLS.item("blur", sigma=2))["sigma"] == 2
 
 
 def test_cost_in_passes() -> None:

@@ -1,90 +1,29 @@
-"""A study of items that plugins registered, one of every kind, run to its end."""
+"""The plugins of docs/extend.md, one of every kind: their study runs to its end, and a change runs what the page says."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 import yaml
 
-from tests.workflow.conftest import copy_of_the_workflow
+from tests.workflow.conftest import ROOT, Workflow, copy_of_the_workflow
+from vitfaith import register
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
-PLUGIN = '''
-import numpy as np
+CHECK = '''
 import pyarrow as pa
-import torch
 
-from vitfaith.attacks.registry import attack
-from vitfaith.explainers.registry import explainer
-from vitfaith.metrics.fills.registry import fill
-from vitfaith.smoothings.registry import SMOOTHINGS
-from vitfaith.figures.registry import figure
-from vitfaith.registry import Parameters
-from vitfaith.sanity.registry import check
-from vitfaith.metrics.registry import Metric, metric
-from vitfaith.datasets.registry import DATASETS, Source
-from vitfaith.stability.registry import measure
-
-
-@DATASETS.register("my_squares")
-def squares(parameters):
-    """Grey images with a bright square."""
-    def read(index):
-        pixels = np.full((len(index), 1, 28, 28), 60, np.uint8)
-        for row, i in enumerate(index):
-            pixels[row, :, 4 * i : 4 * i + 8, 8:16] = 220
-        return pixels
-
-    return Source([f"square-{i}" for i in range(5)], np.arange(5, dtype=np.int64), read)
-
-
-@attack("my_darkening", citation="mine")
-def darkening(classifier, images, targets, parameters):
-    """Every pixel a little darker."""
-    return (images - 8 / 255).clamp(0, 1)
-
-
-@fill("my_white", citation="mine")
-def white(context, parameters):
-    """One in pixel units."""
-    return torch.ones_like(context.images)
-
-
-@SMOOTHINGS.register("my_noise")
-def noise(denoiser, images, parameters, *_, **__):
-    """The image itself, as the one sample."""
-    return images[:, None]
-
-
-@explainer("my_brightness", family="one_pass", class_specific=False, citation="mine")
-def brightness(context, parameters):
-    """Mean brightness of each patch."""
-    rows, columns = context.classifier.grid
-    return torch.nn.functional.adaptive_avg_pool2d(context.images.mean(1), (rows, columns))
-
-
-@metric("my_mean", direction="higher", citation="mine")
-class Mean(Metric[Parameters]):
-    """Mean of the map."""
-
-    def read(self, context, responses):
-        return {"": context.maps.mean((2, 3))}
-
-
-@measure("my_agreement", direction="higher", citation="mine")
-def agreement(a, b, parameters):
-    """Share of patches where both maps are above their mean."""
-    above = [(m > m.mean((1, 2), keepdims=True)).reshape(len(m), -1) for m in (np.asarray(a), np.asarray(b))]
-    return {"": (above[0] == above[1]).mean(1)}
+from vitfaith.register import check
 
 
 @check("my_check", citation="mine", explanations="0")
 def nothing_changed(subject, parameters):
     """A check without explanations."""
-    count = len(subject.image_ids)
     rows = [(i, m) for m in subject.maps for i in subject.image_ids]
     return pa.table(
         {
@@ -98,61 +37,86 @@ def nothing_changed(subject, parameters):
             "flag": [""] * len(rows),
         }
     )
-
-
-@figure("my_figure", needs=("summary",), rows=lambda data, p: data.table("summary", ("method", "mean")), title="Mine",
-        caption="Means.", category="faithfulness")
-def means(data, parameters, style):
-    """Means of all metrics."""
-    from matplotlib.figure import Figure
-
-    picture = Figure()
-    picture.subplots().hist(data.table("summary", ("method", "mean"))["mean"])
-    return picture
 '''
 
+KINDS = ("explainer", "metric", "attack", "smoothing", "dataset", "fill", "measure", "figure")
+PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
 
-def test_a_study_of_plugins_runs_to_its_end(tmp_path: Path) -> None:
-    workflow = copy_of_the_workflow(tmp_path / "repository")
-    (workflow.folder / "mine.py").write_text(PLUGIN)
-    tiny = workflow.config
-    study = {
-        "seed": 1,
-        "plugins": ["mine.py"],
-        "datasets": {"squares": {"reader": "my_squares", "shard_size": 5}},
-        "models": tiny["models"],
-        "attacks": {"clean": {}, "darker": {"attack": "my_darkening"}},
-        "smoothings": {"none": {}, "twice": {"smoothing": "my_noise"}},
-        "explainers": {"random": {}, "bright": {"explainer": "my_brightness"}},
-        "metrics": {"mean": {"metric": "my_mean"}, "deletion_auc": {"fill": "my_white"}},
-        "stability": {"agreement": {"measure": "my_agreement"}},
-        "sanity": {"mine": {"check": "my_check"}, "random_logit": {"measures": ["my_agreement"]}},
-        "statistics": {"resamples": 100},
-        "figures": {"mine": {"figure": "my_figure"}},
-        "experiments": {
-            "all": {
-                "datasets": ["squares"],
-                "models": ["vit_patch4"],
-                "attacks": ["clean", "darker"],
-                "smoothings": ["none", "twice"],
-                "explainers": ["random", "bright"],
-                "metrics": ["mean", "deletion_auc"],
-                "stability": ["agreement"],
-                "sanity": ["mine", "random_logit"],
-                "figures": ["mine"],
-            }
-        },
-    }
-    (workflow.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(study))
+
+def files_of_the_page() -> dict[str, str]:
+    """Name → text of the files that the page shows; the first line of each names it."""
+    found = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL)
+    assert len(found) == len(dict(found))
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The study of docs/extend.md with a sanity check beside it, run to its end."""
+    workflow = copy_of_the_workflow(tmp_path_factory.mktemp("plugins") / "repository")
+    files = files_of_the_page()
+    study = yaml.safe_load(files.pop("my_study.yaml"))
+    for name, text in (files | {"my_check.py": CHECK}).items():
+        (workflow.folder / name).write_text(text)
+    study["plugins"].append("my_check.py")
+    study["sanity"] = {"my_check": {}, "random_logit": {"measures": ["same_half"]}}
+    study["experiments"]["all"]["sanity"] = ["my_check", "random_logit"]
+    workflow.write_config(study)
     workflow.snakemake()
-    scores = pd.read_parquet(workflow.folder / "results" / "scores")
-    assert set(scores["metric"]) == {"mean", "deletion_auc"}
-    assert (workflow.folder / "results" / "figures" / "all" / "mine.png").is_file()
-    assert not workflow.planned()
-    text = (workflow.folder / "mine.py").read_text()
-    (workflow.folder / "mine.py").write_text(text.replace("8 / 255", "9 / 255"))
-    assert {rule: workflow.planned()[rule] for rule in ("shard", "attack", "figures")} == {
-        "shard": 1,
-        "attack": 2,
-        "figures": 1,
-    }
+    return workflow
+
+
+def test_the_page_has_a_file_of_every_kind() -> None:
+    assert {*files_of_the_page()} == {"my_study.yaml", *(f"my_{kind}.py" for kind in KINDS)}
+    decorators = {name for name in register.__all__ if name[0].islower()}
+    assert {re.search(r"^@(\w+)\(", text, re.MULTILINE)[1] for text in files_of_the_page().values() if "@" in text} == (  # type: ignore[index]
+        decorators - {"check"}
+    )
+
+
+def test_a_study_of_plugins_runs_to_its_end(finished: Workflow) -> None:
+    results = finished.folder / "results"
+    scores = pd.read_parquet(results / "scores")
+    assert set(scores["metric"]) == {"mean_fall", "on_white"}
+    assert set(scores["method"]) == {"random", "gradient_norm", "squared"}
+    assert set(scores["smoothing"]) == {"none", "random_brightness"}
+    assert scores["value"].notna().all()
+    assert (results / "figures" / "all" / "dots.png").is_file()
+    assert set(pd.read_parquet(results / "sanity")["check"]) == {"my_check", "random_logit"}
+    assert not finished.planned()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "again", "kept"),
+    [
+        ("my_explainer.py", "pool2d(norm,", "pool2d(1 * norm,", {"attribute", "score", "stability"}, {"attack", "denoise", "shard"}),
+        ("my_metric.py", ".mean(-1)", ".sum(-1)", {"score"}, {"attribute", "stability", "attack"}),
+        ("my_smoothing.py", "2 * draw - 1", "draw", {"denoise", "predict", "attribute"}, {"attack", "shard"}),
+        ("my_figure.py", "mean over images", "mean", {"figures"}, {"tables", "score"}),
+        ("my_figure.py", '"""All means as dots, a row per method."""', '"""Dots."""', set(), {"figures", "tables"}),
+    ],
+)  # fmt: skip
+def test_what_runs_again(finished: Workflow, name: str, old: str, new: str, again: set[str], kept: set[str]) -> None:
+    path = finished.folder / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    try:
+        planned = {rule for rule, count in finished.planned().items() if count}
+    finally:
+        path.write_text(text)
+    assert again <= planned
+    assert not planned & kept
+
+
+def test_list_and_show_know_the_plugins_of_a_study(finished: Workflow) -> None:
+    def printed(*words: str) -> str:
+        command = [sys.executable, "-m", "vitfaith", *words, "--study", "config/tiny.yaml"]
+        return subprocess.run(
+            command, cwd=finished.folder, env=finished.environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "gradient_norm" in printed("list", "explainers")
+    shown = printed("show", "mean_fall")
+    assert "steps from the whole image to nothing" in shown
+    assert "my_metric.py" in shown

@@ -11,15 +11,32 @@ import typer
 
 app = typer.Typer()
 
+Plugins = Annotated[
+    Path | None, typer.Option("--study", help="a study whose plugins count too", metavar="<path>", exists=True)
+]
+
+
+def _load_plugins(study: Path | None) -> None:
+    """Import the plugins of a study, from the folder in which it runs."""
+    if study is None:
+        return
+    from vitfaith.cli.launch import inside
+    from vitfaith.study.load import load_plugins, read_yaml
+
+    with inside(study) as path:
+        load_plugins(read_yaml(path).get("plugins") or [])
+
 
 @app.command("list")
 def list_(
     section: Annotated[str | None, typer.Argument(help="explainers, metrics, attacks …; default: all sections")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable, with all settings")] = False,
+    study: Plugins = None,
 ) -> None:
     """List the available items, grouped by kind."""
     from vitfaith.study.listing import LISTED, listing, listing_text, sections_text
 
+    _load_plugins(study)
     if as_json:
         rows = {name: len(registry) for name, registry in LISTED.items()} if section is None else listing(section)
         typer.echo(json.dumps(rows, indent=2))
@@ -31,10 +48,12 @@ def list_(
 def show(
     name: Annotated[str, typer.Argument(help="name of an item, or its section before the name")],
     item: Annotated[str | None, typer.Argument(metavar="[NAME]", help="the name, where a section is given")] = None,
+    study: Plugins = None,
 ) -> None:
     """Show one item: description, formula, source, cost in network passes, settings, an example."""
     from vitfaith.study.describe import describe, find
 
+    _load_plugins(study)
     section, entry = find(name) if item is None else find(item, name)
     typer.echo(describe(section, entry.name, cost=_cost(section, entry.name), width=_width()), nl=False)
 

@@ -2,18 +2,28 @@
 
 A metric is a class in any module of this package (modules are imported automatically)::
 
-    @metric("my_metric", direction="higher", citation="Author, Year", parameters=MyParameters)
+    from pydantic import Field
+
+    from vitfaith.metrics.engine.requests import Curve, EqualSteps, Features
+    from vitfaith.metrics.fills.registry import Fill
+    from vitfaith.metrics.registry import Metric, metric
+    from vitfaith.registry import Parameters
+
+    class MyParameters(Parameters):
+        fill: Fill = Field("image_mean", validate_default=True, description="replacement of removed pixels")
+
+    @metric("my_metric", direction="lower", citation="Author, Year", parameters=MyParameters)
     class MyMetric(Metric[MyParameters]):
         \"\"\"One line that the listings show.\"\"\"
 
-        def requests(self, context):                      # which perturbed images the model must see
-            return [Curve("morf", Grid(steps=10), Features("patch"), self.parameters.fill)]
+        def requests(self, context):                      # the perturbed images that the model must see
+            return [Curve("morf", Features("patch"), self.parameters.fill, EqualSteps(4))]
 
         def read(self, context, responses):               # (B, M) float64 for each read-out
             curve = responses[self.requests(context)[0]]  # Response with fields (B, M, S)
-            return {"": curve.probability.mean(-1)}
+            return {"": curve.probability[..., 1:].mean(-1)}
 
-A metric that reads one number from removal curves is a row of a table instead, see :class:`vitfaith.metrics.common.ReadOut`.
+The page docs/extend.md has complete plugins of every kind. A metric that reads one number from removal curves is a row of a table instead, see :class:`vitfaith.metrics.common.ReadOut`.
 
 ``vitfaith.metrics.engine.requests`` has the requests along a ranking (``Curve``, ``Groups``) and the shared ends (``Clean``,
 ``Full``). Requests are hashable. Equal requests of different metrics run once, and requests along a ranking share

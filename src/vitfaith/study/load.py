@@ -103,7 +103,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     for key in raw:
         if key not in KEYS:
             raise ConfigError(f"{key}: unknown section{did_you_mean(str(key), KEYS)}; known: {', '.join(KEYS)}")
-    plugins = _plugins(raw.get("plugins") or [])
+    plugins = load_plugins(raw.get("plugins") or [])
     seed = raw.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"seed: expected an integer, found {seed!r}")
@@ -136,8 +136,12 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     return study
 
 
-def _plugins(raw: Any) -> tuple[Path, ...]:
-    """The plugin files of a study, imported in their order."""
+def load_plugins(raw: Any) -> tuple[Path, ...]:
+    """The plugin files that a study lists, imported in their order.
+
+    Raises:
+        ConfigError: it is no list of files, two have one name, or one cannot be imported.
+    """
     if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
         raise ConfigError(f"plugins: expected a list of Python files, found {raw!r}")
     paths = tuple(map(Path, raw))

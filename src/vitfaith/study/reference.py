@@ -195,9 +195,9 @@ def index_page(folder: str) -> str:
 
 def reference_pages() -> dict[Path, str]:
     """Every page of the reference: path from the root of the repository → Markdown."""
-    to_sections = "../" * len(INDEX.parent.parts) + FOLDER.as_posix() + "/"
-    pages = {INDEX: index_page(to_sections), FOLDER / "index.md": index_page("")}
-    return pages | {FOLDER / f"{section}.md": section_page(section) for section in TITLES}
+    return {INDEX: index_page(f"../{FOLDER.as_posix()}/")} | {
+        FOLDER / f"{section}.md": section_page(section) for section in TITLES
+    }
 
 
 def write_reference(root: Path) -> list[Path]:

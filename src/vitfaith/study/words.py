@@ -99,6 +99,8 @@ def number_text(value: Any) -> str:
 
 def simple(value: Any) -> Any:
     """``value`` in the types that YAML has; long decimals that are a simple fraction as text, ``8/255``."""
+    if isinstance(value, Item):
+        return value.name if str(value) == value.name else value.spec()
     if isinstance(value, tuple | list | set | frozenset):
         return [simple(item) for item in value]
     if isinstance(value, dict):
