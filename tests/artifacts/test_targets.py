@@ -50,5 +50,5 @@ def test_files_that_do_not_decide(predictions: Path) -> None:
     swapped = images().take([1, 0])
     with pytest.raises(ArtifactError, match="predictions of other images"):
         explained_targets({"explained": "prediction"}, swapped, predictions, "cpu")
-    with pytest.raises(InputError, match="tells no class"):
+    with pytest.raises(InputError, match="has no class for some images"):
         explained_targets({"explained": "label"}, images(np.array([0, -1])), None, "cpu")

@@ -95,7 +95,7 @@ def test_a_hub_id_is_downloaded_without_pickles(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert Denoiser.load("someone/denoiser").channels == 3
     assert asked == [("someone/denoiser", ["*.json", "*diffusion_pytorch_model.safetensors"])]
-    with pytest.raises(ArtifactError, match="hub does not give it: 404"):
+    with pytest.raises(ArtifactError, match="hub does not provide it: 404"):
         Denoiser.load("someone/nothing")
 
 

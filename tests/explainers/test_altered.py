@@ -194,7 +194,7 @@ def test_weights_of_inference_mode_are_refused() -> None:
 
 @pytest.mark.parametrize("classes", [1])
 def test_one_class_is_no_classification(classes: int) -> None:
-    with pytest.raises(vf.InputError, match=r"num_classes 1.*always 1; build it with two logits or more"):
+    with pytest.raises(vf.InputError, match=r"num_classes 1.*always 1; build the model with two logits or more"):
         vf.wrap(network(num_classes=classes))
 
 

@@ -255,7 +255,7 @@ def test_a_placeholder_replaces_whole_patches(name: str) -> None:
     torch.testing.assert_close(found[0], torch.where(chosen[..., None], placeholder, clean))
     torch.testing.assert_close(found[1], placeholder.expand_as(clean))
     removed[0, 0, 0] = not bool(removed[0, 0, 0])
-    with pytest.raises(InputError, match="removed in part"), marked_patches(classifier, placeholder):
+    with pytest.raises(InputError, match="only in part"), marked_patches(classifier, placeholder):
         classifier(mark(images, removed, torch.tensor([0])))
 
 

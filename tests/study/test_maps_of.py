@@ -135,5 +135,5 @@ def test_maps_of_names_another_model_with_maps_of_its_own(explained: str, monkey
     monkeypatch.chdir(ROOT)
     raw = configuration(maps_of=explained)
     raw["models"]["third"] = raw["models"]["vit_patch4"] | {"maps_of": "vit_patch4"}
-    with pytest.raises(ConfigError, match=r"models\.reader\.maps_of: .* no other model with maps of its own"):
+    with pytest.raises(ConfigError, match=r"models\.reader\.maps_of: .* is not another model with its own maps"):
         load_study(raw)

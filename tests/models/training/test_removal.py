@@ -64,7 +64,7 @@ def test_removed_patches_are_filled_and_the_others_keep_their_bits(fill: str) ->
 
 @pytest.mark.parametrize("fill", ["given", {"name": "diffusion", "denoiser": "d"}, "diffmask_placeholder"])
 def test_fills_that_need_another_network_are_refused(fill: object) -> None:
-    with pytest.raises(ValidationError, match="needs another network or an in-fill of the caller"):
+    with pytest.raises(ValidationError, match="needs another network or an in-fill from the caller"):
         Removal(fill=fill)
 
 
