@@ -80,7 +80,9 @@ def test_datasets_that_disagree_on_a_name(monkeypatch: pytest.MonkeyPatch) -> No
     orders = iter([["shirt", "bag"], ["bag", "shirt"]])
     monkeypatch.setattr(targets_module, "open_dataset", lambda reader: SimpleNamespace(classes=next(orders)))
     monkeypatch.chdir(ROOT)
-    with pytest.raises(ConfigError, match="'shirt' is class 0 in tiny, 1 in other; put each dataset into a separate experiment"):
+    with pytest.raises(
+        ConfigError, match="'shirt' is class 0 in tiny, 1 in other; put each dataset into a separate experiment"
+    ):
         load_study(raw)
 
 
