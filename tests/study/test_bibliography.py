@@ -92,9 +92,10 @@ def test_a_study_cites_what_it_uses() -> None:
     assert "metrics.saco.fill" in keys["wu2024faithfulness"]
     assert "figures.saco_leaderboard" in keys["wu2024faithfulness"]
     assert {"smoothings.dds"} <= set(keys["hu2024improving"])
-    assert keys["xiao2017fashion"] == ["datasets.fashion_mnist_train", "datasets.fashion_mnist_test"]
-    assert keys["dosovitskiy2021image"] == ["explainers.raw_attention", "models.vit_patch4", "models.vit_patch2"]
-    assert keys["wightman2019timm"] == ["models.vit_patch4", "models.vit_patch2"]
+    assert keys["xiao2017fashion"] == [f"datasets.fashion_mnist_{part}" for part in ("train", "test", "held_out")]
+    networks = ["models.vit_patch4", "models.vit_patch2", "models.taught_patch4"]
+    assert keys["dosovitskiy2021image"] == ["explainers.raw_attention", *networks]
+    assert keys["wightman2019timm"] == networks
     assert "croce2020reliable" not in keys
     assert "datasets.fashion_mnist" in bare
     assert "attacks.clean" in bare
