@@ -16,7 +16,7 @@ _HOLDS = {
     "scores": "one number for each image, method, metric and condition",
     "curves": "answers of the network along each perturbation curve",
     "maps": "attribution maps on the patch grid",
-    "stability": "likeness of maps to those of the clean image",
+    "stability": "similarity of maps to maps of the clean image",
     "sanity": "similarity of maps to maps of changed networks, classes or images",
     "certificates": "certified radii",
     "predictions": "labels and the network's answers",
