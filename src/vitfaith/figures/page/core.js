@@ -69,6 +69,8 @@ function metricText(key) {
   const [metric, variant, reference] = key.split("\u0001");
   return label(metric) + (variant ? ` (${variant})` : "") + (reference ? `, against ${reference}` : "");
 }
+/** The score to show first: SaCo with ten groups, else SaCo, else the first one. */
+const preferred = (keys) => keys.find((k) => k === "saco\u0001k=10\u0001") ?? keys.find((k) => k.startsWith("saco\u0001")) ?? keys[0] ?? null;
 const variantPlace = new Map(data.variants.map((v, i) => [v, i])); // k=5 before k=10, 0.05 before 0.1
 const inOrder = (text) => (a, b) => {
   const [[p, v], [q, w]] = [a, b].map((key) => key.split("\u0001"));

@@ -39,7 +39,7 @@ function drawImageFilters() {
   const methods = data.methods.filter((m) => SAMPLE.methods.includes(m));
   if (!methods.includes(own.method)) own.method = methods.find((m) => !isBaseline(m)) ?? methods[0];
   const scores = [...SAMPLE.scores].sort(inOrder(metricText));
-  if (!scores.includes(own.score)) own.score = scores.find((s) => s.startsWith("saco\u0001")) ?? scores[0];
+  if (!scores.includes(own.score)) own.score = preferred(scores);
   const targets = unique(present.map((one) => one.target)).sort((a, b) => a - b).map(String);
   if (own.target !== "" && !targets.includes(own.target)) own.target = "";
   const field = (id, text, type, extra = {}) => make("label", { for: `choose-${id}` }, text,

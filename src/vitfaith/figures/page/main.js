@@ -1,12 +1,11 @@
 // The choice of conditions, and the first drawing.
-const has = (row, metric) => metricKey(row) === metric;
 
 function drawFilters() {
   replaceControls("filters",
     ...CONDITION.map((c) => choice(c, c, data.order[c], state.condition[c], label, (v) => { state.condition[c] = v; })),
     besides());
   const rows = BOARD.filter(here), metrics = unique(rows.map(metricKey)).sort(inOrder(metricText));
-  if (!metrics.includes(state.metric)) state.metric = metrics.find((m) => m.startsWith("saco\u0001")) ?? metrics[0] ?? null;
+  if (!metrics.includes(state.metric)) state.metric = preferred(metrics);
   replaceControls("metric-filter", choice("metric", "metric", metrics, state.metric, metricText, (v) => { state.metric = v; state.descending = null; }));
   const curves = unique(CURVES.filter(here).map(curveKey)).sort(inOrder(curveText));
   if (!curves.includes(state.curve)) state.curve = curves.find((c) => c.startsWith("morf\u0001")) ?? curves[0] ?? null;
