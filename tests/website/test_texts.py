@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import posixpath
 import re
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_notebook_becomes_a_page_with_its_outputs() -> None:
     assert pictures == {"one_1.png": b"PNG"}
     assert text.split("\n\n") == [
         "# Title",
-        "[Download this page as a notebook](one.ipynb)",
+        '<a href="one.ipynb" download>Download this page as a notebook</a>',
         "Words.",
         "## Maps",
         "```python\nprint(3)\n```",
@@ -70,21 +71,33 @@ def test_the_gallery_names_each_figure_once_with_its_page() -> None:
     assert page.count("images/x.png") == 1
 
 
-def written() -> dict[str, str]:
-    return {source: (pages.ROOT / source).read_text(encoding="utf-8") for source in pages.sources().values()}
+def written(source: str) -> str:
+    """A page; of a notebook its Markdown."""
+    text = (pages.ROOT / source).read_text(encoding="utf-8")
+    return notebooks.page_of(text, "notebook")[0] if source.endswith(".ipynb") else text
 
 
 def test_every_figure_of_docs_is_in_the_gallery() -> None:
-    texts = {page: links.rewrite(written()[source], source, page, {}) for page, source in pages.sources().items()}
+    texts = {page: links.rewrite(written(source), source, page, {}) for page, source in pages.sources().items()}
     images = {f"images/{path.name}" for path in (pages.DOCS / "images").iterdir()}
     assert images <= set(gallery.figures(texts)), "a figure that no page shows"
+
+
+@pytest.mark.parametrize(("page", "source"), pages.sources().items())
+def test_every_link_leads_to_a_page_or_a_file_of_docs(page: str, source: str) -> None:
+    """The strict build of the site checks anchors too; this test is faster."""
+    text = links.FENCE.sub("", links.rewrite(written(source), source, page, {}))
+    for _, _, target in links.LINK.findall(text):
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target.partition("#")[0]))
+        known = "://" in target or target.startswith("#") or path in pages.sources() or (pages.DOCS / path).is_file()
+        assert known, f"{source}: nothing at {target}"
 
 
 @pytest.mark.parametrize("source", [path for path in pages.sources().values() if path.endswith(".md")])
 def test_lists_and_tables_stand_below_an_empty_line(source: str) -> None:
     """Elsewhere the site's Markdown takes them for words of the paragraph."""
     before = ""
-    for line in links.FENCE.sub("", written()[source]).splitlines():
+    for line in links.FENCE.sub("", written(source)).splitlines():
         starts = re.match(r"([-*+]|1\.) |\|", line)
         if starts and before.strip() and not re.match(r"([-*+]|\d+\.) |\s|\||#|<!--", before):
             pytest.fail(f"{source}: put an empty line above {line!r}")

@@ -14,6 +14,9 @@ sys.path.insert(0, str(ROOT))  # mkdocs loads this file by its path, from any fo
 
 from tools.website import gallery, links, notebooks, pages, reference  # noqa: E402
 
+ABOVE_HEADING = re.compile(r"\A\s*(?:<!--.*?-->\s*)+", re.DOTALL)
+"""Comments: below them mkdocs finds no title."""
+
 HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 
 
@@ -26,7 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             text, pictures = notebooks.page_of(text, Path(page).stem)
             for name, content in pictures.items():
                 files.append(File.generated(config, str(Path(page).with_name(name)), content=content))
-        written[page] = text
+        written[page] = ABOVE_HEADING.sub("", text)
     texts = {**written, **reference.pages()}
     titles = {page: match[1] for page, text in texts.items() if (match := HEADING.search(text))}
     for page, source in pages.sources().items():

@@ -35,7 +35,7 @@ def page_of(text: str, name: str) -> tuple[str, dict[str, bytes]]:
             parts.append(f"```python\n{source}\n```")
             parts += [shown for output in cell["outputs"] if (shown := _output(output, name, heading, pictures))]
     title, _, rest = parts[0].partition("\n")
-    parts[0] = f"{title}\n\n[Download this page as a notebook]({name}.ipynb)\n{rest}"
+    parts[0] = f'{title}\n\n<a href="{name}.ipynb" download>Download this page as a notebook</a>\n{rest}'
     return "\n\n".join(parts) + "\n", pictures
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
-ABOVE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+ABOVE = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "config/README.md": "config/index.md",
+}
 """Files above docs → the address of their page."""
-
-COPY = {"config/README.md": "config/index.md"}
-"""A file above docs with the words of a page below docs → the address of that page."""
 
 MENU: dict[tuple[str, ...], tuple[str, ...]] = {
     ("Start",): ("index.md", "library.md", "faq.md"),
@@ -36,6 +38,7 @@ MENU: dict[tuple[str, ...], tuple[str, ...]] = {
         "fills.md",
         "relevance.md",
         "diffmask.md",
+        "vit-shapley.md",
         "vit-shapley.md",
         "certificates.md",
         "noise.md",
@@ -66,8 +69,8 @@ def address(path: str) -> str | None:
     Args:
         path: relative to the root, with ``/``.
     """
-    if path in ABOVE or path in COPY:
-        return {**ABOVE, **COPY}[path]
+    if path in ABOVE:
+        return ABOVE[path]
     if path.startswith("docs/") and path.endswith((".md", ".ipynb")):
         return path.removeprefix("docs/").removesuffix(".ipynb").removesuffix(".md") + ".md"
     return None
