@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import torch
+
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.registry import Entry
 
@@ -9,3 +14,16 @@ from vitfaith.registry import Entry
 def one_pass() -> list[Entry]:
     """Explainers that share one pass and work on any model; those with files trained for one model are left out."""
     return [e for e in EXPLAINERS if e.traits["family"] == "one_pass" and not e.traits.get("model_files")]
+
+
+def processor() -> str:
+    """The processor's name with family and model, its instruction set as torch sees it, and whether it multiplies bfloat16."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    told = {key: found[1] if (found := re.search(rf"^{key}\s*: (.*)$", text, re.MULTILINE)) else "?"
+            for key in ("model name", "cpu family", "model")}  # fmt: skip
+    cores = len(re.findall(r"^processor", text, re.MULTILINE))
+    half = "with" if "avx512_bf16" in text else "without"
+    return (
+        f"{told['model name']} (family {told['cpu family']}, model {told['model']}), {cores} cores, "
+        f"{torch.backends.cpu.get_cpu_capability()}, {half} AVX512-BF16; torch {torch.__version__.split('+')[0]}, one thread"
+    )

@@ -147,8 +147,10 @@ def _device(given: Given) -> Iterator[str]:
     """The device of the job. Networks compute in full float32 unless the job chooses another precision."""
     with job_device(given["gpus"], given["device"]) as device:
         # Imported here: torch must not be loaded before CUDA_VISIBLE_DEVICES is set.
+        from vitfaith.models.fast.memory import keep_freed_memory
         from vitfaith.models.precision import forward_precision
 
+        keep_freed_memory()
         with forward_precision("float32", device):
             yield device
 
