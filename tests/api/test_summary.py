@@ -224,3 +224,10 @@ def test_seeds_and_maps_of_no_numbers_are_refused() -> None:
 def test_maps_of_numpy_are_drawn() -> None:
     figure = vf.plot.maps(torch.rand(1, 3, 8, 8), {"a": np.random.default_rng(0).random((1, 2, 2))})  # type: ignore[dict-item]
     assert len(figure.axes) == 2
+
+
+def test_scores_name_the_explained_class() -> None:
+    model, images = tiny_vit(), torch.rand(3, 3, 16, 16)
+    scores = vf.score(model, images, vf.explain(model, images, "random", target=torch.tensor([4, 0, 2])), "entropy")
+    assert list(scores.columns) == ["image_id", "method", "metric", "variant", "value", "flag", "target"]
+    assert scores["target"].tolist() == [4, 0, 2]

@@ -191,6 +191,26 @@ def test_what_does_not_fit_is_refused(module: Any, arguments: dict[str, Any], me
         vf.wrap(module, **arguments)
 
 
+class Normalise(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - 0.5) / 0.25
+
+
+def test_a_model_behind_a_normalisation_is_better_wrapped_alone() -> None:
+    both = nn.Sequential(Normalise(), timm.create_model("vit_tiny_patch16_224", **TINY))
+    hint = (
+        "the Sequential holds a VisionTransformer; wrap that alone, with mean= and std= of the normalisation before it"
+    )
+    with pytest.raises(vf.InputError, match=hint):
+        vf.wrap(both)
+    with pytest.warns(UserWarning, match=hint):
+        plain = vf.wrap(both, mean=[0] * 3, std=[1] * 3, input_size=16, patch_size=4)
+    alone = vf.wrap(both[1], mean=[0.5] * 3, std=[0.25] * 3)
+    images = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(plain(images), alone(images))
+    assert "attention_rollout" in vf.explain(alone, images, "attention_rollout")
+
+
 def test_settings_are_numbers_of_any_kind() -> None:
     lists = vf.wrap(Network(), mean=[0.5] * 3, std=[0.25] * 3, input_size=16, num_classes=5, class_names=list("abcde"))
     arrays = vf.wrap(Network(), mean=np.full(3, 0.5), std=torch.full((3,), 0.25), input_size=np.int64(16))

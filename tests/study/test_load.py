@@ -289,6 +289,22 @@ def test_a_figure_knows_direction_and_fill_of_a_metric_under_an_id_of_your_own(r
     assert directions("saco_leaderboard") == {"mine": "higher"}
 
 
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("targets", "it is a key of an experiment"),
+        ("shard_size", "it is a key of a dataset"),
+        ("batch_size", "it is a key of compute"),
+        ("confidence", "it is a key of statistics"),
+        ("explainer", "did you mean 'explainers'?"),
+    ],
+)
+def test_a_key_at_the_top_that_belongs_elsewhere(raw: dict[str, Any], key: str, hint: str) -> None:
+    raw[key] = "x"
+    with pytest.raises(ConfigError, match=re.escape(f"{key}: unknown section ({hint})")):
+        load_study(raw)
+
+
 def test_trained_weights_need_a_recipe(raw: dict[str, Any]) -> None:
     raw["models"]["vit_patch4"]["weights"] = "trained"
     del raw["models"]["vit_patch4"]["training"]

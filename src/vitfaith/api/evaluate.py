@@ -26,7 +26,8 @@ class Evaluation:
     """What :func:`evaluate` found.
 
     Attributes:
-        scores: image_id, method, metric, variant, value, flag; one row for each image, method, metric and variant.
+        scores: image_id, method, metric, variant, value, flag, target (the explained class); one row for each image, method,
+            metric and variant.
         curves: the model's answers along each ranking: image_id, method, curve, variant, step, fraction, probability,
             log_probability, kl, prediction, salience.
         forwards: images that went through the model.
@@ -118,7 +119,9 @@ def evaluate(
             precision=precision,
             raw_maps=None if told is None else told.raw,
         )
-    return Evaluation(result.scores.to_pandas(), result.curves.to_pandas(), result.forwards, result.batch_size)
+    scores = result.scores.to_pandas()
+    scores["target"] = scores["image_id"].map(dict(zip(ids, targets.tolist(), strict=True))).astype("int64")
+    return Evaluation(scores, result.curves.to_pandas(), result.forwards, result.batch_size)
 
 
 def score(
@@ -139,8 +142,8 @@ def score(
     """Only the scores; arguments and errors as in :func:`evaluate`.
 
     Returns:
-        Columns image_id, method, metric, variant ("" where a metric has one read-out), value (NaN where flagged) and flag
-        ("" or why there is no value: "nan", "constant", "undefined" …).
+        Columns image_id, method, metric, variant ("" where a metric has one read-out), value (NaN where flagged), flag
+        ("" or why there is no value: "nan", "constant", "undefined" …) and target (the explained class).
 
     Example:
         >>> import timm, torch, vitfaith as vf

@@ -102,6 +102,14 @@ def wrap(
         )
     told = _read(model)
     check_head(model)
+    if (inside := _transformer_inside(model)) is not None:
+        hint = (
+            f"the {type(model).__name__} holds a {type(inside).__name__}; wrap that alone, with mean= and std= of the "
+            "normalisation before it: explainers of attention are defined for the inner model only"
+        )
+        if statistics is None:
+            raise InputError(hint)
+        warnings.warn(hint, stacklevel=2)
     normalisation = _checked(model, statistics or statistics_of(told.mean, told.std))
     module = model if device is None else _moved(model, device)
     backbone = _converted(module, input_size)
@@ -130,6 +138,19 @@ def _inner(module: nn.Module) -> nn.Module:
         assert inner is not None
         module = inner
     return module
+
+
+def _transformer_inside(module: nn.Module) -> nn.Module | None:
+    """The model behind a normalisation in an ``nn.Sequential``, where it could be wrapped by itself with more explainers."""
+    if not isinstance(module, nn.Sequential):
+        return None
+    known = [
+        child
+        for child in module
+        if (type(child).__module__.startswith("timm.") and embedding_of(child) is not None)
+        or type(child).__name__ in KINDS
+    ]
+    return known[0] if len(known) == 1 else None
 
 
 class _Wrapped(Classifier):

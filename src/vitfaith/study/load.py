@@ -102,7 +102,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     raw = located(raw)
     for key in raw:
         if key not in KEYS:
-            raise ConfigError(f"{key}: unknown section{did_you_mean(str(key), KEYS)}; known: {', '.join(KEYS)}")
+            raise ConfigError(f"{key}: unknown section{_meant(str(key))}; known: {', '.join(KEYS)}")
     plugins = load_plugins(raw.get("plugins") or [])
     seed = raw.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
@@ -134,6 +134,15 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     study = replace(study, experiments=with_values(study))
     check_references(study)
     return study
+
+
+def _meant(key: str) -> str:
+    """Where a key belongs that is no section."""
+    for place, model in (("an experiment", Experiment), ("a dataset", DatasetSection), ("a model", ModelSection),
+                         ("compute", ComputeSection), ("statistics", StatisticsSection)):  # fmt: skip
+        if key in model.model_fields:
+            return f" (it is a key of {place})"
+    return did_you_mean(key, KEYS)
 
 
 def load_plugins(raw: Any) -> tuple[Path, ...]:
