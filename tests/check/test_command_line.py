@@ -108,7 +108,7 @@ def test_the_default_study_in_an_empty_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vitfaith", "run", "--default", "-n", "--quiet", "rules"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^figures +15$", done.stdout, re.MULTILINE)
+    assert re.search(r"^figures +16$", done.stdout, re.MULTILINE)
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
 
 

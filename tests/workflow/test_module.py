@@ -50,7 +50,7 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
 def test_the_default_study_runs_as_a_module(snakefile: str, python: Path, tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=ROOT / snakefile))
-    assert re.search(r"^figures +15$", told(snakemake(python, tmp_path, "-n", "--quiet", "rules")), re.MULTILINE)
+    assert re.search(r"^figures +16$", told(snakemake(python, tmp_path, "-n", "--quiet", "rules")), re.MULTILINE)
 
 
 def test_a_deployed_study_runs_a_job(python: Path, tmp_path: Path) -> None:

@@ -83,11 +83,11 @@ def test_the_default_study_is_planned_in_an_empty_folder(installed: Installed, t
     assert re.fullmatch(r"vitfaith \d+\.\d+\.\d+\n", installed.call("vitfaith", "--version", folder=tmp_path).stdout)
     done = installed.call("vitfaith", "run", "--default", "-n", "--quiet", "rules", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^figures +15$", done.stdout, re.MULTILINE)
+    assert re.search(r"^figures +16$", done.stdout, re.MULTILINE)
     assert "_workflow/workflow/profiles/default" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
     shown = installed.call("vitfaith", "status", folder=tmp_path).stdout
-    assert re.search(r"figures +15 +0 +0 +0 +0 +15", shown), shown
+    assert re.search(r"figures +16 +0 +0 +0 +0 +16", shown), shown
 
 
 @pytest.mark.parametrize("study", ["config.yaml", "tiny.yaml", "fills.yaml"])
