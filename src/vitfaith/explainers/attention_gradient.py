@@ -10,6 +10,7 @@ from pydantic import Field
 from vitfaith.explainers.attention import discard_lowest, times_with_residual
 from vitfaith.explainers.passes.chain import chain, times_heads
 from vitfaith.explainers.registry import Explain, explainer
+from vitfaith.models.rows import sigmoid
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def agcam(context: Context, parameters: Parameters) -> Tensor:
     capture = context.capture
     rows = capture.readout
     total = sum(
-        (capture.attention_gradient(layer, rows).clamp_min(0) * capture.attention_scores(layer, rows).sigmoid()).sum(1)
+        (capture.attention_gradient(layer, rows).clamp_min(0) * sigmoid(capture.attention_scores(layer, rows))).sum(1)
         for layer in range(capture.depth)
     )
     return capture.to_grid(capture.read(total))  # type: ignore[arg-type]

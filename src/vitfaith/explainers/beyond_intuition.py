@@ -9,6 +9,7 @@ from vitfaith.explainers.passes.path_pass import BlockPathParameters, attention_
 from vitfaith.explainers.passes.projection import output_projection
 from vitfaith.explainers.registry import explainer
 from vitfaith.lazy import torch
+from vitfaith.models.rows import matmul
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,7 @@ def beyond_intuition_head(context: Context, parameters: BlockPathParameters) -> 
 
     def transition(capture: Capture, block: int) -> Tensor:
         attention = capture.attention(block)
-        weight = (attention.transpose(-2, -1) @ capture.attention_gradient(block)).abs().mean((-2, -1))
+        weight = matmul(attention.transpose(-2, -1), capture.attention_gradient(block)).abs().mean((-2, -1))
         return torch.einsum("bh,bhij->bij", weight / weight.sum(1, keepdim=True), attention)
 
     return _rollout(context, parameters, transition)
@@ -92,5 +93,5 @@ def _rollout(context: Context, parameters: BlockPathParameters, transition: Call
     # Only the read-out rows of R are asked for, so they are multiplied from the left instead of the whole of R.
     rows = torch.eye(weight.shape[-1], device=weight.device)[capture.readout].expand(len(weight), -1, -1)
     for block in reversed(range(parameters.start, capture.depth)):
-        rows = rows + rows @ transition(capture, block)
+        rows = rows + matmul(rows, transition(capture, block))
     return capture.to_grid(capture.read(rows * weight))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.registry import explainer
-from vitfaith.lazy import torch
+from vitfaith.models.rows import total
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
@@ -76,6 +76,6 @@ def legrad(context: Context, parameters: LeGradParameters) -> Tensor:
             .mean((1, 2))
             for layer in range(first, depth)
         ]
-        return capture.to_grid(torch.stack(layers).mean(0))
+        return capture.to_grid(total(layers) / len(layers))
     layers = [capture.layer_score_gradient(layer).clamp_min_(0).mean((1, 2)) for layer in range(first, depth)]
-    return capture.to_grid(torch.stack(layers).mean(0))
+    return capture.to_grid(total(layers) / len(layers))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vitfaith.explainers.passes.path_pass import BlockPathParameters, attention_along_line
 from vitfaith.explainers.registry import explainer
+from vitfaith.models.rows import matmul
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,5 +41,5 @@ def tam(context: Context, parameters: BlockPathParameters) -> Tensor:
     capture, weight = context.capture, attention_along_line(context, parameters)
     state = capture.attention(-1, capture.readout).mean(1)
     for block in reversed(range(parameters.start, capture.depth - 1)):
-        state = state + state @ capture.attention(block).mean(1)
+        state = state + matmul(state, capture.attention(block).mean(1))
     return capture.to_grid(capture.read(state * weight))

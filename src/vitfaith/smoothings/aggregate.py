@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from vitfaith.errors import ConfigError, InputError
 from vitfaith.lazy import torch
 from vitfaith.map_values import unit_range
+from vitfaith.models.rows import total
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,7 @@ def aggregate_maps(maps: Tensor, how: Aggregation) -> tuple[Tensor, Tensor]:
     scaled = unit_range(maps.float())
     spread = scaled.std(0, correction=1) if len(scaled) > 1 else torch.zeros_like(scaled[0])
     if how == "mean":
-        return scaled.mean(0), spread
+        return total(scaled) / len(scaled), spread
     if how == "percentile_max":
         limit = scaled.flatten(2).quantile(_CUT, dim=2)[..., None, None]
         return torch.where(scaled < limit, torch.zeros_like(scaled), scaled).amax(0), spread

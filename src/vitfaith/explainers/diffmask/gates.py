@@ -93,5 +93,6 @@ class Gates(nn.Module):
             hidden = hidden.view(self.count, batch, patches, -1) + own[:, :, None]
             hidden = hidden.view(self.count, batch * patches, -1)
         out = self.out_directions * (self.out_lengths / self.out_directions.norm(dim=-1))[:, None]
-        votes = torch.baddbmm(self.out_offsets[:, None, None], torch.tanh(hidden), out[..., None])
+        # sums of products: a product with one vector would round by the number of images
+        votes = (torch.tanh(hidden) * out[:, None]).sum(-1) + self.out_offsets[:, None]
         return torch.tanh(votes).view(self.count, batch, patches).transpose(0, 1)

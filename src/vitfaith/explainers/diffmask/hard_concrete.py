@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from vitfaith.errors import ConfigError
+from vitfaith.models.rows import sigmoid
 
 NOISE_EDGE = 1e-6
 """Uniform noise is kept this far from 0 and 1, whose logits are infinite."""
@@ -64,7 +65,7 @@ class HardConcrete:
             noise: ε in [0, 1), the same shape.
         """
         logits = torch.logit(noise, eps=NOISE_EDGE)
-        return torch.sigmoid((locations + logits) / self.temperature) * (self.high - self.low) + self.low
+        return sigmoid((locations + logits) / self.temperature) * (self.high - self.low) + self.low
 
     def sample(self, locations: Tensor, noise: Tensor) -> Tensor:
         """z in [0, 1], differentiable in ``locations`` wherever it is neither 0 nor 1; arguments as above."""
@@ -77,7 +78,7 @@ class HardConcrete:
     def expected(self, locations: Tensor) -> Tensor:
         """E[z] in (0, 1), relative error below 1e-9 (float64) for any u."""
         nodes, weights = (torch.from_numpy(part).to(locations) for part in self._rule)
-        return torch.sigmoid(locations[..., None] - self.temperature * nodes) @ weights
+        return (sigmoid(locations[..., None] - self.temperature * nodes) * weights).sum(-1)
 
     def log_expected(self, locations: Tensor) -> Tensor:
         """ln E[z], finite however small u is."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.recorder import AttentionCall
 from vitfaith.explainers.passes.refusal import INSIDE
+from vitfaith.models.rows import matmul
 
 Need = Literal[
     "attention",
@@ -292,4 +293,4 @@ class Capture:
     def _through_values(self, name: str, layer: int, rows: slice) -> Tensor:
         """A new tensor each time: gradients at the rows of O = A·V, times Vᵀ."""
         call = self._call(layer)  # checks the layer
-        return self.gradients[name][layer][:, :, rows].float() @ call.value.float().transpose(-2, -1)
+        return matmul(self.gradients[name][layer][:, :, rows].float(), call.value.float().transpose(-2, -1))

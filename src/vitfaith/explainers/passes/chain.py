@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vitfaith.errors import ConfigError
 from vitfaith.lazy import torch
+from vitfaith.models.rows import matmul
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,9 +55,9 @@ def chain(capture: Capture, step: Callable[[Tensor, int], Tensor], *, method: st
 
 def times(row: Tensor, matrix: Tensor) -> Tensor:
     """row·matrix: (B, N) by (B, N, N)."""
-    return (row[:, None] @ matrix)[:, 0]
+    return matmul(row[:, None], matrix)[:, 0]
 
 
 def times_heads(row: Tensor, matrices: Tensor) -> Tensor:
     """row·matrix for each head: (B, N) by (B, H, N, N) to (B, H, N)."""
-    return (row[:, None, None] @ matrices)[:, :, 0]
+    return matmul(row[:, None, None], matrices)[:, :, 0]

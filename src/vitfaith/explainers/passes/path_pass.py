@@ -114,8 +114,9 @@ def _integrate(context: Context, parameters: PathParameters, attention: bool) ->
         weight = torch.tensor(weights[start:stop]).to(images)
 
         def add(sums: dict[int, Tensor], values: Tensor, at: int = part.start, weight: Tensor = weight) -> None:
-            total = torch.einsum("k,kb...->b...", weight, values.float().unflatten(0, (len(weight), -1)))
-            sums[at] = sums[at] + total if at in sums else total
+            # one point after the other: a product of matrices would round by their number
+            for factor, each in zip(weight, values.float().unflatten(0, (len(weight), -1)), strict=True):
+                sums[at] = sums[at] + factor * each if at in sums else factor * each
 
         add(pixel_sums, capture.input_gradient)
         if attention:

@@ -8,6 +8,7 @@ from torch import Tensor, autograd, nn
 from vitfaith.explainers.passes.graph import ordinary, target_logits, with_graph
 from vitfaith.explainers.passes.readout import class_logits_of_features, readout_rows
 from vitfaith.explainers.passes.watch import Watch
+from vitfaith.models.rows import matmul
 
 
 def latent_pooler(backbone: nn.Module) -> AttentionPoolLatent | None:
@@ -42,4 +43,4 @@ def pooler_gradient(
         (gradient,) = autograd.grad(target_logits(logits, ordinary(targets)).sum(), seen["mixed"])
     by_head = gradient.unflatten(-1, (pool.num_heads, pool.head_dim)).transpose(1, 2).float()
     values = seen["keys and values"].unflatten(-1, (2, pool.num_heads, pool.head_dim))[:, :, 1]
-    return by_head @ values.detach().float().permute(0, 2, 3, 1)
+    return matmul(by_head, values.detach().float().permute(0, 2, 3, 1))

@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.refusal import INSIDE
+from vitfaith.models.rows import matmul
 
 
 @dataclass
@@ -50,7 +51,7 @@ class AttentionCall:
             return self.scores[:, :, rows].float()
         assert self.query is not None
         assert self.key is not None
-        scores = (self.query[:, :, rows].float() * self.scale) @ self.key.float().transpose(-2, -1)
+        scores = matmul(self.query[:, :, rows].float() * self.scale, self.key.float().transpose(-2, -1))
         if self.bias is None:
             return scores
         bias = self.bias if self.bias.shape[-2] == 1 else self.bias[..., rows, :]

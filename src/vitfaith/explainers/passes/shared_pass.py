@@ -113,7 +113,8 @@ def _run(
     check_calls(calls, blocks, classifier)
     gradients = {}
     if "layer_scores" in kept:
-        gradients["layer_scores"] = layer_score_gradients(classifier.backbone, recorder, targets)
+        with quick_linear_layers(classifier):
+            gradients["layer_scores"] = layer_score_gradients(classifier.backbone, recorder, targets)
     gradients |= _gradients(recorder, images, kept, score(logits, targets), differentiable=differentiable)
 
     def left(tensor: Tensor) -> Tensor:

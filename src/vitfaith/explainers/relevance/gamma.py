@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input
 
+from vitfaith.models.fast.linear import linear
+
 Apply = Callable[[Tensor, Tensor], Tensor]
 """(inputs, weight) → outputs without bias, and (gradient of the outputs, weight) → gradient of the inputs."""
 
@@ -34,10 +36,14 @@ def linear_with_gamma(inputs: Tensor, weight: Tensor, bias: Tensor | None, gamma
     """``inputs @ weight.T + bias`` whose gradient at the inputs follows the γ-rule."""
 
     def back(gradient: Tensor, weight: Tensor, _like: Tensor) -> Tensor:
-        return gradient @ weight
+        return linear(gradient, weight.t().contiguous(), None)
 
-    outputs = functional.linear(inputs, weight, bias)
-    return _share(inputs, outputs, weight, bias, gamma, functional.linear, back)
+    outputs = linear(inputs, weight, bias)
+    return _share(inputs, outputs, weight, bias, gamma, _without_bias, back)
+
+
+def _without_bias(inputs: Tensor, weight: Tensor) -> Tensor:
+    return linear(inputs, weight, None)
 
 
 def gamma_convolution(layer: nn.Conv2d, gamma: float) -> Callable[[Tensor], Tensor]:

@@ -17,6 +17,7 @@ from vitfaith.explainers.passes import graph
 from vitfaith.explainers.passes.watch import Watch
 from vitfaith.explainers.relevance.forwards import fused
 from vitfaith.models.classifier import Classifier
+from vitfaith.models.rows import matmul
 
 Rotation = Callable[[Tensor], Tensor]
 
@@ -49,9 +50,9 @@ class Product:
         keys, values = self.keys, self.values
         if repeats > 1:
             keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
-        scores = self.queries * self.scale @ keys.mT
+        scores = matmul(self.queries * self.scale, keys.mT)
         scores = scores if self.bias is None else scores + self.bias
-        return scores.softmax(-1), self.gradient @ values.mT, keys, values
+        return scores.softmax(-1), matmul(self.gradient, values.mT), keys, values
 
     def of_groups(self, heads: Tensor) -> Tensor:
         """(B, H, N, d) summed over the heads that share keys and values, (B, G, N, d)."""

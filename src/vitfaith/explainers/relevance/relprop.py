@@ -22,6 +22,7 @@ from vitfaith.explainers.relevance.record import (
 from vitfaith.explainers.relevance.support import GATED_MLPS, check_relprop
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.pair_pooled import PairPooledViT
+from vitfaith.models.rows import matmul
 
 MEMORY = 2**32
 """Bytes that the record of one chunk of images may take, about; chunks do not change results."""
@@ -128,7 +129,7 @@ def _layers(attention: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 def _step(row: Tensor, layer: Tensor) -> Tensor:
     """``row (I + layer)`` for (B, N) and (B, N, N)."""
-    return row + (row[:, None] @ layer)[:, 0]
+    return row + matmul(row[:, None], layer)[:, 0]
 
 
 def _through_head(backbone: Any, kept: Record, targets: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:

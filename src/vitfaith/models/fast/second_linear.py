@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vitfaith.models.fast.altered import is_altered
 from vitfaith.models.fast.compiler import without_compiler
+from vitfaith.models.fast.linear import linear
 from vitfaith.models.fast.switch import is_on
 
 with without_compiler():
@@ -40,4 +41,4 @@ def through_second_linear(block: nn.Module, gradient: Tensor) -> Tensor:
     assert isinstance(block.mlp, Mlp)
     scale = block.ls2.gamma if isinstance(block.ls2, LayerScale) else None
     scaled = gradient if scale is None else gradient * scale.detach()
-    return scaled @ block.mlp.fc2.weight.detach()
+    return linear(scaled, block.mlp.fc2.weight.detach().t().contiguous(), None)
