@@ -24,13 +24,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.gpu_sections import correctness, growth, library, page, sharing, sizes, stages, throughput, training
+from benchmarks.gpu_sections import (
+    correctness,
+    further,
+    growth,
+    library,
+    page,
+    sharing,
+    sizes,
+    stages,
+    throughput,
+    training,
+)  # fmt: skip
 from benchmarks.gpu_sections.setup import Case, Row, Setup, machine
 
 SECTIONS: dict[str, tuple[Callable[[Setup], Iterator[Case]], float]] = {
     "stages": (stages.cases, 0.7),
     "correctness": (correctness.cases, 1.9),
     "library": (library.cases, 0.1),
+    "further": (further.cases, 0.1),
     "training": (training.cases, 0.3),
     "batch sizes": (sizes.cases, 1.0),
     "throughput": (throughput.cases, 2.1),

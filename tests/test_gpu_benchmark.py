@@ -15,7 +15,7 @@ import pytest
 import torch
 from benchmarks import gpu
 from benchmarks.gpu_sections import page
-from benchmarks.gpu_sections.compare import compared, of_maps, of_tables
+from benchmarks.gpu_sections.compare import compared, of_maps, of_tables, only_on
 from benchmarks.gpu_sections.setup import Case, Row, Setup
 
 
@@ -103,6 +103,15 @@ def test_a_case_ends_with_the_time_of_the_run(tmp_path: Path, monkeypatch: pytes
 )
 def test_what_differs(found: Any, expected: Any, tolerance: float, within: float, result: str) -> None:
     assert compared(found, expected, tolerance, within=within)["result"] == result
+
+
+def test_a_network_that_was_left_on_the_cpu_is_noticed() -> None:
+    layer, given = torch.nn.Linear(2, 1), torch.ones(1, 2)
+    with only_on("cpu"):
+        layer(given)
+    with only_on("cuda"), pytest.raises(RuntimeError, match="a layer runs on cpu, not on cuda"):
+        layer(given)
+    layer(given)
 
 
 def test_maps_are_compared_in_their_own_units() -> None:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from benchmarks.gpu_sections.setup import Row
 from numpy.typing import NDArray
+from torch import nn
+
+
+@contextmanager
+def only_on(device: str) -> Iterator[None]:
+    """Raise where a layer computes elsewhere: a network that was left on the CPU gives the same numbers.
+
+    Raises:
+        RuntimeError: a layer is given numbers of another device.
+    """
+
+    def look(layer: nn.Module, given: tuple[Any, ...]) -> None:
+        if isinstance(layer, nn.Linear | nn.Conv2d) and given and given[0].device.type != torch.device(device).type:
+            raise RuntimeError(f"a layer runs on {given[0].device}, not on {device}")
+
+    handle = nn.modules.module.register_module_forward_pre_hook(look)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def compared(found: Any, expected: Any, tolerance: float, *, within: float = 1.0) -> Row:

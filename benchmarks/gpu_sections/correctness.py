@@ -48,7 +48,7 @@ def cases(setup: Setup) -> Iterator[Case]:
     for entry in EXPLAINERS:
         if entry.traits["family"] != "external":
             yield f"explainer {entry.name}", partial(_explainer, on_cpu, on_device, entry.name)
-    maps = _maps(on_cpu, METHODS)
+    maps = maps_of(on_cpu, METHODS)
     for entry in METRICS:
         yield f"metric {entry.name}", partial(_metric, on_cpu, on_device, maps, entry.name, FEWER.get(entry.name, {}))
     for entry in FILLS:
@@ -65,7 +65,8 @@ def cases(setup: Setup) -> Iterator[Case]:
         yield "denoising with TF32 convolutions", partial(_tf32, on_cpu, on_device)
 
 
-def _maps(where: Shipped, names: tuple[str, ...]) -> dict[str, Tensor]:
+def maps_of(where: Shipped, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """Maps of registered explainers, on the CPU."""
     methods = {name: where.explainer(name) for name in names}
     with forward_precision("float32", where.device):
         return explain(
@@ -74,11 +75,12 @@ def _maps(where: Shipped, names: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def _explainer(on_cpu: Shipped, on_device: Shipped, name: str) -> Row:
-    expected, found = (_maps(where, (name,))[name].numpy() for where in (on_cpu, on_device))
+    found, expected = (maps_of(where, (name,))[name].numpy() for where in (on_device, on_cpu))
     return of_maps(found, expected, 1e-3, within=0.99)
 
 
-def _scores(where: Shipped, maps: Mapping[str, Tensor], name: str, settings: Mapping[str, Any]) -> np.ndarray:
+def scores_of(where: Shipped, maps: Mapping[str, Tensor], name: str, settings: Mapping[str, Any]) -> np.ndarray:
+    """Values of one metric for maps."""
     item = METRICS.item(name, **settings)
     with forward_precision("float32", where.device):  # also of a denoiser that a fill draws from
         found: pa.Table = evaluate(
@@ -91,7 +93,7 @@ def _scores(where: Shipped, maps: Mapping[str, Tensor], name: str, settings: Map
 def _metric(
     on_cpu: Shipped, on_device: Shipped, maps: Mapping[str, Tensor], name: str, settings: Mapping[str, Any]
 ) -> Row:
-    expected, found = (_scores(where, maps, name, settings) for where in (on_cpu, on_device))
+    found, expected = (scores_of(where, maps, name, settings) for where in (on_device, on_cpu))
     return compared(found, expected, 1e-3, within=0.95)
 
 
@@ -113,9 +115,10 @@ def _tf32(on_cpu: Shipped, on_device: Shipped) -> Row:
         return compared(_smoothed(on_device, "calibrated"), _smoothed(on_cpu, "calibrated"), 1e-2)
 
 
-def _attacked(where: Shipped, name: str) -> tuple[np.ndarray, np.ndarray]:
-    settings = dict(FEWER.get(name, {}))
-    if "steps" in ATTACKS[name].parameters.model_fields and name not in FEWER:
+def attacked(where: Shipped, name: str, given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Images (B, C, H, W) uint8 that an attack with the settings ``given`` makes, and which of them fool the model."""
+    settings = dict(given)
+    if "steps" in ATTACKS[name].parameters.model_fields and not given:
         settings["steps"] = 3
     if "explainer" in ATTACKS[name].parameters.model_fields:
         settings["explainer"] = "transformer_mm"
@@ -134,6 +137,6 @@ def _attacked(where: Shipped, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _attack(on_cpu: Shipped, on_device: Shipped, name: str) -> Row:
     """Where a gradient is nearly zero, rounding decides its sign, and with it a pixel."""
-    (expected, success), (found, again) = (_attacked(where, name) for where in (on_cpu, on_device))
+    (found, again), (expected, success) = (attacked(where, name, FEWER.get(name, {})) for where in (on_device, on_cpu))
     row = compared(found, expected, 0.0, within=0.9)
     return row | ({} if np.array_equal(success, again) else {"result": "differs: other images are fooled"})

@@ -22,6 +22,7 @@ INTRODUCTIONS = {
     "decides a rank or a sign. Matrix products and convolutions run in float32 on both, as jobs run them, but for the "
     "row that says TF32.",
     "library": "Functions of `import vitfaith` with a network on the GPU and images on the CPU, and all on the CPU.",
+    "further": "Settings, networks and arguments that the rows above pass by, on the GPU and on the CPU.",
     "training": "The numbers that are trained, after the same few steps on the GPU and on the CPU.",
     "batch sizes": "*Fastest*: what a job without `batch_size` finds by itself. Where a number of GiB is named, the process may take that much "
     "beside the weights, and is asked for far too large a batch: it is halved until it fits.",

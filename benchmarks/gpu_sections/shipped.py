@@ -7,11 +7,16 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from benchmarks.gpu_sections.setup import ROOT, Setup
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitfaith.artifacts.images import encode_images, encode_truth
+from vitfaith.artifacts.schemas import SHARDS
+from vitfaith.artifacts.store import write_table
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.explainers.diffmask.files import load_diffmask, save_diffmask
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
@@ -77,7 +82,7 @@ class Shipped:
         self.classifier = load_classifier(given.spec, given.weights, self.device)
         self.denoiser = Denoiser.load(given.denoiser, device=self.device)
         self.labels = torch.from_numpy(given.labels).to(self.device)
-        self.images: Tensor = torch.from_numpy(given.pixels.copy()).to(self.device).float() / 255
+        self.images: Tensor = unit_pixels(torch.from_numpy(given.pixels.copy()).to(self.device))
         with torch.inference_mode():
             self.targets = self.classifier(self.images).argmax(1).clone()
         self.truth = (self.images[:, 0] > 0.2).to(torch.int8)
@@ -91,6 +96,16 @@ class Shipped:
             by_class = self.learned if entry.traits["class_specific"] else self.given.diffmask
             settings["weights"] = self.shapley if entry.traits.get("trained_by") == "shapley" else by_class
         return REGISTRIES["explainers"].item(name, **settings)
+
+    @cached_property
+    def shard(self) -> Path:
+        """The images with labels and segmentations, as the stage ``shard`` writes them; one file for both devices."""
+        path = self.folder / "shard.parquet"
+        if not path.exists():
+            columns = {"image_id": pa.array(self.ids), "label": pa.array(self.labels.cpu().numpy())}
+            columns |= encode_images(np.asarray(self.given.pixels)) | encode_truth(list(self.truth.cpu().numpy()))
+            write_table(pa.table(columns), path, SHARDS, {})
+        return path
 
     @cached_property
     def shapley(self) -> Path:
@@ -118,9 +133,9 @@ class Shipped:
 
     @cached_property
     def extras(self) -> dict[str, object]:
-        """What fills take."""
-        placeholder = load_diffmask(self.given.diffmask, self.classifier).placeholder
-        return {DENOISER_EXTRA: self.denoiser, PLACEHOLDER_EXTRA: placeholder, "infill": self.images.flip(-1)}
+        """What fills take, from a caller who leaves it on the CPU."""
+        placeholder = load_diffmask(self.given.diffmask, self.classifier).placeholder.detach().cpu()
+        return {DENOISER_EXTRA: self.denoiser, PLACEHOLDER_EXTRA: placeholder, "infill": self.images.flip(-1).cpu()}
 
 
 def both(setup: Setup) -> tuple[Shipped, Shipped]:

@@ -8,15 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from benchmarks.gpu_sections.compare import of_tables
+from benchmarks.gpu_sections.compare import of_tables, only_on
 from benchmarks.gpu_sections.setup import Case, Row, Setup
 from benchmarks.gpu_sections.shipped import Shipped, both
 
-from vitfaith.artifacts.images import encode_images
-from vitfaith.artifacts.schemas import SHARDS
-from vitfaith.artifacts.store import read_any, write_table
+from vitfaith.artifacts.store import read_any
+from vitfaith.explained import RUNNER_UP
 from vitfaith.models.precision import forward_precision
 from vitfaith.registries import REGISTRIES
 from vitfaith.stages.attack import run_attack
@@ -86,8 +83,6 @@ def cases(setup: Setup) -> Iterator[Case]:
     chain = Chain(on_cpu, folder)
     for place in ("cpu", "device"):
         (folder / place).mkdir(parents=True, exist_ok=True)
-    shard = {"image_id": pa.array(on_cpu.ids), "label": pa.array(on_cpu.labels.numpy())}
-    write_table(pa.table(shard | encode_images(np.asarray(on_cpu.given.pixels))), folder / "shard.parquet", SHARDS, {})
     jobs = _jobs(chain)
     for name in jobs:
         yield f"stage {name}", partial(_stage, setup, folder, jobs, name)
@@ -102,7 +97,7 @@ Jobs = dict[str, tuple[Job, list[str], float, float]]
 
 def _jobs(chain: Chain) -> Jobs:
     """Stage → its job, the files that it writes, the tolerance and the share of values that keeps it."""
-    specs, weights, shard = chain.specs(), chain.shipped.given.weights, chain.folder / "shard.parquet"
+    specs, weights, shard = chain.specs(), chain.shipped.given.weights, chain.shipped.shard
     network: dict[str, Any] = {"batch_size": 64}
 
     def attack(made: Any, out: Any, device: str) -> None:
@@ -127,6 +122,11 @@ def _jobs(chain: Chain) -> Jobs:
         spec = specs["attribute"] | {"smoothing": _item("smoothings", "none")}
         run_attribute(spec, "", made("images"), None, weights, out("maps"), device=device, **network)
 
+    def runner_up(made: Any, out: Any, device: str) -> None:
+        spec = specs["attribute"] | {"smoothing": _item("smoothings", "none"), "explained": RUNNER_UP}
+        paths = (made("images"), None, weights, out("runner_up"))
+        run_attribute(spec, "", *paths, predictions=made("plain"), device=device, **network)
+
     def attribute_smoothed(made: Any, out: Any, device: str) -> None:
         paths = (made("images"), made("denoised"), weights, out("smoothed"))
         run_attribute(specs["attribute"], "", *paths, device=device, **network)
@@ -135,10 +135,9 @@ def _jobs(chain: Chain) -> Jobs:
         run_bank(specs["bank"], "", made("images"), weights, out("bank"), device=device, **network)
 
     def score(made: Any, out: Any, device: str) -> None:
-        asked = {k: v for k, v in specs["score"]["metrics"].items() if k != "energy_pointing_game"}
         run_score(
-            specs["score"] | {"metrics": asked}, "", images=made("images"), maps=made("smoothed"), weights=weights,
-            scores=out("scores"), curves=out("curves"), bank=made("bank"), device=device, **network,
+            specs["score"], "", images=made("images"), maps=made("smoothed"), weights=weights, scores=out("scores"),
+            curves=out("curves"), bank=made("bank"), truth=shard, device=device, **network,
         )  # fmt: skip
 
     def stability(made: Any, out: Any, device: str) -> None:
@@ -157,6 +156,7 @@ def _jobs(chain: Chain) -> Jobs:
         "denoise": (denoise, ["denoised"], 0.0, 0.95),
         "predict": (predict, ["votes"], 1e-4, 0.999),
         "attribute": (attribute, ["maps"], 1e-3, 0.99),
+        "attribute, runner-up": (runner_up, ["runner_up"], 1e-3, 0.99),
         "attribute, smoothed": (attribute_smoothed, ["smoothed"], 1e-3, 0.99),
         "bank": (bank, ["bank"], 1e-4, 0.999),
         "score": (score, ["scores", "curves"], 1e-3, 0.95),
@@ -182,7 +182,7 @@ def _stage(setup: Setup, folder: Path, jobs: Jobs, name: str) -> Row:
 
     for file in written:
         made(file)
-    with forward_precision("float32", setup.device):
+    with forward_precision("float32", setup.device), only_on(setup.device):
         job(made, at("device"), setup.device)
     rows = []
     for file in written:

@@ -1,73 +1,87 @@
-"""A few steps of every training on the device against the CPU: the trained numbers, from the same start and the same batches."""
+"""A few steps of every training's job on the device against the CPU: the trained numbers, from the same start and the same batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.gpu_sections.compare import compared
+from benchmarks.gpu_sections.compare import compared, only_on
 from benchmarks.gpu_sections.setup import Case, Row, Setup
-from benchmarks.gpu_sections.shipped import Given, Shipped, both
-from torch import nn
+from benchmarks.gpu_sections.shipped import Shipped, both
 
-from vitfaith.denoisers.recipe import DenoiserRecipe
-from vitfaith.denoisers.training import train_denoiser
-from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
-from vitfaith.explainers.diffmask.train import train_diffmask
+from vitfaith.explainers.diffmask.recipe import OFFICIAL
+from vitfaith.models.checkpoint import read_checkpoint
 from vitfaith.models.precision import forward_precision
-from vitfaith.models.training.classifier import train_classifier
-from vitfaith.models.training.recipe import ClassifierRecipe
+from vitfaith.registries import REGISTRIES
+from vitfaith.stages.train_classifier import run_train_classifier
+from vitfaith.stages.train_denoiser import run_train_denoiser
+from vitfaith.stages.train_diffmask import run_train_diffmask
+from vitfaith.stages.train_shapley import run_train_shapley
 
 STEPS = 3
 """Optimiser steps: enough for every part of a step to act on the next one, too few for rounding to grow."""
 
+Train = Callable[[Shipped, Path], None]
+"""``train(where, out)``: by the job's function, on the shard of ``where``."""
+
 
 def cases(setup: Setup) -> Iterator[Case]:
-    """DiffMask by both rules, of the prediction and of a class; classifier; denoiser."""
+    """DiffMask by both rules, of the prediction and of a class; ViT-Shapley; classifier, also from weights; denoiser."""
     on_cpu, on_device = both(setup)
-    trainings: dict[str, Callable[[Shipped], nn.Module]] = {
+    fine_tuned = {"start_from": str(on_cpu.given.weights), "removal": {"fill": "noisy_linear"}}
+    trainings: dict[str, Train] = {
         "DiffMask": _diffmask,
         "DiffMask of a class": partial(_diffmask, class_specific=True),
         "DiffMask, official rule": partial(_diffmask, settings=OFFICIAL | {"warmup": 1}),
+        "ViT-Shapley": _shapley,
         "classifier": _classifier,
+        "classifier, from weights, on removed patches": partial(_classifier, settings=fine_tuned),
         "denoiser": _denoiser,
     }
-    for name, train in trainings.items():
-        yield f"training {name}, {STEPS} steps", partial(_compare, on_cpu, on_device, train)
+    for number, (name, train) in enumerate(trainings.items()):
+        folder = setup.folder / f"training-{number}"
+        yield f"training {name}, {STEPS} steps", partial(_compare, on_cpu, on_device, train, folder)
 
 
-def _compare(on_cpu: Shipped, on_device: Shipped, train: Callable[[Shipped], nn.Module]) -> Row:
-    with forward_precision("float32", on_device.device):
-        found, expected = (_numbers(train(where)) for where in (on_device, on_cpu))
+def _compare(on_cpu: Shipped, on_device: Shipped, train: Train, folder: Path) -> Row:
+    found, expected = (_trained(where, train, folder / where.device) for where in (on_device, on_cpu))
     return compared(found, expected, 1e-2, within=0.99)  # Adam divides by gradients that may be near zero
 
 
-def _numbers(network: nn.Module) -> np.ndarray:
-    state = network.state_dict().values()
-    return np.concatenate([value.detach().cpu().double().numpy().ravel() for value in state])
+def _trained(where: Shipped, train: Train, folder: Path) -> np.ndarray:
+    """All numbers of the weights that ``train`` writes into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with forward_precision("float32", where.device), only_on(where.device):
+        train(where, folder / "out.safetensors")
+    states = [read_checkpoint(path).state for path in sorted(folder.rglob("*.safetensors"))]
+    return np.concatenate([values.double().numpy().ravel() for state in states for values in state.values()])
 
 
-def _diffmask(where: Shipped, class_specific: bool = False, settings: dict[str, Any] | None = None) -> nn.Module:
-    pixels = where.given.pixels
-    recipe = DiffMaskRecipe(
-        **{"steps": STEPS, "epochs": STEPS, "batch_size": len(pixels), "warmup": 1} | (settings or {})
-    )
-    return train_diffmask(where.classifier, pixels, pixels, recipe, class_specific=class_specific)[0]
+def _on(where: Shipped) -> dict[str, Any]:
+    reader = REGISTRIES["datasets"].item("parquet", path=str(where.shard)).spec()
+    return {"model": where.given.spec, "train_on": reader, "test_on": reader}
 
 
-def _classifier(where: Shipped) -> nn.Module:
-    given: Given = where.given
-    images = given.pixels, given.labels
-    recipe = ClassifierRecipe(epochs=STEPS, batch_size=len(given.ids))
-    model: Any = given.spec
-    return train_classifier(
-        model["timm"], model["arguments"], images, images, recipe, seed=0, device=where.device
-    )[0]  # fmt: skip
+def _diffmask(where: Shipped, out: Path, class_specific: bool = False, settings: dict[str, Any] | None = None) -> None:
+    recipe = {"steps": STEPS, "epochs": STEPS, "batch_size": where.count, "warmup": 1} | (settings or {})
+    spec = _on(where) | {"recipe": recipe, "class_specific": class_specific}
+    run_train_diffmask(spec, "", where.given.weights, out, out.with_suffix(".parquet"), where.device)
 
 
-def _denoiser(where: Shipped) -> nn.Module:
-    pixels = where.given.pixels
-    recipe = DenoiserRecipe(channels=(8, 16), epochs=STEPS, batch_size=len(pixels), crop=8)
-    return train_denoiser(pixels, pixels, recipe, seed=0, device=where.device)[0]
+def _shapley(where: Shipped, out: Path) -> None:
+    recipe = {"surrogates": {}, "epochs": STEPS, "batch_size": where.count, "sets": 2}
+    spec, weights = _on(where) | {"recipe": recipe, "surrogate": where.given.spec}, where.given.weights
+    run_train_shapley(spec, "", weights, weights, out, out.with_suffix(".parquet"), where.device)
+
+
+def _classifier(where: Shipped, out: Path, settings: dict[str, Any] | None = None) -> None:
+    spec = _on(where) | {"recipe": {"epochs": STEPS, "batch_size": where.count} | (settings or {})}
+    run_train_classifier(spec, "", out, out.with_suffix(".parquet"), where.device)
+
+
+def _denoiser(where: Shipped, out: Path) -> None:
+    spec = _on(where) | {"recipe": {"channels": (8, 16), "epochs": STEPS, "batch_size": where.count, "crop": 8}}
+    run_train_denoiser(spec, "", out.with_name("denoiser"), out.with_suffix(".parquet"), where.device)

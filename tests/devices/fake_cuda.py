@@ -2,11 +2,12 @@
 
 A subclass sees every operation that computes, also those inside torch's functions and in backward passes, and raises
 :class:`MismatchError` where a GPU would. A function mode sees the calls that name a device. So a missing ``.to(device)`` is
-found on a machine without a GPU, by real numbers.
+found on a machine without a GPU, by real numbers. A division by the number 255 ends a bit off, as on CUDA.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -42,6 +43,7 @@ class OnCuda(Tensor):
         """Compute on the CPU; the result is on the GPU."""
         kwargs = kwargs or {}
         _check(func, args, kwargs)
+        func, args = _as_on_cuda(func, args)
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
             found = func(*args, **kwargs)
         written = _written(func, args, kwargs)
@@ -54,6 +56,9 @@ class OnCuda(Tensor):
         if force:
             return self.detach().cpu().numpy()
         raise TypeError("can't convert cuda:0 device type tensor to numpy; use Tensor.cpu() first")
+
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if not self.ndim else super().__format__(form)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         return self.numpy()
@@ -70,35 +75,70 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     returns = func._schema.returns
     if not returns or any(r.alias_info is None or not r.alias_info.is_write for r in returns):
         return None
+    found = _written_arguments(func, args, kwargs)
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def _written_arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """In the order of the results that they become."""
     names = {}
     for place, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[place] if place < len(args) else kwargs.get(argument.name)
             names[frozenset(argument.alias_info.before_set)] = given
-    found = [names[frozenset(r.alias_info.before_set)] for r in returns]
-    return found[0] if len(found) == 1 else tuple(found)
+    order = [frozenset(r.alias_info.before_set) for r in func._schema.returns if r.alias_info is not None]
+    return [names[key] for key in order if key in names] or list(names.values())
+
+
+def _as_on_cuda(func: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """CUDA multiplies by the rounded 1/255 where a number of the CPU divides: pixels end a bit off."""
+    if func is torch.ops.aten.div.Tensor and not isinstance(args[1], OnCuda) and args[0].dtype == torch.float32:
+        number = float(args[1]) if not isinstance(args[1], Tensor) or not args[1].ndim else 0.0
+        if number == 255:
+            return torch.ops.aten.mul.Tensor, (args[0], torch.ones(()) / 255)
+    return func, args
 
 
 _COPIES = {"copy_", "_copy_from", "_copy_from_and_resize"}
-"""Take a tensor of any device."""
+"""Take a tensor of any device, and the CPU waits for the queue."""
 _READ = {"index", "_unsafe_index", "index_put_", "index_put", "_index_put_impl_", "_unsafe_index_put"}
-"""Take indices from the CPU."""
+"""Take indices from the CPU, and upload them in the same way."""
+
+
+def _is_outside() -> bool:
+    """Whether the code that waits is that of another package, which may copy as it likes."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in ("torchattacks", "vitfaith") and frame.f_code.co_name != "__torch_function__":
+            return package == "torchattacks"
+        frame = frame.f_back
+    return False
 
 
 def _check(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise where a GPU would; a single number of the CPU may join element-wise operations on a GPU."""
+    """Raise where a GPU would, and where it would copy by itself, for which the CPU waits; copies go through ``vitfaith.transfer``.
+
+    A single number of the CPU may join element-wise operations on a GPU.
+    """
     name = func._schema.name.removeprefix("aten::")
     if name in _COPIES:
+        if isinstance(args[0], OnCuda) != isinstance(args[1], OnCuda) and not _is_outside():
+            raise MismatchError(f"{name}: a copy between devices for which the CPU waits; use upload or Download")
         return
     given: Any = (args, kwargs)
     if name in _READ:
         given = (args[0], *args[2:], kwargs)
-        on_cpu = not isinstance(args[0], OnCuda)
-        if on_cpu and any(isinstance(index, OnCuda) for index in args[1]):
-            raise MismatchError(f"{name}: indices on the GPU into a tensor of the CPU")
+        there = isinstance(args[0], OnCuda)
+        wrong = [index for index in args[1] if isinstance(index, Tensor) and isinstance(index, OnCuda) != there]
+        if wrong and (not there or not _is_outside()):
+            raise MismatchError(f"{name}: indices on one device into a tensor on the other")
     tensors = [x for x in tree_flatten(given)[0] if isinstance(x, Tensor)]
     if not any(isinstance(x, OnCuda) for x in tensors):
         return
+    written = [x for x in _written_arguments(func, args, kwargs) if isinstance(x, Tensor)]
+    if any(not isinstance(x, OnCuda) for x in written):
+        raise MismatchError(f"{name}: numbers of the GPU into a tensor of the CPU")
     other = [tuple(x.shape) for x in tensors if not isinstance(x, OnCuda) and (x.ndim or name in ("cat", "stack"))]
     if other and torch._C._current_graph_task_id() != -1:  # autograd fills in zeros for gradients that are missing
         other = [tuple(x.shape) for x in tensors if not isinstance(x, OnCuda) and x.ndim and bool(x.any())]
@@ -182,9 +222,9 @@ def _parse_to(*args: Any, **kwargs: Any) -> Any:
     named = [x for x in args if isinstance(x, str | torch.device | int)] + [kwargs.get("device")]
     if not any(_is_gpu(x) for x in named if not isinstance(x, bool)):
         return _PARSE_TO(*args, **kwargs)
-    kwargs["device"] = "cpu"
-    given = [x for x in args if isinstance(x, torch.dtype | Tensor)]
-    return (CUDA, *_PARSE_TO(*given, **kwargs)[1:])
+    kwargs.pop("device", None)
+    given = [x for x in args if isinstance(x, torch.dtype)]
+    return (CUDA, *_PARSE_TO("cpu", *given, **kwargs)[1:])
 
 
 def _new_tensor(tensor: Tensor, data: Any, **kwargs: Any) -> Tensor:
@@ -206,6 +246,12 @@ def _one_hot(tensor: Tensor, *args: Any) -> Tensor:
     return _moved(torch.nn.functional.one_hot(_moved(tensor, False), *args), isinstance(tensor, OnCuda))
 
 
+def _set_gradient(tensor: Tensor, gradient: Tensor | None) -> None:
+    if gradient is not None and isinstance(gradient, OnCuda) != isinstance(tensor, OnCuda):
+        raise MismatchError("assigned grad has data located on a different device")
+    Tensor.grad.__set__(tensor, gradient)  # type: ignore[attr-defined]
+
+
 _PARSE_TO = torch._C._nn._parse_to
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.to: _to,
@@ -217,6 +263,7 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.new_tensor: _new_tensor,
     torch.nn.functional.one_hot: _one_hot,
     _PARSE_TO: _parse_to,
+    Tensor.grad.__set__: _set_gradient,  # type: ignore[attr-defined]
     Tensor.data.__get__: lambda tensor, *_: tensor.detach(),  # type: ignore[attr-defined]
 }
 

@@ -35,6 +35,13 @@ REFUSED: dict[str, Callable[[], object]] = {
     "values of an index": lambda: there(3).__setitem__(torch.tensor([0, 1]), torch.ones(2)),
     "inside a function of torch": lambda: torch.nn.functional.interpolate(there(1, 1, 2, 2), 4) + torch.ones(4, 4),
     "module": lambda: torch.nn.Linear(3, 2).to("cuda")(torch.ones(1, 3)),
+    "index from the CPU": lambda: there(3)[torch.tensor([0, 2])],
+    "mask from the CPU": lambda: there(3)[torch.ones(3, dtype=torch.bool)],
+    "copy up": lambda: there(3).copy_(torch.ones(3)),
+    "copy down": lambda: torch.ones(3).copy_(there(3)),
+    "values of a slice": lambda: _set(there(3), slice(0, 2), torch.zeros(2)),
+    "into a number of the CPU": lambda: torch.zeros(()).add_(there(1)[0]),
+    "gradient": lambda: setattr(torch.ones(3, requires_grad=True), "grad", there(3)),
     "out": lambda: torch.add(there(3), 1, out=torch.empty(3)),
 }
 
@@ -47,9 +54,9 @@ def test_two_devices_do_not_meet(name: str) -> None:
 
 ALLOWED: dict[str, Callable[[], Tensor]] = {
     "a number of the CPU": lambda: there(3) * torch.tensor(2.0),
-    "index from the CPU": lambda: there(3)[torch.tensor([0, 2])],
-    "copy in place": lambda: torch.empty(3, device="cuda").copy_(torch.ones(3)),
-    "values of a slice": lambda: _set(there(3), slice(0, 2), torch.zeros(2)),
+    "index": lambda: there(3)[torch.tensor([0, 2], device="cuda")],
+    "copy in place": lambda: torch.empty(3, device="cuda").copy_(there(3)),
+    "values of a slice": lambda: _set(there(3), slice(0, 2), there(2)),
     "new tensor": lambda: there(3).new_zeros(3) + there(3).new_tensor([1.0, 2.0, 3.0]),
     "one hot": lambda: torch.nn.functional.one_hot(torch.tensor([0, 2], device="cuda"), 3) + there(3),
     "like": lambda: torch.zeros_like(there(3)) + torch.arange(3, device=there(3).device),
@@ -57,6 +64,15 @@ ALLOWED: dict[str, Callable[[], Tensor]] = {
     "view": lambda: there(2, 3).view(3, 2).T.flatten()[1:],
     "split": lambda: there(4, 2).split(2)[1] + there(4).unflatten(0, (2, 2)).max(1).values,
 }
+
+
+def test_numbers_divide_as_on_cuda() -> None:
+    """CUDA multiplies by the rounded 1/255, where a tensor of the GPU divides right."""
+    levels = torch.arange(256).float()
+    by_number, by_scalar = levels.to("cuda") / 255, levels.to("cuda") / torch.tensor(255.0)
+    assert 0 < int((by_number.cpu() != levels / 255).sum()) == int((by_scalar.cpu() != levels / 255).sum())
+    assert torch.equal((levels.to("cuda") / torch.tensor(255.0, device="cuda")).cpu(), levels / 255)
+    assert f"{there(1)[0]:.1f}" == "1.0"
 
 
 def _set(tensor: Tensor, place: slice, values: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def rows_of(section: str, folder: Path) -> list[Row]:
         return gpu.run(tiny.setup(folder), [section], 60, 1, lambda _: None)[section]
 
 
-@pytest.mark.parametrize("section", ["stages", "correctness", "library", "training"])
+@pytest.mark.parametrize("section", ["stages", "correctness", "library", "further", "training"])
 def test_numbers_are_those_of_the_cpu(section: str, tmp_path: Path) -> None:
     rows = rows_of(section, tmp_path)
     assert {row["what"]: row["result"] for row in rows if row["result"] != "ok" or row["largest"] > 0} == {}

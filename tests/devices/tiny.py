@@ -40,7 +40,8 @@ def given(folder: Path, count: int = 2) -> Given:
         "timm": "vit_tiny_patch16_224", "arguments": ARGUMENTS, "weights": str(weights), "mean": MEAN, "std": STD,
     }  # fmt: skip
     random = np.random.default_rng(1)
-    pixels = random.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+    squares = random.integers(0, 224, (count, 3, 4, 4)).repeat(4, 2).repeat(4, 3)  # of which superpixels can be made
+    pixels = (squares + random.integers(0, 32, squares.shape)).astype(np.uint8)
     labels = random.integers(0, CLASSES, count)
     return Given(spec, weights, folder / "denoiser", diffmask, pixels, labels, [f"image-{i}" for i in range(count)])
 

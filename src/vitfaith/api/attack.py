@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vitfaith.api.inputs import Target, batch_size_of, ids_of, images_of, ready, seed_of, targets_of
 from vitfaith.api.items import item_of, items_of
 from vitfaith.api.smooth import check_denoiser
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
@@ -107,7 +108,7 @@ def attack(
             classifier, pixels, targets, ids, item, seed=seed, batch_size=size, defence=defence, precision=precision
         )
     return Attacked(
-        torch.from_numpy(found.images).float() / 255,
+        unit_pixels(torch.from_numpy(found.images)),
         targets,
         torch.from_numpy(found.prediction),
         torch.from_numpy(found.success),
@@ -119,7 +120,7 @@ def attack(
 
 def _on_lattice(images: Tensor) -> Tensor:
     """``images`` with every value k/255."""
-    stored = (images * 255).round() / 255
+    stored = unit_pixels((images * 255).round())
     if bool(((stored - images).abs() > 1e-5).any()):
         warnings.warn("images are rounded to pixels k/255, as attacked images are stored", stacklevel=3)
     return stored

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vitfaith.api.maps import tensor_of
 from vitfaith.api.wrap import wrap
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.errors import InputError
 from vitfaith.explained import LABEL, PREDICTION, RUNNER_UP, classes
 from vitfaith.models.auto_batch import measured
@@ -78,7 +79,7 @@ def images_of(images: Any) -> Tensor:
     if found.ndim != 4:
         raise InputError(f"images have shape {tuple(found.shape)}; give (images, channels, height, width)")
     if found.dtype == torch.uint8:
-        return found.float() / 255
+        return unit_pixels(found)
     if not found.is_floating_point():
         raise InputError(f"images are {found.dtype}; give uint8, or float in [0, 1]")
     return found.float()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def unit_pixels(levels: Tensor) -> Tensor:
-    """Grey levels 0 … 255 of any integer type as float32 in [0, 1], the same bits on every device.
+    """Grey levels 0 … 255 of any type as float32 in [0, 1], the same bits on every device.
 
     By a tensor and not by a number: CUDA multiplies by the rounded 1/255 where a number divides, and is a bit off.
     """

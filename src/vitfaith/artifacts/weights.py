@@ -17,7 +17,7 @@ def write_weights(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str
     Raises:
         ArtifactError: the disk is full or the folder cannot be written.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    tensors = {name: value.detach().contiguous() for name, value in state.items()}
     with atomic_path(path) as temporary:
         # The library's own writing to a file hides which error the file system raised.
         temporary.write_bytes(save(tensors, dict(metadata)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.check.datasets import DatasetFacts
 from vitfaith.check.report import Report
 from vitfaith.datasets.subset import stratified_subset
@@ -41,7 +42,7 @@ def _measured(plan: Plan, facts: DatasetFacts, model: str, sample: int) -> str:
     some = labelled[stratified_subset(source.labels[labelled], min(sample, len(labelled)), plan.study.seed)]
     spec = plan.study.models[model].spec()
     classifier = load_classifier(spec, None if path is None else Path(path))
-    images = torch.from_numpy(source.read(some).copy()).float() / 255
+    images = unit_pixels(torch.from_numpy(source.read(some).copy()))
     classifier.check_images(images)
     predicted = forward_in_batches(classifier, images, _BATCH).argmax(1).numpy()
     correct = int((predicted == source.labels[some]).sum())

@@ -78,7 +78,7 @@ def train_denoiser(
         evaluate=evaluate,
     )
     assert isinstance(averaged, UNet2DModel)
-    return averaged.cpu().eval(), scheduler, log
+    return averaged.eval(), scheduler, log
 
 
 def save_denoiser(network: UNet2DModel, scheduler: DDPMScheduler, folder: Path) -> None:

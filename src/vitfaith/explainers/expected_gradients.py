@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.explainers.passes import masking
 from vitfaith.explainers.passes.path_pass import gradient_passes
@@ -145,7 +146,7 @@ def read_background(path: Path, shape: tuple[int, ...]) -> NDArray[np.generic]:
 def _as_images(values: NDArray[np.generic], path: Path | None) -> Tensor:
     """Stored images as float32 in [0, 1]."""
     images = torch.from_numpy(np.ascontiguousarray(values))
-    images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    images = unit_pixels(images) if images.dtype == torch.uint8 else images.float()
     if not bool(((images >= 0) & (images <= 1)).all()):
         raise ArtifactError(f"expected_gradients: background '{path}' has values outside [0, 1]; divide them by 255")
     return images

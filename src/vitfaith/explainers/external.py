@@ -73,7 +73,7 @@ def external(context: Context, parameters: ExternalParameters) -> Tensor:
     maps = [torch.from_numpy(one) for one in found]
     if parameters.resolution == "patch":
         maps = [one if one.shape == patches.grid else patches.mean(one[None])[0] for one in maps]
-    return torch.stack(maps).to(context.images.device)
+    return torch.stack(maps)
 
 
 def read_maps(

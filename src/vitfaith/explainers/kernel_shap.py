@@ -79,7 +79,7 @@ def kernel_shap(context: Context, parameters: KernelShapParameters) -> Tensor:
     for masks, values, full in zip(drawn, scores, clean, strict=True):
         answers = values.cpu()
         maps.append(_solve(masks.double(), answers[1:] - answers[0], weights, full - answers[0]).view(grid))
-    return torch.stack(maps).float().to(images.device)
+    return torch.stack(maps).float()
 
 
 def _solve(masks: Tensor, gains: Tensor, weights: Tensor, total: Tensor) -> Tensor:

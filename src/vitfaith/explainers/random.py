@@ -10,7 +10,6 @@ from vitfaith.errors import ConfigError
 from vitfaith.explainers.passes import masking
 from vitfaith.explainers.registry import PixelLevel, explainer
 from vitfaith.rng import uniform
-from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,4 +53,4 @@ def random(context: Context, parameters: RandomParameters) -> Tensor:
     draws = uniform(context.seed, context.image_ids, f"random-{parameters.level}", shape, context.sample)
     if parameters.level == "pixel":
         draws = masking.at_resolution(draws, patches, parameters.resolution, pool="mean")
-    return upload(draws, context.images.device)
+    return draws

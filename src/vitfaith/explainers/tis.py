@@ -113,7 +113,7 @@ def k_means(points: Tensor, clusters: int, iterations: int, source: Generator) -
             break
         assigned = nearest
         # A product with indicators, not an atomic scatter, so that a GPU gives the same sums each time.
-        members = torch.nn.functional.one_hot(assigned, clusters).to(points)
+        members = torch.nn.functional.one_hot(assigned, clusters).to(points.dtype)
         sizes = members.sum(0)
         centroids = torch.where(sizes[:, None] > 0, (members.T @ points) / sizes.clamp_min(1)[:, None], centroids)
     return centroids

@@ -63,7 +63,7 @@ def vit_cx(context: Context, parameters: VitCxParameters) -> Tensor:
     patches = classifier.patches
     (rows, columns), size = patches.grid, patches.size
     fill = masking.fill_values(classifier, images, parameters.fill)
-    deviation = parameters.noise * classifier.std[0].to(images)
+    deviation = parameters.noise * classifier.std[0].to(images.dtype)
     features = context.capture.features
     seeds = [mask_seeds(tokens.T.reshape(-1, rows, columns), patches, parameters.distance) for tokens in features]
 

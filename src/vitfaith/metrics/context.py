@@ -26,7 +26,7 @@ class ScoreContext:
         image_ids: B names; with ``seed`` they key every random number.
         methods: M names, the order of axis 1 of ``maps``.
         maps: (B, M, rows, columns) float32 on the patch grid; unusable maps are all zero here.
-        usable: (B, M) bool; False where the map is flagged. Values there are replaced by NaN and need not be computed.
+        usable: (B, M) bool, on the same device; False where the map is flagged. Values there are replaced by NaN and need not be computed.
         seed: the study's seed.
         labels: (B,) int64 ground-truth classes, or None.
         truth: (B, H, W) ground-truth segmentation (1 object, 0 background, −1 ignored), or None.

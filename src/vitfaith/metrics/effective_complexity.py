@@ -39,7 +39,7 @@ class LargestKept(Prepared):
 
     def segment(self, context: ScoreContext) -> MaskSegment:
         """See :class:`~vitfaith.metrics.context.Request`."""
-        image, method = context.usable.to(context.images.device).nonzero(as_tuple=True)
+        image, method = context.usable.nonzero(as_tuple=True)
         ranking = ranking_of(context, Features("patch"))
         ranks = ranking.ranks(context.maps[image, method].abs(), image)
         kept = torch.tensor(self.counts(context), device=ranks.device)
@@ -53,7 +53,7 @@ class LargestKept(Prepared):
 
     def table(self, context: ScoreContext, values: Tensor) -> Tensor:
         """Answers (N,) as (B, M, S), NaN under unusable maps."""
-        usable = context.usable.to(values.device)[..., None].expand(-1, -1, len(self.counts(context)))
+        usable = context.usable[..., None].expand(-1, -1, len(self.counts(context)))
         empty = torch.full(usable.shape, torch.nan, dtype=values.dtype, device=values.device)
         return empty.masked_scatter(usable, values)
 

@@ -180,7 +180,7 @@ def _context(
         raise InputError(f"image_ids must be {count} different names, one per image")
     check_maps(maps, count, classifier)
     if not maps:
-        stacked = torch.zeros(count, 0, 1, 1, device=device)
+        stacked = images.new_zeros(count, 0, 1, 1)
     else:
         stacked = torch.stack([one.to(device, torch.float32) for one in maps.values()], 1)
     flags = np.array(map_flags(stacked.flatten(0, 1).cpu().numpy()), dtype=str).reshape(stacked.shape[:2])

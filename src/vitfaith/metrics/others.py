@@ -36,7 +36,7 @@ class SoftMask(Prepared):
 
     def segment(self, context: ScoreContext) -> ImageSegment:
         """See :class:`~vitfaith.metrics.context.Request`."""
-        image, method = context.usable.to(context.images.device).nonzero(as_tuple=True)
+        image, method = context.usable.nonzero(as_tuple=True)
         filling = prepare_fill(self.fill, context)
         if not isinstance(filling, torch.Tensor):
             raise InputError(f"fill '{self.fill}' cannot be blended with an image; use a colour, blur or noise")
@@ -52,10 +52,8 @@ class SoftMask(Prepared):
 
     def table(self, context: ScoreContext, values: Tensor) -> Tensor:
         """Answers (N,) as (B, M), NaN under unusable maps."""
-        usable = context.usable.to(values.device)
-        return torch.full(usable.shape, torch.nan, dtype=values.dtype, device=values.device).masked_scatter(
-            usable, values
-        )
+        empty = torch.full(context.usable.shape, torch.nan, dtype=values.dtype, device=values.device)
+        return empty.masked_scatter(context.usable, values)
 
 
 class SoftMaskParameters(FillParameters):

@@ -52,7 +52,7 @@ def complexity_rise(maps: Tensor, random: Tensor, bins: int | None) -> tuple[Ten
     Returns:
         (B,) float64, NaN where one of the maps has a flag ("nan" or "constant"); B flags.
     """
-    pairs = [one.detach().float().cpu().numpy() for one in (maps, random)]
+    pairs = [one.detach().float().numpy() for one in (maps, random)]
     flags = ["nan" if "nan" in (x, y) else x or y for x, y in zip(*(map_flags(one) for one in pairs), strict=True)]
     number = bins or math.ceil(math.sqrt(maps[0].numel())) if len(maps) else 0
     values = [

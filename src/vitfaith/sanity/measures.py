@@ -50,8 +50,8 @@ class MeasureParameters(Parameters):
 
 
 def array_of(maps: Any) -> Any:
-    """A tensor of maps as a NumPy array on the CPU."""
-    return maps.detach().float().cpu().numpy()
+    """A tensor of maps, which are on the CPU, as a NumPy array."""
+    return maps.detach().float().numpy()
 
 
 def with_step(table: pa.Table, step: int) -> pa.Table:

@@ -67,7 +67,7 @@ def sensitivity(
 
 
 def _flat(maps: Tensor) -> Tensor:
-    return maps.detach().flatten(1).double().cpu()
+    return maps.detach().flatten(1).double()
 
 
 def _read(norm: Tensor, change: Tensor, distance: Tensor, clean_flags: list[str]) -> Sensitivity:

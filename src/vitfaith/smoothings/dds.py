@@ -264,7 +264,8 @@ def dds(
         @torch.inference_mode()  # 2 % faster than no_grad: U-Nets are many small calls
         def smooth(start: int, stop: int) -> Tensor:
             chunk = pairs[start:stop]
-            batch = upload(images[[i for i, _ in chunk]].clone().float(), denoiser.device)
+            index = upload(torch.tensor([i for i, _ in chunk]), images.device)
+            batch = upload(images[index].float(), denoiser.device)
             draw = keyed_noise([generator(seed, image_ids[i], PURPOSE, s) for i, s in chunk])
             return smooth_batch(denoiser, batch, parameters, draw, level)
 

@@ -15,6 +15,7 @@ from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.attacks.registry import ATTACKS
 from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
@@ -26,6 +27,7 @@ from vitfaith.models.load import job_classifier
 from vitfaith.models.passes import PassCounter
 from vitfaith.models.precision import passes_in
 from vitfaith.smoothings.registry import SMOOTHINGS
+from vitfaith.transfer import upload
 
 
 def _defence(spec: Mapping[str, Any], denoiser: Path | str | None, device: str) -> Defence | None:
@@ -64,7 +66,7 @@ def run_attack(
         raise InputError(
             f"'{images}' has label {labels.max()}, the model only {classifier.num_classes} classes; give a model trained on this dataset"
         )
-    clean = torch.from_numpy(pixels.copy()).to(device).float() / 255
+    clean = unit_pixels(upload(torch.from_numpy(pixels.copy()), device))
     classifier.check_images(clean)
     precision, stored_in = (spec.get(key, "float32") for key in ("precision", "predict_precision"))
     with PassCounter(classifier) as passes, passes_in(classifier, stored_in):
@@ -80,7 +82,7 @@ def run_attack(
             batch_size=batch_size,
             precision=precision,
         )
-        stored = torch.from_numpy(result.images).to(device).float() / 255
+        stored = unit_pixels(upload(torch.from_numpy(result.images), device))
         probabilities = forward_in_batches(classifier, stored, batch_size).softmax(1)[:, None].cpu()
     names = list(read_provenance(images).get("classes") or classifier.class_names)
     classes = {"classes": names} if names else {}

@@ -65,12 +65,12 @@ def run_score(
     table = read_table(images, IMAGES)
     ids = table.column("image_id").to_pylist()
     classifier = job_classifier(spec["model"], weights, device)
-    stacked = _on_device(read_maps(maps), maps, ids, classifier)
+    stacked = _checked(read_maps(maps), maps, ids, classifier)
     means = read_raw_maps(maps)
-    raw = None if means is None else _on_device(means, maps, ids, classifier)
+    raw = None if means is None else _checked(means, maps, ids, classifier)
     pixels = image_tensor(table, str(images), device)
     targets, labels = explained_targets(spec, table, predictions, device), integer_tensor(table, "label", device)
-    masks = None if truth is None else torch.from_numpy(read_truth(truth, ids)).to(device)
+    masks = None if truth is None else torch.from_numpy(read_truth(truth, ids))
     extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
     if placeholder is not None:
         extras[PLACEHOLDER_EXTRA] = load_diffmask(placeholder, classifier).placeholder
@@ -100,10 +100,10 @@ def run_score(
     write_table(result.scores, scores, SCORES, facts)
 
 
-def _on_device(
+def _checked(
     found: Mapping[str, tuple[list[str], NDArray[np.float32]]], path: Path, ids: list[str], classifier: Classifier
 ) -> dict[str, torch.Tensor]:
-    """Method → maps of the images ``ids``, as a tensor beside the classifier."""
+    """Method → maps of the images ``ids``, as a tensor."""
     stacked = {}
     for method, (map_ids, values) in found.items():
         if map_ids != ids:
@@ -113,5 +113,5 @@ def _on_device(
             )
         if fault := grid_fault(method, values.shape[1:], classifier):
             raise ArtifactError(f"'{path}': {fault}; delete the file and run again")
-        stacked[method] = torch.from_numpy(values.copy()).to(classifier.mean.device)
+        stacked[method] = torch.from_numpy(values.copy())
     return stacked

@@ -174,7 +174,7 @@ class TopKAttack(ExplanationAttack):
                 f"top_k_attack: k={k:g} asks for {count} of {patches} patches; relevance can be taken from fewer than all of "
                 "them, else every map looks robust; give a share such as 0.2"
             )
-        self.leading = membership_of(clean.maps, count).to(clean.maps)
+        self.leading = membership_of(clean.maps, count).to(clean.maps.dtype)
 
     def dissimilarity(self, view: View) -> Tensor:
         """Relevance missing from the patches that led."""
@@ -234,7 +234,7 @@ def target_pattern(maps: Tensor, pattern: str) -> Tensor:
     column = torch.arange(columns, device=maps.device)[None]
     at_row, at_column = ((rows - 1) / 2, (columns - 1) / 2) if pattern == "centre" else (0.0, 0.0)
     squared = (row - at_row).square() + (column - at_column).square()
-    return torch.exp(-squared / (2 * (max(rows, columns) / 4) ** 2)).expand_as(maps).to(maps)
+    return torch.exp(-squared / (2 * (max(rows, columns) / 4) ** 2)).expand_as(maps).to(maps.dtype)
 
 
 def _unit_mass(maps: Tensor) -> Tensor:

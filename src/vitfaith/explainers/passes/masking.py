@@ -43,7 +43,7 @@ Piece = tuple[int, int, int]
 def fill_values(classifier: Classifier, images: Tensor, fill: Fill) -> Tensor:
     """Replacement values (B, C, 1, 1) in [0, 1] for ``images`` (B, C, H, W); each row depends on its image alone."""
     if fill == "model_mean":
-        return classifier.mean.to(images).expand(len(images), -1, -1, -1)
+        return classifier.mean.to(images.dtype).expand(len(images), -1, -1, -1)
     if fill not in COLOURS:
         raise InputError(f"fill is '{fill}'; use black, image_mean, channel_mean or model_mean")
     return COLOURS[fill](images).expand(-1, images.shape[1], -1, -1)
@@ -60,7 +60,7 @@ def blend(image: Tensor, keep: Tensor, fill: Tensor) -> Tensor:
     Returns:
         (k, C, H, W); exact (no rounding) where ``keep`` is 0 or 1.
     """
-    keep = keep.to(image)[:, None]
+    keep = keep.to(image.dtype)[:, None]
     return keep * image + (1 - keep) * fill
 
 
@@ -153,6 +153,6 @@ def weighted_coverage(scores: Tensor, masks: Tensor) -> Tensor:
         (...) float32. A cell that no mask covers gets the mean of all scores, which neither favours nor punishes it.
     """
     cover = masks.sum(0)
-    scores = scores.to(masks)
+    scores = scores.to(masks.dtype)
     total = torch.einsum("k,k...->...", scores, masks)
     return torch.where(cover > 0, total / cover.clamp_min(torch.finfo(cover.dtype).tiny), scores.mean())

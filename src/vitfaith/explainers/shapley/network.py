@@ -12,6 +12,7 @@ from vitfaith.explainers.passes.masking import Fill, fill_values, forward
 from vitfaith.explainers.shapley.kernel import efficient
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.patches import Patches
+from vitfaith.transfer import upload
 
 
 class ShapleyHead(nn.Module):
@@ -61,11 +62,11 @@ class Game:
 
     def of_sets(self, images: Tensor, sets: Tensor, patches: Patches) -> Tensor:
         """v (B, n, K) float32 of ``sets`` (B, n, P) bool of the ``patches`` of ``images`` (B, C, H, W)."""
-        count = sets.shape[1]
+        count, sets = sets.shape[1], upload(sets, images.device)
         kept = patches.to_pixels(sets.flatten(0, 1).unflatten(1, patches.grid).to(torch.uint8), beyond=1).bool()
         filled = fill_values(self.surrogate, images, self.fill)
         shown = torch.where(
-            kept[:, None].to(images.device),
+            kept[:, None],
             images.repeat_interleave(count, 0),
             filled.repeat_interleave(count, 0),
         )

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.errors import ConfigError
 from vitfaith.explainers.diffmask.files import digest_of
 from vitfaith.explainers.diffmask.states import width_of
@@ -21,6 +22,7 @@ from vitfaith.models.classifier import Classifier, freeze, frozen
 from vitfaith.models.training.loop import fit
 from vitfaith.models.training.resume import Checkpoint, key_of
 from vitfaith.rng import generator
+from vitfaith.transfer import upload
 
 Images = NDArray[np.uint8]
 
@@ -68,12 +70,13 @@ def train_shapley(
 
     def errors(head: nn.Module, some: Tensor, key: str, step: int) -> tuple[Tensor, Tensor]:
         """Squared errors (B, n, K) of the head and of equal shares."""
-        pixels = some.to(device).float() / 255
-        sets = draw_sets(len(pixels), recipe.sets, patches, generator(recipe.seed, key, "shapley-sets", step))
+        pixels = unit_pixels(upload(some, device))
+        source = generator(recipe.seed, key, "shapley-sets", step)
+        sets = upload(draw_sets(len(pixels), recipe.sets, patches, source), device)
         none, everything = game.ends(pixels, area)
         gains = game.of_sets(pixels, sets, area) - none[:, None]
         values = head(_tokens(classifier, pixels))
-        members = sets.to(device, torch.float32)
+        members = sets.float()
         found = members @ efficient(values, everything - none)
         equal = members @ efficient(torch.zeros_like(values), everything - none)
         return (gains - found) ** 2, (gains - equal) ** 2

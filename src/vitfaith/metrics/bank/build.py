@@ -56,7 +56,7 @@ def build_bank(
             f"images ({len(images)}), targets ({len(targets)}) and different image_ids must agree in number"
         )
     rows, columns = classifier.grid if grid is None else grid
-    nothing = torch.zeros(len(images), 0, rows, columns, device=device)
+    nothing = images.new_zeros(len(images), 0, rows, columns)
     context = ScoreContext(
         classifier,
         images,

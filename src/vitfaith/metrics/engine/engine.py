@@ -32,6 +32,7 @@ from vitfaith.models.fast.linear import quick_linear_layers
 from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.models.precision import Precision, forward_precision
 from vitfaith.registry import Item
+from vitfaith.transfer import upload
 
 if TYPE_CHECKING:
     from vitfaith.metrics.fills.registry import Imputer
@@ -183,7 +184,7 @@ class Engine:
     ) -> Response:
         """Response to every distinct interval and method, (U + 1, M); the last row is padding."""
         device, methods = self.context.images.device, len(self.context.methods)
-        at = torch.from_numpy(places).to(device)
+        at = upload(torch.from_numpy(places), device)
         ends = [(part.is_clean, clean)] + ([(part.is_full, full)] if full is not None else [])
         columns = {}
         for name in RESPONSE_FIELDS:
@@ -191,8 +192,9 @@ class Engine:
             empty = -1 if name == "prediction" else torch.nan
             table = torch.full((len(part.image) + 1, methods), empty, dtype=values.dtype, device=device)
             for chosen, end in ends:
-                rows = torch.from_numpy(np.flatnonzero(chosen)).to(device)
-                table[rows] = getattr(end, name)[torch.from_numpy(part.image[chosen]).to(device)][:, None]
+                rows = upload(torch.from_numpy(np.flatnonzero(chosen)), device)
+                image = upload(torch.from_numpy(part.image[chosen]), device)
+                table[rows] = getattr(end, name)[image][:, None]
             table.view(-1)[at] = values
             columns[name] = table
         return Response(**columns)
@@ -200,9 +202,9 @@ class Engine:
     def _select(self, table: Response, part: Merged, rows: NDArray[np.int64]) -> Response:
         """(B, M, S) from the table's rows (B, S); NaN under unusable maps."""
         device = self.context.images.device
-        index = torch.from_numpy(rows).to(device)
-        fraction = torch.from_numpy(np.where(rows < 0, np.nan, ((part.high - part.low) / part.total)[rows])).to(device)
-        usable = self.context.usable.to(device)[:, :, None]
+        index = upload(torch.from_numpy(rows), device)
+        shares = np.where(rows < 0, np.nan, ((part.high - part.low) / part.total)[rows])
+        fraction, usable = upload(torch.from_numpy(shares), device), self.context.usable[:, :, None]
         columns = {}
         for name in RESPONSE_FIELDS:
             values = getattr(table, name)[index].transpose(1, 2)

@@ -126,7 +126,7 @@ class MaskSegment:
         context: images.
         ranking: the features.
         filling: as :func:`vitfaith.metrics.fills.registry.prepare_fill` returns it.
-        masks: (N, P) bool on any device, or a function of (start, stop) that makes the slice; True = removed.
+        masks: (N, P) bool on any device, or a function of (start, stop) that makes the slice there; True = removed.
         image: (N,) int64, the image of every mask.
     """
 
@@ -139,7 +139,8 @@ class MaskSegment:
         image: Tensor | Sequence[int],
     ) -> None:
         """See the class."""
-        self.context, self.ranking, self.filling, self.masks = context, ranking, filling, masks
+        self.context, self.ranking, self.filling = context, ranking, filling
+        self.masks = masks if callable(masks) else upload(masks, context.images.device)
         self.image = torch.as_tensor(image, dtype=torch.int64).to(context.images.device)
 
     def __len__(self) -> int:
@@ -154,7 +155,7 @@ class MaskSegment:
         """The images with their masked features filled."""
         index = self.image[start:stop]
         masks = self.masks(start, stop) if callable(self.masks) else self.masks[start:stop]
-        removed = self.ranking.pixels(masks.to(index.device, torch.bool), index)
+        removed = self.ranking.pixels(masks.bool(), index)
         return remove(self.context.images, removed, index, self.filling)
 
 

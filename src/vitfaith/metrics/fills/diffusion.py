@@ -73,7 +73,7 @@ def diffusion(context: ScoreContext, parameters: DiffusionParameters) -> Imputer
             generator(context.seed, context.image_ids[i], "fill-diffusion", parameters.draw) for i in shown.tolist()
         ]
         draw, like = keyed_noise(sources), images.new_empty((len(shown), *shape))
-        return infill(denoiser, images.float(), removed, lambda: draw(like)[row], parameters).to(images)
+        return infill(denoiser, images.float(), removed, lambda: draw(like)[row], parameters).to(images.dtype)
 
     return impute
 

@@ -87,11 +87,11 @@ def fill_patches(
     context = ScoreContext(
         classifier,
         images,
-        torch.zeros(count, dtype=torch.int64, device=images.device),
+        images.new_zeros(count, dtype=torch.int64),
         ids,
         (),
         images.new_zeros(count, 0, *classifier.grid),
-        torch.zeros(count, 0, dtype=torch.bool, device=images.device),
+        images.new_zeros(count, 0, dtype=torch.bool),
         seed,
     )
     filling = prepare_fill(removal.fill, context)

@@ -105,8 +105,9 @@ def train_classifier(
         classifier = Classifier(backbone, mean, std).to(device)
     else:
         mean, std = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()
-        classifier = Classifier(backbone, mean, std).to(device)
+        classifier = Classifier(backbone, mean, std)
         _start_position_table(classifier)
+        classifier = classifier.to(device)
     test_images = torch.from_numpy(test[0]).float().div_(255).to(device)
     test_labels = torch.from_numpy(test[1]).to(device)
 
@@ -141,4 +142,4 @@ def train_classifier(
         checkpoint=None if checkpoint is None else Checkpoint(checkpoint, key),
     )
     assert isinstance(averaged, Classifier)
-    return freeze(averaged.cpu()), log
+    return freeze(averaged), log

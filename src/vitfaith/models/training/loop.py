@@ -111,7 +111,7 @@ def fit(
     start = time.perf_counter() - (log[-1]["seconds"] if log else 0.0)
     for epoch in range(len(log), recipe.epochs):
         network.train()
-        losses = torch.zeros(())
+        losses: Tensor | float = 0.0  # where the network is, so that a GPU is waited for once an epoch
         for indices in tqdm(
             islice(batches(count, recipe.batch_size, epoch, seed), steps_per_epoch),
             total=steps_per_epoch,
@@ -124,7 +124,7 @@ def fit(
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
-            losses += loss.detach().cpu()
+            losses = losses + loss.detach()
             step += 1
             average.update(network, step)
         mean_loss = float(losses) / max(1, steps_per_epoch)
