@@ -111,7 +111,7 @@ def fit(
     start = time.perf_counter() - (log[-1]["seconds"] if log else 0.0)
     for epoch in range(len(log), recipe.epochs):
         network.train()
-        losses: Tensor | float = 0.0  # where the network is, so that a GPU is waited for once an epoch
+        losses: Tensor | float = 0.0  # where the network is, so the CPU waits for a GPU once per epoch
         for indices in tqdm(
             islice(batches(count, recipe.batch_size, epoch, seed), steps_per_epoch),
             total=steps_per_epoch,
