@@ -105,7 +105,7 @@ def test_one_class_is_refused() -> None:
     [
         (("spearmann",), r"did you mean 'spearman'"),
         ((), "at least 1"),
-        (("l1", {"measure": "l1"}), "repeat"),
+        (("l1", {"measure": "l1"}), "contain a name twice"),
         (({"k": [1]},), "no key 'measure'"),
         (({"measure": "ssim", "window": 4},), "window must be odd"),
     ],

@@ -137,7 +137,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
 
 
 def _meant(key: str) -> str:
-    """Where a key belongs that is no section."""
+    """The place of a key that is not a section."""
     for place, model in (("an experiment", Experiment), ("a dataset", DatasetSection), ("a model", ModelSection),
                          ("compute", ComputeSection), ("statistics", StatisticsSection)):  # fmt: skip
         if key in model.model_fields:
