@@ -35,7 +35,9 @@ def layer_score_gradients(backbone: nn.Module, recorder: Recorder, targets: Tens
             )[0]
             for state, call in zip(states, calls, strict=True)
         ]
-    means = torch.stack([state.detach().float().mean(1) for state in states]).requires_grad_()
+    # under autocast states have less precision than the weights of the norm and the head, which read them
+    dtype = next(backbone.parameters()).dtype
+    means = torch.stack([state.detach().to(dtype).mean(1) for state in states]).requires_grad_()
     logits = class_logits_of_mean(backbone, means.flatten(0, 1))
     (at_means,) = torch.autograd.grad(_summed(logits, targets.repeat(len(states))), means)
     found: list[Tensor] = []
