@@ -6,11 +6,11 @@ import re
 import shlex
 from typing import Any
 
-import click
 import pandas as pd
 import pytest
 import typer
 import yaml
+from typer.core import TyperGroup
 
 from tests.workflow.conftest import ROOT, Workflow
 from vitfaith.cli.main import app
@@ -54,7 +54,7 @@ def commands(*pages: str) -> list[list[str]]:
 def test_the_commands_exist(words: list[str], finished_study: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished_study.folder)
     group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
+    assert isinstance(group, TyperGroup)
     command = group.commands[words[0]]
     words = [{"my_study.yaml": "config/tiny.yaml"}.get(word, word) for word in words]
     words = [re.sub("run_[ab]/results", "results", word) for word in words]
