@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vitfaith.datasets.files.class_lists import LARGEST_LABEL
 from vitfaith.datasets.registry import DATASETS, UNLABELLED, Source
 from vitfaith.datasets.subset import stratified_subset
-from vitfaith.errors import ArtifactError
+from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.lazy import np
 from vitfaith.registry import Item
 
@@ -56,17 +56,25 @@ def read_all(reader: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.i
     return _read(open_source(reader), None, 0)
 
 
-def training_set(spec: Mapping[str, Any], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def training_set(
+    spec: Mapping[str, Any], part: str, shape: tuple[int, int, int] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images uint8 (N, C, H, W) and labels (N,) of ``part``, "train_on" or "test_on", of a training's specification.
 
     ``spec["subset"][part]``, ``{"images": count, "seed": seed}``, takes the images that shards would hold; the default is all images.
+    ``shape`` (C, H, W) is the input of the model that the training is for.
 
     Raises:
         ArtifactError: as :func:`open_dataset`.
-        ConfigError: more images are asked for than there are.
+        ConfigError: more images are asked for than there are, or they do not have ``shape``.
     """
     subset = spec.get("subset", {}).get(part, {"images": None, "seed": 0})
-    return _read(open_source(spec[part]), subset["images"], subset["seed"])
+    images, labels = _read(open_source(spec[part]), subset["images"], subset["seed"])
+    if shape is not None and images.shape[1:] != shape:
+        raise ConfigError(
+            f"training: {part}: images are {images.shape[1:]}, the model takes {shape}; set its preprocessing to that size"
+        )
+    return images, labels
 
 
 def _read(source: Source, count: int | None, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -6,20 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import training_set
-from vitfaith.errors import ConfigError
 from vitfaith.explainers.diffmask.files import save_diffmask
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
-from vitfaith.models.classifier import Classifier
 from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
 
@@ -35,7 +31,7 @@ def run_train_diffmask(
         ConfigError: images of another size than the model's.
     """
     classifier, recipe = load_classifier(spec["model"], weights, device), DiffMaskRecipe(**spec["recipe"])
-    train, test = (_images(spec, part, classifier) for part in ("train_on", "test_on"))
+    (train, _), (test, _) = (training_set(spec, part, classifier.input_shape) for part in ("train_on", "test_on"))
     progress = out.with_name(f".{out.stem}.progress.safetensors")
     network, rows = train_diffmask(
         classifier, train, test, recipe, class_specific=spec["class_specific"], checkpoint=progress
@@ -44,13 +40,3 @@ def run_train_diffmask(
     write_parquet(pa.Table.from_pylist(rows, schema=DIFFMASK_LOG), log)
     write_record(record_beside(out), provenance("diffmask", spec, code, device=device, kernels=kernels(device)), [out])
     progress.unlink(missing_ok=True)
-
-
-def _images(spec: Mapping[str, Any], part: str, classifier: Classifier) -> NDArray[np.uint8]:
-    images, _ = training_set(spec, part)
-    if images.shape[1:] != classifier.input_shape:
-        raise ConfigError(
-            f"training: images are {images.shape[1:]}, the model takes {classifier.input_shape}; set the preprocessing of "
-            "train_on and test_on to that size"
-        )
-    return images

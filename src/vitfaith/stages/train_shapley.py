@@ -37,17 +37,9 @@ def run_train_shapley(
             f"training: the surrogate takes {answers.input_shape} and has {answers.num_classes} classes, the model takes "
             f"{classifier.input_shape} and has {classifier.num_classes}; name one that fits in surrogates"
         )
-    images = []
-    for part in ("train_on", "test_on"):
-        found, _ = training_set(spec, part)
-        if found.shape[1:] != classifier.input_shape:
-            raise ConfigError(
-                f"training: images of {part} are {found.shape[1:]}, the model takes {classifier.input_shape}; set its "
-                "preprocessing to that size"
-            )
-        images.append(found)
+    (train, _), (test, _) = (training_set(spec, part, classifier.input_shape) for part in ("train_on", "test_on"))
     recipe, progress = ShapleyRecipe(**spec["recipe"]), out.with_name(f".{out.stem}.progress.safetensors")
-    head, rows = train_shapley(classifier, answers, images[0], images[1], recipe, checkpoint=progress)
+    head, rows = train_shapley(classifier, answers, train, test, recipe, checkpoint=progress)
     built = {"timm": spec["surrogate"]["timm"], "arguments": spec["surrogate"]["arguments"]}
     save_shapley(head, answers, out, classifier, **built, fill=recipe.fill, facts={"recipe": spec["recipe"]})
     write_parquet(pa.Table.from_pylist(rows), log)

@@ -123,7 +123,7 @@ def test_the_plan_counts_the_shared_forward_and_two_of_the_surrogate(monkeypatch
 
 def test_the_job_writes_a_head_that_belongs_to_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 3, 16, 16), dtype=np.uint8)
-    monkeypatch.setattr(stage, "training_set", lambda _spec, _part: (pixels, np.arange(16) % 5))
+    monkeypatch.setattr(stage, "training_set", lambda _spec, _part, shape: (pixels, np.arange(16) % 5))
     arguments = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "mlp_ratio": 2.0}
     model = {"timm": "vit_tiny_patch16_224", "arguments": arguments | {"num_classes": 5}}
     told = {"mean": [0.5] * 3, "std": [0.25] * 3}
