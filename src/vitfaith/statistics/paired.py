@@ -225,9 +225,20 @@ def against(comparisons: pd.DataFrame, opponent: str, by: Sequence[str]) -> pd.D
         by: columns that make a family: the M − 1 tests of the other methods.
     """
     rows = comparisons[comparisons["opponent"].astype(str) == opponent]
+    return rows.assign(p_adjusted=holm_within(rows, by))
+
+
+def holm_within(rows: pd.DataFrame, by: Sequence[str]) -> NDArray[np.float64]:
+    """The column ``p`` of ``rows`` adjusted by :func:`holm` within every combination of the columns ``by``."""
     adjusted = np.full(len(rows), np.nan)
     groups = rows.groupby(list(by), sort=False, observed=True, dropna=False).ngroup().to_numpy()
     p = rows["p"].to_numpy(dtype=np.float64)
     for group in np.unique(groups):
         adjusted[groups == group] = holm(p[groups == group])
-    return rows.assign(p_adjusted=adjusted)
+    return adjusted
+
+
+def finished(rows: pd.DataFrame, by: Sequence[str], confidence: float) -> pd.DataFrame:
+    """Tests of several families as a table has them: ``p_adjusted`` within ``by``, no negative zeros, and the level."""
+    numbers = rows[["difference", "low", "high"]] + 0.0
+    return rows.assign(**numbers, p_adjusted=holm_within(rows, by), confidence=confidence)

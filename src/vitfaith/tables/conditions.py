@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vitfaith.statistics import common_images
 from vitfaith.statistics.paired import COLUMNS as TESTS
-from vitfaith.statistics.paired import holm, paired_differences
+from vitfaith.statistics.paired import finished, paired_differences
 from vitfaith.tables.collect import CONDITION, sort_rows
 from vitfaith.tables.files import Place
 from vitfaith.tables.vectors import Vectors
@@ -69,11 +69,7 @@ class ConditionPairs:
         if not parts:
             return pd.DataFrame(columns=COLUMNS)
         found = pd.concat(parts, ignore_index=True)
-        families = found.groupby([*CONDITION, "axis", "other", *UNIT], sort=False)["p"]
-        found["p_adjusted"] = families.transform(lambda p: holm(p.to_numpy()))
-        numbers = ["difference", "low", "high"]
-        found[numbers] = found[numbers] + 0.0  # no negative zeros
-        found["confidence"] = float(settings["confidence"])
+        found = finished(found, [*CONDITION, "axis", "other", *UNIT], float(settings["confidence"]))
         return sort_rows(found[COLUMNS], KEYS)
 
     def _compare(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vitfaith.explained import COLUMN
 from vitfaith.statistics.paired import COLUMNS as TESTS
-from vitfaith.statistics.paired import compare_all, holm
+from vitfaith.statistics.paired import compare_all, finished
 from vitfaith.tables.collect import CONDITION
 
 KEYS = [*CONDITION, "opponent", "method", "metric", "variant"]
@@ -48,9 +48,5 @@ def explained_table(tests: Sequence[pd.DataFrame], differ: pd.DataFrame, confide
     if not tests:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.concat(tests, ignore_index=True)
-    families = found.groupby([*CONDITION, "opponent", "metric", "variant"], sort=False)["p"]
-    found["p_adjusted"] = families.transform(lambda p: holm(p.to_numpy()))
-    numbers = ["difference", "low", "high"]
-    found[numbers] = found[numbers] + 0.0  # no negative zeros
-    found["confidence"] = confidence
+    found = finished(found, [*CONDITION, "opponent", "metric", "variant"], confidence)
     return found.merge(differ, on=[*CONDITION, "opponent"], how="left")[COLUMNS].sort_values(KEYS, ignore_index=True)
