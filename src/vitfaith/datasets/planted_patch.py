@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from vitfaith.datasets.colour_grid import rgb_of
+from vitfaith.datasets.coloured_cells import CellParameters, painted, twins
 from vitfaith.datasets.registry import DATASETS, Source
 from vitfaith.lazy import np
-from vitfaith.registry import Parameters
 from vitfaith.rng import derive_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class PlantedPatchParameters(Parameters):
+class PlantedPatchParameters(CellParameters):
     """Size of the grid, its colours, and how many grids there are."""
 
     rows: int = Field(5, ge=1, description="cells in a column of the grid")
@@ -34,21 +33,13 @@ class PlantedPatchParameters(Parameters):
         min_length=1,
         description="colours of the other cells, whatever the class",
     )
-    grids: int = Field(600, ge=1, description="how many there are; more of them leaves the first ones as they are")
-    split: Literal["train", "validation", "test"] = Field(
-        "validation", description="splits have other grids, drawn from the same distribution"
-    )
-    seed: int = Field(0, description="of all grids; with the split and its number it decides a grid completely")
 
     @model_validator(mode="after")
     def _distinct(self) -> PlantedPatchParameters:
-        seen: dict[tuple[int, int, int], str] = {}
-        for colour in (*self.planted, *self.others):
-            twin = seen.setdefault(rgb_of(colour), colour)
-            if (*self.planted, *self.others).count(colour) > 1 or twin != colour:
-                raise ValueError(
-                    f"'{colour}' and '{twin}' are one colour; a colour is planted or another cell's, and once"
-                )
+        if (found := twins((*self.planted, *self.others))) is not None:
+            raise ValueError(
+                f"'{found[0]}' and '{found[1]}' are one colour; a colour is planted or another cell's, and once"
+            )
         return self
 
 
@@ -75,21 +66,14 @@ def planted_patch(parameters: PlantedPatchParameters) -> Source:
 
     The mask has 1 on the planted cell and 0 on the others, pixel by pixel and exact.
     """
-    ids = [f"{parameters.split}-{i:05d}" for i in range(parameters.grids)]
-    palette = np.array([rgb_of(c) for c in (*parameters.planted, *parameters.others)], np.uint8)
-    drawn = [draw(parameters, name) for name in ids]
+    drawn = [draw(parameters, name) for name in parameters.image_ids]
     labels = np.array([cells.flat[place] for cells, place in drawn], np.int64)
-
-    def pixels(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-        return cells.repeat(parameters.cell, 0).repeat(parameters.cell, 1)
-
-    def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        images = [palette[pixels(drawn[i][0])].transpose(2, 0, 1) for i in map(int, indices)]
-        size = parameters.rows * parameters.cell, parameters.columns * parameters.cell
-        return np.stack(images) if images else np.empty((0, 3, *size), np.uint8)
-
-    def masks(indices: NDArray[np.int64]) -> list[NDArray[np.int8]]:
-        planted = len(parameters.planted)
-        return [(pixels(drawn[i][0]) < planted).astype(np.int8) for i in map(int, indices)]
-
-    return Source(ids, labels, read, masks, parameters.planted)
+    planted = len(parameters.planted)
+    return painted(
+        parameters,
+        (*parameters.planted, *parameters.others),
+        labels,
+        lambda i: drawn[i][0],
+        lambda cells: cells < planted,
+        parameters.planted,
+    )
