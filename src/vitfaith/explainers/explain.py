@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vitfaith.errors import InputError
 from vitfaith.explainers.passes.context import Context
-from vitfaith.explainers.registry import EXPLAINERS, Family
+from vitfaith.explainers.registry import EXPLAINERS, FULL_PRECISION, Family
 from vitfaith.lazy import torch
 from vitfaith.models.memory import BatchSize, in_batches
 from vitfaith.models.precision import check_precision, passes_in
@@ -49,8 +49,8 @@ def explain(
         batch_size: most images that go through the classifier at once, halved when memory runs out; no result depends on it.
         sample: index of the noise sample that ``images`` shows (0 without smoothing).
         margin: how far ``images`` may leave [0, 1], where noise is added and not clipped.
-        precision: of the passes, forwards and backwards, except for methods of :func:`keeps_float32`. What is computed of them
-            keeps float32.
+        precision: of the passes, forwards and backwards, except in the families ``FULL_PRECISION`` of the registry.
+            What is computed of them keeps float32.
 
     Returns:
         id → (B, rows, columns) float32 on the CPU, in the order of ``methods``; (B, H, W) with ``resolution: pixel``.
@@ -122,20 +122,12 @@ def _explain_batch(
 ) -> None:
     """Append the maps of ``context`` to ``maps``."""
     for id_, method in methods.items():
-        with passes_in(context.classifier, "float32" if keeps_float32(method) else precision):
+        with passes_in(context.classifier, "float32" if method.traits["family"] in FULL_PRECISION else precision):
             found = method.implementation(context, method.parameters)
         expected = (len(context.images), *_shape(context.classifier, method))
         if tuple(found.shape) != expected:
             raise InputError(f"explainer '{method.name}' returned shape {tuple(found.shape)} instead of {expected}")
         maps[id_].append(Download(found.detach().float()))  # without waiting, so a GPU starts the next explainer
-
-
-def keeps_float32(method: Item) -> bool:
-    """Whether an explainer's passes stay in float32 or float64 whatever the requested precision.
-
-    True for the relevance family: its rules divide by sums that cancel, so relevance is conserved only if they are exact.
-    """
-    return bool(method.traits["family"] == "relevance")
 
 
 def check_files(classifier: Classifier, methods: Mapping[str, Item]) -> None:

@@ -22,6 +22,11 @@ noise or interpolation; ``relevance`` runs separate backward passes, with other 
 ``learned`` optimises for each image, or runs a trained network (one that only reads the shared pass is ``one_pass``); ``external`` reads maps from files."""
 
 
+FULL_PRECISION: tuple[Family, ...] = ("relevance", "external")
+"""Families that no ``precision`` of the passes reaches. Relevance rules divide by sums that cancel, so relevance is conserved
+only if they are exact; external maps need no pass."""
+
+
 class PixelLevel(Parameters):
     """Settings of explainers that attribute to pixels; explainers with such a field may return maps of either size."""
 

@@ -13,6 +13,7 @@ from vitfaith.attacks.registry import smoothing_seen
 from vitfaith.certificates.norms import norms_of
 from vitfaith.errors import ConfigError
 from vitfaith.explained import CLEAN_PREDICTION
+from vitfaith.explainers.registry import FULL_PRECISION
 from vitfaith.metrics.fills.registry import fill_of
 from vitfaith.models.precision import PassStage
 from vitfaith.noise import certified_noise
@@ -37,7 +38,7 @@ def _precision_spec(plan: Plan, model: str, stage: PassStage) -> dict[str, Any]:
 
 
 def _attribute_precision(plan: Plan, model: str, family: str) -> dict[str, Any]:
-    return {} if family in ("relevance", "external") else _precision_spec(plan, model, "attribute")
+    return {} if family in FULL_PRECISION else _precision_spec(plan, model, "attribute")
 
 
 def _denoiser_spec(plan: Plan, section: str, id_: str) -> dict[str, Any]:
