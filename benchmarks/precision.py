@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -145,8 +146,8 @@ def rows(cases: Cases, precisions: list[Precision], row: Callable[[Case, Precisi
 def of_scores(case: Case, precision: Precision) -> Iterator[list[str]]:
     """One row per metric."""
     for metric in METRICS_MEASURED:
-        exact, seconds = timed(lambda metric=metric: case.scores(metric, "float32"), case.device)  # type: ignore[misc]
-        values, own = timed(lambda metric=metric: case.scores(metric, precision), case.device)  # type: ignore[misc]
+        exact, seconds = timed(partial(case.scores, metric, "float32"), case.device)
+        values, own = timed(partial(case.scores, metric, precision), case.device)
         known = np.isfinite(exact) & np.isfinite(values)
         gap = np.abs(values - exact)[known]
         means = np.nanmean(exact, 0), np.nanmean(values, 0)
@@ -165,8 +166,8 @@ def of_maps(case: Case, precision: Precision) -> Iterator[list[str]]:
     half, own = timed(lambda: case.maps(shared, precision), case.device)
     times = dict.fromkeys(shared, own / seconds)
     for name in PATH:
-        one, seconds = timed(lambda name=name: case.maps([name], "float32"), case.device)  # type: ignore[misc]
-        other, own = timed(lambda name=name: case.maps([name], precision), case.device)  # type: ignore[misc]
+        one, seconds = timed(partial(case.maps, [name], "float32"), case.device)
+        other, own = timed(partial(case.maps, [name], precision), case.device)
         exact, half, times = exact | one, half | other, times | {name: own / seconds}
     for name, share in times.items():
         pairs = zip(exact[name].flatten(1).double(), half[name].flatten(1).double(), strict=True)
@@ -179,8 +180,8 @@ def of_maps(case: Case, precision: Precision) -> Iterator[list[str]]:
 def of_attacks(case: Case, precision: Precision) -> Iterator[list[str]]:
     """One row per attack."""
     for name in ATTACKS_MEASURED:
-        exact, seconds = timed(lambda name=name: case.attacked(name, "float32"), case.device)  # type: ignore[misc]
-        half, own = timed(lambda name=name: case.attacked(name, precision), case.device)  # type: ignore[misc]
+        exact, seconds = timed(partial(case.attacked, name, "float32"), case.device)
+        half, own = timed(partial(case.attacked, name, precision), case.device)
         changed = (exact.images != half.images).mean()
         both = (exact.prediction == half.prediction).mean()
         cells = [f"{exact.success.mean():.3f}", f"{half.success.mean():.3f}", f"{both:.3f}", f"{changed:.3f}"]

@@ -76,6 +76,6 @@ def legrad(context: Context, parameters: LeGradParameters) -> Tensor:
             .mean((1, 2))
             for layer in range(first, depth)
         ]
-        return capture.to_grid(total(layers) / len(layers))
-    layers = [capture.layer_score_gradient(layer).clamp_min_(0).mean((1, 2)) for layer in range(first, depth)]
+    else:
+        layers = [capture.layer_score_gradient(layer).clamp_min_(0).mean((1, 2)) for layer in range(first, depth)]
     return capture.to_grid(total(layers) / len(layers))
