@@ -74,7 +74,7 @@ def test_rules_can_be_renamed_and_changed(python: Path, tmp_path: Path) -> None:
     text = MODULE.format(snakefile=ROOT / "Snakefile").replace("from vitfaith\n", "from vitfaith as saco_*\n")
     text += "\nuse rule score from vitfaith as saco_score with:\n    priority: 7\n"
     (tmp_path / "Snakefile").write_text(text)
-    assert re.search(r"^saco_score +14$", told(snakemake(python, tmp_path, "-n", "--quiet", "rules")), re.MULTILINE)
+    assert re.search(r"^saco_score +15$", told(snakemake(python, tmp_path, "-n", "--quiet", "rules")), re.MULTILINE)
 
 
 def test_without_its_source_the_workflow_says_how_to_install_it(python: Path, tmp_path: Path) -> None:
