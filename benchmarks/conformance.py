@@ -39,7 +39,7 @@ Measured = Mapping[str, Sequence[tuple[Oracle, tuple[float, float]]]]
 
 HEAD = """# Conformance
 
-Our numbers against those of outside packages, of stored outputs of the authors' code, of published figures, and of slow
+Our numbers against numbers of outside packages, of stored outputs of the authors' code, of published figures, and of slow
 textbook forms that share no code with ours, on tiny random networks in float32 on a CPU. Where a method draws at random,
 the oracle is given our draws. The relative error is the largest absolute difference divided by the largest magnitude of
 the oracle's output; `tests/` hold it under the tolerance. Flagged maps have no number to compare; other tests hold their

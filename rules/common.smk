@@ -108,7 +108,7 @@ def code_of(stage):
     return get
 
 
-# What every job on a device is told about its machine. Resources and not params: they never cause a recomputation.
+# Options about the machine that every job on a device gets. Resources and not params: they never cause a recomputation.
 ON_DEVICE = (
     " --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} --batch-size {resources.batch_size:q}"
     " --part-size {resources.part_size:q}"

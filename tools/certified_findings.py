@@ -60,7 +60,7 @@ def apart(summary: pd.DataFrame, first: str, second: str) -> str:
     )
     both = both[both.method != "random"]
     above, below = int((both.low > both.high_other).sum()), int((both.high < both.low_other).sum())
-    return f"above in {above}, below in {below}, not told apart in {len(both) - above - below} of {len(both)} cells"
+    return f"above in {above}, below in {below}, not distinguished in {len(both) - above - below} of {len(both)} cells"
 
 
 def radius_section(folder: Path) -> str:
@@ -103,7 +103,7 @@ def radius_section(folder: Path) -> str:
         f"* stability, `dds` against none: {apart(attacked, 'dds', 'none')};",
         f"* stability, `official` against none: {apart(attacked, 'official', 'none')};",
         f"* stability, `official` against `dds`: {apart(attacked, 'official', 'dds')};",
-        f"* likeness to the clean undefended map under attack, `dds` against none: {apart(worse, 'dds', 'none')};",
+        f"* similarity to the clean undefended map under attack, `dds` against none: {apart(worse, 'dds', 'none')};",
         f"* SaCo on clean images, `dds` against none: {apart(saco[saco.eps == 0], 'dds', 'none')};",
         f"* SaCo under attack, `dds` against none: {apart(saco[saco.eps > 0], 'dds', 'none')};",
         f"* SaCo under attack, `official` against `dds`: {apart(saco[saco.eps > 0], 'official', 'dds')}.",
@@ -129,7 +129,7 @@ def adaptive_section(folder: Path) -> str:
         parts = []
         for eps in sorted(rows.loc[adaptive].index):
             a, b = rows.loc[(blind, eps)], rows.loc[(adaptive, eps)]
-            verdict = "lower" if b.high < a.low else "higher" if b.low > a.high else "not told apart"
+            verdict = "lower" if b.high < a.low else "higher" if b.low > a.high else "not distinguished"
             parts.append(f"{level(eps)}: {a['mean']:.2f} blind, {b['mean']:.2f} adaptive ({verdict})")
         return "; ".join(parts)
 
@@ -137,7 +137,7 @@ def adaptive_section(folder: Path) -> str:
         [
             "## Attacks that see the smoothing, and attacks on the explanation",
             "",
-            "`adaptive_pgd` and `top_k_attack_through_smoothing` take gradients through the one-shot denoiser, averaged over 4 noise draws a "
+            "`adaptive_pgd` and `top_k_attack_through_smoothing` take gradients through the one-shot denoiser, averaged over 4 noise draws per "
             "step (EOT). The top-k attacks aim at Transformer-MM and keep the predicted class.",
             "",
             "**Accuracy**",
@@ -211,7 +211,7 @@ def certified_section(folder: Path) -> str:
         [
             "## What is proved",
             "",
-            "Clean images, calibrated smoothing at three σ; failure probability 0.001 a row. Radii are l2 over all pixels in [0, 1] units.",
+            "Clean images, calibrated smoothing at three σ; failure probability 0.001 per row. Radii are l2 over all pixels in [0, 1] units.",
             "",
             "**Predictions** (Cohen et al. 2019)",
             "",

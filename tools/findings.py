@@ -47,7 +47,7 @@ def random_is_zero(summary: pd.DataFrame) -> str:
 
 
 def beats_random(statistics: pd.DataFrame, directions: dict[str, int]) -> str:
-    """Which methods each metric tells from Random, and in which direction."""
+    """Which methods each metric distinguishes from Random, and in which direction."""
     parts = []
     tests = against(statistics.query(CLEAN), "random", ["model", "metric", "variant"])
     for model, group in tests.groupby("model", observed=True):
@@ -55,13 +55,13 @@ def beats_random(statistics: pd.DataFrame, directions: dict[str, int]) -> str:
         group["cell"] = [
             "not compared"
             if math.isnan(p)
-            else ("**better**" if s > 0 and p < 0.05 else "**worse**" if s < 0 and p < 0.05 else "not told apart")
+            else ("**better**" if s > 0 and p < 0.05 else "**worse**" if s < 0 and p < 0.05 else "not distinguished")
             + f" (p = {p:.1e})"
             for s, p in zip(group.sign, group.p_adjusted, strict=True)
         ]
         parts.append(f"### {model}\n\n{markdown(group.pivot(index='method', columns='metric', values='cell'))}\n")
     return (
-        "## Who is told from Random, by which metric\n\n"
+        "## Which metrics distinguish which methods from Random\n\n"
         "Paired Wilcoxon signed-rank tests over images, clean and undefended, p adjusted by Holm over the tests against "
         "Random of a metric and model; better and worse in the metric's own sense at 0.05.\n\n" + "\n".join(parts)
     )

@@ -34,7 +34,7 @@ matter there? Made by `python tools/indomain.py results/tables/experiment=indoma
 
 The maps explain `vit_patch4`. They are scored on `vit_patch4` itself and, by `maps_of`, on networks fine-tuned from it on images
 without a random share of their patches, one network per fill ([training.md](training.md)). A reading is *in-domain* where the fill
-of the metric is that of the network's training. Kendall's τ compares the orders of {methods} methods by their means over {images} images;
+of the metric is the fill of the network's training. Kendall's τ compares the orders of {methods} methods by their means over {images} images;
 95 % intervals resample images (clusters whole, where images have one). {note}
 
 {verdict}

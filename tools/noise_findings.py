@@ -145,7 +145,7 @@ def main() -> None:
         f"{lost['laplace']} and {lost_map['laplace']}: most of that is lost in the conversion from l1, not by the noise. In l1 the laws are close: "
         f"the factors are {first['laplace']} (Laplace) and {first['uniform']} (uniform) for predictions, {first_map['laplace']} and "
         f"{first_map['uniform']} for maps; below 1 the other law is better. Attacks through the noise leave an accuracy of {attacked[0]} "
-        f"(Gaussian), {attacked[1]} (Laplace) and {attacked[2]} (uniform): {'some laws differ' if apart(attacked) else 'no two are told apart'}.\n"
+        f"(Gaussian), {attacked[1]} (Laplace) and {attacked[2]} (uniform): {'some intervals do not overlap' if apart(attacked) else 'the three intervals overlap'}.\n"
     )
     print(
         f"{images} Fashion-MNIST test images, σ = {sigma:g}, {samples} noise samples per image for certificates, failure probability 0.001 per "

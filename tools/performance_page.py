@@ -62,7 +62,7 @@ def scores(quick: bool) -> Iterator[Row]:
         found = bench.ratios(bench.measure(bench.lines_of(work), "cpu", 1 if quick else 2))
         half = found["saco / bare"] * found["saco, bfloat16 / float32"]
         yield (
-            f"SaCo (K = 10), throughput / that of its forwards alone in float32, {setting}",
+            f"SaCo (K = 10), throughput / its forwards alone in float32, {setting}",
             f"{found['saco / bare']:.2f}",
             f"{half:.2f}",
             "≥ 0.9",

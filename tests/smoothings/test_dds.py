@@ -200,10 +200,10 @@ def test_cost(denoiser: Denoiser, images: Tensor, dds: Build, settings: dict[str
 def test_the_record_of_the_noise(denoiser: Denoiser, dds: Build) -> None:
     level = noise_level(denoiser.schedule, dds(sigma=0.25))
     assert level.timestep == 145
-    assert 0.25 <= level.added == level.told < 0.253
+    assert 0.25 <= level.added == level.assumed < 0.253
     official = noise_level(denoiser.schedule, dds(mode="official", sigma=8 / 255))
     assert official.added == pytest.approx(4 / 255)
-    assert official.told / official.added == pytest.approx(20, rel=0.01)  # the published defect
+    assert official.assumed / official.added == pytest.approx(20, rel=0.01)  # the published defect
 
 
 def test_network_size_and_other_sizes(denoiser: Denoiser, dds: Build) -> None:

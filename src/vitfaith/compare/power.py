@@ -81,7 +81,7 @@ def power_text(found: pd.DataFrame, *, baseline: str, alpha: float, power: float
     """:func:`power_table` as Markdown."""
     rows, told = [], tells(found)
     for _, row in found.iterrows():
-        condition = condition_text([row[c] for c in CONDITION], told=told)
+        condition = condition_text([row[c] for c in CONDITION], explained=told)
         metric = f"{row['metric']} {row['variant']}".strip()
         alone, holm = (f"{row[c]:.3g}" if np.isfinite(row[c]) else "none" for c in ("alone", "holm"))
         rows.append([condition, metric, f"{row['sd']:.3g}", row["n"], alone, holm, row["tests"]])

@@ -137,7 +137,7 @@ def published_text(found: pd.DataFrame) -> str:
 
 
 def _cells(row: pd.Series, told: bool) -> list[str]:
-    condition = condition_text([str(row[c]) or f"mean of {c}s" for c in CONDITION], told=told)
+    condition = condition_text([str(row[c]) or f"mean of {c}s" for c in CONDITION], explained=told)
     metric = f"{row['metric']} {row['variant']}".strip()
     ours = "–" if row["n"] == 0 else f"{row['ours']:.4g} [{row['low']:.4g}, {row['high']:.4g}]"
     return [condition, row["method"], metric, ours, str(row["n"]), f"{row['value']:.4g}", row["status"]]

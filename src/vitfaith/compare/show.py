@@ -81,11 +81,11 @@ def difference_text(found: Difference) -> str:
 
 def _told(key: Sequence[str], told: bool) -> str:
     rest = key[len(CONDITION) :]
-    return " · ".join(filter(None, [condition_text(key[: len(CONDITION)], told=told), *rest]))
+    return " · ".join(filter(None, [condition_text(key[: len(CONDITION)], explained=told), *rest]))
 
 
 def _cells(row: pd.Series, told: bool) -> list[str]:
-    condition = condition_text([row[c] for c in CONDITION], told=told)
+    condition = condition_text([row[c] for c in CONDITION], explained=told)
     metric = f"{row['metric']} {row['variant']}".strip()
     mark = mark_of(float(row["p_adjusted"])).replace("*", r"\*")
     shift = f"{row['difference']:+.4g}{mark} [{row['low']:+.4g}, {row['high']:+.4g}]"

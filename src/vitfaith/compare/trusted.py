@@ -79,7 +79,7 @@ def trust_text(table: pd.DataFrame, form: Literal["markdown", "latex", "csv"]) -
         if form == "latex":
             parts.append(pd.DataFrame(rows, columns=header).style.hide().to_latex(hrules=True))
         else:
-            parts.append(f"### {condition_text(values, told=told)}\n\n{markdown_table(header, rows)}\n")
+            parts.append(f"### {condition_text(values, explained=told)}\n\n{markdown_table(header, rows)}\n")
     return "\n".join(parts)
 
 

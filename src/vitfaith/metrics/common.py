@@ -53,7 +53,7 @@ class LevelParameters(FillParameters):
 
     @property
     def features(self) -> Features:
-        """What is ranked and removed."""
+        """The ranked and removed features."""
         return Features(self.level)
 
 
@@ -75,7 +75,7 @@ class CurveParameters(LevelParameters):
 
     @property
     def features(self) -> Features:
-        """What is ranked and removed."""
+        """The ranked and removed features."""
         return Features(self.level, upsampling=self.upsampling)
 
     @property

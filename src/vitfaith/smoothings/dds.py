@@ -134,13 +134,13 @@ class NoiseLevel:
     Attributes:
         timestep: index (from 0) at which the denoiser is first called; −1 if it is not.
         added: standard deviation of the noise added before denoising, relative to the image, in [0, 1] pixel units.
-        told: the noise of the first call's timestep, same units; equals ``added`` when calibrated.
+        assumed: noise that the network assumes: the level of the first call's timestep, same units; equals ``added`` when calibrated.
         calls: network calls per image and sample.
     """
 
     timestep: int
     added: float
-    told: float
+    assumed: float
     calls: int
 
 

@@ -44,6 +44,6 @@ def boards_text(
             own = maps[(maps[CONDITION].astype(str) == list(map(str, condition))).all(axis=1)]
             tied = dict(zip(own["method"].astype(str), own["tied"].astype(float), strict=True))
         board = leaderboard(rows, directions, statistics=tests, baseline=baseline, coverage=coverage, tied=tied)
-        title = condition_text(condition, told=told)
+        title = condition_text(condition, explained=told)
         parts.append(to_latex(board, caption=f"{title}.") if form == "latex" else to_markdown(board, title=title))
     return "\n".join(parts)

@@ -24,10 +24,10 @@ OF_THE_SCORING_MODEL = ("scores", "curves")
 """Stages whose files are under the model that answered; files of other stages are under the explained model."""
 
 
-def condition_text(values: Sequence[object], *, told: bool) -> str:
-    """A condition in one line: ``fashion_mnist · vit · pgd · none``; with the explained class if ``told`` is true."""
+def condition_text(values: Sequence[object], *, explained: bool) -> str:
+    """A condition in one line: ``fashion_mnist · vit · pgd · none``; with the explained class if ``explained`` is true."""
     text = " · ".join(map(str, values[: len(INPUT)]))
-    return f"{text} · explained: {in_short(str(values[len(INPUT)]))}" if told else text
+    return f"{text} · explained: {in_short(str(values[len(INPUT)]))}" if explained else text
 
 
 def tells(frame: pd.DataFrame) -> bool:

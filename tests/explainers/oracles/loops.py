@@ -316,7 +316,7 @@ ORACLES = [
         for g in (0.05, 1)
     ],
     *[
-        Oracle(name, "explicit forward", "every bias a leaf of its own at every token, float64", 1e-5, partial(libragrad, name))
+        Oracle(name, "explicit forward", "every bias a separate leaf at every token, float64", 1e-5, partial(libragrad, name))
         for name in ("libragrad_input_x_gradient", "libragrad_fullgrad_plus")
     ],
     Oracle("integrated_gradients", "textbook path", LINE, 1e-5, integrated_gradients),

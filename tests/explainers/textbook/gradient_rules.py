@@ -139,7 +139,7 @@ def relevance_of_patches(
 
 
 def slow_full_gradient(classifier: Classifier, image: Tensor, target: int) -> tuple[Tensor, Tensor]:
-    """Input terms (L, N) and bias terms (N,) with every bias a leaf of its own at every token."""
+    """Input terms (L, N) and bias terms (N,) with every bias a separate leaf at every token."""
     net: Any = copy.deepcopy(classifier.backbone)
     leaves: list[Tensor] = []
     inputs: list[Tensor] = []
