@@ -50,10 +50,10 @@ def test_columns_types_and_values(folder: Path, reader: str) -> None:
         assert found[name].astype(str).tolist() == expected[name].astype(str).tolist()
 
 
-def test_the_lines_of_the_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_of_the_documentation(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     folder.parent.joinpath("results").symlink_to(folder.parent)
-    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    text = (Path(__file__).resolve().parents[2] / "docs/faq.md").read_text()
     polars_line = 'pl.read_parquet("results/scores/**/*.parquet", hive_partitioning=True)'
     query = "FROM read_parquet('results/scores/**/*.parquet', hive_partitioning=true)"
     assert polars_line in text

@@ -55,7 +55,7 @@ def test_markdown(summary: pd.DataFrame, statistics: pd.DataFrame) -> None:
         "| Transformer-MM | 0.45 [0.40, 0.50], n=64 | **0.46**\\*\\*\\* [0.41, 0.50], n=61 |\n"
         "| Random | 0.55 [0.50, 0.60], n=64 | 0.00 [−0.05, 0.05], n=64 |\n"
         "\n"
-        "n = 61 to 64 images a mean, the same for all methods compared in a column; 95 % confidence intervals in brackets; "
+        "n = 61 to 64 images per mean, the same for all methods compared in a column; 95 % confidence intervals in brackets; "
         "best mean in bold. 3 values are flagged (constant map, NaN or undefined score) and in no mean. Wilcoxon signed-rank "
         "test against Random, Holm over the 1 to 2 tests against it in a column: \\* p \\< 0.05, \\*\\* p \\< 0.01, "
         "\\*\\*\\* p \\< 0.001.\n"

@@ -25,6 +25,7 @@ def test_report_shows_each_figure_with_its_counts(study: Workflow) -> None:
     # the first page begins with the leaderboard and the main figure, not with the graph of rules
     first = texts[texts.index("Faithfulness of explanations of Vision Transformers") :]
     assert "SaCo" in first[: first.index("</svg>")]
+    assert "max-width: 100%" in first, "figures that are wider than their column lie under the graph of rules"
     # the leaderboard's caption, from the tables: data, images, intervals, seed
     for part in (r"n = \d+ images", "Seed 7", "tiny", "clean"):
         assert re.search(part, texts), part

@@ -32,6 +32,6 @@ def gallery(pages: Mapping[str, str], titles: Mapping[str, str]) -> str:
     """
     lines = ["# Gallery", "", "Every figure of these pages. A click on a figure opens the page that explains it.", ""]
     for figure, (label, page) in figures(pages).items():
-        caption = f"<figcaption>{label}. <em>{titles[page]}</em></figcaption>"
+        caption = f"<figcaption>{label}<br>Page: <em>{titles[page]}</em></figcaption>"
         lines += ['<figure markdown="span">', "", f"[![{label}]({figure})]({page})", "", caption, "</figure>", ""]
     return "\n".join(lines)

@@ -19,6 +19,9 @@ ABOVE_HEADING = re.compile(r"\A\s*(?:<!--.*?-->\s*)+", re.DOTALL)
 
 HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 
+P_VALUE = re.compile(r"\(p = [\d.e+-]+\)")
+"""Browsers would break it at the sign of its exponent."""
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The files of the site: those below docs, and the pages made here."""
@@ -42,3 +45,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page, content=text))
     config.nav = pages.nav(texts)
     return files
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """The page with each p value on one line."""
+    return P_VALUE.sub(r'<span class="number">\g<0></span>', html)

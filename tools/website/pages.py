@@ -39,7 +39,6 @@ MENU: dict[tuple[str, ...], tuple[str, ...]] = {
         "relevance.md",
         "diffmask.md",
         "vit-shapley.md",
-        "vit-shapley.md",
         "certificates.md",
         "noise.md",
     ),

@@ -46,7 +46,7 @@ def count_sentence(rows: DataFrame) -> str:
     levels = sorted({float(c) for c in rows["confidence"].dropna()}) if "confidence" in rows else []
     interval = f", {' and '.join(f'{100 * level:g} %' for level in levels)} confidence intervals" if levels else ""
     same = ", the same images for all methods of a panel" if "compared" in rows else ""
-    return " ".join(filter(None, [f"{images} a mean{same}{interval}.", small_sample_note(low)]))
+    return " ".join(filter(None, [f"{images} per mean{same}{interval}.", small_sample_note(low)]))
 
 
 def left_out_text(rows: DataFrame) -> str:

@@ -59,9 +59,9 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
     caption=(
         "Methods ranked by the mean of ``{metric}`` over images, for attack ``{attack}`` and smoothing "
         "``{smoothing}``, one panel per model. Bars are confidence intervals of the mean. The grey band is the interval "
-        "of random maps: a method whose bar overlaps it is not shown to say more than chance. Neighbours whose bars "
-        "overlap may be tied. Methods below a line have too few usable images to be compared; how many of the images they "
-        "have stands beside them."
+        "of random maps: a method whose bar overlaps it is not shown to differ from chance. Neighbours whose bars "
+        "overlap may be tied. Methods below a line have too few usable images to be compared; the number beside "
+        "each counts its usable images."
     ),
     category="faithfulness",
     parameters=Leaderboard,

@@ -259,7 +259,7 @@ def notes(board: Leaderboard, names: Callable[[str], str]) -> str:
         images = f"n = {low} images" if low == high else f"n = {low} to {high} images"
         level = level_text(board)
         level = f"; {level}" if level else ""
-        parts.append(f"{images} a mean, the same for all methods compared in a column{level}; best mean in bold.")
+        parts.append(f"{images} per mean, the same for all methods compared in a column{level}; best mean in bold.")
         parts.append(small_sample_note(low))
     parts.append(flagged_text(board))
     parts.append(TIED_NOTE if board.tied else "")

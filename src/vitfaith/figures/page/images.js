@@ -69,6 +69,7 @@ function drawImages() {
   element("images-legend").replaceChildren("Each map lies over the grey picture: ", "least important to this method ", bar,
     ` most important; every map is scaled to its own range, and a plain grey square is a map without contrast. The number below a map is its ${metricText(own.score ?? "")}. `,
     "A class in red with ≠ is not the explained class. Press a map for all its scores and its broken pairs.");
+  element("images").style.setProperty("--tiles", SAMPLE.methods.length + 1);
   element("images").replaceChildren(...found.slice(start, start + SHOWN).map(card));
   element("page-number").textContent = `page ${own.page + 1} of ${Math.max(1, Math.ceil(found.length / SHOWN))}`;
   element("previous").disabled = own.page === 0;
