@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from vitfaith.artifacts.images import encode_images
-from vitfaith.artifacts.schemas import CERTIFICATES, IMAGES, SMOOTHED_MAPS, SMOOTHED_PREDICTIONS
+from vitfaith.artifacts.schemas import CERTIFICATES, CERTIFIED_MAPS, IMAGES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.certificates.of_maps import certify_maps
 from vitfaith.certificates.radii.cohen import certify
@@ -76,9 +76,10 @@ def write_maps(path: Path, maps: np.ndarray, ids: list[str] = IDS, method: str =
         "samples": pa.array([maps.shape[1]] * count),
         "flag": pa.array([""] * count),
         "tied": pa.array([0.0] * count),
+        "raw_mean": pa.array(list(maps.mean(1).reshape(count, -1))),
         "sample_maps": pa.array(list(maps.reshape(count, -1))),
     }
-    write_table(pa.table(columns), path, SMOOTHED_MAPS, {})
+    write_table(pa.table(columns), path, CERTIFIED_MAPS, {})
 
 
 def spec(**certificates: dict[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from tests.conftest import tiny_vit
 from tests.files import IDS, ShardOnDisk
-from vitfaith.artifacts.maps import read_maps, read_raw_maps
-from vitfaith.artifacts.schemas import SMOOTHED_MAPS
+from vitfaith.artifacts.maps import read_maps, read_raw_maps, read_sample_maps
+from vitfaith.artifacts.schemas import CERTIFIED_MAPS, MAPS, SAMPLE_MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import write_table
-from vitfaith.errors import ConfigError, InputError
+from vitfaith.errors import ArtifactError, ConfigError, InputError
 from vitfaith.map_values import CHANCE
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
@@ -96,11 +96,35 @@ def test_without_noise_every_metric_is_as_without_the_smoothing(samples: int) ->
     }
 
 
-def write_smoothed(path: Path, sampled: Tensor) -> None:
+def write_smoothed(path: Path, sampled: Tensor, schema: pa.Schema = SMOOTHED_MAPS) -> None:
     """The attribute stage's file for samples (S, 5, rows, columns)."""
     mean, spread = aggregate_maps(sampled, "mean")
     table = map_table(IDS, "a", torch.zeros(5, dtype=torch.int64), mean, spread, sampled)
-    write_table(pa.concat_tables([table]), path, SMOOTHED_MAPS, {})
+    write_table(pa.concat_tables([table]), path, schema, {})
+
+
+def test_raw_means_are_the_same_with_and_without_the_samples(tmp_path: Path) -> None:
+    """And those of earlier versions, whose files hold the samples alone."""
+    sampled = torch.randn(7, 5, 4, 4, generator=torch.Generator().manual_seed(9))
+    path, expected = tmp_path / "maps.parquet", sampled.double().mean(0).float().numpy()
+    earlier = pa.schema([*MAPS, SAMPLE_MAPS.field("sample_maps")])
+    for schema in (SMOOTHED_MAPS, CERTIFIED_MAPS, earlier):
+        write_smoothed(path, sampled, schema)
+        found = read_raw_maps(path)
+        assert found is not None
+        assert found["a"][0] == IDS
+        np.testing.assert_array_equal(found["a"][1], expected)
+        if schema is SMOOTHED_MAPS:
+            with pytest.raises(ArtifactError, match=r"no column 'sample_maps'.*certificate"):
+                read_sample_maps(path)
+        else:
+            np.testing.assert_array_equal(read_sample_maps(path)["a"][1], sampled.transpose(0, 1).numpy())
+
+
+def test_scaled_maps_without_a_raw_mean_are_an_error(tmp_path: Path) -> None:
+    write_smoothed(tmp_path / "maps.parquet", torch.rand(3, 5, 4, 4), MAPS)
+    with pytest.raises(ArtifactError, match="no column 'raw_mean'"):
+        read_raw_maps(tmp_path / "maps.parquet")
 
 
 def test_the_stage_reads_the_mean_of_the_raw_maps(shard: ShardOnDisk) -> None:

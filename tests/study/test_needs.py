@@ -71,7 +71,9 @@ def test_bytes_of_files(full: Plan) -> None:
     assert stored(full, "attack", PLACE) == PIXELS + 200 + 8 * 1000 + 200
     relevance = {**MAPS, "family": "relevance"}  # transformer_attribution and attnlrp
     assert stored(full, "attribute", relevance) == 2 * (4 * 196 + 200)
-    assert stored(full, "attribute", {**relevance, "smoothing": "dds_0.12"}) == 2 * (4 * 196 * 6 + 200)
+    assert stored(full, "attribute", {**relevance, "smoothing": "dds_0.12"}) == 2 * (
+        4 * 196 * 3 + 200
+    )  # map, spread, raw mean
 
 
 def test_memory_by_hand(full: Plan) -> None:

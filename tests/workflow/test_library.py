@@ -14,7 +14,7 @@ import torch
 import vitfaith as vf
 from tests.workflow.conftest import Workflow
 from vitfaith.artifacts.images import decode_images
-from vitfaith.artifacts.maps import read_maps, read_sample_maps
+from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.samples import read_denoised
 from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_table
@@ -114,8 +114,10 @@ def test_behind_a_smoothing(finished_study: Workflow, model: Classifier, attack:
     ):
         for method, (_, values) in read_maps(file).items():
             assert np.array_equal(maps[method].numpy(), values)
-        for method, (_, values) in read_sample_maps(file).items():
-            assert np.array_equal(maps.sample_maps[method].numpy(), values)
+        means = read_raw_maps(file)
+        assert means is not None
+        for method, (_, values) in means.items():
+            assert np.array_equal(maps.raw[method].numpy(), values)
     assert_scores(finished_study, condition, vf.evaluate(model, pixels, maps, METRICS))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitfaith.artifacts.maps import raw_mean
 from vitfaith.errors import InputError
 from vitfaith.map_values import map_flags
 
@@ -56,9 +57,7 @@ class Maps(dict[str, Tensor]):
         """Behind a smoothing, method → mean of the raw maps of the samples, which metrics of scale read; else None."""
         if not self.sample_maps:
             return None
-        means = {
-            m: one.numpy().mean(axis=1, dtype=np.float64).astype(np.float32) for m, one in self.sample_maps.items()
-        }
+        means = {method: raw_mean(one.numpy()) for method, one in self.sample_maps.items()}
         return {method: torch.from_numpy(means[method]) if method in means else maps for method, maps in self.items()}
 
     def copy(self) -> Maps:

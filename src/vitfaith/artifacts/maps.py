@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,18 @@ from numpy.typing import NDArray
 from vitfaith.artifacts.store import open_any, read_table
 from vitfaith.errors import ArtifactError
 
+SAMPLES, RAW_MEAN = "sample_maps", "raw_mean"
+"""Columns of maps behind a smoothing: of each noise sample, and their mean, as the explainer gave them."""
+
 
 def read_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
     """Method → (image ids, maps (B, rows, columns) float32) of one file of schema MAPS."""
     from vitfaith.artifacts.schemas import MAPS
 
-    table = read_table(path, MAPS)
-    found = {}
-    for method in table.column("method").unique().to_pylist():
-        part = table.filter(pc.equal(table.column("method"), pa.scalar(method)))
-        rows, columns = part.column("rows")[0].as_py(), part.column("columns")[0].as_py()
-        flat = part.column("map").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        found[method] = (part.column("image_id").to_pylist(), flat.reshape(-1, rows, columns))
-    return found
+    return {
+        method: (part.column("image_id").to_pylist(), _stacked(part, "map", path, 1)[:, 0])
+        for method, part in _by_method(read_table(path, MAPS))
+    }
 
 
 def read_explained(path: Path) -> dict[str, NDArray[np.int64]]:
@@ -44,27 +44,65 @@ def read_sample_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float3
     """
     from vitfaith.artifacts.schemas import SAMPLE_MAPS
 
-    table = read_table(path, SAMPLE_MAPS)
-    found = {}
-    for method in table.column("method").unique().to_pylist():
-        part = table.filter(pc.equal(table.column("method"), pa.scalar(method)))
-        samples, rows, columns = (part.column(c)[0].as_py() for c in ("samples", "rows", "columns"))
-        flat = part.column("sample_maps").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        if len(flat) != len(part) * samples * rows * columns:
-            raise ArtifactError(f"'{path}', column 'sample_maps': not {samples} maps of {rows} × {columns} each")
-        found[method] = (part.column("image_id").to_pylist(), flat.reshape(len(part), samples, rows, columns))
-    return found
+    if SAMPLES not in open_any(path).schema_arrow.names:
+        raise ArtifactError(
+            f"'{path}' has no column '{SAMPLES}': maps of single noise samples are kept where the study asks for a certificate; "
+            "run attribute again for a study with one"
+        )
+    return {
+        method: (part.column("image_id").to_pylist(), _stacked(part, SAMPLES, path, part.column("samples")[0].as_py()))
+        for method, part in _by_method(read_table(path, SAMPLE_MAPS))
+    }
 
 
 def read_raw_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]] | None:
     """Method → (image ids, mean (B, rows, columns) float32 of the noise samples' maps as the explainer gave them).
 
-    Means are in float64, so that equal samples give that very map. None for a file without samples, whose maps
-    (:func:`read_maps`) are the explainer's own.
+    None for a file of maps without a smoothing: they (:func:`read_maps`) are the explainer's own.
+
+    Raises:
+        ArtifactError: maps behind a smoothing without their raw mean, which cannot be computed from the other columns.
     """
-    if "sample_maps" not in open_any(path).schema_arrow.names:
-        return None
-    return {
-        method: (ids, sampled.mean(axis=1, dtype=np.float64).astype(np.float32))
-        for method, (ids, sampled) in read_sample_maps(path).items()
-    }
+    from vitfaith.artifacts.schemas import RAW_MEANS
+
+    names = open_any(path).schema_arrow.names
+    if RAW_MEAN in names:
+        return {
+            method: (part.column("image_id").to_pylist(), _stacked(part, RAW_MEAN, path, 1)[:, 0])
+            for method, part in _by_method(read_table(path, RAW_MEANS))
+        }
+    if SAMPLES in names:  # of earlier versions, which kept all samples
+        return {method: (ids, raw_mean(sampled)) for method, (ids, sampled) in read_sample_maps(path).items()}
+    if _is_smoothed(path):
+        raise ArtifactError(
+            f"'{path}' holds only means of scaled maps, and no column '{RAW_MEAN}', which metrics that depend on scale read; "
+            "delete the file and run again"
+        )
+    return None
+
+
+def raw_mean(sampled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean over the samples (B, S, rows, columns) of each image, in float64, so that equal samples give that very map."""
+    return np.ascontiguousarray(sampled).mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def _is_smoothed(path: Path) -> bool:
+    """Whether the maps have a spread, which only a smoothing gives."""
+    from vitfaith.artifacts.schemas import MAPS
+
+    spread = read_table(path, pa.schema([MAPS.field("spread")])).column("spread")
+    return bool(spread.null_count < len(spread))
+
+
+def _by_method(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    for method in table.column("method").unique().to_pylist():
+        yield method, table.filter(pc.equal(table.column("method"), pa.scalar(method)))
+
+
+def _stacked(part: pa.Table, column: str, path: Path, samples: int) -> NDArray[np.float32]:
+    """The maps (B, samples, rows, columns) of one method in a column of lists."""
+    rows, columns = (part.column(c)[0].as_py() for c in ("rows", "columns"))
+    flat: NDArray[np.float32] = part.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if len(flat) != len(part) * samples * rows * columns:
+        raise ArtifactError(f"'{path}', column '{column}': not {samples} maps of {rows} × {columns} each")
+    return flat.reshape(len(part), samples, rows, columns)

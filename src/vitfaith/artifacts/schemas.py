@@ -97,9 +97,18 @@ SAMPLE_MAPS = pa.schema(
         pa.field("sample_maps", pa.list_(pa.float32()), nullable=False),  # samples × rows × columns, not normalised
     ]
 )
-"""Map files behind a smoothing as certificates read them, with one more column than ``MAPS``."""
+"""Map files behind a smoothing as certificates read them. Files of studies without a certificate lack the last column."""
 
-SMOOTHED_MAPS = pa.schema([*MAPS, SAMPLE_MAPS.field("sample_maps")])
+RAW_MEANS = pa.schema(
+    [
+        *(MAPS.field(name) for name in ("image_id", "method", "rows", "columns")),
+        pa.field("raw_mean", pa.list_(pa.float32()), nullable=False),  # mean over the samples' maps, not normalised
+    ]
+)
+"""Columns of map files behind a smoothing that scale-dependent metrics read."""
+
+SMOOTHED_MAPS = pa.schema([*MAPS, RAW_MEANS.field("raw_mean")])
+CERTIFIED_MAPS = pa.schema([*SMOOTHED_MAPS, SAMPLE_MAPS.field("sample_maps")])
 
 CERTIFICATES = pa.schema(
     [

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from vitfaith.artifacts.maps import RAW_MEAN, SAMPLES, raw_mean
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.samples import read_denoised
-from vitfaith.artifacts.schemas import IMAGES, MAPS, SMOOTHED_MAPS
+from vitfaith.artifacts.schemas import CERTIFIED_MAPS, IMAGES, MAPS, SMOOTHED_MAPS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.targets import explained_targets
 from vitfaith.artifacts.tensors import image_tensor
@@ -35,11 +37,14 @@ def map_table(
     maps: Tensor,
     spread: Tensor | None,
     sampled: Tensor | None = None,
+    *,
+    keep_samples: bool = True,
 ) -> pa.Table:
     """Rows of schema MAPS for one method; ``maps`` is (B, rows, columns) float32 on the CPU.
 
-    With ``sampled``, the raw maps (S, B, rows, columns) of the noise samples, rows of schema SMOOTHED_MAPS: beside the
-    samples themselves these maps are small, and every certificate can be computed from them without a network.
+    With ``sampled``, the raw maps (S, B, rows, columns) of the noise samples, rows of schema CERTIFIED_MAPS: every
+    certificate can be computed from them without a network. Without ``keep_samples`` only their mean is kept (schema
+    SMOOTHED_MAPS).
     """
     count, rows, columns = maps.shape
     table = pa.table(
@@ -49,10 +54,8 @@ def map_table(
             "target": pa.array(targets.cpu().numpy()),
             "rows": pa.array(np.full(count, rows)),
             "columns": pa.array(np.full(count, columns)),
-            "map": pa.array(list(maps.flatten(1).numpy()), pa.list_(pa.float32())),
-            "spread": pa.nulls(count, pa.list_(pa.float32()))
-            if spread is None
-            else pa.array(list(spread.flatten(1).numpy()), pa.list_(pa.float32())),
+            "map": _lists(maps.numpy()),
+            "spread": pa.nulls(count, pa.list_(pa.float32())) if spread is None else _lists(spread.numpy()),
             "samples": pa.array(np.full(count, 1 if sampled is None else len(sampled))),
             "flag": pa.array(map_flags(maps.numpy())),
             "tied": pa.array(tied_share(maps.numpy())),
@@ -60,8 +63,13 @@ def map_table(
     )
     if sampled is None:
         return table
-    flat = sampled.transpose(0, 1).flatten(1).numpy()
-    return table.append_column("sample_maps", pa.array(list(flat), pa.list_(pa.float32())))
+    each = sampled.transpose(0, 1).contiguous().numpy()
+    table = table.append_column(RAW_MEAN, _lists(raw_mean(each)))
+    return table.append_column(SAMPLES, _lists(each)) if keep_samples else table
+
+
+def _lists(maps: NDArray[np.float32]) -> pa.Array:
+    return pa.array(list(maps.reshape(len(maps), -1)), pa.list_(pa.float32()))
 
 
 def run_attribute(
@@ -81,6 +89,8 @@ def run_attribute(
     Args:
         predictions: what decides the classes that ``spec['explained']`` means, see
             :func:`~vitfaith.artifacts.targets.explained_targets`.
+
+    Behind a smoothing the raw mean is written beside the map, and with ``spec['sample_maps']`` the map of each sample.
 
     Raises:
         InputError: the model does not have an explained class.
@@ -107,7 +117,7 @@ def run_attribute(
             precision=precision,
         )
 
-    parts = []
+    parts, schema = [], MAPS
     with PassCounter(classifier.backbone) as passes:
         if denoised is None:
             maps = explain_sample(image_tensor(table, str(images), device), 0)
@@ -117,14 +127,15 @@ def run_attribute(
             samples = cache.shape[1]
             per_sample = [explain_sample(upload(cache[:, s], device).float(), s) for s in range(samples)]
             smoothing = SMOOTHINGS.from_spec(spec["smoothing"])
+            schema, keep = (CERTIFIED_MAPS, True) if spec.get(SAMPLES) else (SMOOTHED_MAPS, False)
             for id_ in methods:
                 stacked = torch.stack([maps[id_] for maps in per_sample])
                 mean, spread = aggregate_maps(stacked, map_aggregation(smoothing.parameters))
-                parts.append(map_table(ids, id_, targets, mean, spread, stacked))
+                parts.append(map_table(ids, id_, targets, mean, spread, stacked, keep_samples=keep))
     facts = provenance(
         "attribute",
         spec,
         code,
         **facts_of_passes(classifier, device, precision, forwards=passes.forwards, backwards=passes.backwards),
     )
-    write_table(pa.concat_tables(parts), out, MAPS if denoised is None else SMOOTHED_MAPS, facts)
+    write_table(pa.concat_tables(parts), out, schema, facts)

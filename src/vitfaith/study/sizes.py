@@ -125,7 +125,9 @@ def stored(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> int:
         return answers + 4 * samples
     maps, cells = len(methods_of(plan, wildcards)), cells_of(plan, dataset, model)
     if stage == "attribute":
-        return maps * (4 * cells * (samples + 2 if samples else 1) + ROW)
+        certified = bool(plan.certificates(condition_of(wildcards)))
+        arrays = 1 if not samples else 3 + samples * certified  # map, spread, raw mean, samples
+        return maps * (4 * cells * arrays + ROW)
     if stage == "bank":
         return MASKS * ROW // 4
     return maps * TABLES

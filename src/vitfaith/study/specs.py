@@ -151,7 +151,7 @@ def predict_spec(plan: Plan, dataset: str, model: str, attack: str, smoothing: s
 def attribute_spec(
     plan: Plan, dataset: str, model: str, attack: str, smoothing: str, explained: str, family: str, shard: str
 ) -> dict[str, Any]:
-    """Model, smoothing, the explained class and the explainers of a family."""
+    """Model, smoothing, the explained class, the explainers of a family, and whether a certificate reads the samples' maps."""
     condition = Condition(dataset, model, attack, smoothing, explained)
     methods = plan.methods(condition)[family]
     return {
@@ -161,6 +161,7 @@ def attribute_spec(
         "smoothing": plan.study.smoothings[smoothing].spec(),
         "methods": {id_: explainer_spec(plan, id_, model) for id_ in methods},
         **_attribute_precision(plan, model, family),
+        **({"sample_maps": True} if plan.certificates(condition) else {}),
     }
 
 
