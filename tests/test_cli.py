@@ -60,6 +60,35 @@ def test_check_names_a_missing_file(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+SAVE_A_PDF = """
+import io
+import logging
+import matplotlib
+from matplotlib.figure import Figure
+from vitfaith.cli.main import log_to_stderr
+
+log_to_stderr()
+matplotlib.rcParams["pdf.fonttype"] = 42
+figure = Figure()
+figure.text(0.5, 0.5, "a figure")
+figure.savefig(io.BytesIO(), format="pdf")
+for name in ("vitfaith.stages.figures", "fontTools.subset", "matplotlib", "PIL"):
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+        logging.getLogger(name).log(level, "something")
+"""
+
+
+def test_logs_hold_the_information_of_the_package_and_the_warnings_of_others() -> None:
+    done = subprocess.run([sys.executable, "-c", SAVE_A_PDF], capture_output=True, text=True, check=True)
+    assert [line.split(" ", 2)[2] for line in done.stderr.splitlines()] == [
+        "INFO vitfaith.stages.figures: something",
+        "WARNING vitfaith.stages.figures: something",
+        "WARNING fontTools.subset: something",
+        "WARNING matplotlib: something",
+        "WARNING PIL: something",
+    ]
+
+
 def test_a_specification_that_is_no_json_is_said_plainly() -> None:
     done = vitfaith("shard", "--spec", "{", "--out", "x")
     assert done.returncode == REPEATS, "a retry would fail in the same way"

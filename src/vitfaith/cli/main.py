@@ -35,9 +35,16 @@ for part in (study, inform, compare, share, stages):  # the order of --help; rul
     app.add_typer(part.app)
 
 
+def log_to_stderr() -> None:
+    """Print what the package logs from INFO, and what other packages log from WARNING: fontTools logs each glyph table of a PDF."""
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form, stream=sys.stderr)
+    logging.getLogger("vitfaith").setLevel(logging.INFO)
+
+
 def main() -> None:
     """Run the command line. A user error is printed alone, any other error with its traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
         app()
     except VitfaithError as error:
