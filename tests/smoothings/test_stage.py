@@ -56,7 +56,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         if not keep:
             out.unlink(missing_ok=True)
         smoothing = {"use": "dds", "sigma": 0.25, "denoiser": "tiny", "samples": samples} | settings
-        run_denoise({"seed": seed, "smoothing": smoothing}, code, images, denoiser, out, device="cpu", batch_size=8)
+        run_denoise({"seed": seed, "smoothing": smoothing}, code, images, denoiser, out, device="cpu", batch_size=3)
         return read_denoised(out, IDS), read_provenance(out)
 
     run.out = out  # type: ignore[attr-defined]
@@ -163,7 +163,7 @@ def test_a_smoothing_of_a_plugin_needs_no_denoiser_and_is_nested_too(cache: Any,
     cache(1)
     for samples in (2, 4):
         spec = {"seed": 1, "smoothing": smoothing | {"samples": samples}}
-        run_denoise(spec, "", images, None, cache.out, device="cpu", batch_size=8)
+        run_denoise(spec, "", images, None, cache.out, device="cpu", batch_size=3)
         facts = read_provenance(cache.out)
         assert facts["kept"] == (0 if samples == 2 else 2)
         assert facts["forwards"] == 0

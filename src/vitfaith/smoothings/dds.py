@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from vitfaith.denoisers.denoiser import Denoiser
 
 PURPOSE = "dds"
+
+FEWEST_ROWS = 16
+"""Convolutions of one layer take one kernel, and so give one rounding, for all batches from this size on a CPU with oneDNN."""
 """Name of the smoothing's noise in random keys."""
 
 Mode = Literal[
@@ -264,14 +267,20 @@ def dds(
         @torch.inference_mode()  # 2 % faster than no_grad: U-Nets are many small calls
         def smooth(start: int, stop: int) -> Tensor:
             chunk = pairs[start:stop]
+            chunk += [chunk[-1]] * (_fewest_rows(denoiser, limit) - len(chunk))
             index = upload(torch.tensor([i for i, _ in chunk]), images.device)
             batch = upload(images[index].float(), denoiser.device)
             draw = keyed_noise([generator(seed, image_ids[i], PURPOSE, s) for i, s in chunk])
-            return smooth_batch(denoiser, batch, parameters, draw, level)
+            return smooth_batch(denoiser, batch, parameters, draw, level)[: stop - start]
 
         for rows, smoothed in arriving(in_batches(len(pairs), limit, smooth)):
             flat[rows] = smoothed
     return result
+
+
+def _fewest_rows(denoiser: Denoiser, limit: BatchSize) -> int:
+    """Smaller batches are filled up, so that the last batch of a shard rounds like the others."""
+    return min(FEWEST_ROWS, limit.size) if denoiser.device.type == "cpu" else 0
 
 
 def check_passes(denoiser: Denoiser, shape: tuple[int, int, int], parameters: DdsParameters, level: NoiseLevel) -> None:
