@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.datasets.files import png, write
 from tests.datasets.test_readers import opened
-from vitfaith.datasets.cutouts import is_test
+from vitfaith.datasets.cutouts import folds_of, is_test
 from vitfaith.datasets.registry import Source
 from vitfaith.errors import ArtifactError, ConfigError
 
@@ -74,6 +74,67 @@ def test_few_cutouts_change_sides_when_others_come() -> None:
     assert len(before ^ after) <= 2
     assert is_test(["a", "b"], 0.01, 0).sum() == 1
     assert is_test(["a", "b"], 0.99, 0).sum() == 1
+
+
+def _objects(source: Source) -> list[str]:
+    return sorted({i.rpartition("#")[0] for i in source.image_ids})
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_each_cutout_is_held_out_by_one_fold_and_never_trained_on_there(files: Path, folds: int) -> None:
+    everything = sorted(_objects(read(files, split="train")) + _objects(read(files, split="test")))
+    held_out: list[str] = []
+    for fold in range(folds):
+        shared = {"folds": folds, "fold": fold}
+        test, train = read(files, split="test", per_cutout=3, **shared), read(files, split="train", **shared)
+        assert sorted(_objects(test) + _objects(train)) == everything, "the two are disjoint, and nothing is lost"
+        per_class = np.bincount(test.labels) // 3
+        assert set(per_class) <= {5 // folds, -(-5 // folds)}, "each class is dealt into equal parts"
+        assert set(test.labels) == set(train.labels) == {0, 1}
+        assert test.clusters == [i.rpartition("#")[0] for i in test.image_ids]
+        held_out += _objects(test)
+    assert sorted(held_out) == everything
+
+
+def test_an_image_is_the_same_in_whichever_fold(files: Path) -> None:
+    """A cut-out's compositions depend on its name alone, so folds differ by the network and nothing else."""
+    whole = {n: pixels for s in ("train", "test") for n, pixels in _images(read(files, split=s, per_cutout=2)).items()}
+    for fold in range(5):
+        for name, pixels in _images(read(files, split="test", per_cutout=2, folds=5, fold=fold)).items():
+            assert np.array_equal(pixels, whole[name])
+
+
+def _images(source: Source) -> dict[str, Any]:
+    return dict(zip(source.image_ids, source.read(np.arange(len(source.labels))), strict=True))
+
+
+def test_folds_are_equal_and_few_cutouts_change_theirs_when_others_come() -> None:
+    names = [f"n{i:03d}" for i in range(103)]
+    before = dict(zip(names, folds_of(names, 5, 0), strict=True))
+    assert sorted(np.bincount(list(before.values())).tolist()) == [20, 20, 21, 21, 21]
+    assert dict(zip(names[::-1], folds_of(names[::-1], 5, 0), strict=True)) == before, "not by the order of names"
+    more = sorted([*names, "new"])
+    after = dict(zip(more, folds_of(more, 5, 0), strict=True))
+    assert sum(before[n] != after[n] for n in names) <= 4
+    assert dict(zip(names, folds_of(names, 5, 1), strict=True)) != before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"folds": 5}, "go together"),
+        ({"fold": 0}, "go together"),
+        ({"folds": 5, "fold": 5}, "numbered from 0 to 4"),
+    ],
+)
+def test_folds_that_cannot_be(changed: dict[str, int], message: str, files: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(files, **changed)
+
+
+def test_more_folds_than_cutouts(files: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"has 5 cut-outs .* fewer than folds: 6"):
+        read(files, folds=6, fold=0)
 
 
 def test_masks_are_the_red_pixels_and_sizes_are_as_asked(files: Path) -> None:

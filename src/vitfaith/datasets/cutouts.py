@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vitfaith.datasets.files.pictures import load_picture
 from vitfaith.datasets.files.walk import walk_pictures
@@ -39,7 +39,15 @@ class CutoutsParameters(Parameters):
     photographs: tuple[str, ...] = Field(("*",), description="patterns of the photographs in use, below backgrounds")
     size: int = Field(ge=8, description="side of the square images in pixels")
     split: Literal["train", "test"] = Field("test", description="a cut-out is in one of the two, with all its images")
-    test_share: float = Field(0.3, gt=0, lt=1, description="share of each class's cut-outs that are for the test")
+    test_share: float = Field(
+        0.3, gt=0, lt=1, description="share of each class's cut-outs that are for the test; not used with folds"
+    )
+    folds: int | None = Field(
+        None, ge=2, description="deal each class's cut-outs into this many folds: each is in the test of one fold"
+    )
+    fold: int | None = Field(
+        None, ge=0, description="the fold that is for the test, from 0 to folds − 1; the others are for training"
+    )
     per_cutout: int = Field(
         1, ge=1, description="images of each cut-out, each with its own photograph, place and scale"
     )
@@ -55,6 +63,14 @@ class CutoutsParameters(Parameters):
             raise ValueError("give two shares of the image, the smaller first, as [0.5, 0.85]")
         return value
 
+    @model_validator(mode="after")
+    def _one_of_the_folds(self) -> CutoutsParameters:
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("folds and fold go together: give both, as folds: 5 and fold: 0, or neither")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold}: {self.folds} folds are numbered from 0 to {self.folds - 1}")
+        return self
+
 
 def is_test(names: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
     """Which cut-outs (N,) of one class are for the test: those with the lowest keyed numbers, at least one of two or more.
@@ -62,10 +78,28 @@ def is_test(names: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
     Each keeps its number when others come or go, so that few change sides.
     """
     count = min(max(round(share * len(names)), 1), len(names) - 1)
+    return _places(names, seed) < count
+
+
+def folds_of(names: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
+    """Fold of each cut-out (N,) of one class, from 0 to ``folds`` − 1: equal parts of the order by keyed numbers.
+
+    Sizes differ by one at most. Few change folds when others come or go.
+    """
+    return _places(names, seed) * folds // len(names)
+
+
+def _places(names: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """Place of each name (N,) in the order of their keyed numbers."""
     order = np.argsort([derive_seed(seed, name, "split") for name in names], kind="stable")
-    chosen = np.zeros(len(names), bool)
-    chosen[order[:count]] = True
-    return chosen
+    return np.argsort(order)
+
+
+def _held_out(names: Sequence[str], parameters: CutoutsParameters) -> NDArray[np.bool_]:
+    """Which cut-outs (N,) of one class are for the test."""
+    if parameters.folds is None:
+        return is_test(names, parameters.test_share, parameters.seed)
+    return folds_of(names, parameters.folds, parameters.seed) == parameters.fold
 
 
 def _matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -86,6 +120,10 @@ def _cutouts(parameters: CutoutsParameters) -> dict[str, list[str]]:
         if len(found[name]) < 2:
             raise ArtifactError(
                 f"class '{name}' has {len(found[name])} cut-outs in '{folder}'; it takes two or more, one for the test"
+            )
+        if parameters.folds is not None and len(found[name]) < parameters.folds:
+            raise ArtifactError(
+                f"class '{name}' has {len(found[name])} cut-outs in '{folder}', fewer than folds: {parameters.folds}; ask for fewer folds"
             )
         for path in found[name]:
             if path in owner:
@@ -160,7 +198,7 @@ def cutouts(parameters: CutoutsParameters) -> Source:
     names: list[str] = []
     labels: list[int] = []
     for label, members in enumerate(found.values()):
-        test = is_test(members, parameters.test_share, parameters.seed)
+        test = _held_out(members, parameters)
         for name, for_test in zip(members, test, strict=True):
             if for_test == (parameters.split == "test"):
                 names += [name] * parameters.per_cutout
