@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from vitfaith.artifacts.named import write_named
 from vitfaith.artifacts.provenance import provenance
-from vitfaith.artifacts.schemas import SCORES
+from vitfaith.artifacts.schemas import SCORES, SHARDS
 from vitfaith.artifacts.store import write_table
 from vitfaith.cli.main import app
-from vitfaith.compare.folder import left_out, read_scores, settings_of
+from vitfaith.compare.folder import left_out, read_folds, read_scores, settings_of
 from vitfaith.compare.runs import compare_runs
 from vitfaith.compare.show import difference_text, results_table
 from vitfaith.errors import ArtifactError
@@ -52,15 +52,55 @@ def values() -> dict[str, np.ndarray]:
     return {"random": source.normal(0, 0.1, 24), "rollout": source.normal(0.5, 0.1, 24)}
 
 
+def test_a_table_over_folds_pools_their_images(
+    tmp_path: Path, values: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folds hold other images; their means are over all, and clusters of each fold's shards are kept."""
+    write(tmp_path / "a", values)
+    cluster = [f"object-{i // 2}" for i in range(len(IDS))]
+    write_clusters(tmp_path / "a", IDS, cluster)
+    monkeypatch.setattr(f"{__name__}.IDS", [f"other-{i}" for i in range(24)])
+    more = {method: numbers + 1 for method, numbers in values.items()}
+    write(tmp_path / "b", more)
+    write_clusters(tmp_path / "b", IDS, [f"more-{i // 2}" for i in range(len(IDS))])
+    folders = [tmp_path / "a", tmp_path / "b"]
+    pooled = read_folds(folders, {})
+    assert pooled["image_id"].nunique() == 48
+    assert sorted(pooled.groupby("cluster")["image_id"].nunique()) == [2] * 24
+    done = CliRunner().invoke(app, ["table", *map(str, folders), "--format", "csv", "--resamples", "200"])
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(done.stdout))}
+    assert rows["rollout"]["n"] == "48"
+    assert float(rows["rollout"]["mean"]) == pytest.approx(values["rollout"].mean() + 0.5, rel=1e-5)
+    with pytest.raises(ArtifactError, match="48 scores are in several of"):
+        read_folds([tmp_path / "a", tmp_path / "a"], {})
+
+
+def write_clusters(results: Path, ids: list[str], clusters: list[str]) -> None:
+    """A shard whose images belong to clusters."""
+    pixels = pa.array([b"\0"] * len(ids), pa.binary())
+    table = pa.table(
+        {
+            "image_id": ids,
+            "label": [0] * len(ids),
+            "channels": [1] * len(ids),
+            "height": [1] * len(ids),
+            "width": [1] * len(ids),
+            "pixels": pixels,
+            "cluster": clusters,
+        }
+    )
+    write_table(table, results / "shard/dataset=toy/shard-000.parquet", SHARDS, provenance("shard", {}, "c1"))
+
+
 def test_table(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
     write(tmp_path, values)
     write(tmp_path, {**values, "rollout": np.full(24, np.nan)}, attack="pgd")
-    text = results_table(tmp_path, {"attack": "clean"}, "markdown", baseline="random", statistics=STATISTICS)
+    text = results_table([tmp_path], {"attack": "clean"}, "markdown", baseline="random", statistics=STATISTICS)
     assert f"**{values['rollout'].mean():.3f}**\\*\\*\\*" in text
     assert "pgd" not in text
-    assert r"\begin{tabular}" in results_table(tmp_path, {}, "latex", baseline="random", statistics=STATISTICS)
+    assert r"\begin{tabular}" in results_table([tmp_path], {}, "latex", baseline="random", statistics=STATISTICS)
     rows = list(
-        csv.DictReader(io.StringIO(results_table(tmp_path, {}, "csv", baseline="random", statistics=STATISTICS)))
+        csv.DictReader(io.StringIO(results_table([tmp_path], {}, "csv", baseline="random", statistics=STATISTICS)))
     )
     assert len(rows) == 4
     flagged = next(row for row in rows if row["attack"] == "pgd" and row["method"] == "rollout")

@@ -54,7 +54,12 @@ def selection(where: list[str] | None) -> dict[str, str]:
 
 @app.command()
 def table(
-    results: Annotated[Path, typer.Argument(help="folder with the results of a run")] = Path("results"),
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="folder with the results of a run [default: results]; several: the folds of one study, images pooled"
+        ),
+    ] = None,
     where: Where = None,
     form: Annotated[Format, typer.Option("--format", help="format of the table")] = Format.markdown,
     baseline: Annotated[str, typer.Option(help="baseline of the significance stars")] = "random",
@@ -67,8 +72,9 @@ def table(
 
     chosen = selection(where)
     statistics = {"confidence": confidence, "resamples": resamples, "seed": 0, "coverage": coverage}
-    _say_what_is_left_out(results)
-    typer.echo(results_table(results, chosen, form.value, baseline=baseline, statistics=statistics), nl=False)
+    folders = results or [Path("results")]
+    _say_what_is_left_out(*folders)
+    typer.echo(results_table(folders, chosen, form.value, baseline=baseline, statistics=statistics), nl=False)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,22 @@ def read_scores(results: Path, chosen: Mapping[str, str]) -> pd.DataFrame:
     shards = [(partition_values(p)["dataset"], p) for p in sorted((results / "shard").rglob("*.parquet"))]
     clusters = read_clusters((d, p) for d, p in shards if not _hidden(p.relative_to(results)))
     return with_clusters(sort_rows(frame, [*KEYS, "image_id"]), clusters)
+
+
+def read_folds(folders: Sequence[Path], chosen: Mapping[str, str]) -> pd.DataFrame:
+    """All scores of several folders as one frame, as :func:`read_scores`: studies of one name on different images, as the folds of one.
+
+    Raises:
+        ArtifactError: as :func:`read_scores`, or two folders have a score of one image for the same method and metric.
+    """
+    frame = pd.concat([read_scores(folder, chosen) for folder in folders], ignore_index=True)
+    twice = frame.duplicated([*KEYS, "image_id"])
+    if twice.any():
+        raise ArtifactError(
+            f"{int(twice.sum())} scores are in several of {', '.join(map(str, folders))}, for example of image "
+            f"'{frame.loc[twice, 'image_id'].iloc[0]}'; name folders whose studies hold out different images"
+        )
+    return sort_rows(frame, [*KEYS, "image_id"])
 
 
 def _none_with(column: str, value: str, values: set[str], results: Path) -> ArtifactError:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from vitfaith.compare.folder import KEYS, read_scores, traits
+from vitfaith.compare.folder import KEYS, read_folds, traits
 from vitfaith.compare.runs import Difference
 from vitfaith.explained import CLEAN_PREDICTION, COLUMN
 from vitfaith.statistics import COVERAGE, paired_comparisons, small_sample_note, summarise_compared
@@ -22,17 +22,18 @@ Format = Literal["markdown", "latex", "csv"]
 
 
 def results_table(
-    results: Path, chosen: Mapping[str, str], form: Format, *, baseline: str, statistics: Mapping[str, Any]
+    results: Sequence[Path], chosen: Mapping[str, str], form: Format, *, baseline: str, statistics: Mapping[str, Any]
 ) -> str:
-    """Leaderboards of every condition in a folder of results, or all means as CSV.
+    """Leaderboards of every condition in folders of results, or all means as CSV.
 
     Args:
+        results: folders of results; their images are pooled, so no image may be in two.
         chosen: column of the scores → the one value to keep.
         baseline: method that the stars refer to.
         statistics: confidence, resamples, seed and coverage.
     """
-    scores = read_scores(results, chosen)
-    known = traits(results)
+    scores = read_folds(results, chosen)
+    known = {metric: trait for folder in results for metric, trait in traits(folder).items()}
     how = {metric: trait["pooled"] for metric, trait in known.items() if trait.get("pooled")}
     pooled = scores["metric"].isin(list(how))
     single = scores[~pooled].assign(reference="")
