@@ -14,6 +14,7 @@ import pytest
 import vitfaith as vf
 from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import write_table
+from vitfaith.errors import InputError
 from vitfaith.statistics.trust import metric_trust
 
 IMAGES = [f"image-{i:02}" for i in range(30)]
@@ -61,6 +62,24 @@ def test_others_are_of_the_same_attack_under_any_name_of_the_model() -> None:
     robust = table[table["quantity"] == "robustness"]
     assert set(robust["other"]) == {"in-domain"}
     assert (robust["value"] == 1).all()
+
+
+def test_the_only_variants_of_a_metric_are_compared_under_other_names() -> None:
+    saco = scores()[lambda f: f.metric == "saco"]
+    five = saco.assign(variant="k=5", value=saco["value"].where(saco["method"] != "a", -9.0))
+    table = vf.trust(scores(), others={"groups": five}, resamples=100)
+    robust = table[table["quantity"] == "robustness"].set_index("metric")
+    assert list(robust.index) == ["saco k=10"]  # of a metric without scores there is no row
+    assert robust.loc["saco k=10", "value"] == pytest.approx(-1 / 3)  # a, b, c against b, c, a
+    both = pd.concat([scores(), saco.assign(variant="k=5")])
+    table = vf.trust(both, others={"groups": five}, resamples=100)
+    robust = table[table["quantity"] == "robustness"].set_index("metric")
+    assert list(robust.index) == ["saco k=5"]  # with two variants, names decide
+
+
+def test_a_run_without_a_shared_metric_is_refused() -> None:
+    with pytest.raises(InputError, match="'fill' has no metric"):
+        vf.trust(scores(), others={"fill": scores().assign(metric="aopc", variant="")}, resamples=100)
 
 
 def test_the_figure_has_a_panel_for_each_quantity() -> None:

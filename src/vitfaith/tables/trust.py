@@ -25,7 +25,8 @@ def trust_table(
     """:func:`~vitfaith.statistics.trust.metric_trust` of each condition; a metric's name gets its variant.
 
     Metrics of direction "none" are omitted. Scores of ``others`` are compared with scores of the same attack,
-    smoothing and explained class; their dataset and model may have other names.
+    smoothing and explained class; their dataset and model may have other names. Where a metric has one variant on both sides,
+    the two are compared, whatever their names: "k=10" with "k=5".
 
     Args:
         scores: rows (condition, method, image_id, metric, variant, value).
@@ -33,10 +34,10 @@ def trust_table(
         settings: of :func:`~vitfaith.statistics.trust.metric_trust`.
 
     Raises:
-        InputError: ``truth`` names a metric that a condition has no scores of.
+        InputError: ``truth`` names a metric that a condition has no scores of, or one of ``others`` shares no metric.
     """
     named = _named(scores, directions)
-    compared = {name: _named(frame, directions) for name, frame in (others or {}).items()}
+    compared = {name: _matched(name, _named(frame, directions), named) for name, frame in (others or {}).items()}
     place = [name for name in CONDITION if name in named]
     better = {name: cast("Better", directions[name.partition(" ")[0]]) for name in named["metric"].unique()}
     parts = []
@@ -61,6 +62,30 @@ def _named(scores: pd.DataFrame, directions: Mapping[str, Direction]) -> pd.Data
     ranks = metric.map({one: directions[one] != "none" for one in metric.unique()}).astype(bool)
     bound = variant.str.endswith((CEILING, CHANCE))  # bounds of a variant, not scores
     return scores.assign(metric=(metric + " " + variant).str.strip())[ranks & ~bound]
+
+
+def _matched(name: str, other: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """``other`` with the names of ``own``, also where the only variant of a metric has another name."""
+    there, here = (_by_metric(frame) for frame in (other, own))
+    names = {
+        theirs[0]: here[metric][0]
+        for metric, theirs in there.items()
+        if len(theirs) == 1 and len(here.get(metric, [])) == 1
+    }
+    matched = other.assign(metric=other["metric"].replace(names))
+    if set(matched["metric"]).isdisjoint(own["metric"]):
+        raise InputError(
+            f"'{name}' has no metric of these scores; it has {', '.join(sorted(there)) or 'none that ranks methods'}"
+        )
+    return matched
+
+
+def _by_metric(named: pd.DataFrame) -> dict[str, list[str]]:
+    """Metric → its names, one per variant."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(named["metric"].unique()):
+        found.setdefault(name.partition(" ")[0], []).append(name)
+    return found
 
 
 def _under(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
