@@ -103,7 +103,7 @@ def below_zero(summary: pd.DataFrame) -> str:
     return (
         f"\nSaCo is below 0 under attack for {', '.join(names)}. Their maps stay on the object, as the average precision says. But "
         "the explained class is the one predicted for the clean image, and the attack made the object's pixels speak against "
-        "it: taking them away raises its probability. Overlap and localisation do not see that.\n"
+        "it: removing them raises its probability. Overlap and localisation do not show this.\n"
     )
 
 
