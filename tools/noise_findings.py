@@ -109,7 +109,12 @@ def size_note(folder: Path) -> str:
         "samples under attack": (int(attacked.samples.max()), samples),
     }
     smaller = [f"{found} of {asked} {name}" for name, (found, asked) in pairs.items() if found != asked]
-    return f"**A smaller run of that study**: {', '.join(smaller)}.\n\n" if smaller else ""
+    if not smaller:
+        return ""
+    return (
+        f"**A smaller run of that study**: {', '.join(smaller)}. "
+        "`snakemake --configfile config/noise.yaml` makes the full study, whose values under attack differ.\n\n"
+    )
 
 
 def main() -> None:
