@@ -19,6 +19,7 @@ from vitfaith.denoisers.schedule import Schedule
 from vitfaith.models.load import load_classifier
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
+from vitfaith.study.sizes import compared, scored
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,9 +69,10 @@ def test_disk_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         "shard": pixels,
         "attack": 2 * pixels,  # clean and pgd
         "denoise": 2 * 2 * 2 * pixels,  # two attacks, two samples, two bytes
-        "predictions": 2 * 12 * 80 + 2 * 12 * (80 + 8),
-        "attribute": 2 * maps * 49 * 4 + 2 * maps * 49 * 4 * 4,  # map, spread and two samples behind the smoothing
-        "tables": 4 * maps * room.TABLES,
+        "predictions": 2 * 12 * 90 + 2 * 12 * (90 + 8),  # ten classes
+        "attribute": 2 * maps * (49 * 4 + 40)
+        + 2 * maps * (49 * 4 * 3 + 40),  # map, spread and raw mean behind the smoothing
+        "tables": maps * sum(scored(plan, c) + compared(plan, c) for c in plan.conditions),
     }
 
 

@@ -30,10 +30,10 @@ def test_disk_by_hand(full: Plan, tmp_path: Path) -> None:
     rows = {row.stage: row for row in estimate(jobs(full), tmp_path, {}, guess=partial(guess, full, on_gpu=True))}
     assert all(row.guessed == row.unknown == row.to_do for row in rows.values())
     gigabytes = {stage: row.gigabytes for stage, row in rows.items()}
-    assert gigabytes["shard"] == pytest.approx(50_000 * (PIXELS + 200) / 1e9)
+    assert gigabytes["shard"] == pytest.approx(50_000 * (PIXELS + 40) / 1e9)
     # two smoothings: clean images once for three models, two attacks on each
-    assert gigabytes["denoise"] == pytest.approx(2 * 7 * 50_000 * 4 * (2 * PIXELS + 200) / 1e9)
-    assert gigabytes["attack"] == pytest.approx(9 * 50_000 * (PIXELS + 400 + 8000) / 1e9)
+    assert gigabytes["denoise"] == pytest.approx(2 * 7 * 50_000 * 4 * (2 * PIXELS + 40) / 1e9)
+    assert gigabytes["attack"] == pytest.approx(9 * 50_000 * (PIXELS + 80 + 5000) / 1e9)
     assert rows["score"].hours is not None
     assert 100 < rows["score"].hours < 100_000
 

@@ -65,22 +65,24 @@ def test_shapes_come_from_settings_and_from_names(full: Plan) -> None:
 
 
 def test_bytes_of_files(full: Plan) -> None:
-    assert stored(full, "shard", {"dataset": "imagenet"}) == PIXELS + 200
+    assert stored(full, "shard", {"dataset": "imagenet"}) == PIXELS + 40
     shared = {"dataset": "imagenet", "model": "shared", "attack": "clean", "smoothing": "dds_0.12"}
-    assert stored(full, "denoise", shared) == 4 * (2 * PIXELS + 200)
-    assert stored(full, "attack", PLACE) == PIXELS + 200 + 8 * 1000 + 200
+    assert stored(full, "denoise", shared) == 4 * (2 * PIXELS + 40)
+    assert stored(full, "attack", PLACE) == PIXELS + 40 + 5 * 1000 + 40
     relevance = {**MAPS, "family": "relevance"}  # transformer_attribution and attnlrp
-    assert stored(full, "attribute", relevance) == 2 * (4 * 196 + 200)
-    assert stored(full, "attribute", {**relevance, "smoothing": "dds_0.12"}) == 2 * (
-        4 * 196 * 3 + 200
-    )  # map, spread, raw mean
+    assert stored(full, "attribute", relevance) == 2 * (4 * 196 + 40)
+    assert stored(full, "attribute", {**relevance, "smoothing": "dds_0.12"}) == 2 * (4 * 196 * 3 + 40), (
+        "map, spread, raw mean"
+    )
+    points = 10 + 11 + 11  # groups of SaCo, and the two removal curves that the other four metrics share
+    assert stored(full, "score", relevance) == 2 * (5 * 9 + points * 13)
 
 
 def test_memory_by_hand(full: Plan) -> None:
     part = 100
-    attack = part * (16 * PIXELS + 3 * (PIXELS + 200 + 8200)) // 10**6
+    attack = part * (16 * PIXELS + 3 * (PIXELS + 40 + 5040)) // 10**6
     assert memory_mb(full, "attack", {**PLACE, "shard": "shard-007"}) == WITH_NETWORK + attack
-    shard = 1000 * (4 * PIXELS + 3 * (PIXELS + 200)) // 10**6
+    shard = 1000 * (4 * PIXELS + 3 * (PIXELS + 40)) // 10**6
     assert memory_mb(full, "shard", {"dataset": "imagenet", "shard": "shard-000"}) == PROGRAM + shard
 
 

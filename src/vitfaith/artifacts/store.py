@@ -122,11 +122,10 @@ def growing_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]
         seal(temporary)
 
 
-def dictionary_columns(schema: pa.Schema) -> bool | list[str]:
-    """Columns in which equal values are stored once; pixels are left out, since no two images are equal."""
-    if not any(pa.types.is_binary(field.type) for field in schema):
-        return True
-    return [field.name for field in schema if not pa.types.is_binary(field.type)]
+def dictionary_columns(schema: pa.Schema) -> list[str]:
+    """Columns in which equal values are stored once: not pixels, maps and other floats, whose values differ, and the dictionary adds to them."""
+    different = (pa.types.is_binary, pa.types.is_floating, pa.types.is_list)
+    return [field.name for field in schema if not any(is_kind(field.type) for is_kind in different)]
 
 
 def rows_in_group(table: pa.Table) -> int:

@@ -17,7 +17,7 @@ from vitfaith.check.datasets import DatasetFacts
 from vitfaith.models.batch_size import ON_CPU
 from vitfaith.models.classifier import Classifier
 from vitfaith.study.metric_inputs import infilled
-from vitfaith.study.sizes import TABLES, samples_of
+from vitfaith.study.sizes import ROW, arrays_of, compared, samples_of, scored
 
 if TYPE_CHECKING:
     from vitfaith.denoisers.denoiser import Denoiser
@@ -59,9 +59,9 @@ def disk_needed(plan: Plan, datasets: Mapping[str, DatasetFacts], models: Mappin
             found["denoise"] += 2 * samples * pixels
         maps = facts.images * sum(map(len, plan.methods(condition).values()))
         patches = classifier.grid[0] * classifier.grid[1]
-        found["attribute"] += maps * patches * 4 * (samples + 2 if samples else 1)
-        found["predictions"] += facts.images * (8 * classifier.num_classes + 4 * samples)
-        found["tables"] += maps * TABLES
+        found["attribute"] += maps * (patches * 4 * arrays_of(plan, condition) + ROW)
+        found["predictions"] += facts.images * (5 * classifier.num_classes + ROW + 4 * samples)
+        found["tables"] += maps * (scored(plan, condition) + compared(plan, condition))
     return found
 
 

@@ -9,7 +9,7 @@ from vitfaith.artifacts.store import partition_values
 from vitfaith.study.jobs import Job
 from vitfaith.study.needs import PER_SECOND_CPU, PER_SECOND_GPU
 from vitfaith.study.plan import Plan
-from vitfaith.study.sizes import methods_of, pixels_of, stored
+from vitfaith.study.sizes import methods_of, pixels_of, stored, tables_of
 from vitfaith.study.work import WITHOUT_NETWORK, cost_of_pass, passes
 
 Passes = tuple[float, float]
@@ -19,8 +19,8 @@ START = 10.0
 """Seconds of a job beside its images: imports, and loading networks."""
 
 _SECONDS_PER_IMAGE, _SECONDS_PER_MAP = 0.005, 0.001
-_OF_EXPERIMENT = {"tables": (2e-4, 500), "figures": (1e-5, 0), "page": (1e-5, 0)}
-"""Seconds and bytes of an image × method × condition: tables of 4,000 images × 15 methods × 3 conditions take 36 s."""
+_OF_EXPERIMENT = {"tables": 2e-4, "figures": 1e-5, "page": 1e-5}
+"""Seconds of an image × method × condition: tables of 4,000 images × 15 methods × 3 conditions take 36 s."""
 
 
 def computes_on_gpu(plan: Plan) -> bool:
@@ -38,9 +38,9 @@ def guess(plan: Plan, job: Job, counted: Passes | None, on_gpu: bool) -> tuple[f
         counted: passes of one image, where they were counted; else they are taken in closed form.
     """
     if job.stage in _OF_EXPERIMENT:
-        seconds, size = _OF_EXPERIMENT[job.stage]
-        rows = _rows(plan, job.place.split("/")[0])
-        return START + seconds * rows, size * rows
+        experiment = job.place.split("/")[0]
+        size = tables_of(plan, experiment) if job.stage == "tables" else 0
+        return START + _OF_EXPERIMENT[job.stage] * _rows(plan, experiment), size
     wildcards = partition_values(job.outputs[0])
     if job.stage == "attack":
         wildcards.pop("smoothing", None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, prod
 from typing import Any
 
 from vitfaith.artifacts.paths import Condition
+from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.plan import Plan
 
 Shape = tuple[int, int, int]
@@ -18,11 +19,11 @@ Shape = tuple[int, int, int]
 SIDE, PATCH, CLASSES = 224, 16, 1000
 """Taken where a study does not say: most of timm's ViTs."""
 
-TABLES = 4_000
-"""Bytes of scores, curves and stability per map, compressed: twice the default study's with all its metrics."""
+ROW, VALUE, POINT, CERTIFICATE = 40, 9, 13, 60
+"""Bytes as they are stored: ids, labels and flags of a row; a row of scores or stability; a row of curves; a certificate."""
 
-ROW = 200
-"""Bytes of a row's ids, labels and flags."""
+LAYERS = 20
+"""Values of a sanity check, at most one per part of a network that it makes random."""
 
 _IN_NAME = re.compile(r"_(\d{2,4})(?=\.|$)")
 _WIDTH_AND_DEPTH = {
@@ -118,23 +119,89 @@ def stored(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> int:
     samples = samples_of(plan, wildcards["smoothing"]) if "smoothing" in wildcards else 0
     if stage == "denoise":
         return samples * (2 * pixels + ROW)
-    answers = 8 * network_of(plan, model).classes + ROW
+    answers = answers_of(plan, model)
     if stage == "attack":
         return pixels + ROW + answers
     if stage == "predict":
         return answers + 4 * samples
+    condition = condition_of(wildcards)
     maps, cells = len(methods_of(plan, wildcards)), cells_of(plan, dataset, model)
     if stage == "attribute":
-        certified = bool(plan.certificates(condition_of(wildcards)))
-        arrays = 1 if not samples else 3 + samples * certified  # map, spread, raw mean, samples
-        return maps * (4 * cells * arrays + ROW)
+        return maps * (4 * cells * arrays_of(plan, condition) + ROW)
     if stage == "bank":
-        return MASKS * ROW // 4
-    return maps * TABLES
+        return MASKS * ANSWER
+    return maps * _RESULTS[stage](plan, condition)
 
 
-MASKS = 1000
-"""Masks per image in a response bank, a typical number."""
+MASKS, ANSWER = 1000, 50
+"""Masks per image in a response bank, a typical number, and the bytes of an answer to one."""
+
+
+def answers_of(plan: Plan, model: str) -> int:
+    """Bytes of a prediction: the probability and the votes of each class, of which most are 0."""
+    return 5 * network_of(plan, model).classes + ROW
+
+
+def arrays_of(plan: Plan, condition: Condition) -> int:
+    """Arrays of the size of a map that are stored of a map: behind a smoothing also spread, raw mean, and samples to certify."""
+    samples = samples_of(plan, condition.smoothing)
+    return 1 if not samples else 3 + samples * bool(plan.certificates(condition))
+
+
+@cache
+def scored(plan: Plan, condition: Condition) -> int:
+    """Bytes per map of scores and of curves, which metrics of the same settings share."""
+    points: dict[str, int] = {}
+    for parameters in (plan.study.metrics[id_].parameters for id_ in plan.metrics(condition)):
+        settings = [str(getattr(parameters, name, "")) for name in ("level", "upsampling", "fill")]
+        for count in getattr(parameters, "groups", ()):
+            points[f"{settings} groups {count}"] = count
+        if isinstance(steps := getattr(parameters, "steps", None), int):
+            points[f"{settings} steps {steps}"] = 2 * (steps + 1)  # most and least relevant first
+    return _values(plan, condition) + POINT * sum(points.values())
+
+
+@cache
+def compared(plan: Plan, condition: Condition) -> int:
+    """Bytes per map of its comparisons with maps of clean images."""
+    measures = [plan.study.stability[id_].parameters for id_ in plan.measures(condition)]
+    return VALUE * len(plan.references(condition)) * sum(map(_variants, measures))
+
+
+def tables_of(plan: Plan, experiment: str) -> int:
+    """Bytes of an experiment's tables: predictions, scores and stability of every image; the other tables are small."""
+    found = 0
+    for condition in experiment_conditions(plan.study.experiments[experiment]):
+        maps = sum(map(len, plan.methods(condition).values()))
+        each = maps * (_values(plan, condition) + compared(plan, condition))
+        found += plan.images(condition.dataset) * (answers_of(plan, condition.model) + each)
+    return found
+
+
+def _values(plan: Plan, condition: Condition) -> int:
+    return VALUE * sum(_variants(plan.study.metrics[id_].parameters) for id_ in plan.metrics(condition))
+
+
+def _checked(plan: Plan, condition: Condition) -> int:
+    return VALUE * LAYERS * len(plan.checks(condition))
+
+
+def _certified(plan: Plan, condition: Condition) -> int:
+    return CERTIFICATE * sum(_variants(plan.study.certificates[id_].parameters) for id_ in plan.certificates(condition))
+
+
+_RESULTS: dict[str, Callable[[Plan, Condition], int]] = {
+    "score": scored,
+    "stability": compared,
+    "sanity": _checked,
+    "certify": _certified,
+}
+"""Stage → bytes per map."""
+
+
+def _variants(parameters: Any) -> int:
+    """Values of a metric or certificate: one per combination of its settings that are lists."""
+    return prod(len(value) for _, value in parameters if isinstance(value, tuple) and value)
 
 
 def _pair(value: Any) -> tuple[int, int]:
