@@ -1,7 +1,7 @@
 """Print the tables of docs/grid-task.md: how close every explainer comes to a right mask, from the tables of the study.
 
 Run after `snakemake --configfile config/grid.yaml`:
-    python tools/grid_task.py [results/tables]
+    python tools/grid_task.py [results/tables [EXPERIMENT …]]
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def board(folder: Path, experiment: str) -> str:
 
 
 def main() -> None:
-    """Print both experiments."""
+    """Print the experiments, by default both of the study."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "results/tables")
-    for experiment in ("grid_3x3", "grid_5x5"):
+    for experiment in sys.argv[2:] or ("grid_3x3", "grid_5x5"):
         print(f"### {experiment}\n\n{board(folder, experiment)}\n")
 
 

@@ -1,6 +1,7 @@
 """docs/indomain.md and its figure from the tables of a finished run of config/indomain.yaml.
 
-Run: python tools/indomain.py results/tables/experiment=indomain [NOTE]; the note says how the run differs from the configuration.
+Run: python tools/indomain.py results/tables/experiment=indomain [NOTE [PAGE]]; the note says how the run differs from the configuration.
+PAGE is another file to write; the figure goes to the folder images beside it.
 """
 
 from __future__ import annotations
@@ -129,10 +130,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     picture.savefig(path, dpi=150)
 
 
-def main(folder: Path, note: str = "") -> None:
+def main(folder: Path, note: str = "", page: Path = PAGE) -> None:
     """Write the page and its figure."""
     table = rows(scores(folder))
-    draw(table, PAGE.parent / "images" / "indomain.png")
+    (page.parent / "images").mkdir(exist_ok=True)
+    draw(table, page.parent / "images" / "indomain.png")
     counts = sorted(set(table["images"]))
     images = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
     lines = ["| metric | compared orders | | τ | 95 % interval |", "|---|---|---|---:|---|"]
@@ -141,10 +143,10 @@ def main(folder: Path, note: str = "") -> None:
         for r in table.sort_values(["metric", "group", "what"]).itertuples()
     ]
     head = HEAD.format(methods=table["methods"].max(), images=images, note=note, verdict=verdict(table))
-    PAGE.write_text(
+    page.write_text(
         head + "![τ of all comparisons](images/indomain.png)\n\n" + "\n".join(lines) + "\n", encoding="utf-8"
     )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(Path(sys.argv[1]), *sys.argv[2:3], *map(Path, sys.argv[3:]))

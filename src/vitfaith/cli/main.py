@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import vitfaith.cli
-from vitfaith.cli import compare, inform, share, stages, study
+from vitfaith.cli import compare, inform, reproduce, share, stages, study
 from vitfaith.errors import FULL, VitfaithError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=vitfaith.cli.__doc__)
@@ -31,7 +31,7 @@ def program(
     """Options before the verb."""
 
 
-for part in (study, inform, compare, share, stages):  # the order of --help; rules call the stages
+for part in (study, inform, compare, reproduce, share, stages):  # the order of --help; rules call the stages
     app.add_typer(part.app)
 
 

@@ -1,0 +1,81 @@
+"""The verb that makes a page of findings again and compares it with the committed one."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitfaith.errors import ArtifactError, VitfaithError
+
+app = typer.Typer()
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[PAGE]", help="name of a page; without one, all are listed")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="folder of the run, which resumes there; default: reproduced/PAGE")
+    ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="cores to use; default: all")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the commands and run nothing")] = False,
+) -> None:
+    """Run the study of a page of findings again, make the page, and compare its numbers with the committed ones."""
+    from vitfaith.cli.launch import environment, snakemake_command
+    from vitfaith.compare.reproduced import differences, differences_text, page_named, read_pages, study_text
+    from vitfaith.shipped import workflow_folder
+
+    root = workflow_folder()
+    pages = read_pages(root)
+    assert root is not None
+    if name is None:
+        for known, entry in pages.items():
+            typer.echo(f"{known:12} {entry.page}: {entry.study or 'no study'}, {entry.shown()}")
+        return
+    page = page_named(pages, name)
+    folder = (folder or Path("reproduced", name)).absolute()
+    study = folder / "study.yaml"
+    commands = [page.words(root)]
+    if page.study is not None:
+        options = ["scores", "--cores", str(cores or "all")]
+        commands.insert(0, snakemake_command(study, folder, options))
+    if dry_run:
+        if page.study is not None:
+            typer.echo(f"# {study}: {page.study}" + (f" with {page.overrides}" if page.overrides else ""))
+        for command in commands:
+            typer.echo(shlex.join(command))
+        return
+    for fetched in page.needs:
+        _link(root / fetched, folder / fetched)
+    folder.mkdir(parents=True, exist_ok=True)
+    if page.study is not None:
+        study.write_text(study_text(page, root), encoding="utf-8")
+        if subprocess.run(commands[0], env=environment(), check=False).returncode:
+            raise VitfaithError(f"the study of '{name}' failed; correct the cause above and run the same command again")
+    made = subprocess.run(commands[-1], cwd=folder, env=environment(), stdout=subprocess.PIPE, check=False)
+    if made.returncode:
+        raise VitfaithError(f"'{page.shown()}' failed in '{folder}'; its error is above")
+    new = folder / (page.writes or page.page.name)
+    if page.writes is None:
+        new.write_bytes(made.stdout)
+    found = differences(page, (root / page.page).read_text(encoding="utf-8"), new.read_text(encoding="utf-8"))
+    if not found:
+        typer.echo(f"{page.page}: the numbers agree with those of '{new}'")
+        return
+    typer.echo(f"{page.page} and '{new}' differ in {len(found)} lines:\n")
+    typer.echo(differences_text(found))
+    raise typer.Exit(1)
+
+
+def _link(fetched: Path, place: Path) -> None:
+    """Make a fetched folder of the clone visible in the folder of a run."""
+    if not fetched.exists():
+        raise ArtifactError(f"'{fetched}' does not exist; the study's file says how to fetch it")
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(fetched, target_is_directory=True)

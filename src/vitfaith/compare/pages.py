@@ -1,0 +1,141 @@
+"""Two pages of findings compared: the text must be equal, and numbers must agree to their last shown digit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import SequenceMatcher
+
+from vitfaith.errors import ArtifactError
+
+_NUMBER = re.compile(
+    r"(?:(?<![\w.)\]])[−-])?(?:(?<![\d.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\d.])\d+(?:\.\d+)?|(?<![\w.])\.\d+)(?:e[+-]?\d+)?"
+)
+_RULE = re.compile(r"(?<=\|) *:?-{3,}:? *(?=\|)")
+"""A cell of the line below the head of a table, in its several spellings."""
+_TIME = re.compile(r"\b(?:ms|s|seconds?|min|minutes?|hours?|h)\b")
+_TIME_AFTER = re.compile(r"\s*(?:(?:CPU|core|wall)[ -])?(?:ms|s|seconds?|min|minutes?|hours?|h)\b")
+
+
+@dataclass(frozen=True)
+class PageDifference:
+    """Lines that differ.
+
+    Attributes:
+        line: number of the line in the committed page, from 1; where a line is only in the new page, the line before it.
+        committed: the line there, empty where it is missing.
+        now: the line of the new page, empty where it is missing.
+    """
+
+    line: int
+    committed: str
+    now: str
+
+
+def numbers_agree(committed: str, now: str, units: int = 1) -> bool:
+    """Whether two numbers as text, as ``0.42``, ``−.3``, ``1,088`` or ``2e-05``, agree.
+
+    Those with decimals may differ by ``units`` of the last digit of the number that shows fewer; integers are counts and must be equal.
+    """
+    first, second = (Decimal(text.replace("−", "-").replace(",", "")) for text in (committed, now))
+    last = max(_exponent(first), _exponent(second))
+    return first == second if last >= 0 else abs(first - second) <= units * Decimal(10) ** last
+
+
+def _exponent(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0
+
+
+def compare_pages(committed: str, now: str, units: int = 1) -> list[PageDifference]:
+    """The lines in which two Markdown pages differ, in their order.
+
+    Text other than numbers must be equal. Numbers agree as in :func:`numbers_agree`; those before a unit of time, or in a column of a table
+    whose head names one, are not compared.
+    """
+    lines = committed.splitlines(), now.splitlines()
+    texts = tuple([_NUMBER.sub("#", _RULE.sub("---", line)) for line in side] for side in lines)
+    heads = tuple(_times(side) for side in lines)
+    found: list[PageDifference] = []
+    for kind, a, b, c, d in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+        if kind == "equal":
+            for i, j in zip(range(a, b), range(c, d), strict=True):
+                if not _lines_agree(lines[0][i], lines[1][j], heads[0][i], units):
+                    found.append(PageDifference(i + 1, lines[0][i], lines[1][j]))
+            continue
+        for place in range(max(b - a, d - c)):
+            i, j = a + place, c + place
+            found.append(PageDifference(min(i + 1, b), lines[0][i] if i < b else "", lines[1][j] if j < d else ""))
+    return found
+
+
+def tables_of(page: str) -> list[str]:
+    """The Markdown tables of a page, each with all its lines."""
+    tables: list[list[str]] = []
+    before = ""
+    for line in page.splitlines():
+        if line.startswith("|"):
+            if not before.startswith("|"):
+                tables.append([])
+            tables[-1].append(line)
+        before = line
+    return ["\n".join(lines) for lines in tables]
+
+
+def table_below(page: str, heading: str) -> tuple[int, str]:
+    """Number of the line before, and the lines of, the first table after the line ``heading``.
+
+    Raises:
+        ArtifactError: the page has no such line, or no table after it.
+    """
+    lines = page.splitlines()
+    if heading not in lines:
+        raise ArtifactError(f"the page has no heading '{heading}'; correct it in the list of pages")
+    start = lines.index(heading)
+    below = tables_of("\n".join(lines[start:]))
+    if not below:
+        raise ArtifactError(f"the page has no table below '{heading}'; correct it in the list of pages")
+    first = next(i for i in range(start, len(lines)) if lines[i].startswith("|"))
+    return first, below[0]
+
+
+def compare_tables(committed: str, now: str, headings: Sequence[str], units: int = 1) -> list[PageDifference]:
+    """As :func:`compare_pages`, of the tables in ``now`` with the first table below each heading of the page ``committed``.
+
+    Raises:
+        ArtifactError: a heading or its table is missing, or ``now`` has another number of tables.
+    """
+    made = tables_of(now)
+    if len(made) != len(headings):
+        raise ArtifactError(f"{len(made)} tables were made, {len(headings)} are in the page; correct the list of pages")
+    found = []
+    for heading, table in zip(headings, made, strict=True):
+        before, kept = table_below(committed, heading)
+        found += [PageDifference(d.line + before, d.committed, d.now) for d in compare_pages(kept, table, units)]
+    return found
+
+
+def _times(lines: Sequence[str]) -> list[frozenset[int]]:
+    """Per line the columns of its table whose head names a unit of time."""
+    found, columns, before = [], frozenset[int](), ""
+    for line in lines:
+        if line.startswith("|") and not before.startswith("|"):
+            columns = frozenset(i for i, cell in enumerate(line.split("|")) if _TIME.search(cell))
+        found.append(columns if line.startswith("|") else frozenset())
+        before = line
+    return found
+
+
+def _lines_agree(committed: str, now: str, exempt: frozenset[int], units: int) -> bool:
+    pairs = zip(_numbers(committed, exempt), _numbers(now, exempt), strict=False)
+    return all(a is None or b is None or numbers_agree(a, b, units) for a, b in pairs)
+
+
+def _numbers(line: str, exempt: frozenset[int]) -> Iterator[str | None]:
+    """The numbers of a line, None for a time."""
+    for match in _NUMBER.finditer(line):
+        column = line.count("|", 0, match.start()) if line.startswith("|") else -1
+        timed = column in exempt or _TIME_AFTER.match(line, match.end()) is not None
+        yield None if timed else match[0]

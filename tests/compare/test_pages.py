@@ -1,0 +1,168 @@
+"""Pages of findings compared: numbers to their last digit, text exactly; and the list of pages names what exists."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from vitfaith.cli.main import app
+from vitfaith.compare.pages import PageDifference, compare_pages, compare_tables, numbers_agree
+from vitfaith.compare.reproduced import LIST, Page, differences_text, page_named, read_pages, study_text
+from vitfaith.errors import ArtifactError, ConfigError, VitfaithError
+from vitfaith.study.load import load_study
+
+ROOT = Path(__file__).parents[2]
+PAGES = read_pages(ROOT)
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(-30, 30), st.integers(1, 6), st.integers(0, 20))
+def test_numbers_agree_within_units_of_the_last_digit(value: int, steps: int, decimals: int, units: int) -> None:
+    first, second = (f"{Decimal(v).scaleb(-decimals):.{decimals}f}" for v in (value, value + steps))
+    assert numbers_agree(first, second, units) == (abs(steps) <= units)
+    assert numbers_agree(second, first, units) == numbers_agree(first, second, units)
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(-3, 3))
+def test_integers_are_counts_and_must_be_equal(value: int, steps: int) -> None:
+    assert numbers_agree(f"{value:,}", str(value + steps), units=9) == (steps == 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "agree"),
+    [
+        (".26", "0.27", True),
+        ("−.26", "-0.27", True),
+        ("−.01", ".01", False),
+        ("0.5", "0.54", True),
+        ("0.5", "0.65", False),
+        ("48", "48.0", True),
+        ("2e-05", "3e-05", True),
+        ("2e-05", "4e-05", False),
+    ],
+)
+def test_spellings(first: str, second: str, agree: bool) -> None:
+    assert numbers_agree(first, second) is agree
+
+
+PAGE = """# Findings on ViT-S/14
+
+Accuracy 0.750 of n = 48 images, from 1,088; fine-tuned in 292 s.
+
+| method | SaCo | seconds |
+|---|---|---:|
+| a_10 | **0.93** [−0.01, 0.96] | 12.3 |
+| b | nan | 4 |
+"""
+
+
+def test_agreement_and_what_is_exempt() -> None:
+    now = PAGE.replace("292 s", "301 s").replace("12.3", "19.9").replace("| 4 |", "| 7 |").replace("0.93", "0.94")
+    now = now.replace("−0.01", "0.00").replace("|---|---|---:|", "| --- | --- | --- |")
+    assert compare_pages(PAGE, now) == []
+    assert [d.line for d in compare_pages(PAGE, now, units=0)] == [7]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("0.93", "0.95", 7),
+        ("n = 48", "n = 47", 3),
+        ("a_10", "a_11", 7),
+        ("nan", "0.10", 8),
+        ("ViT-S/14", "ViT-S/16", 1),
+        ("Accuracy", "Error", 3),
+        ("1,088", "1,089", 3),
+    ],
+)
+def test_a_difference_is_named_by_its_line(old: str, new: str, line: int) -> None:
+    now = PAGE.replace(old, new)
+    assert compare_pages(PAGE, now) == [PageDifference(line, PAGE.splitlines()[line - 1], now.splitlines()[line - 1])]
+
+
+def test_lines_that_are_missing_or_new() -> None:
+    lines = PAGE.splitlines()
+    assert compare_pages(PAGE, "\n".join(lines[:-1])) == [PageDifference(8, lines[-1], "")]
+    assert compare_pages(PAGE, PAGE + "| c | 0.10 | 1 |\n") == [PageDifference(8, "", "| c | 0.10 | 1 |")]
+
+
+def test_tables_below_headings() -> None:
+    made = "### raw\n\n| m | v |\n| --- | --- |\n| a | 0.51 |\n\n### raw 2\n\n| m | v |\n| --- | --- |\n| a | 0.90 |\n"
+    page = (
+        "# P\n\n## One\n\ntext\n\n| m | v |\n|---|---|\n| a | 0.50 |\n\n## Two\n\n| m | v |\n|---|---|\n| a | 0.80 |\n"
+    )
+    assert compare_tables(page, made, ["## One", "## Two"]) == [PageDifference(15, "| a | 0.80 |", "| a | 0.90 |")]
+    assert page.splitlines()[14] == "| a | 0.80 |"
+    with pytest.raises(ArtifactError, match="no heading '## Three'"):
+        compare_tables(page, made, ["## One", "## Three"])
+    with pytest.raises(ArtifactError, match="2 tables were made, 1 are in the page"):
+        compare_tables(page, made, ["## One"])
+
+
+def test_differences_are_a_table_whatever_the_lines_hold() -> None:
+    text = differences_text([PageDifference(7, "| a | `x` |", "")])
+    assert text.splitlines()[-1] == "| 7 | `¦ a ¦ 'x' ¦` |  |"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_its_study_and_its_tool_exist_and_the_page_names_them(name: str) -> None:
+    page = PAGES[name]
+    text = (ROOT / page.page).read_text(encoding="utf-8")
+    assert (" ".join(page.command[:2]) if page.command[0] == "vitfaith" else page.command[0]) in text
+    assert all(heading in text.splitlines() for heading in page.tables)
+    if page.study is not None:
+        load_study(yaml.safe_load(study_text(page, ROOT)))
+        assert page.study == Path("config/config.yaml") or str(page.study) in text
+    if page.command[0] != "vitfaith":
+        assert (ROOT / page.command[0]).is_file()
+    shown = CliRunner().invoke(app, ["reproduce", name, "--dry-run"]).stdout.splitlines()
+    assert len(shown) == (1 if page.study is None else 3)
+    assert page.command[0].rpartition("/")[2] in shown[-1]
+    assert "{root}" not in shown[-1]
+
+
+def test_overrides_replace_settings_and_name_sections_of_the_study() -> None:
+    page = Page(page=Path("p.md"), study=Path("config/tiny.yaml"), command=("tools/x.py",))
+    changed = page.model_copy(update={"overrides": {"seed": 3, "datasets": {"tiny": {"images": 5}}}})
+    before, after = (yaml.safe_load(study_text(p, ROOT)) for p in (page, changed))
+    assert (after["seed"], after["datasets"]["tiny"]["images"]) == (3, 5)
+    assert after["datasets"]["tiny"] == {**before["datasets"]["tiny"], "images": 5}
+    assert after["models"] == before["models"]
+    with pytest.raises(ConfigError, match=r"no section 'datasetz'.*'datasets'"):
+        study_text(page.model_copy(update={"overrides": {"datasetz": {"tiny": {}}}}), ROOT)
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="clone it"):
+        read_pages(tmp_path)
+    with pytest.raises(ConfigError, match="did you mean 'findings'"):
+        page_named(PAGES, "finding")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / LIST).write_text("a: {page: p.md}")
+    with pytest.raises(ConfigError, match=r"a.*command"):
+        read_pages(tmp_path)
+
+
+def test_a_changed_number_ends_the_command_with_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a study: a tool that prints a page is run in the folder, and its page compared."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "made.py").write_text("print('n = 3, mean 0.52')")
+    (tmp_path / "tools" / "fails.py").write_text("raise SystemExit(2)")
+    (tmp_path / LIST).write_text(
+        "made: {page: p.md, command: [tools/made.py]}\nfails: {page: p.md, command: [tools/fails.py]}"
+    )
+    monkeypatch.setattr("vitfaith.shipped.workflow_folder", lambda: tmp_path)
+    run = CliRunner()
+    for mean, code in (("0.51", 0), ("0.60", 1)):
+        (tmp_path / "p.md").write_text(f"n = 3, mean {mean}\n")
+        done = run.invoke(app, ["reproduce", "made", "--folder", str(tmp_path / "out")])
+        assert done.exit_code == code, done.output
+        assert (tmp_path / "out" / "p.md").read_text().strip() == "n = 3, mean 0.52"
+    assert f"| 1 | `n = 3, mean {mean}` | `n = 3, mean 0.52` |" in done.stdout
+    failed = run.invoke(app, ["reproduce", "fails", "--folder", str(tmp_path / "out")])
+    assert isinstance(failed.exception, VitfaithError)
