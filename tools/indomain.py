@@ -149,4 +149,5 @@ def main(folder: Path, note: str = "", page: Path = PAGE) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:3], *map(Path, sys.argv[3:]))
+    _, folder, *rest = sys.argv
+    main(Path(folder), rest[0] if rest else "", Path(rest[1]) if len(rest) > 1 else PAGE)

@@ -17,7 +17,7 @@ app = typer.Typer()
 @app.command()
 def reproduce(
     name: Annotated[
-        str | None, typer.Argument(metavar="[PAGE]", help="name of a page; without one, all are listed")
+        str | None, typer.Argument(metavar="[PAGE]", help="name of a page; default: list all pages")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="folder of the run, which resumes there; default: reproduced/PAGE")
@@ -65,7 +65,7 @@ def reproduce(
         new.write_bytes(made.stdout)
     found = differences(page, (root / page.page).read_text(encoding="utf-8"), new.read_text(encoding="utf-8"))
     if not found:
-        typer.echo(f"{page.page}: the numbers agree with those of '{new}'")
+        typer.echo(f"{page.page}: all numbers agree with '{new}'")
         return
     typer.echo(f"{page.page} and '{new}' differ in {len(found)} lines:\n")
     typer.echo(differences_text(found))

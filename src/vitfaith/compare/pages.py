@@ -56,13 +56,13 @@ def compare_pages(committed: str, now: str, units: int = 1) -> list[PageDifferen
     whose head names one, are not compared.
     """
     lines = committed.splitlines(), now.splitlines()
-    texts = tuple([_NUMBER.sub("#", _RULE.sub("---", line)) for line in side] for side in lines)
-    heads = tuple(_times(side) for side in lines)
+    masked = [[_NUMBER.sub("#", _RULE.sub("---", line)) for line in side] for side in lines]
+    timed = _times(lines[0])
     found: list[PageDifference] = []
-    for kind, a, b, c, d in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in SequenceMatcher(None, masked[0], masked[1], autojunk=False).get_opcodes():
         if kind == "equal":
             for i, j in zip(range(a, b), range(c, d), strict=True):
-                if not _lines_agree(lines[0][i], lines[1][j], heads[0][i], units):
+                if not _lines_agree(lines[0][i], lines[1][j], timed[i], units):
                     found.append(PageDifference(i + 1, lines[0][i], lines[1][j]))
             continue
         for place in range(max(b - a, d - c)):

@@ -27,7 +27,7 @@ class Page(BaseModel):
 
     page: Path = Field(description="the committed page, relative to the clone")
     study: Path | None = Field(None, description="its study, relative to the clone; none where the tool needs no run")
-    overrides: dict[str, Any] = Field({}, description="settings that replace those of the study")
+    overrides: dict[str, Any] = Field({}, description="settings that replace settings of the study")
     needs: tuple[Path, ...] = Field((), description="fetched folders, relative to the clone, that the study reads")
     command: tuple[str, ...] = Field(
         description="tool and arguments, run in the folder of the results; prints the page; {root} is the clone"
@@ -84,7 +84,7 @@ def study_text(page: Page, root: Path) -> str:
     return yaml.safe_dump(_overridden(study, page.overrides, str(page.study)), sort_keys=False, allow_unicode=True)
 
 
-def _overridden(settings: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _overridden(settings: Any, changes: Mapping[str, Any], where: str) -> dict[str, Any]:
     result = dict(settings)
     for key, value in changes.items():
         there = result.get(key)
