@@ -45,9 +45,13 @@ def png16() -> bytes:
 
 
 REFUSED: dict[str, tuple[str, bytes, str]] = {
-    "16-bit grey": ("png", png(np.zeros((6, 6), np.uint16)), "pixels of mode I;16; convert it to 8 bits a channel"),
-    "16-bit colour": ("png", png16(), "has 16 bits a channel; convert it to 8 bits a channel"),
-    "deep PPM": ("ppm", b"P6 6 6 65535\n" + bytes(6 * 6 * 6), "has 16 bits a channel; convert it to 8 bits a channel"),
+    "16-bit grey": ("png", png(np.zeros((6, 6), np.uint16)), "pixels of mode I;16; convert it to 8 bits per channel"),
+    "16-bit colour": ("png", png16(), "has 16 bits per channel; convert it to 8 bits per channel"),
+    "deep PPM": (
+        "ppm",
+        b"P6 6 6 65535\n" + bytes(6 * 6 * 6),
+        "has 16 bits per channel; convert it to 8 bits per channel",
+    ),
     "GIF": ("gif", saved(RGB, "GIF", save_all=True, append_images=[OTHER]), "is 2 pictures (animated, or of several"),
     "WebP": (
         "webp",
@@ -91,7 +95,7 @@ def test_the_number_of_bad_pictures_is_said(tmp_path: Path) -> None:
         write(tmp_path / f"a/{i}.png", png16())
     source = opened("image_folder", {"folder": tmp_path, **NONE})
     assert source.headers is not None
-    with pytest.raises(ArtifactError, match=r"8 bits a channel \(and 2 more like it\)$"):
+    with pytest.raises(ArtifactError, match=r"8 bits per channel \(and 2 more like it\)$"):
         source.headers(np.arange(3))
 
 

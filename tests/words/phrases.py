@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 COUNTED = (
-    r"(?:\d[\d.,]*(?: (?!(?:for|in|of|to|at|is|or|as|and|with|on|from|by|if)\b)\w+)?|one (?!of|in|to)\w+|once|one|twice|rows?|forwards?|backwards?|passes|calls?|draws?|bytes|steps|images"
+    r"(?:\d[\d.,]*(?: (?!(?:for|in|of|to|at|is|or|as|and|with|on|from|by|if)\b)\w+)?|one (?!of|in|to)[\w.]+|once|one|twice|rows?|forwards?|backwards?|passes|calls?|draws?|bytes|steps|images"
     r"|samples|masks|mb|gb|kb|ms|s|min|minutes|hours|seconds|variables|values|numbers|logits|evaluations|jobs|times?)"
 )
 """The count before "a map": a number, a unit or a plural."""
@@ -18,7 +18,7 @@ COUNTED = (
 UNIT = (
     r"(?:image|map|shard|method|job|pixel|patch|token|class|pass|step|experiment|condition|core|epoch|sample|draw|layer|block"
     r"|row|file|folder|model|stage|call|mask|metric|batch|word|dataset|gpu|process|pair|group|node"
-    r"|explainer|attack|family|figure|panel|mean|study|part|quantity|run|noun|verb|module|page|cell|head|variant)"
+    r"|explainer|attack|family|figure|panel|mean|study|part|quantity|run|noun|verb|module|page|cell|head|variant|channel|gate|wordnet)"
 )
 """The nouns that "per" goes with; "once a minute" is common English."""
 
@@ -77,7 +77,7 @@ WORDS = (
     Phrase(r"\bof (?:one's|your|its|their|my|our|his) own\b", "your own …", "maps of your own"),
     Phrase(r"\b(?:is|are) (?:needed|wanted|read|used|known) by it\b", "it needs …", "no server is needed by it"),
     Phrase(r"\beasy to be\b", "easy to …", "a layout that is easy to be changed"),
-    Phrase(r"\bdeal(?:s|t|ing)? (?:a|an|the|out|into|images|its)\b", "split into", "deals a dataset into files"),
+    Phrase(r"\bdeal(?:s|t|ing)? (?:a|an|each|the|out|into|images|its)\b", "split into", "deals a dataset into files"),
     Phrase(r"\bthrown away\b", "discarded", "parts are thrown away"),
     Phrase(r"\bgive the same command\b", "run the same command again", "Then give the same command again."),
     Phrase(r"\bmend(?:s|ed|ing)?\b", "fix", "mend the cause"),

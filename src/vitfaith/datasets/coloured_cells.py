@@ -49,7 +49,7 @@ class CellParameters(Parameters):
     cell: int = Field(
         16, ge=1, description="side of a cell in pixels; whole patches of the model, so that a mask is exact"
     )
-    grids: int = Field(600, ge=1, description="how many there are; more of them leaves the first ones as they are")
+    grids: int = Field(600, ge=1, description="number of grids; a larger number keeps the first ones")
     split: Literal["train", "validation", "test"] = Field(
         "validation", description="splits have other grids, drawn from the same distribution"
     )

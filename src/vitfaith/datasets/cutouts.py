@@ -43,7 +43,9 @@ class CutoutsParameters(Parameters):
         0.3, gt=0, lt=1, description="share of each class's cut-outs that are for the test; not used with folds"
     )
     folds: int | None = Field(
-        None, ge=2, description="deal each class's cut-outs into this many folds: each is in the test of one fold"
+        None,
+        ge=2,
+        description="split the cut-outs of each class into this many folds; each cut-out is in the test set of one fold",
     )
     fold: int | None = Field(
         None, ge=0, description="the fold that is for the test, from 0 to folds − 1; the others are for training"

@@ -31,7 +31,7 @@ class ImagenetParameters(PictureParameters):
     """Where the validation images are."""
 
     path: Path = Field(
-        description="folder with one folder a WordNet id, flat folder of ILSVRC2012_val_….JPEG, or ILSVRC2012_img_val.tar "
+        description="folder with one folder per WordNet id, flat folder of ILSVRC2012_val_….JPEG, or ILSVRC2012_img_val.tar "
         "(read where it is, never unpacked)"
     )
     devkit: Path | None = Field(

@@ -23,7 +23,7 @@ class ParquetParameters(Parameters):
     """A Parquet file of images."""
 
     path: Path = Field(
-        description="file with columns image_id, label, channels, height, width, pixels (uint8, CHW), if wanted truth and cluster"
+        description="file with columns image_id, label, channels, height, width, pixels (uint8, CHW), and optionally truth and cluster"
     )
     classes: Path | None = Field(None, description="class list whose names are shown (see image_folder)")
 

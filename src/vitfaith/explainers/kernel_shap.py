@@ -26,7 +26,7 @@ class KernelShapParameters(Parameters):
     samples: int = Field(
         2048, ge=2, multiple_of=2, description="masks per image; where all 2^patches - 2 masks are fewer, all are used"
     )
-    fill: masking.Fill = Field("model_mean", description="what hides a patch")
+    fill: masking.Fill = Field("model_mean", description="replacement of hidden patches")
     score: masking.Score = Field("probability", description="the answer that is explained")
 
 

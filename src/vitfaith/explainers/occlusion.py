@@ -25,7 +25,7 @@ class OcclusionParameters(Parameters):
 
     window: int = Field(1, ge=1, description="side of the hidden square, in patches")
     stride: int = Field(1, ge=1, description="distance between windows, in patches; at most the window")
-    fill: masking.Fill = Field("model_mean", description="what hides a patch")
+    fill: masking.Fill = Field("model_mean", description="replacement of hidden patches")
     score: masking.Score = Field("probability", description="the answer that is explained")
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class RandomParameters(PixelLevel):
     """Settings of ``random``."""
 
-    level: Literal["patch", "pixel"] = Field("patch", description="what gets an independent number")
+    level: Literal["patch", "pixel"] = Field(
+        "patch", description="whether each patch or each pixel gets an independent number"
+    )
 
     @model_validator(mode="after")
     def _check_level(self) -> RandomParameters:

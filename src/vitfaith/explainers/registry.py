@@ -65,7 +65,7 @@ def explainer(
         class_specific: whether the map depends on the target class.
         hierarchical: whether it is defined for models without class-token attention over one patch grid (Swin …).
         stochastic: whether it draws random numbers (keyed by seed, image and purpose).
-        model_files: parameters that name a file of the explained model, or a folder with one MODEL.safetensors a model; the
+        model_files: parameters that name a file of the explained model, or a folder with one MODEL.safetensors per model; the
             plan puts the file of the job's model in their place.
         check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
             the attribute stage calls it once per job.

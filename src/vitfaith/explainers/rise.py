@@ -30,7 +30,7 @@ class RiseParameters(Parameters):
     normalisation: Literal["expected", "coverage"] = Field(
         "expected", description="divide by the expected visibility (unbiased) or by the visibility that was drawn"
     )
-    fill: masking.Fill = Field("model_mean", description="what hides a pixel")
+    fill: masking.Fill = Field("model_mean", description="replacement of hidden pixels")
     score: masking.Score = Field("probability", description="the answer that is explained")
 
 

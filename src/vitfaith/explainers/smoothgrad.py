@@ -26,7 +26,7 @@ class SmoothgradParameters(PixelLevel):
     samples: int = Field(32, ge=1, description="noisy copies per image")
     noise: float = Field(0.15, ge=0, description="standard deviation of the noise, as a share of the image's range")
     quantity: Literal["gradient", "saliency", "input_x_gradient"] = Field(
-        "gradient", description="what is averaged: signed gradients (the paper), their magnitudes, or input × gradient"
+        "gradient", description="averaged quantity: signed gradients (the paper), their magnitudes, or input × gradient"
     )
     statistic: Literal["mean", "square", "variance"] = Field(
         "mean", description="mean (SmoothGrad), mean square (SmoothGrad²) or variance (VarGrad) over the copies"

@@ -24,7 +24,7 @@ class DiffMaskParameters(Parameters):
     """A trained DiffMask."""
 
     weights: Path | Literal["trained"] = Field(
-        description="folder with one MODEL.safetensors a model, or one such file; 'trained' trains by the recipe below"
+        description="folder with one MODEL.safetensors per model, or one such file; 'trained' trains by the recipe below"
     )
     mask: Literal["expected", "official"] = Field(
         "expected",
@@ -44,7 +44,7 @@ class PerImageParameters(Parameters):
     multiplier_learning_rate: float = Field(0.3, gt=0, description="of the multipliers λ")
     placeholder: Path | None = Field(
         None,
-        description="DiffMask (file, or folder with one MODEL.safetensors a model) whose placeholder replaces patches; "
+        description="DiffMask (file, or folder with one MODEL.safetensors per model) whose placeholder replaces patches; "
         "without it the image's mean patch embedding",
     )
 

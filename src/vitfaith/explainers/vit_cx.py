@@ -27,7 +27,7 @@ class VitCxParameters(Parameters):
     noise: float = Field(
         0.1, ge=0, description="standard deviation of the noise on hidden pixels, in units of the normalised input"
     )
-    fill: masking.Fill = Field("model_mean", description="what hides a pixel, below the noise")
+    fill: masking.Fill = Field("model_mean", description="replacement of hidden pixels, below the noise")
     score: masking.Score = Field("probability", description="the answer that is explained")
 
 

@@ -22,7 +22,7 @@ class ShapleyParameters(Parameters):
     """A trained ViT-Shapley explainer."""
 
     weights: Path | Literal["trained"] = Field(
-        description="folder with one MODEL.safetensors a model, or one such file; 'trained' trains by the recipe below"
+        description="folder with one MODEL.safetensors per model, or one such file; 'trained' trains by the recipe below"
     )
     training: ShapleyRecipe | None = Field(None, description="how `snakemake train` trains it, for each model")
 

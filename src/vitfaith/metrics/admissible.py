@@ -39,7 +39,7 @@ class AdmissibleParameters(Parameters):
     one_sided: Literal["flag", "score"] = Field(
         "flag",
         description="images whose mask is all or nothing. flag: 'no object' and 'no background', as they cannot be scored "
-        "fairly: scaled onto [0, 1], a map always has both. score: masks are taken at their word, two empty sets overlap fully",
+        "fairly: scaled onto [0, 1], a map always has both. score: masks are scored as they are, two empty sets overlap fully",
     )
 
 

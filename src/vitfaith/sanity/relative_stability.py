@@ -33,7 +33,7 @@ class RelativeStabilityParameters(NoiseParameters):
     of: tuple[Of, ...] = Field(
         ("input", "output", "representation"),
         min_length=1,
-        description="what the map's change is divided by: change of the pixels, of the logits, of what the last layer reads",
+        description="divisor of the map's change: change of the pixels, of the logits, or of the last layer's input",
     )
 
 

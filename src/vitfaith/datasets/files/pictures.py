@@ -58,14 +58,14 @@ def _load(picture: Image, where: str) -> None:
 
 
 def check_header(picture: Image, where: str) -> None:
-    """Raise :class:`ArtifactError` unless the picture is a single one of at most eight bits a channel.
+    """Raise :class:`ArtifactError` unless the picture is a single one of at most eight bits per channel.
 
     Decides by the header: Pillow makes eight bits of some deeper colours, and the first of several pictures, in silence.
     """
     if picture.mode not in _EIGHT_BIT:
-        raise ArtifactError(f"picture {where} has pixels of mode {picture.mode}; convert it to 8 bits a channel")
+        raise ArtifactError(f"picture {where} has pixels of mode {picture.mode}; convert it to 8 bits per channel")
     if _is_deep(picture):
-        raise ArtifactError(f"picture {where} has 16 bits a channel; convert it to 8 bits a channel")
+        raise ArtifactError(f"picture {where} has 16 bits per channel; convert it to 8 bits per channel")
     frames = _frames(picture, where)
     if frames > 1:
         raise ArtifactError(f"picture {where} is {frames} pictures (animated, or of several pages); keep one of them")
@@ -96,7 +96,7 @@ def load_picture(content: bytes | Path, where: str) -> Image:
     """The decoded picture, as it is stored.
 
     Raises:
-        ArtifactError: no picture, cut off, more than eight bits a channel, animated, or of several pages.
+        ArtifactError: no picture, cut off, more than eight bits per channel, animated, or of several pages.
     """
     picture = open_picture(content, where)
     check_header(picture, where)

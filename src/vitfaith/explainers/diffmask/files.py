@@ -94,7 +94,7 @@ def _read(path: Path) -> Checkpoint:
     if not path.is_file():
         raise ArtifactError(
             f"DiffMask '{path}' does not exist; train it (`weights: trained` with a recipe under `training`), or give a "
-            "folder with one MODEL.safetensors a model"
+            "folder with one MODEL.safetensors per model"
         )
     facts = path.stat()
     return _cached(path, facts.st_size, facts.st_mtime_ns)

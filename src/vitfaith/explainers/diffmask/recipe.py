@@ -20,13 +20,13 @@ class DiffMaskRecipe(Parameters):
     batch_size: int = Field(64, ge=1, description="images per step")
     mode: Literal["dual_ascent", "official"] = Field(
         "dual_ascent",
-        description="official: as the released code trains, for comparison: one multiplier a gate that moves the wrong way, a "
+        description="official: as the released code trains, for comparison: one multiplier per gate that moves the wrong way, a "
         "random number of gates per step, mean log-probability, Lookahead, two steps per batch",
     )
     margin: float = Field(0.1, gt=0, description="m: largest mean KL(clean ‖ masked) that the masks may cost, in nats")
     objective: Literal["expected_l0", "log_probability"] = Field(
         "expected_l0",
-        description="what is minimised: the expected share of kept patches, or the released code's mean Σ log P(z > 0)",
+        description="minimised objective: the expected share of kept patches, or the released code's mean Σ log P(z > 0)",
     )
     kept_share: float | None = Field(
         0.9,
@@ -63,7 +63,7 @@ class DiffMaskRecipe(Parameters):
     patience: int = Field(
         0, ge=0, description="looks without a smaller kept share within the margin after which training ends; 0: never"
     )
-    checkpoint_every: int = Field(500, ge=1, description="steps after which a killed training loses nothing")
+    checkpoint_every: int = Field(500, ge=1, description="steps between saves, from which a killed training continues")
 
 
 OFFICIAL: dict[str, Any] = {

@@ -125,7 +125,7 @@ class SharedStep:
 
 
 class OfficialStep:
-    """The released rule: one λ a gate, each pass with gates 0 … ℓ for a random ℓ, and λ by descent on the same loss.
+    """The released rule: one λ per gate, each pass with gates 0 … ℓ for a random ℓ, and λ by descent on the same loss.
 
     A batch takes two training steps, one for each optimiser, each with its own ℓ and noise: four forwards and one backward.
     Each gate and each λ is a separate parameter; parameters without a gradient in a step stay unchanged.

@@ -27,7 +27,7 @@ class PathParameters(Parameters):
     """Settings of every explainer that integrates along a line; explainers with equal settings share the passes."""
 
     steps: int = Field(32, ge=1, description="points on the line from the baseline to the image")
-    rule: Rule = Field("gauss_legendre", description="where the points lie and how they weigh")
+    rule: Rule = Field("gauss_legendre", description="places and weights of the points")
     baseline: Baseline = Field("model_mean", description="where the line starts; a fill, or one grey 'value'")
     value: float = Field(0.5, ge=0, le=1, description="the baseline's grey value where baseline is 'value'")
 

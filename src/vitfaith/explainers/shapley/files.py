@@ -119,7 +119,7 @@ def _read(path: Path, device: str) -> tuple[ShapleyHead, Game, str]:
     if not path.is_file():
         raise ArtifactError(
             f"ViT-Shapley '{path}' does not exist; train it (`weights: trained` with a recipe under `training`), or give a "
-            "folder with one MODEL.safetensors a model"
+            "folder with one MODEL.safetensors per model"
         )
     facts = path.stat()
     return _cached(path, facts.st_size, facts.st_mtime_ns, device)

@@ -23,7 +23,7 @@ class ShapleyRecipe(Parameters):
     batches: int | None = Field(
         None,
         ge=1,
-        description="batches per epoch, of other images in each; without it an epoch is one pass over the images",
+        description="batches per epoch; each epoch takes other images. Default: an epoch is one pass over all images",
     )
     sets: int = Field(8, ge=2, multiple_of=2, description="sets of patches per image and step, in pairs of complements")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule (AdamW)")

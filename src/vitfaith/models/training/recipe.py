@@ -20,7 +20,7 @@ class ClassifierRecipe(Parameters):
     batches: int | None = Field(
         None,
         ge=1,
-        description="batches per epoch, of other images in each; without it an epoch is one pass over the images",
+        description="batches per epoch; each epoch takes other images. Default: an epoch is one pass over all images",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the cosine schedule (AdamW)")
     weight_decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
