@@ -65,7 +65,7 @@ def rated(experiment: str) -> pd.DataFrame:
     metrics = {id_: study.metrics[id_] for id_ in asked.metrics}
     first = {id_: item for id_, item in metrics.items() if not id_.endswith(("_black", "_5"))}
 
-    def scored(network: torch.nn.Module, names: dict, seed: int) -> pd.DataFrame:  # type: ignore[type-arg]
+    def scored(network: torch.nn.Module, names: dict, seed: int) -> pd.DataFrame:
         return evaluate(network, images, targets, ids, maps, names, truth=truth, seed=seed).scores.to_pandas()  # type: ignore[arg-type]
 
     scores = scored(classifier, metrics, study.seed)
