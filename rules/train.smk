@@ -1,6 +1,7 @@
 rule train_classifier:
     input:
-        start_weights_of,
+        start=start_weights_of,
+        given=given("train_classifier"),
     output:
         weights=ensure("results/train/classifier/{name}.safetensors", non_empty=True),
         log="results/train/classifier/{name}.log.parquet",
@@ -19,11 +20,12 @@ rule train_classifier:
     params:
         spec=spec_of("train_classifier"),
         code=code_of("train_classifier"),
+        options=options("train_classifier"),
     message:
         "Train classifier {wildcards.name}"
     shell:
-        "python -m vitfaith train classifier --spec {params.spec:q} --code {params.code:q} --out {output.weights:q} --log {output.log:q}"
-        " --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"
+        "python -m vitfaith train classifier --spec {params.spec:q} --code {params.code:q} {params.options:q} --out {output.weights:q}"
+        " --log {output.log:q} --gpus {resources.gpu:q} --device {resources.device:q} --fast {resources.fast:q} > {log:q} 2>&1"
 
 
 rule train_denoiser:

@@ -12,6 +12,7 @@ from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.load import load_classifier, side_of
 from vitfaith.models.patches import find_patches
 from vitfaith.models.shapes import without_numbers
+from vitfaith.study.inputs import trained_networks
 
 if TYPE_CHECKING:
     from vitfaith.study.plan import Plan
@@ -25,7 +26,7 @@ def model_of(plan: Plan, id_: str, report: Report) -> Classifier | None:
     with report.about(key):
         if section.weights == "trained" and not Path(str(path)).is_file():
             start = section.training.start_from if section.training is not None else None
-            if start is not None and not start.is_file():
+            if start is not None and not start.is_file() and str(start) not in trained_networks(plan):
                 report.problem(f"{key}.training.start_from", f"'{start}' does not exist; fetch it, or remove the key")
             report.notes.append(f"{key}: is trained first, '{path}' does not exist yet")
             return _fitting(_untrained(section))

@@ -27,7 +27,7 @@ STAGES = (
         "train classifier",
         "vitfaith.stages.train_classifier.run_train_classifier",
         "Train a classifier by its recipe.",
-        {"out": OUT, "log": OUT},
+        {"out": OUT, "log": OUT, "teacher": path("weights of the teacher", "network").or_none()},
     ),
     OnDevice(
         "train denoiser",

@@ -83,7 +83,9 @@ def _sets(plan: Plan, recipe: Any) -> Files:
 
 
 def _classifier(plan: Plan, stage: str, name: str) -> Files:
-    return _sets(plan, plan.study.models[name].training) | {"start_from": plan.start_weights(name)}
+    teacher = plan.teacher(name)
+    taught = {} if teacher is None else {"teacher": plan.weights(teacher)}
+    return _sets(plan, plan.study.models[name].training) | {"start_from": plan.start_weights(name)} | taught
 
 
 def _denoiser(plan: Plan, stage: str, name: str) -> Files:

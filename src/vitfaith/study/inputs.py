@@ -83,6 +83,13 @@ def _weights(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
         yield Read("weights", path, tuple(plan.weights(wildcards["model"])))
 
 
+def _teacher(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    id_ = plan.teacher(wildcards["name"])
+    path = None if id_ is None else plan.weights_path(id_)
+    if id_ is not None and path is not None:
+        yield Read("teacher", path, tuple(plan.weights(id_)))
+
+
 def _surrogate(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
     id_ = surrogate_of(plan, wildcards["explainer"], wildcards["model"])
     path = plan.weights_path(id_)
@@ -141,6 +148,7 @@ def _maps(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
 
 
 _PARTS: dict[str, tuple[Callable[[Plan, Mapping[str, str]], Iterator[Read]], ...]] = {
+    "train_classifier": (_teacher,),
     "train_diffmask": (_weights,),
     "train_shapley": (_weights, _surrogate),
     "attack": (_weights, _SEEN_THROUGH),

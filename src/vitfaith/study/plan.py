@@ -180,6 +180,11 @@ class Plan:
         recipe = self.study.models[model].training
         return [] if recipe is None or recipe.start_from is None else [str(recipe.start_from)]
 
+    def teacher(self, model: str) -> str | None:
+        """Id of the model whose answers a model's training imitates, None where it imitates none."""
+        recipe = self.study.models[model].training
+        return None if recipe is None else recipe.teacher
+
     def denoiser_id(self, section: str, id_: str | None) -> str | None:
         """Id of the denoiser that a smoothing, an attack or the fill of a metric uses, None where it uses none."""
         if id_ is None:

@@ -41,6 +41,7 @@ def check_references(study: Study) -> None:
     _check_learned(study)
     _check_figures(study)
     _check_trained(study)
+    _check_teachers(study)
     for where, recipe in recipes(study):
         known([recipe.train_on, recipe.test_on], "datasets", where)
     for id_, denoiser in study.denoisers.items():
@@ -154,6 +155,23 @@ def _check_trained(study: Study) -> None:
                 raise ConfigError(
                     f"{section}.{id_}: weights are 'trained' but there is no key 'training' with a recipe"
                 )
+
+
+def _check_teachers(study: Study) -> None:
+    """Raise :class:`ConfigError` for a teacher that is no model of the study, or that learns from its own pupil."""
+    teachers = {id_: model.training.teacher for id_, model in study.models.items() if model.training is not None}
+    for id_, teacher in teachers.items():
+        where = f"models.{id_}.training.teacher"
+        if teacher is not None and teacher not in study.models:
+            raise ConfigError(f"{where}: '{teacher}' is not in section models{did_you_mean(teacher, study.models)}")
+        above = [id_]
+        while teacher is not None and study.models[teacher].weights == "trained":
+            if teacher in above:
+                raise ConfigError(
+                    f"{where}: {' learns from '.join([*above, teacher])}; no order of trainings does that"
+                )
+            above.append(teacher)
+            teacher = teachers.get(teacher)
 
 
 def check_denoiser_section(where: str, section: DenoiserSection) -> None:

@@ -91,12 +91,14 @@ def _training_spec(plan: Plan, recipe: BaseModel | None, lacking: str) -> dict[s
 
 
 def train_classifier_spec(plan: Plan, name: str) -> dict[str, Any]:
-    """A classifier, its recipe and the sets it is trained and tested on; the fill again, as its code counts."""
+    """A classifier, its recipe, its teacher and the sets it is trained and tested on; the fill again, as its code counts."""
     training = plan.study.models[name].training
     recipe = _training_spec(plan, training, f"classifier '{name}' has no training recipe")
     removal = None if training is None else training.removal
     fill = {} if removal is None else {"fill": removal.fill.spec()}
-    return recipe | {"model": _model_spec(plan, name)} | fill
+    teacher = plan.teacher(name)
+    taught = {} if teacher is None else {"teacher": _model_spec(plan, teacher)}
+    return recipe | {"model": _model_spec(plan, name)} | taught | fill
 
 
 def train_denoiser_spec(plan: Plan, name: str) -> dict[str, Any]:

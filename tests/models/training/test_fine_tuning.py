@@ -10,6 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
+from timm.layers import resample_patch_embed
 
 from tests.models.training.test_train import ARCHITECTURE, ARGUMENTS, two_classes
 from vitfaith.denoisers.recipe import DenoiserRecipe
@@ -123,3 +124,18 @@ def test_a_denoiser_on_crops_takes_whole_images() -> None:
     assert len(log) == 1
     with pytest.raises(ConfigError, match="crop is 32"):
         train_denoiser(images, images, DenoiserRecipe(crop=32), seed=0)
+
+
+def test_other_patches_start_from_the_same_weights(tmp_path: Path) -> None:
+    """Patches of half the side: embedding and position table are resized, all else is taken as it is."""
+    torch.manual_seed(5)
+    path, coarse = tmp_path / "coarse.safetensors", build_backbone(ARCHITECTURE, ARGUMENTS)
+    save_file(coarse.state_dict(), str(path))
+    fine = build_backbone(ARCHITECTURE, {**ARGUMENTS, "patch_size": 2})
+    take_over(fine, path, keep_head=True)
+    assert fine.patch_embed.proj.weight.shape[-2:] == (2, 2)
+    assert fine.pos_embed.shape[1] == 17
+    resized = resample_patch_embed(coarse.patch_embed.proj.weight.data, [2, 2])
+    torch.testing.assert_close(fine.patch_embed.proj.weight.data, resized)
+    assert torch.equal(fine.blocks[1].attn.qkv.weight, coarse.blocks[1].attn.qkv.weight)
+    assert torch.equal(fine.head.weight, coarse.head.weight)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vitfaith.errors import VitfaithError
-from vitfaith.models.training.classifier import augment, sincos_position_embedding, train_classifier
+from vitfaith.models.training.classifier import sincos_position_embedding, train_classifier
 from vitfaith.models.training.loop import batches, fit, moving_average, warmup_cosine
 from vitfaith.models.training.recipe import ClassifierRecipe
 
@@ -126,19 +126,6 @@ def test_sincos_table_against_loops() -> None:
                 assert token[k] == pytest.approx(math.sin(column * frequency), abs=1e-6)
                 assert token[2 + k] == pytest.approx(math.cos(column * frequency), abs=1e-6)
                 assert token[4 + k] == pytest.approx(math.sin(row * frequency), abs=1e-6)
-
-
-def test_augmentation_shifts_within_bounds_and_repeats() -> None:
-    recipe = ClassifierRecipe(shift=1, flip=False)
-    images = torch.rand(6, 2, 5, 5)
-    moved = augment(images, recipe, seed=0, step=3)
-    padded = torch.nn.functional.pad(images, [1] * 4)
-    for i in range(6):
-        options = [padded[i, :, dy : dy + 5, dx : dx + 5] for dy in range(3) for dx in range(3)]
-        assert any(torch.equal(moved[i], option) for option in options)
-    assert torch.equal(moved, augment(images, recipe, seed=0, step=3))
-    only_flips = augment(images, ClassifierRecipe(shift=0, flip=True), seed=0, step=0)
-    assert all(torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in zip(only_flips, images, strict=True))
 
 
 def test_divergence_is_reported() -> None:

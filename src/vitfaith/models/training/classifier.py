@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
+from vitfaith.models.training.augmentation import augment
 from vitfaith.models.training.fine_tuning import rates, take_over
 from vitfaith.models.training.loop import fit
 from vitfaith.models.training.recipe import ClassifierRecipe
@@ -34,18 +36,13 @@ def sincos_position_embedding(dim: int, rows: int, columns: int, prefix_tokens: 
     return torch.cat([torch.zeros(prefix_tokens, table.shape[1]), table])[None]
 
 
-def augment(images: Tensor, recipe: ClassifierRecipe, seed: int, step: int) -> Tensor:
-    """Random shift and flip of a batch (B, C, H, W), keyed by (seed, step)."""
-    rng = np.random.default_rng(derive_seed(seed, "batch", "augment", step))
-    count, _, height, width = images.shape
-    padded = functional.pad(images, [recipe.shift] * 4)
-    dy, dx = rng.integers(0, 2 * recipe.shift + 1, (2, count))
-    rows = torch.from_numpy(dy)[:, None] + torch.arange(height)
-    columns = torch.from_numpy(dx)[:, None] + torch.arange(width)
-    if recipe.flip:
-        flipped = torch.from_numpy(rng.random(count) < 0.5)
-        columns = torch.where(flipped[:, None], columns.flip(1), columns)
-    return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean over images of T² KL(softmax(``teacher`` / T) ‖ softmax(``logits`` / T)), in nats; both (B, K).
+
+    The factor T² keeps the size of the gradient the same at every temperature T. Source: Hinton et al., arXiv 1503.02531.
+    """
+    own, taught = (functional.log_softmax(x / temperature, 1) for x in (logits, teacher))
+    return temperature**2 * functional.kl_div(own, taught, reduction="batchmean", log_target=True)
 
 
 @torch.inference_mode()
@@ -66,6 +63,10 @@ def _start_position_table(classifier: Classifier) -> None:
         table.data.copy_(0.2 * sincos_position_embedding(table.shape[-1], rows, columns, classifier.prefix_tokens))
 
 
+def _shapes(classifier: Classifier) -> tuple[tuple[int, int, int], int]:
+    return classifier.input_shape, classifier.num_classes
+
+
 def train_classifier(
     architecture: str,
     arguments: dict[str, Any],
@@ -76,6 +77,7 @@ def train_classifier(
     seed: int,
     device: str = "cpu",
     removing: Callable[[Classifier], Remove] | None = None,
+    teacher: Classifier | None = None,
     checkpoint: Path | None = None,
     facts: Sequence[Any] = (),
 ) -> tuple[Classifier, list[dict[str, Any]]]:
@@ -88,12 +90,13 @@ def train_classifier(
     Args:
         removing: makes the function that removes random patches from the images of each step. The log then has
             ``removed_accuracy`` beside ``test_accuracy``: of the test images with patches removed, the same at every epoch.
+        teacher: network for ``recipe.teacher``, on ``device``; it sees the images as the trained network sees them.
         checkpoint: file from which a killed training continues, to the same bits; remove it after saving the network.
         facts: JSON values that ``checkpoint`` must agree with beside the recipe, such as the settings of ``removing``.
 
     Raises:
         ArtifactError: weights to start from, or ``checkpoint``, are damaged or do not fit.
-        ConfigError: the recipe does not fit the architecture.
+        ConfigError: the recipe does not fit the architecture, or the teacher the network: other images or classes.
         VitfaithError: the loss became NaN or infinite.
     """
     torch.manual_seed(derive_seed(seed, architecture, "initialise"))
@@ -108,6 +111,11 @@ def train_classifier(
         classifier = Classifier(backbone, mean, std)
         _start_position_table(classifier)
         classifier = classifier.to(device)
+    if teacher is not None and _shapes(teacher) != _shapes(classifier):
+        raise ConfigError(
+            f"training: the teacher '{recipe.teacher}' takes {teacher.input_shape} and has {teacher.num_classes} classes, the "
+            f"model takes {classifier.input_shape} and has {classifier.num_classes}; name one that fits in teacher"
+        )
     test_images = torch.from_numpy(test[0]).float().div_(255).to(device)
     test_labels = torch.from_numpy(test[1]).to(device)
 
@@ -126,9 +134,13 @@ def train_classifier(
         x = upload(augment(images[picked], recipe, seed, step), device)
         if remove is not None:
             x = remove(x, [f"{index} {step}" for index in indices])
-        return functional.cross_entropy(
-            classifier(x), upload(labels[picked], device), label_smoothing=recipe.label_smoothing
-        )
+        logits = classifier(x)
+        loss = functional.cross_entropy(logits, upload(labels[picked], device), label_smoothing=recipe.label_smoothing)
+        if teacher is None:
+            return loss
+        with torch.no_grad():
+            taught = teacher(x)
+        return torch.lerp(loss, distillation_loss(logits, taught, recipe.temperature), recipe.teacher_share)
 
     key = key_of(architecture, arguments, recipe.model_dump(mode="json"), seed, len(images), device, *facts)
     averaged, log = fit(

@@ -29,7 +29,25 @@ class ClassifierRecipe(Parameters):
     )
     shift: int = Field(2, ge=0, description="random translation, in pixels")
     flip: bool = Field(True, description="random horizontal flip")
+    erasing: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the images of a step in which a random rectangle, 2 % to 33 % of the area, becomes noise (Random "
+        "Erasing, arXiv 1708.04896)",
+    )
     ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
+    teacher: str | None = Field(
+        None,
+        description="id of another model of the study, whose probabilities are learned beside the labels (distillation, arXiv "
+        "1503.02531); without it labels alone",
+    )
+    teacher_share: float = Field(
+        0.5, gt=0, le=1, description="with teacher: its share of the loss; the labels have the rest"
+    )
+    temperature: float = Field(
+        1.0, gt=0, description="with teacher: both networks' logits are divided by it before they are compared"
+    )
     start_from: Path | None = Field(
         None,
         description="weights of the same architecture to fine-tune, in any form that models.weights takes as a file; the head "
@@ -53,4 +71,11 @@ class ClassifierRecipe(Parameters):
         for key in ("trained_blocks", "start_learning_rate", "keep_head"):
             if self.start_from is None and getattr(self, key) not in (None, False):
                 raise ValueError(f"{key} belongs to fine-tuning; name the weights in start_from, or remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _distillation(self) -> ClassifierRecipe:
+        for key in ("teacher_share", "temperature"):
+            if self.teacher is None and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} belongs to distillation; name a model in teacher, or remove it")
         return self
