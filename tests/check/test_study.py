@@ -341,6 +341,21 @@ def test_what_is_trained_first(run: Callable[..., list[str]]) -> None:
         "models.vit_patch4.training.start_from: 'no-file.safetensors' does not exist; fetch it, or remove the key"
     ]
 
+    def pupil(raw: dict[str, Any]) -> None:
+        """A second model, which starts from the weights that the study trains first."""
+        start = {"start_from": "no-results/train/classifier/vit_patch4.safetensors"}
+        raw["models"]["pupil"] = {**raw["models"]["vit_patch4"], "weights": "trained", "training": {**recipe, **start}}
+
+    lines = run(
+        named,
+        put("models", "vit_patch4", "weights", value="trained"),
+        put("models", "vit_patch4", "training", value=recipe),
+        pupil,
+        results="no-results",
+    )
+    assert lines[-1].startswith("  note: models.vit_patch4: is trained first")
+    assert any(line.startswith("  note: models.pupil: is trained first") for line in lines)
+
 
 def test_class_order() -> None:
     model = ["tench, Tinca tinca", "goldfish", "great white shark, white shark"]

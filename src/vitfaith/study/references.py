@@ -158,7 +158,7 @@ def _check_trained(study: Study) -> None:
 
 
 def _check_teachers(study: Study) -> None:
-    """Raise :class:`ConfigError` for a teacher that is no model of the study, or that learns from its own pupil."""
+    """Raise :class:`ConfigError` for a teacher outside the study's models, or one that learns from its own pupil."""
     teachers = {id_: model.training.teacher for id_, model in study.models.items() if model.training is not None}
     for id_, teacher in teachers.items():
         where = f"models.{id_}.training.teacher"
