@@ -43,7 +43,7 @@ def _erased(images: Tensor, share: float, seed: int, step: int) -> Tensor:
     rng = np.random.default_rng(derive_seed(seed, "batch", "erase", step))
     count, _, height, width = images.shape
     area = rng.uniform(*AREA, count) * height * width
-    aspect = np.exp(rng.uniform(*map(math.log, ASPECT), count))
+    aspect = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), count))
     chosen = rng.random(count) < share
     inside = [
         _interval(length, np.rint(np.sqrt(side)).clip(1, length), rng.random(count))
