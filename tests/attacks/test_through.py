@@ -117,7 +117,7 @@ def test_the_pipeline_that_is_differentiated_is_the_defences_own(
 
     defence = Defence(SMOOTHINGS.from_spec(settings), network)
     attack = TopKParameters.model_validate({"through": "mine", "explainer": "raw_attention"})
-    own = dds(network, pixels, IDS, defence.smoothing.parameters, range(SAMPLES), seed=SEED, batch_size=64)  # type: ignore[arg-type]
+    own = dds(network, pixels, IDS, defence.smoothing.parameters, range(SAMPLES), seed=SEED, batch_size=SAMPLES * 5)  # type: ignore[arg-type]
     with monkeypatch.context() as patched, torch.no_grad():
         patched.setattr(torch, "randn_like", StageNoise())
         copies = defence.copies(pixels, attack)
