@@ -129,7 +129,7 @@ def _jobs(chain: Chain) -> Jobs:
 
     def attribute_smoothed(made: Any, out: Any, device: str) -> None:
         paths = (made("images"), made("denoised"), weights, out("smoothed"))
-        run_attribute(specs["attribute"], "", *paths, device=device, **network)
+        run_attribute(specs["attribute"] | {"sample_maps": True}, "", *paths, device=device, **network)
 
     def bank(made: Any, out: Any, device: str) -> None:
         run_bank(specs["bank"], "", made("images"), weights, out("bank"), device=device, **network)

@@ -10,7 +10,7 @@ import torch
 
 from tests.explainers.test_bits import EXACT
 from vitfaith.denoisers.denoiser import Denoiser
-from vitfaith.smoothings.dds import FEWEST_ROWS, DdsParameters, dds
+from vitfaith.smoothings.dds import DdsParameters, dds, fewest_rows
 
 MODES = [{"mode": "calibrated"}, {"mode": "multistep", "steps": 2, "sampler": "ancestral"}]
 
@@ -29,7 +29,7 @@ def smoothed(denoiser: Denoiser, images: Sequence[int], batch_size: int, **setti
 
 @pytest.mark.skipif(not EXACT, reason="bits were compared with AVX512 and oneDNN only")
 @pytest.mark.parametrize("settings", MODES, ids=lambda settings: settings["mode"])
-@pytest.mark.parametrize("batch_size", [FEWEST_ROWS, 17, 64])
+@pytest.mark.parametrize("batch_size", [fewest_rows((28, 28)), 17, 64])
 def test_denoised_images_have_the_same_bits_in_every_batch(
     denoiser: Denoiser, batch_size: int, settings: dict[str, object]
 ) -> None:
@@ -49,3 +49,7 @@ def test_smaller_batches_are_not_filled_up_beyond_batch_size(denoiser: Denoiser,
         hook.remove()
     assert set(rows) == {batch_size}
     torch.testing.assert_close(found, smoothed(denoiser, range(9), 64), rtol=0, atol=1e-5)
+
+
+def test_large_images_are_not_filled_up() -> None:
+    assert [fewest_rows((side, side)) for side in (28, 32, 64, 112, 224, 256)] == [16, 13, 4, 1, 1, 1]

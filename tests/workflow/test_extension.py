@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflow.conftest import Workflow
 from vitfaith.artifacts.store import read_provenance
-from vitfaith.smoothings.dds import FEWEST_ROWS
+from vitfaith.smoothings.dds import fewest_rows
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
@@ -22,5 +22,8 @@ def test_more_samples_cost_the_new_ones_alone(study: Workflow) -> None:
     study.snakemake("--", CACHE)
     facts = read_provenance(study.folder / CACHE)
     assert facts["spec"]["smoothing"]["samples"] == before + 1
-    assert (facts["kept"], facts["forwards"]) == (before, max(images, FEWEST_ROWS))  # the one batch is filled up
+    assert (facts["kept"], facts["forwards"]) == (
+        before,
+        max(images, fewest_rows((28, 28))),
+    )  # the one batch is filled up
     assert not study.planned("--", CACHE)

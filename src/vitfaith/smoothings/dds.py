@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 PURPOSE = "dds"
 
-FEWEST_ROWS = 16
-"""Convolutions of one layer take one kernel, and so give one rounding, for all batches from this size on a CPU with oneDNN."""
-"""Name of the smoothing's noise in random keys."""
+FEWEST_PIXELS = 16 * 28 * 28
+"""From this number of pixels in a batch on, a convolution takes one kernel for all batches, and so rounds alike (CPU with oneDNN)."""
 
 Mode = Literal[
     "calibrated",
@@ -267,7 +266,7 @@ def dds(
         @torch.inference_mode()  # 2 % faster than no_grad: U-Nets are many small calls
         def smooth(start: int, stop: int) -> Tensor:
             chunk = pairs[start:stop]
-            chunk += [chunk[-1]] * (_fewest_rows(denoiser, limit) - len(chunk))
+            chunk += [chunk[-1]] * (min(fewest_rows(size), limit.size) - len(chunk))
             index = upload(torch.tensor([i for i, _ in chunk]), images.device)
             batch = upload(images[index].float(), denoiser.device)
             draw = keyed_noise([generator(seed, image_ids[i], PURPOSE, s) for i, s in chunk])
@@ -278,9 +277,12 @@ def dds(
     return result
 
 
-def _fewest_rows(denoiser: Denoiser, limit: BatchSize) -> int:
-    """Smaller batches are filled up, so that the last batch of a shard rounds like the others."""
-    return min(FEWEST_ROWS, limit.size) if denoiser.device.type == "cpu" else 0
+def fewest_rows(size: tuple[int, int]) -> int:
+    """Rows up to which a batch of ``size`` (height, width) is filled, so that the last batch of a shard rounds like the others.
+
+    Large images are never filled up: 16 rows of 28 × 28 pixels, one of 224 × 224.
+    """
+    return -(-FEWEST_PIXELS // (size[0] * size[1]))
 
 
 def check_passes(denoiser: Denoiser, shape: tuple[int, int, int], parameters: DdsParameters, level: NoiseLevel) -> None:
