@@ -22,8 +22,6 @@ def test_more_samples_cost_the_new_ones_alone(study: Workflow) -> None:
     study.snakemake("--", CACHE)
     facts = read_provenance(study.folder / CACHE)
     assert facts["spec"]["smoothing"]["samples"] == before + 1
-    assert (facts["kept"], facts["forwards"]) == (
-        before,
-        max(images, fewest_rows((28, 28))),
-    )  # the one batch is filled up
+    rows = max(images, fewest_rows((28, 28)))  # the one batch is filled up
+    assert (facts["kept"], facts["forwards"]) == (before, rows)
     assert not study.planned("--", CACHE)
