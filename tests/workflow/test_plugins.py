@@ -93,7 +93,7 @@ def test_a_study_of_plugins_runs_to_its_end(finished: Workflow) -> None:
         ("my_metric.py", ".mean(-1)", ".sum(-1)", {"score"}, {"attribute", "stability", "attack"}),
         ("my_smoothing.py", "2 * draw - 1", "draw", {"denoise", "predict", "attribute"}, {"attack", "shard"}),
         ("my_figure.py", "mean over images", "mean", {"figures"}, {"tables", "score"}),
-        ("my_figure.py", '"""All means as dots, a row per method."""', '"""Dots."""', set(), {"figures", "tables"}),
+        ("my_figure.py", '"""All means as dots, one row per method."""', '"""Dots."""', set(), {"figures", "tables"}),
     ],
 )  # fmt: skip
 def test_what_runs_again(finished: Workflow, name: str, old: str, new: str, again: set[str], kept: set[str]) -> None:
