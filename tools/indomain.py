@@ -36,7 +36,7 @@ matter there? Made by `python tools/indomain.py results/tables/experiment=indoma
 The maps explain `vit_patch4`. They are scored on `vit_patch4` itself and, by `maps_of`, on networks fine-tuned from it on images
 without a random share of their patches, one network per fill ([training.md](training.md)). A reading is *in-domain* where the fill
 of the metric is the fill of the network's training. Kendall's τ compares the orders of {methods} methods by their means over {images} images;
-95 % intervals resample images (clusters whole, where images have one). {note}
+95 % intervals resample images (clusters whole, where images have one).{note}
 
 {verdict}
 
@@ -142,7 +142,9 @@ def main(folder: Path, note: str = "", page: Path = PAGE) -> None:
         f"| {r.metric} | {r.group} | {r.what} | {r.tau:.2f} | {r.low:.2f} to {r.high:.2f} |"
         for r in table.sort_values(["metric", "group", "what"]).itertuples()
     ]
-    head = HEAD.format(methods=table["methods"].max(), images=images, note=note, verdict=verdict(table))
+    head = HEAD.format(
+        methods=table["methods"].max(), images=images, note=f" {note}" if note else "", verdict=verdict(table)
+    )
     page.write_text(
         head + "![τ of all comparisons](images/indomain.png)\n\n" + "\n".join(lines) + "\n", encoding="utf-8"
     )
