@@ -26,6 +26,8 @@ SUBMIT = (
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
     *("--default-resources", "slurm_partition=main", "mem_mb=1500", "runtime=20"),
 )
+ON_GPUS = ("--set-resources", *(f"{rule}:gpu=1" for rule in ("attack", "attribute", "score")))
+"""Ask for GPUs, although jobs of a study on the CPU ask for none."""
 STAGES = ("shard", "attack", "attribute", "score", "stability")
 
 
@@ -99,7 +101,7 @@ def at_home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def on_cluster(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, str]:
     """The study, run through SLURM, and what Snakemake said."""
     flow = workflow(tmp_path_factory.mktemp("cluster") / "repository")
-    done = flow.snakemake(*SUBMIT)
+    done = flow.snakemake(*SUBMIT, *ON_GPUS)
     return flow, done.stdout + done.stderr
 
 
