@@ -249,7 +249,7 @@ def certified_section(folder: Path) -> str:
 
 def size_note(folder: Path) -> str:
     """A sentence where the tables come from fewer images or samples than the study's configuration asks for."""
-    study = yaml.safe_load(Path("config/certificates.yaml").read_text(encoding="utf-8"))
+    study = yaml.safe_load((Path(__file__).parents[1] / "config" / "certificates.yaml").read_text(encoding="utf-8"))
     rows = read(folder, "certified", "certificates")
     found = {
         "images": int(read(folder, "radius", "attacks").n.max()),

@@ -99,7 +99,7 @@ def attack_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def size_note(folder: Path) -> str:
     """A sentence where the tables come from fewer images or samples than the study asks for."""
-    study = yaml.safe_load(Path("config/noise.yaml").read_text(encoding="utf-8"))
+    study = yaml.safe_load((Path(__file__).parents[1] / "config" / "noise.yaml").read_text(encoding="utf-8"))
     rows, predictions = read(folder, "noise", "certificates"), read(folder, "noise", "predictions")
     attacked = predictions[(predictions.attack != "clean") & (predictions.smoothing == "gaussian")]
     samples = study["smoothings"]["gaussian"]["samples"]

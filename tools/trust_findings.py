@@ -44,7 +44,7 @@ def plain(scores: pd.DataFrame) -> pd.DataFrame:
 
 def rated(experiment: str) -> pd.DataFrame:
     """The table of :func:`vitfaith.trust` for one experiment, with all other choices."""
-    study = load_study(read_yaml(Path("config/trust_choices.yaml")))
+    study = load_study(read_yaml(Path(__file__).parents[1] / "config" / "trust_choices.yaml"))
     asked, model = study.experiments[experiment], study.experiments[experiment].models[0]
     reader, section = study.datasets[asked.datasets[0]]
     source = open_source(reader.spec())
