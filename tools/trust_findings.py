@@ -30,6 +30,10 @@ OTHER_TIES = 7
 """Seed of the second scoring, in which ties are broken in another order; the maps are the same."""
 
 
+OTHER_SETTINGS = ("_black", "_5")
+"""Ends of the ids of metrics with another fill, or another number of groups."""
+
+
 def choice(scores: pd.DataFrame, suffix: str) -> pd.DataFrame:
     """The scores of the metrics with ids that end in ``suffix``, under the ids without it."""
     metric = scores["metric"].astype(str)
@@ -39,7 +43,7 @@ def choice(scores: pd.DataFrame, suffix: str) -> pd.DataFrame:
 
 def plain(scores: pd.DataFrame) -> pd.DataFrame:
     """The scores of metrics with their first settings."""
-    return scores[~scores["metric"].astype(str).str.endswith(("_black", "_5"))]
+    return scores[~scores["metric"].astype(str).str.endswith(OTHER_SETTINGS)]
 
 
 def rated(experiment: str) -> pd.DataFrame:
@@ -63,7 +67,7 @@ def rated(experiment: str) -> pd.DataFrame:
         items[id_] = replace(item, parameters=item.parameters.model_copy(update=update))
     maps = explain(classifier, images, targets, ids, items, seed=study.seed, batch_size=256)
     metrics = {id_: study.metrics[id_] for id_ in asked.metrics}
-    first = {id_: item for id_, item in metrics.items() if not id_.endswith(("_black", "_5"))}
+    first = {id_: item for id_, item in metrics.items() if not id_.endswith(OTHER_SETTINGS)}
 
     def scored(network: torch.nn.Module, names: dict, seed: int) -> pd.DataFrame:
         return evaluate(network, images, targets, ids, maps, names, truth=truth, seed=seed).scores.to_pandas()  # type: ignore[arg-type]

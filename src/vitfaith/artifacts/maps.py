@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,7 @@ def read_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
     """Method → (image ids, maps (B, rows, columns) float32) of one file of schema MAPS."""
     from vitfaith.artifacts.schemas import MAPS
 
-    return {
-        method: (part.column("image_id").to_pylist(), _stacked(part, "map", path, 1)[:, 0])
-        for method, part in _by_method(read_table(path, MAPS))
-    }
+    return _first(_read(path, MAPS, "map"))
 
 
 def read_explained(path: Path) -> dict[str, NDArray[np.int64]]:
@@ -49,10 +45,7 @@ def read_sample_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float3
             f"'{path}' has no column '{SAMPLES}': maps of single noise samples are kept where the study asks for a certificate; "
             "run attribute again for a study with one"
         )
-    return {
-        method: (part.column("image_id").to_pylist(), _stacked(part, SAMPLES, path, part.column("samples")[0].as_py()))
-        for method, part in _by_method(read_table(path, SAMPLE_MAPS))
-    }
+    return _read(path, SAMPLE_MAPS, SAMPLES)
 
 
 def read_raw_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]] | None:
@@ -67,10 +60,7 @@ def read_raw_maps(path: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]
 
     names = open_any(path).schema_arrow.names
     if RAW_MEAN in names:
-        return {
-            method: (part.column("image_id").to_pylist(), _stacked(part, RAW_MEAN, path, 1)[:, 0])
-            for method, part in _by_method(read_table(path, RAW_MEANS))
-        }
+        return _first(_read(path, RAW_MEANS, RAW_MEAN))
     if SAMPLES in names:  # of earlier versions, which kept all samples
         return {method: (ids, raw_mean(sampled)) for method, (ids, sampled) in read_sample_maps(path).items()}
     if _is_smoothed(path):
@@ -94,15 +84,20 @@ def _is_smoothed(path: Path) -> bool:
     return bool(spread.null_count < len(spread))
 
 
-def _by_method(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+def _read(path: Path, schema: pa.Schema, column: str) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
+    """Method → (image ids, maps (B, S, rows, columns) float32) of a column of lists; S is 1 except for the samples' maps."""
+    table, found = read_table(path, schema), {}
     for method in table.column("method").unique().to_pylist():
-        yield method, table.filter(pc.equal(table.column("method"), pa.scalar(method)))
+        part = table.filter(pc.equal(table.column("method"), pa.scalar(method)))
+        rows, columns = (part.column(c)[0].as_py() for c in ("rows", "columns"))
+        samples = part.column("samples")[0].as_py() if column == SAMPLES else 1
+        flat = part.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        if len(flat) != len(part) * samples * rows * columns:
+            raise ArtifactError(f"'{path}', column '{column}': not {samples} maps of {rows} × {columns} each")
+        found[method] = (part.column("image_id").to_pylist(), flat.reshape(len(part), samples, rows, columns))
+    return found
 
 
-def _stacked(part: pa.Table, column: str, path: Path, samples: int) -> NDArray[np.float32]:
-    """The maps (B, samples, rows, columns) of one method in a column of lists."""
-    rows, columns = (part.column(c)[0].as_py() for c in ("rows", "columns"))
-    flat: NDArray[np.float32] = part.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    if len(flat) != len(part) * samples * rows * columns:
-        raise ArtifactError(f"'{path}', column '{column}': not {samples} maps of {rows} × {columns} each")
-    return flat.reshape(len(part), samples, rows, columns)
+def _first(found: dict[str, tuple[list[str], NDArray[np.float32]]]) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
+    """The map (B, rows, columns) of each image in stacks of one."""
+    return {method: (ids, maps[:, 0]) for method, (ids, maps) in found.items()}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import SequenceMatcher
+from itertools import groupby
 
 from vitfaith.errors import ArtifactError
 
@@ -73,15 +74,8 @@ def compare_pages(committed: str, now: str, units: int = 1) -> list[PageDifferen
 
 def tables_of(page: str) -> list[str]:
     """The Markdown tables of a page, each with all its lines."""
-    tables: list[list[str]] = []
-    before = ""
-    for line in page.splitlines():
-        if line.startswith("|"):
-            if not before.startswith("|"):
-                tables.append([])
-            tables[-1].append(line)
-        before = line
-    return ["\n".join(lines) for lines in tables]
+    lines = page.splitlines()
+    return ["\n".join(lines[table]) for table in _tables(lines)]
 
 
 def table_below(page: str, heading: str) -> tuple[int, str]:
@@ -94,11 +88,10 @@ def table_below(page: str, heading: str) -> tuple[int, str]:
     if heading not in lines:
         raise ArtifactError(f"the page has no heading '{heading}'; correct it in the list of pages")
     start = lines.index(heading)
-    below = tables_of("\n".join(lines[start:]))
-    if not below:
+    table = next((table for table in _tables(lines) if table.start >= start), None)
+    if table is None:
         raise ArtifactError(f"the page has no table below '{heading}'; correct it in the list of pages")
-    first = next(i for i in range(start, len(lines)) if lines[i].startswith("|"))
-    return first, below[0]
+    return table.start, "\n".join(lines[table])
 
 
 def compare_tables(committed: str, now: str, headings: Sequence[str], units: int = 1) -> list[PageDifference]:
@@ -117,14 +110,19 @@ def compare_tables(committed: str, now: str, headings: Sequence[str], units: int
     return found
 
 
+def _tables(lines: Sequence[str]) -> list[slice]:
+    """The runs of lines that begin with a bar."""
+    runs = groupby(range(len(lines)), key=lambda i: lines[i].startswith("|"))
+    found = [list(run) for is_table, run in runs if is_table]
+    return [slice(run[0], run[-1] + 1) for run in found]
+
+
 def _times(lines: Sequence[str]) -> list[frozenset[int]]:
     """Per line the columns of its table whose head names a unit of time."""
-    found, columns, before = [], frozenset[int](), ""
-    for line in lines:
-        if line.startswith("|") and not before.startswith("|"):
-            columns = frozenset(i for i, cell in enumerate(line.split("|")) if _TIME.search(cell))
-        found.append(columns if line.startswith("|") else frozenset())
-        before = line
+    found = [frozenset[int]()] * len(lines)
+    for table in _tables(lines):
+        columns = frozenset(i for i, cell in enumerate(lines[table.start].split("|")) if _TIME.search(cell))
+        found[table] = [columns] * (table.stop - table.start)
     return found
 
 

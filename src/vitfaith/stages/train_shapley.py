@@ -12,12 +12,12 @@ from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.record import record_beside, write_record
 from vitfaith.artifacts.store import write_parquet
 from vitfaith.datasets.opening import training_set
-from vitfaith.errors import ConfigError
 from vitfaith.explainers.shapley.files import rounded, save_shapley
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
 from vitfaith.explainers.shapley.train import train_shapley
 from vitfaith.models.fast.linear import kernels
 from vitfaith.models.load import load_classifier
+from vitfaith.models.training.classifier import require_alike
 
 
 def run_train_shapley(
@@ -32,11 +32,7 @@ def run_train_shapley(
     """
     classifier = load_classifier(spec["model"], weights, device)
     answers = rounded(load_classifier(spec["surrogate"], surrogate, device))
-    if (answers.input_shape, answers.num_classes) != (classifier.input_shape, classifier.num_classes):
-        raise ConfigError(
-            f"training: the surrogate takes {answers.input_shape} and has {answers.num_classes} classes, the model takes "
-            f"{classifier.input_shape} and has {classifier.num_classes}; name one that fits in surrogates"
-        )
+    require_alike(answers, classifier, "the surrogate", "surrogates")
     (train, _), (test, _) = (training_set(spec, part, classifier.input_shape) for part in ("train_on", "test_on"))
     recipe, progress = ShapleyRecipe(**spec["recipe"]), out.with_name(f".{out.stem}.progress.safetensors")
     head, rows = train_shapley(classifier, answers, train, test, recipe, checkpoint=progress)

@@ -63,8 +63,14 @@ def _start_position_table(classifier: Classifier) -> None:
         table.data.copy_(0.2 * sincos_position_embedding(table.shape[-1], rows, columns, classifier.prefix_tokens))
 
 
-def _shapes(classifier: Classifier) -> tuple[tuple[int, int, int], int]:
-    return classifier.input_shape, classifier.num_classes
+def require_alike(network: Classifier, model: Classifier, name: str, key: str) -> None:
+    """Raise :class:`ConfigError` unless a network that a model learns from takes its images and has its classes."""
+    sizes = [(one.input_shape, one.num_classes) for one in (network, model)]
+    if sizes[0] != sizes[1]:
+        raise ConfigError(
+            f"training: {name} takes {network.input_shape} and has {network.num_classes} classes, the model takes "
+            f"{model.input_shape} and has {model.num_classes}; name one that fits in {key}"
+        )
 
 
 def train_classifier(
@@ -111,11 +117,8 @@ def train_classifier(
         classifier = Classifier(backbone, mean, std)
         _start_position_table(classifier)
         classifier = classifier.to(device)
-    if teacher is not None and _shapes(teacher) != _shapes(classifier):
-        raise ConfigError(
-            f"training: the teacher '{recipe.teacher}' takes {teacher.input_shape} and has {teacher.num_classes} classes, the "
-            f"model takes {classifier.input_shape} and has {classifier.num_classes}; name one that fits in teacher"
-        )
+    if teacher is not None:
+        require_alike(teacher, classifier, f"the teacher '{recipe.teacher}'", "teacher")
     test_images = torch.from_numpy(test[0]).float().div_(255).to(device)
     test_labels = torch.from_numpy(test[1]).to(device)
 
