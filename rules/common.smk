@@ -18,6 +18,7 @@ try:
     from vitfaith.study.load import load_study, read_yaml
     from vitfaith.errors import VitfaithError
     from vitfaith.artifacts.paths import SHARED
+    from vitfaith.packed import packed
     from vitfaith.shipped import is_shipped, named
     from vitfaith.study import identity, inputs, needs
     from vitfaith.study.contents import is_outside
@@ -79,10 +80,10 @@ wildcard_constraints:
 
 
 def spec_of(stage):
-    """An input function for ``params``: all settings the job depends on, as canonical JSON."""
+    """An input function for ``params``: all settings the job depends on, as canonical JSON; compressed if long."""
 
     def get(wildcards):
-        return identity.spec_of(PLAN, stage, dict(wildcards))
+        return packed(identity.spec_of(PLAN, stage, dict(wildcards)))
 
     return get
 

@@ -14,6 +14,7 @@ import typer
 
 from vitfaith.errors import VitfaithError
 from vitfaith.models.fast.switch import fast_paths
+from vitfaith.packed import unpacked
 from vitfaith.registry import load_plugin
 from vitfaith.shipped import located
 
@@ -119,13 +120,13 @@ IN_PARTS: Options = {
 
 
 def parse_spec(text: str) -> dict[str, Any]:
-    """The JSON object of ``--spec``, after loading the plugins that it names.
+    """The JSON object of ``--spec``, written out or compressed, after loading the plugins that it names.
 
     Raises:
         VitfaithError: it is not a JSON object, or a plugin file does not exist.
     """
     try:
-        spec = located(dict(json.loads(text)))
+        spec = located(dict(json.loads(unpacked(text))))
     except ValueError as error:
         raise VitfaithError(f"--spec is not a JSON object: {error}") from error
     for plugin in spec.get("plugins", []):
