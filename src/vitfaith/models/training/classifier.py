@@ -17,6 +17,7 @@ from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.training.augmentation import augment
 from vitfaith.models.training.fine_tuning import rates, take_over
 from vitfaith.models.training.loop import fit
+from vitfaith.models.training.optimiser import inner_matrices
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.models.training.resume import Checkpoint, key_of
 from vitfaith.rng import derive_seed
@@ -154,6 +155,9 @@ def train_classifier(
         seed=seed,
         evaluate=lambda net: {name: accuracy(net, shown, test_labels) for name, shown in tests.items()},
         rate_of=rates(classifier, recipe),
+        orthogonal=frozenset(f"backbone.{name}" for name in inner_matrices(backbone))
+        if recipe.optimiser == "muon"
+        else frozenset(),
         checkpoint=None if checkpoint is None else Checkpoint(checkpoint, key),
     )
     assert isinstance(averaged, Classifier)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vitfaith.errors import VitfaithError
+from vitfaith.models.training.optimiser import optimiser
 from vitfaith.models.training.resume import Checkpoint
 from vitfaith.rng import derive_seed
 
@@ -72,9 +73,10 @@ def fit(
     seed: int,
     evaluate: Callable[[nn.Module], dict[str, float]],
     rate_of: Callable[[str], float] = lambda name: 1.0,
+    orthogonal: frozenset[str] = frozenset(),
     checkpoint: Checkpoint | None = None,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Minimise ``loss_of(indices, step)`` with AdamW; returns the averaged network and one log row per epoch.
+    """Minimise ``loss_of(indices, step)``; returns the averaged network and one log row per epoch.
 
     Args:
         recipe: epochs, batches per epoch where they are not all, batch size, peak of the learning rate, decay of the weights and of their average.
@@ -82,31 +84,26 @@ def fit(
         seed: of the order of the images.
         evaluate: further columns of the log, from the averaged network after each epoch.
         rate_of: factor on the learning rate by the parameter's name; 0 freezes it.
+        orthogonal: names of the parameters that Muon moves instead of AdamW.
         checkpoint: file from which a killed training continues, written after each epoch.
 
     Raises:
         VitfaithError: the loss became NaN or infinite; the text gives the step.
         ArtifactError: ``checkpoint`` is damaged.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        rate = rate_of(name)
-        parameter.requires_grad_(rate > 0)
-        if rate > 0:
-            groups.setdefault((rate, recipe.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": found, "weight_decay": decay, "lr": recipe.learning_rate * rate}
-            for (rate, decay), found in groups.items()
-        ],
-        betas=(0.9, 0.98),
+    learner = optimiser(
+        network.named_parameters(),
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        rate_of=rate_of,
+        orthogonal=orthogonal,
     )
     steps_per_epoch = min(count // recipe.batch_size, recipe.batches or count)
     total = recipe.epochs * steps_per_epoch
-    set_rates = warmup_cosine(optimiser, total, max(1, min(total // 20, 500)))
+    set_rates = warmup_cosine(learner, total, max(1, min(total // 20, 500)))
     average = moving_average(network, recipe.ema_decay)
     networks = {"network": network, "average": average.module}
-    log: list[dict[str, Any]] = [] if checkpoint is None else checkpoint.load(networks, optimiser)
+    log: list[dict[str, Any]] = [] if checkpoint is None else checkpoint.load(networks, learner)
     step = len(log) * steps_per_epoch
     start = time.perf_counter() - (log[-1]["seconds"] if log else 0.0)
     for epoch in range(len(log), recipe.epochs):
@@ -120,10 +117,10 @@ def fit(
         ):
             set_rates(step)
             loss = loss_of(indices, step)
-            optimiser.zero_grad(set_to_none=True)
+            learner.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
+            learner.step()
             losses = losses + loss.detach()
             step += 1
             average.update(network, step)
@@ -133,6 +130,6 @@ def fit(
         row = {"epoch": epoch + 1, "step": step, "loss": mean_loss, "seconds": time.perf_counter() - start}
         log.append(row | evaluate(average.module))
         if checkpoint is not None and epoch + 1 < recipe.epochs:
-            checkpoint.save(networks, optimiser, log)
+            checkpoint.save(networks, learner, log)
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in log[-1].items()}, flush=True)
     return average.module, log

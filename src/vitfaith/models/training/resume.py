@@ -39,7 +39,9 @@ class Checkpoint:
         """Write everything that the next epoch depends on; networks by name, the log with one row per epoch."""
         tensors = {f"{name}.{k}": v for name, network in networks.items() for k, v in network.state_dict().items()}
         for number, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+            tensors |= {
+                f"optimiser.{number}.{name}": value for name, value in state.items() if isinstance(value, Tensor)
+            }
         tensors[_RANDOM] = torch.get_rng_state()
         kept = {
             name: value.detach().clone() for name, value in tensors.items()
