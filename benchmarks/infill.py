@@ -1,6 +1,6 @@
 """How well the diffusion in-fill fits what stays, for steps × resamples, and what it costs; default study's images and denoiser.
 
-Run:  uv run python -m benchmarks.infill [--images 64] [--out infill.png]
+Run:  uv run python benchmarks/infill.py [--images 64] [--out infill.png]
 Half of the 4 × 4 patches of each image are removed at random. Prints the error at removed pixels (root mean square, in [0, 1]), the
 share of images that a classifier puts into the same class as the whole image, and milliseconds an image; a constant fill beside them.
 """
@@ -27,8 +27,17 @@ from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
 from vitfaith.study.load import load_study, read_yaml
 
-SAMPLERS: tuple[Literal["ancestral", "ddim"], ...] = ("ancestral", "ddim")
-SETTINGS = [(10, 1), (40, 1), (10, 2), (10, 4), (10, 10), (20, 2), (5, 4), (50, 10)]
+ROOT = Path(__file__).parents[1]
+SETTINGS: list[tuple[Literal["ancestral", "ddim"], int, int]] = [
+    ("ancestral", 10, 1),
+    ("ancestral", 10, 4),
+    ("ancestral", 20, 2),
+    ("ancestral", 10, 10),
+    ("ancestral", 50, 10),
+    ("ddim", 10, 1),
+    ("ddim", 10, 4),
+]
+"""Sampler, steps, resamples."""
 
 
 def main() -> None:
@@ -37,12 +46,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--out", type=Path, help="picture of the first eight images under each setting")
     given = parser.parse_args()
-    study = load_study(read_yaml(Path("config/config.yaml")))
+    study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
     pixels = open_source(study.datasets["fashion_mnist"][0].spec()).read(np.arange(given.images))
     images = torch.from_numpy(pixels.copy()).float() / 255
     patches = torch.rand(len(images), 7, 7, generator=torch.Generator().manual_seed(0)) < 0.5
     removed = patches.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    denoiser = Denoiser.load(Path("resources/denoisers/fashion_mnist"))
+    denoiser = Denoiser.load(ROOT / "resources" / "denoisers" / "fashion_mnist")
     model = study.models["vit_patch4"]
     classifier = load_classifier(model.model_dump(), Path(str(model.weights)))
     clean = forward_in_batches(classifier, images, 64).argmax(1)
@@ -53,19 +62,21 @@ def main() -> None:
         same = float((forward_in_batches(classifier, filled, 64).argmax(1) == clean).float().mean())
         print(f"| {name} | {calls} | {error:.3f} | {same:.2f} | {1000 * seconds / len(images):.0f} |", flush=True)
 
-    print(f"{len(images)} images\n| fill | calls | error | same class | ms |\n" + "|---" * 5 + "|")
+    print("| fill | calls | error | same class | ms per image |\n" + "|---" * 5 + "|")
     mean = images.mean((1, 2, 3), keepdim=True)
     line("image mean", 0, torch.where(removed[:, None], mean, images), 0)
-    for sampler in SAMPLERS:
-        for steps, resamples in SETTINGS:
-            parameters = DiffusionParameters(denoiser="", steps=steps, resamples=resamples, sampler=sampler)
-            draw = keyed_noise([generator(study.seed, str(i), "benchmark") for i in range(len(images))])
-            with torch.inference_mode():
-                start = time.perf_counter()
-                filled = infill(denoiser, images, removed, partial(draw, images), parameters)
-                seconds = time.perf_counter() - start
-            line(f"{sampler}, {steps} steps × {resamples}", parameters.calls, filled, seconds)
-            shown.append(filled)
+    default = DiffusionParameters(denoiser="")
+    for sampler, steps, resamples in SETTINGS:
+        parameters = DiffusionParameters(denoiser="", steps=steps, resamples=resamples, sampler=sampler)
+        draw = keyed_noise([generator(study.seed, str(i), "benchmark") for i in range(len(images))])
+        with torch.inference_mode():
+            start = time.perf_counter()
+            filled = infill(denoiser, images, removed, partial(draw, images), parameters)
+            seconds = time.perf_counter() - start
+        name = "DDIM" if sampler == "ddim" else sampler
+        note = " (default)" if parameters == default else ""
+        line(f"{name}, {steps} steps × {resamples}{note}", parameters.calls, filled, seconds)
+        shown.append(filled)
     if given.out:
         rows = torch.cat([torch.cat(list(row[:8, 0]), 1) for row in shown])
         Image.fromarray((rows.numpy() * 255).astype("uint8")).resize((rows.shape[1] * 3, rows.shape[0] * 3), 0).save(

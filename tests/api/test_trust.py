@@ -92,6 +92,20 @@ def test_the_figure_has_a_panel_for_each_quantity() -> None:
     assert "SaCo (k=10)" in labels or any(label.startswith("SaCo") for label in labels)
     assert "n = 30" in figure.axes[0].get_xlabel()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["localisation_auroc", "x", "y"]
+    for panel in figure.axes:
+        low, high = panel.get_xlim()
+        assert high > 1
+        assert high - 1 == pytest.approx(0.05 * (high - low) / 1.1)
+
+
+def test_another_choice_looks_the_same_whatever_the_truth_is() -> None:
+    others = {"x": scores(seed=3), "y": scores(seed=4)}
+    looks = []
+    for truth in ((), "localisation_auroc"):
+        last = vf.plot.trust(vf.trust(scores(), truth=truth, others=others, resamples=50)).axes[-1]
+        looks.append([(bars.lines[0].get_color(), bars.lines[0].get_marker()) for bars in last.containers])
+    assert looks[0] == looks[1]
+    assert len(set(looks[0])) == 2
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 AXES = {
     "separation": ("separates methods\nfrom random maps", "AUC over images", 0.5),
-    "alpha": ("images agree on\nthe order of methods", "Krippendorff's α", 0.0),
+    "alpha": ("images agree on\nthe order", "Krippendorff's α", 0.0),
     "split_half": ("half the images find\nthe same order", "ρ, stepped up", 0.0),
     "truth": ("orders methods\nas the truth does", "Kendall's τ", 0.0),
     "robustness": ("orders methods as\nunder other choices", "Kendall's τ", 0.0),
@@ -35,10 +35,13 @@ def draw_trust(table: DataFrame, style: Style) -> Figure:
     """
     shown = [name for name in AXES if (table["quantity"] == name).any()]
     order = table[table["quantity"] == "separation"].sort_values("value", ascending=False)["metric"].tolist()
-    names = sorted({str(name) for name in table["other"] if name}, key=natural)
+    # other choices first, so that a choice looks the same whatever the truth is
+    kinds = {
+        (quantity == "truth", str(other)) for quantity, other in zip(table["quantity"], table["other"], strict=True)
+    }
+    names = [name for _, name in sorted(kinds, key=lambda kind: (kind[0], natural(kind[1]))) if name]
     marks, colours = MARKERS, PALETTES[style.palette]
-    looks = {"": (marks[0], colours[0])}
-    looks |= {name: (marks[i % len(marks)], colours[i % len(colours)]) for i, name in enumerate(names)}
+    looks = {name: (marks[i % len(marks)], colours[i % len(colours)]) for i, name in enumerate(["", *names])}
     picture, axes = canvas(style, 1, len(shown), panel_mm=22 + _ROW_MM * len(order), sharey=True)
     for panel, name in zip(axes.flat, shown, strict=True):
         part = table[table["quantity"] == name]
@@ -50,7 +53,8 @@ def draw_trust(table: DataFrame, style: Style) -> Figure:
         title, unit, nothing = AXES[name]
         panel.axvline(nothing, color="0.6", linewidth=0.8, zorder=0)
         lowest = min(nothing, *part["value"].dropna(), *part["low"].dropna())
-        panel.set(title=title, xlabel=f"{unit}\n({count_text(part['n'])})", xlim=(lowest - 0.05, 1.05))
+        margin = 0.05 * (1 - lowest)
+        panel.set(title=title, xlabel=f"{unit}\n({count_text(part['n'])})", xlim=(lowest - margin, 1 + margin))
         panel.grid(visible=style.grid, axis="x")
         panel.grid(visible=False, axis="y")
     first = axes.flat[0]
