@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from tools.stamps_folds import study_of_fold
+from tools.stamps_folds import EXPLAINERS, study_of_fold, write_studies
 
 from vitfaith.study.load import load_study
 
@@ -37,3 +37,22 @@ def test_all_else_is_the_study_of_stamps() -> None:
             k: v for k, v in expected.items() if k != "training"
         }
         assert {**model["training"], "start_from": ""} == {**expected["training"], "start_from": ""}
+
+
+def test_a_short_run_has_one_experiment_and_one_shard(tmp_path: Path) -> None:
+    places = write_studies(tmp_path)
+    assert [place.name for place in places] == [f"fold_{fold}" for fold in range(5)]
+    for place in places:
+        study = load_study(yaml.safe_load((place / "study.yaml").read_text(encoding="utf-8")))
+        (experiment,) = study.experiments.values()
+        assert tuple(experiment.explainers) == EXPLAINERS
+        assert (list(experiment.attacks), list(experiment.smoothings)) == (["clean"], ["none"])
+        reader, section = study.datasets["stamps"]
+        assert section.images == section.shard_size == 105
+        assert 5 * section.images >= 500, "enough images for the page"
+        assert reader.parameters.per_cutout == 3
+
+
+def test_a_short_run_keeps_baselines_and_explainers_of_the_claims() -> None:
+    assert {"random", "raw_attention", "rollout", "attention_gradcam", "transformer_mm"} <= set(EXPLAINERS)
+    assert set(EXPLAINERS) <= set(STAMPS["explainers"])

@@ -1,0 +1,97 @@
+"""Write docs/stamps-crossfit.md: the cut-outs of config/stamps.yaml, each scored by a network that has not seen it.
+
+After `bash tools/stamps.sh`, 1½ hours on two cores; a stopped run continues:
+    python tools/stamps_crossfit.py OUT [--cores 2] > docs/stamps-crossfit.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from findings_tables import interval, markdown, read
+from scipy.stats import spearmanr
+from stamps_findings import SHOWN, wide
+from stamps_folds import write_studies
+
+from vitfaith.compare.folder import read_folds
+from vitfaith.compare.show import results_table
+from vitfaith.statistics.intervals import confidence_interval
+from vitfaith.tables.text import markdown_table
+
+STATISTICS = {"confidence": 0.95, "resamples": 2000, "seed": 0, "coverage": 0.9}
+
+
+def run(place: Path, cores: int) -> None:
+    """Run one fold, or what is missing of it; its messages go to standard error."""
+    command = [sys.executable, "-m", "vitfaith", "run", "study.yaml", "scores", "--cores", str(cores)]
+    subprocess.run(command, cwd=place, stdout=sys.stderr, check=True)
+
+
+def accuracies(folders: Sequence[Path], scores: pd.DataFrame) -> str:
+    """Accuracy on the scored images of all folds, with an interval over cut-outs, and what the trainings took."""
+    hits = pd.concat([read(folder / "tables", "explainers", "predictions") for folder in folders])
+    cluster = scores.drop_duplicates("image_id").set_index("image_id")["cluster"]
+    right = (hits["prediction"] == hits["label"]).astype(float).to_numpy()
+    mean, low, high = confidence_interval(right, clusters=list(cluster.reindex(hits["image_id"])))
+    logs = [pd.read_parquet(folder / "train/classifier/vit_small.log.parquet").iloc[-1] for folder in folders]
+    reached = ", ".join(f"{log['test_accuracy']:.3f}" for log in logs)
+    return (
+        f"Accuracy {mean:.3f} [{low:.3f}, {high:.3f}] on the {len(hits)} scored images; on one image of each held-out cut-out, fold by "
+        f"fold, {reached}. The trainings took {sum(log['seconds'] for log in logs):.0f} s together.\n"
+    )
+
+
+def board(folders: Sequence[Path], scores: pd.DataFrame) -> str:
+    """Every explainer by faithfulness and localisation, how wide the intervals are, and how far the two agree."""
+    text = results_table(folders, {}, "csv", baseline="random", statistics=STATISTICS)
+    summary = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["nan", "NaN"])
+    for column in ("n", "mean", "low", "high"):
+        summary[column] = pd.to_numeric(summary[column], errors="coerce")
+    means, widths = wide(summary, "mean"), wide(summary.assign(width=summary["high"] - summary["low"]), "width")
+    order = means["SaCo ↑"].sort_values(ascending=False, na_position="last").index
+    table = wide(summary.assign(text=summary.apply(interval, axis=1)), "text").loc[order]
+    rest = means.drop(index="random")
+    agreement = [
+        f"{heading.split(' ↑')[0]} {spearmanr(rest['SaCo ↑'], rest[heading], nan_policy='omit').statistic:.2f}"
+        for heading in means.columns.difference(list(SHOWN.values())[:3], sort=False)
+    ]
+    images, cutouts = scores["image_id"].nunique(), scores["cluster"].nunique()
+    return (
+        f"## All explainers\n\nClean images; means over n = {images} images of {cutouts} cut-outs with 95 % bootstrap intervals over whole "
+        f"cut-outs (pixel accuracy and mIoU: over images), in the order of SaCo.\n\n{markdown(table)}\n\n"
+        f"Rank correlation over methods (random left out) of SaCo with {', '.join(agreement)}.\n\n"
+        + markdown_table(["width of the 95 % interval", "median over methods", "largest"],
+                         [[name, f"{widths[name].median():.3f}", f"{widths[name].max():.3f}"] for name in widths.columns])
+        + "\n"
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Run what is missing and print the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--cores", type=int, default=2)
+    given = parser.parse_args()
+    places = write_studies(given.out)
+    for place in places:
+        run(place, given.cores)
+    folders = [place / "results" for place in places]
+    scores = read_folds(folders, {})
+    print(
+        "# Natural images, cross-fitted\n\n"
+        "Written by `python tools/stamps_crossfit.py`. The cut-outs of `config/stamps.yaml` in five folds; each fold is scored by a ViT-S/14 that was "
+        "fine-tuned on the other four. Each scored cut-out is on several photographs, at several places and scales. 112 px. Attacks, smoothing and "
+        "all explainers are in [the study of one split](stamps-findings.md).\n\n"
+        f"{accuracies(folders, scores)}\n{board(folders, scores)}",
+        end="",
+    )
+
+
+if __name__ == "__main__":
+    main()
