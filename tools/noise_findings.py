@@ -1,9 +1,7 @@
 """Write docs/noise-findings.md: what the law of the noise changes on images, from the tables of its study.
 
-Run after `snakemake --configfile config/noise.yaml`:
+Run after `snakemake --configfile config/noise.yaml`; `vitfaith reproduce noise --update` does both and copies the pictures:
     python tools/noise_findings.py [results/tables] > docs/noise-findings.md
-    cp results/figures/noise/noise.png docs/images/noise.png
-    cp results/figures/divergence/noise_by_divergence.png docs/images/noise_by_divergence.png
 """
 
 from __future__ import annotations

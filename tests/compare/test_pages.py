@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from vitfaith.cli.main import app
-from vitfaith.compare.pages import PageDifference, compare_pages, compare_tables, numbers_agree
+from vitfaith.compare.pages import PageDifference, compare_pages, compare_tables, numbers_agree, with_tables
 from vitfaith.compare.reproduced import LIST, Page, differences_text, page_named, read_pages, study_text
 from vitfaith.errors import ArtifactError, ConfigError, VitfaithError
+from vitfaith.study.jobs import jobs
 from vitfaith.study.load import load_study
+from vitfaith.study.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 PAGES = read_pages(ROOT)
@@ -98,10 +101,15 @@ def test_tables_below_headings() -> None:
     )
     assert compare_tables(page, made, ["## One", "## Two"]) == [PageDifference(15, "| a | 0.80 |", "| a | 0.90 |")]
     assert page.splitlines()[14] == "| a | 0.80 |"
+    updated = with_tables(page, made, ["## One", "## Two"])
+    assert updated == page.replace("0.50", "0.51").replace("0.80", "0.90").replace("|---|---|", "| --- | --- |")
+    assert compare_tables(updated, made, ["## One", "## Two"], units=0) == []
     with pytest.raises(ArtifactError, match="no heading '## Three'"):
         compare_tables(page, made, ["## One", "## Three"])
     with pytest.raises(ArtifactError, match="2 tables were made, 1 are in the page"):
         compare_tables(page, made, ["## One"])
+    with pytest.raises(ArtifactError, match="2 tables were made, 1 are in the page"):
+        with_tables(page, made, ["## One"])
 
 
 def test_differences_are_a_table_whatever_the_lines_hold() -> None:
@@ -124,6 +132,35 @@ def test_a_page_its_study_and_its_tool_exist_and_the_page_names_them(name: str) 
     assert len(shown) == (1 if page.study is None else 3)
     assert page.command[0].rpartition("/")[2] in shown[-1]
     assert "{root}" not in shown[-1]
+
+
+EXPERIMENT = re.compile(r"""experiment=(\w+)|\bread\([^"()]*(?:\([^()]*\))?[^"()]*, "(\w+)", """)
+"""An experiment that a tool or its arguments name."""
+
+
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if page.study is not None])
+def test_the_study_of_a_page_plans_and_has_what_the_tool_reads(name: str) -> None:
+    page = PAGES[name]
+    study = load_study(yaml.safe_load(study_text(page, ROOT)))
+    assert all(needed.parts[0] == "data" for needed in page.needs), "where git ignores what is fetched"
+    if not page.needs:
+        assert jobs(Plan(study, "results"))
+    tool = "" if page.command[0] == "vitfaith" else (ROOT / page.command[0]).read_text(encoding="utf-8")
+    named = EXPERIMENT.findall(" ".join([tool, *page.command]))
+    assert {one or other for one, other in named} <= set(study.experiments)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pictures_of_a_page_are_made_and_committed(name: str) -> None:
+    page = PAGES[name]
+    for picture, made in page.pictures.items():
+        assert (ROOT / picture).is_file()
+        if made.parts[0] == "results":
+            assert page.study is not None
+            study = load_study(yaml.safe_load(study_text(page, ROOT)))
+            experiment, figure = made.parts[2], made.stem
+            assert figure in study.experiments[experiment].figures
+            assert str(made) in page.targets()
 
 
 def test_overrides_replace_settings_and_name_sections_of_the_study() -> None:
@@ -151,10 +188,10 @@ def test_errors(tmp_path: Path) -> None:
 def test_a_changed_number_ends_the_command_with_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a study: a tool that prints a page is run in the folder, and its page compared."""
     (tmp_path / "tools").mkdir()
-    (tmp_path / "tools" / "made.py").write_text("print('n = 3, mean 0.52')")
+    (tmp_path / "tools" / "made.py").write_text("print('n = 3, mean 0.52')\nopen('new.png', 'w').write('drawn')")
     (tmp_path / "tools" / "fails.py").write_text("raise SystemExit(2)")
     (tmp_path / LIST).write_text(
-        "made: {page: p.md, command: [tools/made.py]}\nfails: {page: p.md, command: [tools/fails.py]}"
+        "made: {page: p.md, command: [tools/made.py], pictures: {p.png: new.png}}\nfails: {page: p.md, command: [tools/fails.py]}"
     )
     monkeypatch.setattr("vitfaith.shipped.workflow_folder", lambda: tmp_path)
     run = CliRunner()
@@ -164,5 +201,9 @@ def test_a_changed_number_ends_the_command_with_an_error(tmp_path: Path, monkeyp
         assert done.exit_code == code, done.output
         assert (tmp_path / "out" / "p.md").read_text().strip() == "n = 3, mean 0.52"
     assert f"| 1 | `n = 3, mean {mean}` | `n = 3, mean 0.52` |" in done.stdout
+    updated = run.invoke(app, ["reproduce", "made", "--folder", str(tmp_path / "out"), "--update"])
+    assert updated.exit_code == 0
+    assert (tmp_path / "p.md").read_text() == "n = 3, mean 0.52\n"
+    assert (tmp_path / "p.png").read_text() == "drawn"
     failed = run.invoke(app, ["reproduce", "fails", "--folder", str(tmp_path / "out")])
     assert isinstance(failed.exception, VitfaithError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -23,11 +24,14 @@ def reproduce(
         Path | None, typer.Option(help="folder of the run, which resumes there; default: reproduced/PAGE")
     ] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="cores to use; default: all")] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="write the new page or tables, and pictures, over the committed ones")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the commands and run nothing")] = False,
 ) -> None:
     """Run the study of a page of findings again, make the page, and compare its numbers with the committed ones."""
     from vitfaith.cli.launch import environment, snakemake_command
-    from vitfaith.compare.reproduced import differences, differences_text, page_named, read_pages, study_text
+    from vitfaith.compare.reproduced import differences, differences_text, page_named, read_pages, renewed, study_text
     from vitfaith.shipped import workflow_folder
 
     root = workflow_folder()
@@ -42,7 +46,7 @@ def reproduce(
     study = folder / "study.yaml"
     commands = [page.words(root)]
     if page.study is not None:
-        options = ["scores", "--cores", str(cores or "all")]
+        options = [*page.targets(), "--cores", str(cores or "all")]
         commands.insert(0, snakemake_command(study, folder, options))
     if dry_run:
         if page.study is not None:
@@ -63,13 +67,23 @@ def reproduce(
     new = folder / (page.writes or page.page.name)
     if page.writes is None:
         new.write_bytes(made.stdout)
-    found = differences(page, (root / page.page).read_text(encoding="utf-8"), new.read_text(encoding="utf-8"))
-    if not found:
+    committed = (root / page.page).read_text(encoding="utf-8")
+    text = new.read_text(encoding="utf-8")
+    found = differences(page, committed, text)
+    if found:
+        typer.echo(f"{page.page} and '{new}' differ in {len(found)} lines:\n")
+        typer.echo(differences_text(found))
+    else:
         typer.echo(f"{page.page}: all numbers agree with '{new}'")
-        return
-    typer.echo(f"{page.page} and '{new}' differ in {len(found)} lines:\n")
-    typer.echo(differences_text(found))
-    raise typer.Exit(1)
+    for picture, made_now in page.pictures.items():
+        typer.echo(f"{picture}: the new picture is '{folder / made_now}'; look at it")
+    if update:
+        (root / page.page).write_text(renewed(page, committed, text), encoding="utf-8")
+        for picture, made_now in page.pictures.items():
+            shutil.copyfile(folder / made_now, root / picture)
+        typer.echo(f"{page.page} is updated")
+    elif found:
+        raise typer.Exit(1)
 
 
 def _link(fetched: Path, place: Path) -> None:

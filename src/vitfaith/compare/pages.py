@@ -100,14 +100,33 @@ def compare_tables(committed: str, now: str, headings: Sequence[str], units: int
     Raises:
         ArtifactError: a heading or its table is missing, or ``now`` has another number of tables.
     """
-    made = tables_of(now)
-    if len(made) != len(headings):
-        raise ArtifactError(f"{len(made)} tables were made, {len(headings)} are in the page; correct the list of pages")
     found = []
-    for heading, table in zip(headings, made, strict=True):
+    for heading, table in _beside(now, headings):
         before, kept = table_below(committed, heading)
         found += [PageDifference(d.line + before, d.committed, d.now) for d in compare_pages(kept, table, units)]
     return found
+
+
+def with_tables(committed: str, now: str, headings: Sequence[str]) -> str:
+    """The page ``committed`` with the tables in ``now`` in place of the first table below each heading.
+
+    Raises:
+        ArtifactError: as :func:`compare_tables`.
+    """
+    for heading, table in _beside(now, headings):
+        before, kept = table_below(committed, heading)
+        lines = committed.splitlines()
+        lines[before : before + len(kept.splitlines())] = table.splitlines()
+        committed = "\n".join([*lines, ""])
+    return committed
+
+
+def _beside(now: str, headings: Sequence[str]) -> list[tuple[str, str]]:
+    """Each heading with its table in ``now``."""
+    made = tables_of(now)
+    if len(made) != len(headings):
+        raise ArtifactError(f"{len(made)} tables were made, {len(headings)} are in the page; correct the list of pages")
+    return list(zip(headings, made, strict=True))
 
 
 def _tables(lines: Sequence[str]) -> list[slice]:

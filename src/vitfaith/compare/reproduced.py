@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from vitfaith.compare.pages import PageDifference, compare_pages, compare_tables
+from vitfaith.compare.pages import PageDifference, compare_pages, compare_tables, with_tables
 from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.study.values import validate
 from vitfaith.tables.text import markdown_table
@@ -34,6 +34,10 @@ class Page(BaseModel):
     )
     writes: Path | None = Field(None, description="file with the page, where the tool does not print it")
     tables: tuple[str, ...] = Field((), description="headings of the tables that the tool makes; none: the whole page")
+    pictures: dict[Path, Path] = Field(
+        {},
+        description="committed picture, relative to the clone → its file in the folder of the results, made by the study or the tool",
+    )
     units: int = Field(1, ge=0, description="tolerance in units of the last digit shown")
 
     def words(self, root: Path) -> list[str]:
@@ -41,6 +45,10 @@ class Page(BaseModel):
         first, *rest = self.command
         start = [sys.executable, "-m", "vitfaith"] if first == "vitfaith" else [sys.executable, str(root / first)]
         return [*start, *(word.replace("{root}", str(root)) for word in rest)]
+
+    def targets(self) -> list[str]:
+        """Targets of the study: all tables, and the pictures that the workflow draws."""
+        return ["scores", *(str(made) for made in self.pictures.values() if made.parts[0] == "results")]
 
     def shown(self) -> str:
         """The command as a page names it."""
@@ -104,6 +112,15 @@ def differences(page: Page, committed: str, now: str) -> list[PageDifference]:
     if page.tables:
         return compare_tables(committed, now, page.tables, page.units)
     return compare_pages(committed, now, page.units)
+
+
+def renewed(page: Page, committed: str, now: str) -> str:
+    """The committed page with the new text, or with the new tables.
+
+    Raises:
+        ArtifactError: as :func:`vitfaith.compare.pages.compare_tables`.
+    """
+    return with_tables(committed, now, page.tables) if page.tables else now
 
 
 def differences_text(found: Sequence[PageDifference]) -> str:
