@@ -1,31 +1,31 @@
 """Print the tables of docs/vit-shapley.md: error against exact Shapley values, and the place of vit_shapley in leaderboards.
 
-python tools/vit_shapley.py exact [images]              # nine cells, all 512 sets
-python tools/vit_shapley.py board STUDY MODEL [EXPLAINER …]  # clean images of a study
+python tools/vit_shapley.py exact [images]             # nine cells, all 512 sets; needs no run
+python tools/vit_shapley.py board RESULTS EXPERIMENT   # clean images of a run, from its tables
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 from math import factorial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from vitfaith.api.summary import leaderboard
 from vitfaith.datasets.opening import open_source
-from vitfaith.datasets.subset import stratified_subset
 from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.explainers.shapley.files import load_shapley
 from vitfaith.explainers.shapley.kernel import size_probabilities
 from vitfaith.explainers.shapley.network import Game
+from vitfaith.figures.drawing.names import decimal
+from vitfaith.figures.drawing.style import Style
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.classifier import Classifier
@@ -34,17 +34,18 @@ from vitfaith.shipped import located
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.tables.text import markdown_table
 
-STUDY, DATASET, MODEL = "config/grid.yaml", "grid_3x3", "vit_grid_3x3"
+STUDY, DATASET, MODEL = Path(__file__).parents[1] / "config" / "grid.yaml", "grid_3x3", "vit_grid_3x3"
+SEED = 2024
+"""Of the studies, and of the bootstrap in their tables."""
 SHOWN = {
-    ("saco", ""),
-    ("deletion_auc", ""),
-    ("insertion_auc", ""),
-    ("admissible_mask", "iou"),
-    ("admissible_mask", "auroc"),
-    ("admissible_side", ""),
-    ("localisation_ap", ""),
+    ("admissible_mask", "auroc"): "AUROC of a right mask ↑",
+    ("admissible_mask", "iou"): "IoU of a right mask ↑",
+    ("deletion_auc", ""): "Deletion ↓",
+    ("insertion_auc", ""): "Insertion ↑",
+    ("saco", ""): "SaCo ↑",
+    ("localisation_ap", ""): "Average precision of the object ↑",
 }
-"""(metric, variant; empty: all of them)."""
+"""(metric, variant; empty: any) → heading."""
 
 
 def weights(players: int) -> tuple[Tensor, Tensor]:
@@ -95,7 +96,7 @@ def errors(maps: Tensor, truth: Tensor) -> list[float]:
 
 def against_exact(count: int) -> str:
     """Errors and right masks of the head, of exact values and of equal shares, on the first test grids."""
-    study = load_study(read_yaml(Path(STUDY)))
+    study = load_study(read_yaml(STUDY))
     section, source = study.models[MODEL], open_source(study.datasets[DATASET][0].spec())
     classifier = load_classifier(section.spec(), Path(str(section.weights)), "cpu")
     first, ids = np.arange(count), source.image_ids[:count]
@@ -118,7 +119,7 @@ def against_exact(count: int) -> str:
         "exact values": truth,
         "ViT-Shapley": maps,
         "equal shares": truth.mean((1, 2), keepdim=True).expand_as(truth),
-        "exact values of the network itself": own,
+        "exact values of the network itself, cells black": own,
     }
     metrics = {"admissible_mask": METRICS.item("admissible_mask")}
     scored = evaluate(
@@ -132,48 +133,41 @@ def against_exact(count: int) -> str:
         told[2:] = told[2:] if name != "equal shares" else [""]
         told.append("" if found is own else f"{objective(found, values):.5f}")
         right = [means.get((name, "admissible_mask", v), np.nan) for v in ("iou", "auroc")]
-        rows.append([name, *told, *(f"{v:.3f}" for v in right)])
+        rows.append([name, *told, *("" if np.isnan(v) else f"{v:.3f}" for v in right)])
     spread = (truth - truth.mean((1, 2), keepdim=True)).abs().mean()
     facts = (
         f"First {count} test grids, predicted class, seed {study.seed}; v is known at all 512 sets ({seconds:.0f} s). "
         f"A cell's exact value is on average {spread:.4f} away from an equal share.\n\n"
     )
     return facts + markdown_table(
-        ["map", "mean absolute error", "explained", "correlation", "objective", "IoU", "AUROC"], rows
+        ["map", "mean absolute error", "variance explained", "correlation", "objective", "IoU", "AUROC"], rows
     )
 
 
-def board(path: Path, model: str, methods: Sequence[str]) -> str:
-    """The leaderboard of a study's first experiment on clean images: the metrics of SHOWN, on the images that all methods have."""
-    study = load_study(read_yaml(path))
-    asked = next(experiment for experiment in study.experiments.values() if model in experiment.models)
-    (reader, section), weights_file = study.datasets[asked.datasets[0]], Path(str(study.models[model].weights))
-    source = open_source(reader.spec())
-    chosen = stratified_subset(source.labels, section.images, study.seed)
-    images, ids = torch.from_numpy(source.read(chosen)).float() / 255, [source.image_ids[i] for i in chosen]
-    truth = None if source.masks is None else torch.from_numpy(np.stack(list(source.masks(chosen))))  # type: ignore[arg-type]
-    classifier = load_classifier(study.models[model].spec(), weights_file, "cpu")
-    with torch.inference_mode():
-        targets = torch.cat([classifier(part).argmax(1) for part in images.split(256)])
-    items = {}
-    for id_ in methods or asked.explainers:
-        item = study.explainers[id_]
-        file = getattr(item.parameters, "weights", None)
-        update = {} if file is None else {"weights": Path(file) / f"{model}.safetensors"}
-        items[id_] = replace(item, parameters=item.parameters.model_copy(update=update))
-    start = time.perf_counter()
-    maps = explain(classifier, images, targets, ids, items, seed=study.seed, batch_size=256)
-    metrics = {id_: study.metrics[id_] for id_ in asked.metrics if id_ in {name for name, _ in SHOWN}}
-    scores = evaluate(classifier, images, targets, ids, maps, metrics, truth=truth, seed=study.seed).scores.to_pandas()
-    table = leaderboard(scores, seed=study.seed)
-    rows = []
-    for (metric, variant), part in table.groupby(["metric", "variant"], sort=False):
-        if (metric, "") in SHOWN or (metric, variant) in SHOWN:
-            for row in part.itertuples():
-                value = f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]"
-                rows.append([f"{metric} {variant}".strip(), str(row.rank), row.method, value, str(row.n)])
-    facts = f"{path}, {model}: {len(images)} clean images, predicted class, seed {study.seed}, {time.perf_counter() - start:.0f} s.\n\n"
-    return facts + markdown_table(["metric", "rank", "explainer", "mean [95 % interval]", "n"], rows)
+def place(scores: pd.DataFrame) -> str:
+    """Where vit_shapley stands among the compared explainers of each model on clean images, by the scores of SHOWN."""
+    clean = scores.query("attack == 'clean' and smoothing == 'none'").astype({"metric": str, "variant": str})
+    names = zip(clean["metric"], clean["variant"], strict=True)
+    headings = [SHOWN.get((metric, variant)) or SHOWN.get((metric, ""), "") for metric, variant in names]
+    clean = clean.assign(score=headings)
+    table = leaderboard(clean[clean["score"] != ""], by=["model", "score"], seed=SEED)
+    label, rows = Style().label, []
+    for model, of_model in table.groupby("model", observed=True):
+        if "vit_shapley" not in set(of_model["method"]):
+            continue
+        for score in [heading for heading in SHOWN.values() if heading in set(of_model["score"])]:
+            board = of_model[of_model["score"] == score].set_index("method")
+            own, compared = board.loc["vit_shapley"], board[board["compared"]]
+            best = compared.drop(index="vit_shapley")["mean"].head(1)
+            mean, low, high, first, chance = (
+                decimal(v, 3) for v in (*own[["mean", "low", "high"]], best.iloc[0], board.loc["random", "mean"])
+            )
+            of = f"{own['rank']} of {len(compared)}"
+            other = f"{label(str(best.index[0]))} {first}"
+            rows.append([f"`{model}`", score, f"{mean} [{low}, {high}]", own["n"], of, other, chance])
+    return markdown_table(
+        ["model", "score", "mean [95 % interval]", "n", "place", "best other explainer", "random"], rows
+    )
 
 
 def main() -> None:
@@ -183,8 +177,9 @@ def main() -> None:
     if what == "exact":
         print(against_exact(int(rest[0]) if rest else 128))
         return
-    study, model, *methods = rest
-    print(board(Path(study), model, methods))
+    results, experiment = rest
+    scores = pd.read_parquet(Path(results, "tables", f"experiment={experiment}", "scores.parquet"))
+    print(place(scores))
 
 
 if __name__ == "__main__":

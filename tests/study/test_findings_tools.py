@@ -1,9 +1,10 @@
-"""Tools that print tables of findings: the right rows and bold cells, from small tables made by hand."""
+"""Tools that print tables of findings: the right rows, places and bold cells, from small tables made by hand."""
 
 from __future__ import annotations
 
 import pandas as pd
 from tools.fills import FILLS, fills_table
+from tools.vit_shapley import place
 
 
 def cells(table: str) -> list[list[str]]:
@@ -32,4 +33,30 @@ def test_fills_are_columns_and_the_best_of_each_model_is_bold() -> None:
         ["", "Random", *["−0.10"] * 6, "**0.90**"],
         ["`vit_patch10`", "Rollout", *["**0.50**"] * 6, "−0.25"],
         ["", "Random", *["0.00"] * 6, "**0.10**"],
+    ]
+
+
+def test_places_are_by_the_direction_of_a_score_and_over_compared_explainers() -> None:
+    means = {  # method → deletion (lower is better), SaCo
+        "random": (0.6, 0.0),
+        "rollout": (0.2, 0.5),
+        "vit_shapley": (0.3, 0.7),
+        "raw_attention": (0.4, 0.6),
+    }
+    rows = [
+        ("m", attack, "none", method, f"image-{i}", metric, variant, pair[metric == "saco"] + (attack != "clean"), "")
+        for method, pair in means.items()
+        for attack in ("clean", "pgd")
+        for i in range(10)
+        for metric, variant in (("deletion_auc", ""), ("saco", "k=9"), ("sparsity_gini", ""))
+    ]
+    names = ["model", "attack", "smoothing", "method", "image_id", "metric", "variant", "value", "flag"]
+    scores = pd.DataFrame(rows, columns=names)
+    lost = (scores["method"] == "raw_attention") & scores["image_id"].isin(["image-1", "image-2"])
+    scores.loc[lost, ["value", "flag"]] = float("nan"), "constant"  # too few images: not compared
+    other = scores[scores["method"] != "vit_shapley"].assign(model="without a head")
+    found = cells(place(pd.concat([other, scores]).astype({"model": "category", "method": "category"})))
+    assert found[2:] == [
+        ["`m`", "Deletion ↓", "0.300 [0.300, 0.300]", "10", "2 of 3", "Rollout 0.200", "0.600"],
+        ["`m`", "SaCo ↑", "0.700 [0.700, 0.700]", "10", "1 of 3", "Rollout 0.500", "0.000"],
     ]
