@@ -17,7 +17,7 @@ from vitfaith.errors import ArtifactError, ConfigError, VitfaithError
 from vitfaith.explainers.diffmask import train as training
 from vitfaith.explainers.diffmask.hard_concrete import HardConcrete
 from vitfaith.explainers.diffmask.network import DiffMask, new_diffmask
-from vitfaith.explainers.diffmask.passes import clean_pass
+from vitfaith.explainers.diffmask.passes import clean_pass, masked_pass
 from vitfaith.explainers.diffmask.recipe import OFFICIAL, DiffMaskRecipe
 from vitfaith.explainers.diffmask.steps import OfficialStep, SharedStep, explained_classes, objective
 from vitfaith.explainers.diffmask.train import train_diffmask
@@ -26,6 +26,7 @@ from vitfaith.models.passes import PassCounter
 
 Pictures = NDArray[np.uint8]
 RELEASED = RECIPE.model_copy(update={**OFFICIAL, "warmup": 5, "learning_rate": 1e-3})
+FIXED = RECIPE.model_copy(update={"placeholder": "mean_colour"})
 
 
 def equal(one: DiffMask, other: DiffMask) -> bool:
@@ -112,7 +113,7 @@ def test_classes_of_training_are_the_predicted_ones_for_half() -> None:
     assert not torch.equal(explained_classes(clean, 0, 0), explained_classes(clean, 0, 1))
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, RELEASED], ids=["dual_ascent", "official"])
+@pytest.mark.parametrize("recipe", [RECIPE, RELEASED, FIXED], ids=["dual_ascent", "official", "mean_colour"])
 def test_it_repeats_and_resumes_bit_for_bit(
     sharp: Classifier, pictures: Pictures, recipe: DiffMaskRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,3 +196,21 @@ def test_divergence_names_its_step(sharp: Classifier, pictures: Pictures, monkey
 def test_too_few_images(sharp: Classifier, pictures: Pictures) -> None:
     with pytest.raises(ConfigError, match="batch_size is 16, but there are 3 images"):
         train_diffmask(sharp, pictures[:3], pictures, RECIPE)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, RELEASED], ids=["dual_ascent", "official"])
+def test_a_mean_colour_placeholder_stays_and_is_what_removed_pixels_become(
+    sharp: Classifier, pictures: Pictures, recipe: DiffMaskRecipe
+) -> None:
+    fixed, log = train_diffmask(
+        sharp, pictures, pictures, recipe.model_copy(update={"steps": 10, "placeholder": "mean_colour"})
+    )
+    assert log[-1]["gradient_norm"] > 0
+    images = torch.from_numpy(pictures[:8]).float() / 255
+    keep = (torch.rand(8, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    pixels = keep.unflatten(1, (1, 4, 4)).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    removed = torch.where(pixels > 0, images, sharp.mean)
+    with torch.no_grad():
+        expected = sharp(removed).log_softmax(1)
+        found = masked_pass(sharp, images, keep, fixed.placeholder)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -36,6 +36,11 @@ class DiffMaskRecipe(Parameters):
     )
     beta: float = Field(8.0, description="start of every gate's β where kept_share is null")
     stretch: float = Field(15.0, gt=0, description="α: each gate's location lies in β ± α")
+    placeholder: Literal["learned", "mean_colour"] = Field(
+        "learned",
+        description="what a masked patch embedding becomes: a vector learned beside the gates, or, fixed, the embedding of a patch of the "
+        "model's mean colour. Masks then answer the question of a metric with fill image_mean or channel_mean",
+    )
     hidden: int | None = Field(
         None, ge=1, description="width of the gates' inner layer; a quarter of the token's without"
     )
@@ -43,7 +48,7 @@ class DiffMaskRecipe(Parameters):
     low: float = Field(-0.2, lt=0, description="l of the stretch")
     high: float = Field(1.0, ge=1, description="r of the stretch")
     learning_rate: float = Field(1e-3, gt=0, description="of the gates (Adam; warm-up, then a half cosine)")
-    placeholder_learning_rate: float = Field(1e-2, gt=0, description="of the placeholder")
+    placeholder_learning_rate: float = Field(1e-2, gt=0, description="of a learned placeholder")
     warmup: int = Field(100, ge=1, description="steps of the warm-up")
     multiplier: float = Field(2.0, ge=0, description="start of λ")
     multiplier_learning_rate: float = Field(0.3, gt=0, description="λ ← λ + this · (KL − m), clipped")

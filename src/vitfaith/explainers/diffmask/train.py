@@ -23,6 +23,7 @@ from vitfaith.explainers.diffmask.network import DiffMask, new_diffmask, start_b
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.explainers.diffmask.resume import Progress, load_progress, save_progress
+from vitfaith.explainers.diffmask.states import patch_embedding
 from vitfaith.explainers.diffmask.steps import Measured, OfficialStep, SharedStep, Step, explained_classes
 from vitfaith.models.classifier import Classifier, freeze, frozen
 from vitfaith.models.training.loop import batches
@@ -132,12 +133,22 @@ def _start(classifier: Classifier, images: Tensor, recipe: DiffMaskRecipe, class
         class_specific=class_specific,
         generator=generator(recipe.seed, "diffmask", "initialise"),
     )
+    if recipe.placeholder == "mean_colour":
+        network.placeholder.requires_grad_(False).copy_(_mean_colour(classifier))
     if recipe.kept_share is not None:
         with torch.no_grad():
             clean, states = clean_pass(classifier, images)
             centred = network.gates.centred(states, clean.argmax(1))
             network.gates.beta.fill_(start_beta(centred, network.distribution, recipe.stretch, recipe.kept_share))
     return network
+
+
+@torch.no_grad()
+def _mean_colour(classifier: Classifier) -> Tensor:
+    """(D,): the embedding of a patch of the colour that the model's normalisation maps to zero."""
+    channels, height, width = classifier.input_shape
+    image = classifier.mean.reshape(1, channels, 1, 1).expand(1, channels, height, width)
+    return patch_embedding(classifier, image)[0].mean(0)
 
 
 def _first(count: int, recipe: DiffMaskRecipe) -> NDArray[np.int64]:
