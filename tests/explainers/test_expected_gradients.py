@@ -73,7 +73,7 @@ def test_the_image_itself_as_the_only_baseline_adds_nothing(tmp_path: Path) -> N
         (np.zeros((2, 3, 8, 8), dtype=np.float32), r"float32 of shape \(2, 3, 8, 8\); give images \(N, 3, 16, 16\)"),
         (np.zeros((0, 3, 16, 16), dtype=np.float32), r"give images \(N, 3, 16, 16\)"),
         (np.zeros((2, 3, 16, 16), dtype=np.int32), "int32 .*give uint8, or floats in"),
-        (np.full((2, 3, 16, 16), 255.0), r"values outside \[0, 1\]; divide them by 255"),
+        (np.full((2, 3, 16, 16), 255.0), r"values outside \[0, 1\] or NaN; scale them"),
         (np.full((2, 3, 16, 16), np.nan), r"values outside \[0, 1\]"),
         (np.array([{"a": 1}], dtype=object), "cannot be read: .*numpy.save"),
     ],
@@ -91,3 +91,12 @@ def test_a_background_that_does_not_exist_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.npz").rename(tmp_path / "b.npy")
     with pytest.raises(ArtifactError, match="is an archive"):
         maps(background=tmp_path / "b.npy")
+
+
+@pytest.mark.parametrize("stored", [">f4", ">f8", "<f2", "u1"])
+def test_baselines_are_read_in_any_byte_order(stored: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 2, (2, 3, 16, 16))
+    np.save(tmp_path / "plain.npy", values.astype(np.float32))
+    np.save(tmp_path / "stored.npy", values.astype(stored) * (255 if stored == "u1" else 1))
+    plain, found = (maps(samples=4, background=tmp_path / f"{name}.npy") for name in ("plain", "stored"))
+    assert torch.equal(found, plain)

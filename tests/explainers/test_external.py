@@ -210,6 +210,14 @@ def test_broken_files_are_named(context: Context, image_ids: list[str], tmp_path
             "not numbers",
             lambda p: pq.write_table(pa.table({"image_id": image_ids, "map": [["x"] * 16] * 5}), p),
         ),
+        "nested.parquet": (
+            "give one flat list, row by row",
+            lambda p: pq.write_table(pa.table({"image_id": image_ids, "map": [[[1.0] * 4] * 4] * 5}), p),
+        ),
+        "numbers.parquet": (
+            "column 'image_id' is int64; give the names of the images, as text",
+            lambda p: pq.write_table(pa.table({"image_id": range(5), "map": [[1.0] * 16] * 5}), p),
+        ),
         "bytes.npz": (
             r"give \(N,\) unicode",
             lambda p: np.savez(p, image_ids=np.array(image_ids, dtype="S"), maps=np.ones((5, 4, 4))),
@@ -224,6 +232,20 @@ def test_broken_files_are_named(context: Context, image_ids: list[str], tmp_path
         with pytest.raises(ArtifactError, match=message) as caught:
             read(context, tmp_path / name)
         assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("side", [-4, 0, 3.5, float("inf"), "4", True, [4]])
+def test_a_shape_is_whole_numbers(context: Context, image_ids: list[str], tmp_path: Path, side: object) -> None:
+    path = write_parquet(tmp_path / "maps.parquet", image_ids, np.ones((5, 4, 4)), rows=[4] * 5, columns=[side] * 5)
+    with pytest.raises(ArtifactError, match=r"maps\.parquet', column 'columns': .* is no whole number of at least 1"):
+        read(context, path)
+
+
+def test_a_shape_beside_missing_ones_is_a_float(context: Context, image_ids: list[str], tmp_path: Path) -> None:
+    """pandas stores whole numbers beside missing ones as floats."""
+    maps, some = GENERATOR.random((5, 4, 4)), [4.0, None, float("nan"), 4.0, 4.0]
+    path = write_parquet(tmp_path / "maps.parquet", image_ids, maps, rows=some, columns=[4.0] * 5)
+    np.testing.assert_array_equal(read(context, path), maps.astype(np.float32))
 
 
 def test_path_must_exist_and_end_well(context: Context, tmp_path: Path) -> None:

@@ -10,8 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from vitfaith.artifacts.paths import Condition
-from vitfaith.errors import InputError
-from vitfaith.sharing.addition import _by_condition, _check_targets, _target, _targets, _with_trained_files
+from vitfaith.errors import ArtifactError, ConfigError, InputError
+from vitfaith.sharing.addition import (
+    _by_condition,
+    _check_maps,
+    _check_targets,
+    _read,
+    _study,
+    _target,
+    _targets,
+    _with_trained_files,
+    prepare,
+)
+from vitfaith.sharing.layout import check_sums, write_sums
 from vitfaith.tables.collect import CONDITION
 
 NAMES = product(["d"], ["m"], ["clean", "pgd"], ["none", "dds"], ["clean_prediction", "class_3"])
@@ -56,7 +67,11 @@ def test_trained_networks_are_files_of_the_benchmark() -> None:
             "b": {"weights": "b.safetensors"},
         },
         "denoisers": {"u": {"path": "trained", "training": {}}},
-        "explainers": {"random": None, "mask": {"explainer": "diffmask", "weights": "trained", "training": {}}},
+        "explainers": {
+            "random": None,
+            "mask": {"explainer": "diffmask", "weights": "trained", "training": {}},
+            "vit_shapley": {"weights": "trained", "training": {}},
+        },
     }
     found = _with_trained_files(raw)
     assert found["models"] == {
@@ -65,6 +80,7 @@ def test_trained_networks_are_files_of_the_benchmark() -> None:
     }
     assert found["denoisers"] == {"u": {"path": "train/denoiser/u"}}
     assert found["explainers"]["mask"] == {"explainer": "diffmask", "weights": "train/diffmask/mask"}
+    assert found["explainers"]["vit_shapley"] == {"weights": "train/shapley/vit_shapley"}
 
 
 def test_maps_of_another_class_are_refused(tmp_path: Path) -> None:
@@ -94,3 +110,75 @@ def test_maps_of_another_class_are_refused(tmp_path: Path) -> None:
 def test_targets_stay_with_their_maps() -> None:
     found = _by_condition(table(attack=["pgd", "pgd", "clean", "clean"], target=[1, 2, 3, 4]), KNOWN, MAPS)
     assert [part["target"].to_pylist() for _, part in found] == [[3, 4], [1, 2]]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "Mine", "mine\n", ".x", "ü", "a" * 81])
+def test_a_name_is_part_of_file_names(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"use a lower-case letter or digit, .* at most 80 characters"):
+        prepare(MAPS, tmp_path, name)
+
+
+def test_maps_are_looked_at_before_images_are_made() -> None:
+    def check(part: pa.Table) -> None:
+        _check_maps(part, ["a", "b"], KNOWN[0], MAPS)
+
+    check(pa.table({"image_id": ["b", "other", "a"], "map": [[1.0], [2.0], [float("nan")]]}))
+    with pytest.raises(
+        InputError, match=r"'mine.parquet' has no map of 1 of the 2 images under d, m, clean.*first 'b'"
+    ):
+        check(pa.table({"image_id": ["a"], "map": [[1.0]]}))
+    with pytest.raises(ArtifactError, match=r"'mine.parquet' hold image 'a' twice"):
+        check(pa.table({"image_id": ["a", "b", "a"], "map": [[1.0]] * 3}))
+    with pytest.raises(ArtifactError, match=r"'mine.parquet': the map of image 'b' is null"):
+        check(pa.table({"image_id": ["a", "b"], "map": [[1.0], None]}))
+    with pytest.raises(ArtifactError, match="2 values, but rows × columns say 1×3"):
+        check(pa.table({"image_id": ["a", "b"], "map": [[1.0, 2.0]] * 2, "rows": [1, 1], "columns": [3, 3]}))
+
+
+def test_files_of_maps_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.parquet"
+    with pytest.raises(ConfigError, match=r"mine.parquet' does not exist"):
+        _read(path)
+    pq.write_table(pa.table({"image_id": [1, 2], "map": [[1.0]] * 2}), path)
+    with pytest.raises(ArtifactError, match=r"mine.parquet': column 'image_id' is int64"):
+        _read(path)
+    pq.write_table(pa.table({"image_id": ["a", None], "map": [[1.0]] * 2}), path)
+    with pytest.raises(InputError, match=r"mine.parquet', column 'image_id': 1 names are missing"):
+        _read(path)
+    twice = [pa.array(["a"]), pa.array([[1.0]]), pa.array([[1.0]])]
+    pq.write_table(pa.Table.from_arrays(twice, names=["image_id", "map", "map"]), path)
+    with pytest.raises(ArtifactError, match=r"write it again, each column once$"):
+        _read(path)
+
+
+def test_a_column_of_the_condition_holds_texts() -> None:
+    attacks = pa.array([["pgd"]] * 4)
+    with pytest.raises(InputError, match=r"column 'attack': the benchmark has no '\['pgd'\]'"):
+        _by_condition(table().append_column("attack", attacks), KNOWN, MAPS)
+
+
+def test_the_study_of_a_benchmark_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    for text in ("models: [a]", "models: {vit: a}", "networks: {}"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"study\.yaml': (models|networks)"):
+            _study(path)
+
+
+def test_lists_of_checksums_are_read_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt").write_text("a")
+    write_sums(tmp_path)
+    check_sums(tmp_path)
+    sums = tmp_path / "SHA256SUMS"
+    good = sums.read_bytes()
+    for damaged, message in (
+        (good + b"\n", "line 2: '' is no checksum, two spaces and a file"),
+        (b"hello\n", "line 1: 'hello' is no checksum"),
+        (b"\xff", "SHA256SUMS' is not UTF-8 text"),
+        (good.replace(b"a b", b"b"), "b.txt' is missing by SHA256SUMS"),
+        (b"", "a b.txt' is not listed by SHA256SUMS .1 such files.; move it out of the benchmark"),
+        (b"0" * 64 + good[64:], "a b.txt' was altered by SHA256SUMS"),
+    ):
+        sums.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=message):
+            check_sums(tmp_path)

@@ -64,8 +64,8 @@ def add(
     with contextlib.chdir(benchmark if benchmark.is_dir() else Path.cwd()):
         ready = prepare(given, benchmark, name, resolution=resolution.value)
         for targets in (ready.images, ready.scores):
-            options = [*context.args, *targets]
-            command = snakemake_command(benchmark / ready.config, benchmark, options)
+            # options come last: one that takes several values, such as --quiet, would take the files, too
+            command = snakemake_command(benchmark / ready.config, benchmark, [*targets, *context.args])
             done = subprocess.run(command, env=environment())
             if done.returncode:
                 raise typer.Exit(done.returncode)

@@ -145,8 +145,10 @@ def read_background(path: Path, shape: tuple[int, ...]) -> NDArray[np.generic]:
 
 def _as_images(values: NDArray[np.generic], path: Path | None) -> Tensor:
     """Stored images as float32 in [0, 1]."""
-    images = torch.from_numpy(np.ascontiguousarray(values))
+    images = torch.from_numpy(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")))
     images = unit_pixels(images) if images.dtype == torch.uint8 else images.float()
     if not bool(((images >= 0) & (images <= 1)).all()):
-        raise ArtifactError(f"expected_gradients: background '{path}' has values outside [0, 1]; divide them by 255")
+        raise ArtifactError(
+            f"expected_gradients: background '{path}' has values outside [0, 1] or NaN; scale them to [0, 1]"
+        )
     return images

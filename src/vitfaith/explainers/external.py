@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from vitfaith.explainers.registry import PixelLevel, explainer
 from vitfaith.lazy import np, torch
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -130,14 +131,21 @@ def _missing(path: Path, wanted: Sequence[str], found: Container[str]) -> str | 
 
 def _checked(values: NDArray, name: str, path: Path, allowed: Sequence[Shape]) -> NDArray[np.float32]:
     """One map, of an allowed shape, as float32."""
-    if values.dtype.kind not in "fiub":
-        raise ArtifactError(f"external maps '{path}': the map of image '{name}' holds {values.dtype}, not numbers")
+    _numbers(values, name, path)
     if values.shape not in allowed:
         wanted = f"the image size {allowed[-1]}" + (f" or the patch grid {allowed[0]}" if len(allowed) > 1 else "")
         raise ArtifactError(
             f"external maps '{path}': the map of image '{name}' has shape {values.shape}; give {wanted}"
         )
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _numbers(values: NDArray, name: str, path: Path) -> NDArray:
+    if values.dtype.kind not in "fiub":
+        raise ArtifactError(
+            f"external maps '{path}': the map of image '{name}' holds {values.dtype}, not numbers; give one flat list, row by row"
+        )
+    return values
 
 
 def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapping[str, NDArray]:
@@ -152,14 +160,41 @@ def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapp
         for column in ("image_id", "map"):
             if column not in names:
                 raise ArtifactError(f"external maps '{path}' have no column '{column}'{did_you_mean(column, names)}")
-        shaped = {"rows", "columns"} <= names
-        keep = ["image_id", "map"] + (["rows", "columns"] if shaped else [])
+        check_names(data.schema.field("image_id").type, path)
+        keep = ["image_id", "map"] + (["rows", "columns"] if {"rows", "columns"} <= names else [])
         table = data.to_table(columns=keep, filter=ds.field("image_id").isin(pa.array(sorted(wanted))))
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise ArtifactError(f"external maps '{path}' cannot be read as Parquet: {error}") from error
+    return maps_of_table(table, shapes, path)
+
+
+def check_names(kind: pa.DataType, path: Path) -> None:
+    """Raise :class:`ArtifactError` unless a column ``image_id`` of this type holds texts."""
+    import pyarrow as pa
+
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_string_view(values)):
+        raise ArtifactError(
+            f"external maps '{path}': column 'image_id' is {kind}; give the names of the images, as text"
+        )
+
+
+def maps_of_table(table: pa.Table, shapes: Sequence[Shape] | None, path: Path) -> dict[str, NDArray]:
+    """Image → map of the columns image_id, map and perhaps rows, columns; ``path`` is for the messages.
+
+    Without a stated shape a map gets the first of ``shapes`` that its length fits, or stays flat if ``shapes`` is None.
+
+    Raises:
+        ArtifactError: an image is there twice, or a map is missing, holds no numbers, or has another shape.
+    """
+    import pyarrow as pa
+
     kind = table.schema.field("map").type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise ArtifactError(f"external maps '{path}': column 'map' is {kind}; give a list of numbers, row by row")
+    sides = [
+        _sides(table, name, path) for name in ("rows", "columns") if {"rows", "columns"} <= set(table.column_names)
+    ]
     found: dict[str, NDArray] = {}
     for row in range(table.num_rows):
         name = table["image_id"][row].as_py()
@@ -169,27 +204,47 @@ def _read_parquet(path: Path, wanted: set[str], shapes: Sequence[Shape]) -> Mapp
         if not cell.is_valid:
             raise ArtifactError(f"external maps '{path}': the map of image '{name}' is null")
         # A missing number inside a list is an unknown attribution: NaN, which the stage flags.
-        values = cell.values.to_numpy(zero_copy_only=False)
-        stated = (table["rows"][row].as_py(), table["columns"][row].as_py()) if shaped else None
-        found[name] = _shape(values, stated, shapes, name, path)
+        values = _numbers(cell.values.to_numpy(zero_copy_only=False), name, path)
+        found[name] = _shape(values, tuple(side[row] for side in sides), shapes, name, path)
     return found
 
 
-def _shape(values: NDArray, stated: tuple | None, shapes: Sequence[Shape], name: str, path: Path) -> NDArray:
+def _sides(table: pa.Table, column: str, path: Path) -> list[int | None]:
+    """The numbers of a column ``rows`` or ``columns``; whole floats are numbers, too, as pandas writes them beside nulls."""
+    found: list[int | None] = []
+    for value in table[column].to_pylist():
+        if value is None or value != value:
+            found.append(None)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 1 and value % 1 == 0:
+            found.append(int(value))
+        else:
+            raise ArtifactError(
+                f"external maps '{path}', column '{column}': {value!r} is no whole number of at least 1; give the map's {column}"
+            )
+    return found
+
+
+def _shape(
+    values: NDArray, stated: tuple[int | None, ...], shapes: Sequence[Shape] | None, name: str, path: Path
+) -> NDArray:
     """A flat list as (h, w): the stated shape, else the first of ``shapes`` that its length fits."""
-    if stated is None or None in stated:
-        stated = next((shape for shape in shapes if shape[0] * shape[1] == len(values)), None)
-        if stated is None:
+    if not stated or None in stated:
+        if shapes is None:
+            return values
+        fitting = next((shape for shape in shapes if shape[0] * shape[1] == len(values)), None)
+        if fitting is None:
             options = " or ".join(f"{h}×{w} = {h * w}" for h, w in shapes)
             raise ArtifactError(
                 f"external maps '{path}': the map of image '{name}' has {len(values)} values; give {options}"
             )
-    if stated[0] * stated[1] != len(values):
+        return values.reshape(fitting)
+    rows, columns = cast("Shape", stated)
+    if rows * columns != len(values):
         raise ArtifactError(
             f"external maps '{path}': the map of image '{name}' has {len(values)} values, "
-            f"but rows × columns say {stated[0]}×{stated[1]}"
+            f"but rows × columns say {rows}×{columns}"
         )
-    return values.reshape(stated)
+    return values.reshape(rows, columns)
 
 
 def _read_npz(path: Path, wanted: Sequence[str]) -> Mapping[str, NDArray]:

@@ -18,6 +18,7 @@ from vitfaith.artifacts.paths import Condition
 from vitfaith.artifacts.schemas import CURVES, MAPS, SCORES
 from vitfaith.artifacts.store import (
     atomic_path,
+    open_any,
     read_any,
     read_provenance,
     write_parquet,
@@ -25,7 +26,9 @@ from vitfaith.artifacts.store import (
 )
 from vitfaith.errors import ArtifactError, ConfigError, InputError, did_you_mean
 from vitfaith.explained import CLEAN_PREDICTION
-from vitfaith.sharing.layout import STUDY, check_sums
+from vitfaith.explainers.external import check_names, maps_of_table
+from vitfaith.registries import REGISTRIES
+from vitfaith.sharing.layout import IMAGES, STUDY, check_sums
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.tables.collect import CONDITION
@@ -40,6 +43,9 @@ TARGET = "target"
 
 _SIMPLEST = {"attack": "clean", "smoothing": "none", "explained": CLEAN_PREDICTION}
 """Default condition of maps without such a column."""
+
+_LONGEST_NAME = 80
+"""Characters; names become parts of file names and of ids."""
 
 _TAKEN = {"attribute": MAPS, "scores": SCORES, "curves": CURVES}
 """Result files of added maps that go into the benchmark."""
@@ -76,25 +82,30 @@ def prepare(maps: Path, folder: Path, name: str, *, resolution: str = "patch") -
         resolution: ``patch``, or ``pixel`` to keep maps of the image's size.
 
     Raises:
-        ArtifactError: the benchmark or the file is damaged.
-        ConfigError: the name is taken or no name; InputError: the maps are of no condition of the benchmark, or a map
-            explains another class.
+        ArtifactError: the benchmark or the file is damaged, an image is there twice, or a map holds no numbers.
+        ConfigError: the name is taken or no name; InputError: the maps are of no condition of the benchmark or not of all its
+            images, or a map explains another class.
     """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.+-]*", name) or len(name) > _LONGEST_NAME:
+        raise ConfigError(
+            f"name '{name}': use a lower-case letter or digit, then lower-case letters, digits, and _ . + -, at most {_LONGEST_NAME} "
+            "characters"
+        )
     check_sums(folder)
-    raw = _with_trained_files(read_yaml(folder / STUDY))
+    open_any(folder / IMAGES)
+    raw = _with_trained_files(_study(folder / STUDY))
     scores = read(folder)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.+-]*", name):
-        raise ConfigError(f"name '{name}': use lower-case letters, digits, and _ . + -")
     if name in set(scores["method"]) | set(raw.get("explainers") or {}):
         raise ConfigError(f"the benchmark has a method '{name}' already; choose another name")
     table = _read(maps)
-    known = scores.drop_duplicates([*CONDITION, "metric"])
-    conditions = known.drop_duplicates(CONDITION)[CONDITION].astype(str)
+    conditions = scores.drop_duplicates(CONDITION)[CONDITION].astype(str)
     parts = _by_condition(table, [{name: row[name] for name in CONDITION} for _, row in conditions.iterrows()], maps)
     place = folder / PLACE / name
     explainers, experiments = {}, {}
     for number, (condition, part) in enumerate(parts):
         id_ = f"{name}.{number}"
+        here = scores[(scores[CONDITION].astype(str) == list(condition.values())).all(axis=1)]
+        _check_maps(part, sorted(here["image_id"].astype(str).unique()), condition, maps)
         if TARGET in part.column_names:
             explained = raw["models"][condition["model"]].get("maps_of") or condition["model"]
             _check_targets(part, _targets(folder, Condition(**{**condition, "model": explained})), condition, maps)
@@ -105,12 +116,11 @@ def prepare(maps: Path, folder: Path, name: str, *, resolution: str = "patch") -
             "path": f"{PLACE}/{name}/{number}.parquet",
             "resolution": resolution,
         }
-        mine = known[(known[CONDITION].astype(str) == list(condition.values())).all(axis=1)]
         experiments[f"added.{number}"] = {
             **{f"{axis}s": [condition[axis]] for axis in ("dataset", "model", "attack", "smoothing")},
             "targets": [_target(condition["explained"])],
             "explainers": [id_],
-            "metrics": sorted(mine["metric"].unique()),
+            "metrics": sorted(here["metric"].astype(str).unique()),
         }
     study = {**raw, "explainers": {**(raw.get("explainers") or {}), **explainers}, "experiments": experiments}
     with atomic_path(place / STUDY) as temporary:
@@ -155,6 +165,16 @@ def _target(explained: str) -> str | int:
     return int(number) if number != explained and number.isdigit() else explained
 
 
+def _study(path: Path) -> dict[str, Any]:
+    """The study of a benchmark, which is known to be one."""
+    raw = read_yaml(path)
+    try:
+        load_study(raw)
+    except ConfigError as error:
+        raise ConfigError(f"'{path}': {error}") from error
+    return raw
+
+
 def _with_trained_files(raw: dict[str, Any]) -> dict[str, Any]:
     """The study with the weights that it trained given as files of the benchmark, so that nothing is trained again."""
     found = {key: dict(raw.get(key) or {}) for key in ("models", "denoisers", "explainers")}
@@ -166,7 +186,8 @@ def _with_trained_files(raw: dict[str, Any]) -> dict[str, Any]:
             found["denoisers"][id_] = {**_without_training(section), "path": f"train/denoiser/{id_}"}
     for id_, section in found["explainers"].items():
         if section and section.get("weights") == "trained":
-            found["explainers"][id_] = {**_without_training(section), "weights": f"train/diffmask/{id_}"}
+            kind = REGISTRIES["explainers"][section.get("explainer", id_)].traits.get("trained_by", "diffmask")
+            found["explainers"][id_] = {**_without_training(section), "weights": f"train/{kind}/{id_}"}
     return {**raw, **{key: value for key, value in found.items() if key in raw}}
 
 
@@ -201,16 +222,35 @@ def _check_targets(part: pa.Table, known: Mapping[str, int], condition: Mapping[
         )
 
 
+def _check_maps(part: pa.Table, images: Sequence[str], condition: Mapping[str, str], maps: Path) -> None:
+    """Raise an error unless ``part`` has one map of numbers for each of ``images``; whether its size fits is seen later."""
+    found = maps_of_table(part, None, maps)
+    missing = [name for name in images if name not in found]
+    if missing:
+        raise InputError(
+            f"'{maps}' has no map of {len(missing)} of the {len(images)} images under {', '.join(condition.values())}, first "
+            f"'{missing[0]}'; add them, since methods are compared on the same images"
+        )
+
+
 def _read(maps: Path) -> pa.Table:
-    if not maps.is_file() or maps.suffix != ".parquet":
-        raise ConfigError(f"'{maps}' is no Parquet file; write the maps with the columns image_id and map")
+    if not maps.is_file():
+        raise ConfigError(f"'{maps}' does not exist; name the Parquet file of your maps")
+    if maps.suffix != ".parquet":
+        raise ConfigError(f"'{maps}' does not end in .parquet; write the maps with the columns image_id and map")
     try:
         table = pq.read_table(maps)
     except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(f"'{maps}' cannot be read as Parquet: {error}") from error
+        why = str(error).partition("\n")[0]
+        raise ArtifactError(f"'{maps}' cannot be read as Parquet: {why}; write it again, each column once") from error
     for column in ("image_id", "map"):
         if column not in table.column_names:
             raise InputError(f"'{maps}' has no column '{column}'{did_you_mean(column, table.column_names)}")
+    check_names(table.schema.field("image_id").type, maps)
+    if table["image_id"].null_count:
+        raise InputError(
+            f"'{maps}', column 'image_id': {table['image_id'].null_count} names are missing; name the image of every map"
+        )
     return table.replace_schema_metadata(None)
 
 
@@ -221,7 +261,7 @@ def _by_condition(
     for name in CONDITION:
         values = sorted({condition[name] for condition in known})
         if name in table.column_names:
-            given = sorted(map(str, table[name].unique().to_pylist()))
+            given = sorted(set(map(str, table[name].to_pylist())))
             wrong = next((value for value in given if value not in values), None)
             if wrong is not None:
                 raise InputError(

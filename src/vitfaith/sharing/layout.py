@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,19 +45,34 @@ def check_sums(folder: Path) -> None:
     sums = folder / SUMS
     if not sums.is_file():
         raise ArtifactError(f"'{folder}' is no benchmark: it has no {SUMS}; make one by vitfaith export")
-    pairs = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
-    listed = {path: digest for digest, path in pairs}
+    listed = _listed(sums)
     found = {path.as_posix() for path in benchmark_files(folder)}
+    altered = (path for path in found & listed.keys() if _digest(folder / path) != listed[path])
     wrong = {
-        "is missing": sorted(listed.keys() - found),
-        "is not listed": sorted(found - listed.keys()),
-        "was altered": sorted(path for path in found & listed.keys() if _digest(folder / path) != listed[path]),
+        ("is missing", "get the benchmark again"): sorted(listed.keys() - found),
+        ("is not listed", "move it out of the benchmark, or get the benchmark again"): sorted(found - listed.keys()),
+        ("was altered", "get the benchmark again"): sorted(altered),
     }
-    for what, paths in wrong.items():
+    for (what, remedy), paths in wrong.items():
         if paths:
+            raise ArtifactError(f"'{folder / paths[0]}' {what} by {SUMS} ({len(paths)} such files); {remedy}")
+
+
+def _listed(sums: Path) -> dict[str, str]:
+    """Path → checksum of each line."""
+    listed = {}
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"'{sums}' is not UTF-8 text (byte {error.start}); get the benchmark again") from None
+    for number, line in enumerate(lines, 1):
+        parts = re.fullmatch(r"([0-9a-f]{64})  (.+)", line)
+        if parts is None:
             raise ArtifactError(
-                f"'{folder / paths[0]}' {what} by {SUMS} ({len(paths)} such files); get the benchmark again"
+                f"'{sums}', line {number}: '{line[:80]}' is no checksum, two spaces and a file; get the benchmark again"
             )
+        listed[parts[2]] = parts[1]
+    return listed
 
 
 def _digest(path: Path) -> str:
