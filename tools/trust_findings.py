@@ -46,8 +46,8 @@ def plain(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[~scores["metric"].astype(str).str.endswith(OTHER_SETTINGS)]
 
 
-def rated(experiment: str) -> pd.DataFrame:
-    """The table of :func:`vitfaith.trust` for one experiment, with all other choices."""
+def rated(experiment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of :func:`vitfaith.trust` for one experiment: with all other choices, and on the in-domain network alone."""
     study = load_study(read_yaml(Path(__file__).parents[1] / "config" / "trust_choices.yaml"))
     asked, model = study.experiments[experiment], study.experiments[experiment].models[0]
     reader, section = study.datasets[asked.datasets[0]]
@@ -87,16 +87,19 @@ def rated(experiment: str) -> pd.DataFrame:
         "explained": "clean_prediction",
     }
     others = {name: frame.assign(**place) for name, frame in others.items()}
-    return trust(plain(scores).assign(**place), truth=TRUTH.get(experiment, ()), others=others, seed=study.seed)
+    truths = TRUTH.get(experiment, ())
+    table = trust(plain(scores).assign(**place), truth=truths, others=others, seed=study.seed)
+    knowing = others["in-domain"].assign(model=f"{model}_indomain")
+    return table, trust(knowing, truth=truths, seed=study.seed)
 
 
 def main(experiments: list[str]) -> None:
     """Print one table per experiment, and draw each."""
     torch.set_num_threads(1)
     for experiment in experiments or ["counting", "planted", "fashion_mnist"]:
-        table = rated(experiment)
+        table, knowing = rated(experiment)
         draw(table, IMAGES / f"trust_{experiment}.png")
-        print(f"**{experiment}**\n\n{trust_text(table, 'markdown')}", flush=True)
+        print(f"**{experiment}**\n\n{trust_text(table, 'markdown')}\n{trust_text(knowing, 'markdown')}", flush=True)
 
 
 if __name__ == "__main__":
