@@ -29,10 +29,14 @@ def rescored(results: Path, study: Path, dataset: str, model: str) -> pd.DataFra
         study: its study.
         dataset, model: of the maps. Metrics that compare with a truth are left out.
 
+    Raises:
+        FileNotFoundError: the run has no such scores.
+
     Returns:
         Rows image_id, method, metric, variant, value.
     """
     condition = Condition(dataset, model, "clean", "none", "clean_prediction")
+    images = Condition(dataset, model, "clean", "")
     settings = load_study(read_yaml(study))
     diffmasks = Path(str(settings.explainers["diffmask"].parameters.model_dump()["weights"]))
     parts = []
@@ -45,7 +49,7 @@ def rescored(results: Path, study: Path, dataset: str, model: str) -> pd.DataFra
             run_score(
                 spec,
                 "",
-                Path(artifact(str(results), "attack", condition, None, shard)),
+                Path(artifact(str(results), "attack", images, None, shard)),
                 Path(artifact(str(results), "attribute", condition, family, shard)),
                 Path(str(settings.models[model].weights)),
                 out,
@@ -55,6 +59,8 @@ def rescored(results: Path, study: Path, dataset: str, model: str) -> pd.DataFra
                 batch_size=256,
             )
             parts.append(pd.read_parquet(out))
+    if not parts:
+        raise FileNotFoundError(f"'{results}' has no scores of {model} on {dataset}")
     return pd.concat(parts, ignore_index=True).astype(dict.fromkeys(("method", "metric", "variant", "image_id"), str))
 
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # tools import each other by name
 
 import robustness  # noqa: E402
+import robustness_run  # noqa: E402
 from robustness_claims import (  # noqa: E402
     OLDER,
     Reading,
@@ -151,14 +152,28 @@ def test_images_of_a_cluster_are_one_unit() -> None:
 
 
 def test_the_tool_reads_every_experiment_and_metric_of_its_study() -> None:
-    study = load_study(read_yaml(robustness.STUDY))
-    text = Path(robustness.__file__).read_text(encoding="utf-8")
+    study = load_study(read_yaml(robustness_run.STUDY))
+    text = Path(robustness_run.__file__).read_text(encoding="utf-8")
     assert all(f'"{experiment}"' in text for experiment in study.experiments)
     used = {metric for experiment in study.experiments.values() for metric in experiment.metrics}
     assert used == set(study.metrics)
     ends = ("", "_k", "_sum", "_black", "_blur")
     names = ("saco", "saco_placeholder", "saco_noise", "saco_cells", *OLDER)
     assert used <= {name + end for name in names for end in ends} | {"localisation_auroc", "admissible_mask"}
+
+
+def test_experiments_that_have_not_run_are_not_tested(tmp_path: Path) -> None:
+    """One experiment with random maps alone: claim 1 has one reading, and the page says what is missing."""
+    folder = tmp_path / "results" / "tables" / "experiment=model"
+    folder.mkdir(parents=True)
+    scores("saco", {"random": 0.0, "other": 0.2}).assign(variant="k=10").to_parquet(folder / "scores.parquet")
+    run = robustness_run.Run(tmp_path / "results")
+    columns = {name: dict(robustness_run._run(found)) for name, found in run.of_saco(random_is_zero).items()}
+    assert {name for name, found in columns.items() if found} == {"model"}
+    assert columns["model"]["vit_patch2"].survives
+    assert run.of_dds().keys() == {"as published", "K", "seed", "model", "resolution"}
+    assert "without the experiments choices, indomain" in robustness.smaller(run)
+    assert robustness.verdict({"random": columns}).endswith("**Not tested.**")
 
 
 def test_an_undefined_part_is_the_weakest() -> None:
