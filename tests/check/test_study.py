@@ -357,6 +357,29 @@ def test_what_is_trained_first(run: Callable[..., list[str]]) -> None:
     assert any(line.startswith("  note: models.pupil: is trained first") for line in lines)
 
 
+def test_a_teacher_of_other_images_is_reported(run: Callable[..., list[str]]) -> None:
+    recipe = {"train_on": "tiny", "test_on": "tiny"}
+    overlay = {"pretrained_cfg_overlay": {"input_size": [1, 28, 28]}}
+
+    def teacher(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+        arguments = {"in_chans": 1, "num_classes": 10, **arguments}
+        return put("models", "cnn", value={"timm": "test_resnet", "arguments": arguments, "weights": "trained", "training": recipe})  # fmt: skip
+
+    given = (
+        put("experiments", "tiny", "datasets", value=["tiny"]),
+        put("experiments", "tiny", "models", value=["vit_patch4"]),
+        put("models", "vit_patch4", "weights", value="trained"),
+        put("models", "vit_patch4", "training", value={**recipe, "teacher": "cnn"}),
+    )
+    assert problems(run, *given, teacher({})) == [
+        "models.vit_patch4.training.teacher: 'cnn' takes images of 1×160×160 and has 10 classes, models.vit_patch4 takes images of "
+        "1×28×28 and has 10 classes; name a model that fits. Where an architecture of timm's has no img_size, "
+        "arguments.pretrained_cfg_overlay: {input_size: [channels, height, width]} says the size"
+    ]
+    lines = run(*given, teacher(overlay), results="no-results")
+    assert sum("models.cnn: is trained first" in line for line in lines) == 1
+
+
 def test_class_order() -> None:
     model = ["tench, Tinca tinca", "goldfish", "great white shark, white shark"]
     assert class_order_note(["tench", "Goldfish", "white_shark"], model) == ""

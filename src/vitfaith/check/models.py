@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,25 @@ def check_pair(dataset: str, facts: DatasetFacts, model: str, classifier: Classi
     note = class_order_note(facts.classes, classifier.class_names)
     if note:
         report.notes.append(f"datasets.{dataset}, models.{model}: {note}")
+
+
+def check_teachers(plan: Plan, models: Mapping[str, Classifier], report: Report) -> None:
+    """Report teachers of networks that the run trains whose images or classes are others than the pupil's."""
+    pupils = {id_: plan.teacher(id_) for id_ in models if plan.study.models[id_].weights == "trained"}
+    named = sorted({name for name in pupils.values() if name is not None})
+    teachers = {name: models.get(name) or model_of(plan, name, report) for name in named}
+    for id_, name in pupils.items():
+        teacher = None if name is None else teachers[name]
+        if teacher is None:
+            continue
+        sizes = [(one.input_shape, one.num_classes) for one in (teacher, models[id_])]
+        if sizes[0] != sizes[1]:
+            told = [f"images of {_product(shape)} and has {classes} classes" for shape, classes in sizes]
+            report.problem(
+                f"models.{id_}.training.teacher",
+                f"'{name}' takes {told[0]}, models.{id_} takes {told[1]}; name a model that fits. Where an architecture of timm's has "
+                "no img_size, arguments.pretrained_cfg_overlay: {input_size: [channels, height, width]} says the size",
+            )
 
 
 def class_order_note(ours: Sequence[str], theirs: Sequence[str]) -> str:

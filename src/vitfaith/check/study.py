@@ -15,7 +15,7 @@ from vitfaith.check.explainers import rehearse, twin_of
 from vitfaith.check.external import check_external
 from vitfaith.check.fit import check_fit
 from vitfaith.check.learned import check_learned_files
-from vitfaith.check.models import check_pair, model_of
+from vitfaith.check.models import check_pair, check_teachers, model_of
 from vitfaith.check.numbers import check_numbers
 from vitfaith.check.report import Report
 from vitfaith.check.room import Memory, amount, disk_free, disk_needed, memory_here, memory_needed
@@ -71,6 +71,7 @@ def _check(config: Path, study: Study, elsewhere: bool, results: str, sample: in
     check_external(study, datasets, models, report)
     check_targets(study, datasets, models, report)
     check_learned_files(plan, models, report)
+    check_teachers(plan, models, report)
     check_scoring(plan, models, report)
     twins = _twins(study, models, report)
     for model, twin in twins.items():
