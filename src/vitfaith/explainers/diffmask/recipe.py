@@ -38,7 +38,7 @@ class DiffMaskRecipe(Parameters):
     stretch: float = Field(15.0, gt=0, description="α: each gate's location lies in β ± α")
     placeholder: Literal["learned", "mean_colour"] = Field(
         "learned",
-        description="what a masked patch embedding becomes: a vector learned beside the gates, or, fixed, the embedding of a patch of the "
+        description="replacement of a masked patch embedding: a vector learned beside the gates, or, fixed, the embedding of a patch of the "
         "model's mean colour. Masks then answer the question of a metric with fill image_mean or channel_mean",
     )
     hidden: int | None = Field(
