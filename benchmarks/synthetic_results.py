@@ -12,6 +12,7 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
+from vitfaith.artifacts.images import image_digest
 from vitfaith.artifacts.paths import Condition, artifact
 from vitfaith.artifacts.schemas import (
     CERTIFICATES,
@@ -99,14 +100,17 @@ class Draw:
         count = len(self.ids)
         label = self.rng.integers(0, self.size.classes, count).astype(np.int32)
         base = {"image_id": list(self.ids), "label": label}
-        yield ("shard", Condition(dataset, "", "", ""), None), SHARDS, base | self._pictures() | self._clusters()
+        clean = self._pictures()
+        yield ("shard", Condition(dataset, "", "", ""), None), SHARDS, base | clean | self._clusters()
         for condition in experiment_conditions(self.plan.study.experiments[self.experiment]):
             if condition.dataset != dataset:
                 continue
             predicted = np.where(self.rng.random(count) < 0.7, label, 0).astype(np.int32)
             attacked = {"target": label, "prediction": predicted, "success": predicted != label}
             attacked |= {"linf": np.full(count, 0.03, np.float32), "l2": self.rng.random(count, np.float32)}
-            yield ("attack", replace(condition, smoothing=""), None), IMAGES, base | attacked | self._pictures()
+            pictures = self._pictures()
+            attacked |= pictures if self.plan.changes(condition.attack) else _referred(clean)
+            yield ("attack", replace(condition, smoothing=""), None), IMAGES, base | attacked
             yield ("predictions", condition, None), PREDICTIONS, base | self._predictions(label)
             for family, methods in self.plan.methods(condition).items():
                 yield from self._of_maps(condition, family, methods, label)
@@ -255,6 +259,13 @@ class Draw:
 def texts(names: Sequence[str], places: NDArray[np.integer[Any]]) -> pa.Array:
     """Names by their places."""
     return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(list(names))).cast(pa.string())
+
+
+def _referred(pictures: Mapping[str, Any]) -> dict[str, Any]:
+    """The picture columns of an attack that changes nothing."""
+    shapes = zip(*(pictures[name].tolist() for name in ("channels", "height", "width")), strict=True)
+    digests = [image_digest(shape, one) for shape, one in zip(shapes, pictures["pixels"], strict=True)]
+    return {**pictures, "pixels": pa.nulls(len(digests), pa.binary()), "digest": digests}
 
 
 def lists(values: NDArray[Any], kind: pa.DataType) -> pa.Array:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vitfaith.artifacts.predictions import prediction_table
-from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS
+from vitfaith.artifacts.schemas import PREDICTIONS, WITHOUT_PIXELS
 from vitfaith.artifacts.store import write_table
 from vitfaith.artifacts.targets import explained_targets
 from vitfaith.errors import ArtifactError, InputError
@@ -24,7 +24,7 @@ SAMPLES = torch.tensor([[[0.4, 0.6, 0.0], [0.4, 0.6, 0.0], [0.9, 0.1, 0.0]], [[0
 def images(labels: np.ndarray = LABELS) -> pa.Table:
     columns = {name: np.zeros(2) for name in ("prediction", "linf", "l2", "channels", "height", "width")}
     found = {"image_id": IDS, "label": labels, "target": CLEAN, "success": [False] * 2, "pixels": [b""] * 2, **columns}
-    return pa.table(found).select(IMAGES.names).cast(IMAGES)
+    return pa.table(found).select(WITHOUT_PIXELS.names).cast(WITHOUT_PIXELS)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.check.test_study import image_file
+from vitfaith.artifacts.attacked import read_images
 from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.schemas import DENOISED, IMAGES, PREDICTIONS
 from vitfaith.artifacts.store import read_provenance, read_table
@@ -122,7 +123,10 @@ def test_from_configuration_to_maps(study: Path, tmp_path: Path) -> None:
     attacked, denoised, predicted, maps = run_to_maps(plan, tmp_path)
     weights = Path(str(plan.weights_path("dino")))
 
-    images = torch.from_numpy(decode_images(read_table(attacked, IMAGES), np.uint8, "").copy()).float() / 255
+    images = (
+        torch.from_numpy(decode_images(read_images(attacked, tmp_path / "s.parquet"), np.uint8, "").copy()).float()
+        / 255
+    )
     ids = read_table(attacked, IMAGES).column("image_id").to_pylist()
     section = plan.study.denoisers["cifar"]
     denoiser = Denoiser.load(section.path, section.spec())

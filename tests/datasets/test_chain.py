@@ -67,7 +67,9 @@ def scores(root: Path, images: Path, metric: str) -> pa.Table:
     write_table(pa.table(columns), root / "maps.parquet", MAPS, {})
     spec = {"model": MODEL, "seed": 0, "precision": "float32", "metrics": {metric: {"use": metric}}}
     files = (root / name for name in ("maps.parquet", "vit.safetensors", "scores.parquet", "curves.parquet"))
-    run_score(json.loads(json.dumps(spec)), "", images, *files, device="cpu", batch_size=16)
+    run_score(
+        json.loads(json.dumps(spec)), "", images, *files, pixels=root / "shard.parquet", device="cpu", batch_size=16
+    )
     return read_table(root / "scores.parquet", SCORES)
 
 

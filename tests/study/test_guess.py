@@ -33,7 +33,8 @@ def test_disk_by_hand(full: Plan, tmp_path: Path) -> None:
     assert gigabytes["shard"] == pytest.approx(50_000 * (PIXELS + 40) / 1e9)
     # two smoothings: clean images once for three models, two attacks on each
     assert gigabytes["denoise"] == pytest.approx(2 * 7 * 50_000 * 4 * (2 * PIXELS + 40) / 1e9)
-    assert gigabytes["attack"] == pytest.approx(9 * 50_000 * (PIXELS + 80 + 5000) / 1e9)
+    # two attacks of three models have pixels; clean images lie in the shards
+    assert gigabytes["attack"] == pytest.approx(50_000 * (6 * PIXELS + 9 * (80 + 5000)) / 1e9)
     assert rows["score"].hours is not None
     assert 100 < rows["score"].hours < 100_000
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from vitfaith.artifacts import schemas
+from vitfaith.artifacts.attacked import read_images, shard_of
 from vitfaith.artifacts.named import named_files
-from vitfaith.artifacts.store import partition_values, read_any, read_dataset
+from vitfaith.artifacts.store import partition_values, read_any, read_dataset, read_table
 from vitfaith.errors import InputError, did_you_mean
 from vitfaith.explained import CLEAN_PREDICTION, COLUMN, of_class
 from vitfaith.tables.collect import CONDITION, read_conditions, sort_rows
@@ -26,8 +27,15 @@ PER_IMAGE: dict[str, tuple[str, pa.Schema]] = {
     "predictions": ("predictions", schemas.PREDICTIONS),
     "certificates": ("certificates", schemas.CERTIFICATES),
     "maps": ("attribute", schemas.MAPS),
+    "images": ("attack", schemas.IMAGES),
 }
 """Table → its folder and schema; others are of an experiment."""
+
+OF_INPUTS: dict[str, Callable[[Path, pa.Schema], pa.Table]] = {
+    "predictions": read_table,
+    "images": lambda path, _schema: read_images(path, shard_of(path)),
+}
+"""Tables that are the same whichever class is explained, and how a file is read."""
 
 _NAMES = (*CONDITION, "family", "method", "metric", "variant", "curve", "certificate", "check", "reference")
 _ORDER = ("certificate", "check", "reference", "method", "metric", "curve", "variant", "k", "step", "image_id")
@@ -38,8 +46,9 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
 
     Args:
         results: the folder ``results`` of a study.
-        table: one row per image: scores, curves, stability, sanity, predictions, certificates, maps. Of an experiment,
-            which ``experiment=`` names where there are several: summary, statistics, agreement, costs, gallery …
+        table: one row per image: scores, curves, stability, sanity, predictions, certificates, maps, and images: the clean
+            and attacked images with their pixels and classes. Of an experiment, which ``experiment=`` names where there are
+            several: summary, statistics, agreement, costs, gallery …
         where: rows to keep: column and value, or column and list of values, such as ``attack="pgd"``, ``explained=0`` for
             ``class_0``.
 
@@ -63,15 +72,15 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
         name, schema = PER_IMAGE[table]
         found = sorted((folder / name).glob("**/*.parquet"))
         found = named_files(folder, found)[0] or found
-        default = {} if table == "predictions" else {COLUMN: CLEAN_PREDICTION}
+        default = {} if table in OF_INPUTS else {COLUMN: CLEAN_PREDICTION}
         _check_values(table, wanted, [default | partition_values(path) for path in found])
         paths = [path for path in found if _is_asked(path, wanted)]
         if found and not paths:
             paths, wanted = found[:1], {**wanted, "image_id": []}
         if not paths:
             frame = None
-        elif table == "predictions":  # the same whichever class is explained
-            frame = read_dataset(paths, schema).to_pandas()
+        elif table in OF_INPUTS:
+            frame = read_dataset(paths, schema, OF_INPUTS[table]).to_pandas()
         else:
             frame = read_conditions(paths, schema)
     else:

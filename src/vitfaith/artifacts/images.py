@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,13 @@ def encode_images(images: NDArray[Any]) -> dict[str, pa.Array]:
     }
 
 
+def image_digest(shape: tuple[int, int, int], pixels: bytes) -> str:
+    """BLAKE2b of the shape (C, H, W) of an image and its uint8 pixels, channel-first: 32 hexadecimal digits."""
+    digest = hashlib.blake2b(repr(tuple(shape)).encode(), digest_size=16)
+    digest.update(pixels)
+    return digest.hexdigest()
+
+
 def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArray[Any]:
     """The array (N, C, H, W) of ``dtype`` from a table's image columns; ``where`` names the file in errors."""
     shapes = {tuple(table.column(c).unique().to_pylist()) for c in ("channels", "height", "width")}
@@ -41,11 +49,11 @@ def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArr
         )
     size = channels * height * width * np.dtype(dtype).itemsize
     pixels = table.column("pixels").to_pylist()
-    wrong = next((i for i, p in enumerate(pixels) if len(p) != size), None)
+    wrong = next((i for i, p in enumerate(pixels) if len(p or b"") != size), None)
     if wrong is not None:
         name = table.column("image_id")[wrong].as_py()
         raise ArtifactError(
-            f"'{where}', column 'pixels': image {name} has {len(pixels[wrong])} bytes, expected {size}; write channels, "
+            f"'{where}', column 'pixels': image {name} has {len(pixels[wrong] or b'')} bytes, expected {size}; write channels, "
             "height and width that fit"
         )
     return np.frombuffer(b"".join(pixels), dtype).reshape(-1, channels, height, width)

@@ -17,7 +17,10 @@ TRUTH = pa.field("truth", pa.binary())
 CLUSTER = pa.field("cluster", pa.string())
 """Name of the group of images that one belongs to (same object, scene or subject); null for an image alone."""
 
-OPTIONAL = frozenset({TRUTH.name, CLUSTER.name})
+DIGEST = pa.field("digest", pa.string())
+"""Of an image: :func:`vitfaith.artifacts.images.image_digest`; null in files of earlier versions."""
+
+OPTIONAL = frozenset({TRUTH.name, CLUSTER.name, DIGEST.name})
 """Columns that a file may lack (older files, images without masks); they are read as nulls."""
 
 _METHOD = pa.field("method", pa.string(), nullable=False)
@@ -40,10 +43,18 @@ IMAGES = pa.schema(
         pa.field("success", pa.bool_(), nullable=False),  # prediction differs from target
         pa.field("linf", pa.float32(), nullable=False),  # distance to the clean image, in [0, 1] pixel units
         pa.field("l2", pa.float32(), nullable=False),
-        *_IMAGE,
+        *_IMAGE[:-1],
+        pa.field("pixels", pa.binary()),
+        DIGEST,
     ]
 )
-"""Attacked images; ``pixels`` is uint8, channel-first, rounded towards the clean image."""
+"""Attacked images; ``pixels`` is uint8, channel-first, rounded towards the clean image.
+
+They are null where the attack changes nothing: the pixels lie in the shard (:mod:`vitfaith.artifacts.attacked`).
+"""
+
+WITHOUT_PIXELS = pa.schema([field for field in IMAGES if field.name not in ("pixels", DIGEST.name)])
+"""Columns of attacked images for stages that look at no pixel."""
 
 DENOISED = pa.schema([_ID, pa.field("sample", pa.int32(), nullable=False), *_IMAGE])
 """One row per (image, noise sample); ``pixels`` is float16 in [0, 1], channel-first."""

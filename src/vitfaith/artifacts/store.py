@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,11 +279,13 @@ def partition_values(path: Path) -> dict[str, str]:
     return dict(part.split("=", 1) for part in Path(path).parts if "=" in part)
 
 
-def read_dataset(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
+def read_dataset(
+    paths: Sequence[Path], schema: pa.Schema, read: Callable[[Path, pa.Schema], pa.Table] = read_table
+) -> pa.Table:
     """Rows of many files with their partition columns appended as strings (``shard`` is no column)."""
     tables = []
     for path in paths:
-        table = read_table(Path(path), schema)
+        table = read(Path(path), schema)
         for name, value in partition_values(Path(path)).items():
             table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)).dictionary_encode())
         tables.append(table)

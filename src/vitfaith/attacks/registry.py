@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.registry import Parameters, Registry
+from vitfaith.registry import Item, Parameters, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,6 +94,12 @@ def smoothing_seen(parameters: Any) -> str | None:
     """Id of the smoothing that an attack with these parameters sees through, None where it ignores smoothing."""
     found: str | None = getattr(parameters, "through", None)
     return found
+
+
+def changes_nothing(attack: Item) -> bool:
+    """Whether an attack promises the images as they are: its bound has the radius 0, as the bound of ``clean``."""
+    bound = attack.traits["bound"](attack.parameters)
+    return bound is not None and bound.eps == 0
 
 
 def no_bound(_parameters: Any) -> Bound | None:

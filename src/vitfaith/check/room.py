@@ -51,7 +51,7 @@ def disk_needed(plan: Plan, datasets: Mapping[str, DatasetFacts], models: Mappin
             found["shard"] += pixels * (1 + facts.masks / facts.shape[0])
         if (condition.dataset, condition.model, condition.attack) not in attacked:
             attacked.add((condition.dataset, condition.model, condition.attack))
-            found["attack"] += pixels
+            found["attack"] += pixels if plan.changes(condition.attack) else facts.images * ROW
         samples = samples_of(plan, condition.smoothing)
         model = SHARED if condition.attack == "clean" else condition.model
         if samples and (condition.dataset, model, condition.attack, condition.smoothing) not in denoised:

@@ -76,6 +76,7 @@ SPEC = Option(
 )
 CODE = Option(Annotated[str, typer.Option(help="fingerprint of the code, stored in the output")], "")
 IMAGES = path("Parquet file with the images", "images")
+PIXELS = path("shard of the images, if their file holds no pixels because the attack changes none", "images").or_none()
 OUT = path("file to write", "output")
 DECIDING = path(
     "predictions that decide the explained classes; default: the predictions in the images file", "images"

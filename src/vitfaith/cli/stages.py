@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitfaith.cli.options import DECIDING, DENOISER, IMAGES, LEARNED, OUT, TABLES, WEIGHTS, Option, path
+from vitfaith.cli.options import DECIDING, DENOISER, IMAGES, LEARNED, OUT, PIXELS, TABLES, WEIGHTS, Option, path
 from vitfaith.cli.stage import Given, OnDevice, OverShard, Stage
 
 
@@ -79,6 +79,7 @@ STAGES = (
         "Explain a shard with one family of explainers.",
         {
             "images": IMAGES,
+            "pixels": PIXELS,
             "out": OUT,
             "denoised": path("denoised samples; default: the images themselves", "images").or_none(),
             "weights": WEIGHTS,
@@ -93,6 +94,7 @@ STAGES = (
         "Score the maps of a shard.",
         {
             "images": IMAGES,
+            "pixels": PIXELS,
             "maps": path("Parquet file with the maps", "images"),
             "scores": OUT,
             "curves": OUT,
@@ -108,7 +110,14 @@ STAGES = (
         "bank",
         "vitfaith.stages.bank.run_bank",
         "Evaluate the classifier on masks that are shared between explainers.",
-        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "denoiser": DENOISER, "predictions": DECIDING},
+        {
+            "images": IMAGES,
+            "pixels": PIXELS,
+            "out": OUT,
+            "weights": WEIGHTS,
+            "denoiser": DENOISER,
+            "predictions": DECIDING,
+        },
     ),
     Stage(
         "stability",
@@ -125,7 +134,14 @@ STAGES = (
         "sanity",
         "vitfaith.stages.sanity.run_sanity",
         "Explain the images of a shard again: with random weights, for other classes, with noise.",
-        {"images": IMAGES, "out": OUT, "weights": WEIGHTS, "learned": LEARNED, "predictions": DECIDING},
+        {
+            "images": IMAGES,
+            "pixels": PIXELS,
+            "out": OUT,
+            "weights": WEIGHTS,
+            "learned": LEARNED,
+            "predictions": DECIDING,
+        },
         backward=True,
     ),
     Stage(

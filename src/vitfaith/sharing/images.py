@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,27 +9,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vitfaith.artifacts.images import decode_images
-from vitfaith.artifacts.schemas import IMAGES as ATTACKED
-from vitfaith.artifacts.store import partition_values, read_any, read_table
+from vitfaith.artifacts.attacked import read_images, shard_of
+from vitfaith.artifacts.images import decode_images, image_digest
+from vitfaith.artifacts.store import partition_values, read_any
 from vitfaith.errors import ArtifactError
 from vitfaith.sharing.layout import IMAGES
 
 PLACES = ("dataset", "model", "attack")
 
 DIGESTS = pa.schema([*(pa.field(name, pa.string()) for name in (*PLACES, "image_id", "digest"))])
-"""``digest``: BLAKE2b of an image's shape (C, H, W) and its uint8 pixels, channel-first; 32 hexadecimal digits."""
+"""``digest``: :func:`~vitfaith.artifacts.images.image_digest` of the pixels as they are read."""
 
 
 def digests(paths: Iterable[Path]) -> pa.Table:
     """One row for each image of the files of attacked (or clean) images ``paths``."""
     parts = [DIGESTS.empty_table()]
     for path in paths:
-        table = read_table(path, ATTACKED)
+        table = read_images(path, shard_of(path))
         place = partition_values(path)
         pixels = decode_images(table, np.uint8, str(path))
         columns = {name: [place[name]] * len(table) for name in PLACES}
-        columns |= {"image_id": table.column("image_id").to_pylist(), "digest": [_digest(one) for one in pixels]}
+        columns |= {
+            "image_id": table.column("image_id").to_pylist(),
+            "digest": [image_digest(one.shape, one.tobytes()) for one in pixels],
+        }
         parts.append(pa.table(columns, DIGESTS))
     return pa.concat_tables(parts)
 
@@ -59,7 +61,3 @@ def check_images(folder: Path, paths: Iterable[Path]) -> None:
             f"{len(differ)} of {len(both)} images differ from the benchmark's, first "
             f"'{differ['image_id'][0].as_py()}' of {place}; {why}"
         )
-
-
-def _digest(image: np.ndarray) -> str:
-    return hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).hexdigest()

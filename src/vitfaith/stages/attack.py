@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vitfaith.artifacts.images import decode_images, encode_images
+from vitfaith.artifacts.images import decode_images, encode_images, image_digest
 from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
 from vitfaith.artifacts.store import read_provenance, read_table, write_table
 from vitfaith.artifacts.tensors import unit_pixels
-from vitfaith.attacks.registry import ATTACKS
+from vitfaith.attacks.registry import ATTACKS, changes_nothing
 from vitfaith.attacks.run import attack_images
 from vitfaith.attacks.smoothed import Defence
 from vitfaith.denoisers.denoiser import job_denoiser
@@ -51,8 +51,8 @@ def run_attack(
 ) -> None:
     """Attack one shard.
 
-    ``out`` gets the attacked images (schema IMAGES), ``predictions`` the class probabilities of the stored images; their
-    provenance names the classes when the dataset or the model does.
+    ``out`` gets the attacked images (schema IMAGES), without pixels where the attack changes nothing; ``predictions`` gets
+    the class probabilities of the stored images. Their provenance names the classes when the dataset or the model does.
 
     Raises:
         InputError: the shard's labels or image size do not fit the model.
@@ -68,6 +68,7 @@ def run_attack(
         )
     clean = unit_pixels(upload(torch.from_numpy(pixels.copy()), device))
     classifier.check_images(clean)
+    attack = ATTACKS.from_spec(spec["attack"])
     precision, stored_in = (spec.get(key, "float32") for key in ("precision", "predict_precision"))
     with PassCounter(classifier) as passes, passes_in(classifier, stored_in):
         targets = forward_in_batches(classifier, clean, batch_size).argmax(1)
@@ -76,7 +77,7 @@ def run_attack(
             clean,
             targets,
             ids,
-            ATTACKS.from_spec(spec["attack"]),
+            attack,
             defence=_defence(spec, denoiser, device),
             seed=spec["seed"],
             batch_size=batch_size,
@@ -104,6 +105,9 @@ def run_attack(
         "linf": pa.array(np.asarray(result.linf)),
         "l2": pa.array(np.asarray(result.l2)),
         **encode_images(result.images),
+        "digest": pa.array([image_digest(one.shape, one.tobytes()) for one in result.images], pa.string()),
     }
+    if changes_nothing(attack):
+        columns["pixels"] = pa.nulls(len(ids), pa.binary())
     write_table(prediction_table(ids, labels, target, probabilities), predictions, PREDICTIONS, facts)
     write_table(pa.table(columns), out, IMAGES, facts)

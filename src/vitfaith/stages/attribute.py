@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitfaith.artifacts.attacked import read_images
 from vitfaith.artifacts.maps import RAW_MEAN, SAMPLES, raw_mean
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.samples import read_denoised
-from vitfaith.artifacts.schemas import CERTIFIED_MAPS, IMAGES, MAPS, SMOOTHED_MAPS
+from vitfaith.artifacts.schemas import CERTIFIED_MAPS, MAPS, SMOOTHED_MAPS, WITHOUT_PIXELS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.artifacts.targets import explained_targets
 from vitfaith.artifacts.tensors import image_tensor
@@ -80,6 +81,7 @@ def run_attribute(
     weights: Path | None,
     out: Path,
     *,
+    pixels: Path | None = None,
     predictions: Path | None = None,
     device: str,
     batch_size: int,
@@ -87,6 +89,7 @@ def run_attribute(
     """Explain one shard with every method of ``spec['methods']`` (one family, one shared pass where possible).
 
     Args:
+        pixels: the shard of these images; needed where ``images`` refers to it (:func:`~vitfaith.artifacts.attacked.read_images`).
         predictions: what decides the classes that ``spec['explained']`` means, see
             :func:`~vitfaith.artifacts.targets.explained_targets`.
 
@@ -95,7 +98,7 @@ def run_attribute(
     Raises:
         InputError: the model does not have an explained class.
     """
-    table = read_table(images, IMAGES)
+    table = read_images(images, pixels) if denoised is None else read_table(images, WITHOUT_PIXELS)
     ids = table.column("image_id").to_pylist()
     classifier = job_classifier(spec["model"], weights, device)
     precision = spec.get("precision", "float32")

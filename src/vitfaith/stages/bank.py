@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vitfaith.artifacts.attacked import read_images
 from vitfaith.artifacts.provenance import provenance
-from vitfaith.artifacts.schemas import BANK, IMAGES
-from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.schemas import BANK
+from vitfaith.artifacts.store import write_table
 from vitfaith.artifacts.targets import explained_targets
 from vitfaith.artifacts.tensors import image_tensor
 from vitfaith.metrics.bank.build import build_bank
@@ -26,6 +27,7 @@ def run_bank(
     weights: Path | None,
     out: Path,
     *,
+    pixels: Path | None = None,
     predictions: Path | None = None,
     denoiser: str | None = None,
     device: str,
@@ -34,6 +36,7 @@ def run_bank(
     """Evaluate the masks ``spec["masks"]`` on the images of one shard.
 
     Args:
+        pixels: the shard of these images; needed where ``images`` refers to it (:func:`~vitfaith.artifacts.attacked.read_images`).
         predictions: what decides the explained classes, as in the attribute stage.
         denoiser: folder, checkpoint or hub id of the denoiser that a fill draws from.
 
@@ -41,16 +44,16 @@ def run_bank(
         ArtifactError: the images cannot be read.
         InputError: a mask set does not fit the model's patch grid, or the model does not have an explained class.
     """
-    table = read_table(images, IMAGES)
+    table = read_images(images, pixels)
     classifier = job_classifier(spec["model"], weights, device)
     targets = explained_targets(spec, table, predictions, "cpu")
     classifier.check_targets(targets, len(table))
-    pixels = image_tensor(table, str(images), device)
+    inputs = image_tensor(table, str(images), device)
     infill = infill_extras(spec, denoiser, device)
     with PassCounter(classifier.backbone, *(d.network for d in infill.values())) as passes:
         bank = build_bank(
             classifier,
-            pixels,
+            inputs,
             targets,
             table.column("image_id").to_pylist(),
             [BankRequest.from_spec(one) for one in spec["masks"]],

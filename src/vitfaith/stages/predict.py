@@ -12,7 +12,7 @@ import torch
 from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.samples import read_denoised
-from vitfaith.artifacts.schemas import IMAGES, SMOOTHED_PREDICTIONS
+from vitfaith.artifacts.schemas import SMOOTHED_PREDICTIONS, WITHOUT_PIXELS
 from vitfaith.artifacts.store import read_table, write_table
 from vitfaith.models.facts import facts_of_passes
 from vitfaith.models.forward import forward_in_batches
@@ -32,7 +32,7 @@ def run_predict(
     batch_size: int,
 ) -> None:
     """Classify every denoised sample of a shard (schema SMOOTHED_PREDICTIONS)."""
-    table = read_table(images, IMAGES)
+    table = read_table(images, WITHOUT_PIXELS)
     ids = table.column("image_id").to_pylist()
     samples = torch.from_numpy(read_denoised(denoised, ids).copy())  # PyTorch takes no read-only memory
     classifier = job_classifier(spec["model"], weights, device)

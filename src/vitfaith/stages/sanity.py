@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
+from vitfaith.artifacts.attacked import read_images
 from vitfaith.artifacts.provenance import provenance
-from vitfaith.artifacts.schemas import IMAGES, SANITY
-from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.schemas import SANITY
+from vitfaith.artifacts.store import write_table
 from vitfaith.artifacts.targets import explained_targets
 from vitfaith.artifacts.tensors import image_tensor
 from vitfaith.explainers.explain import explain
@@ -31,6 +32,7 @@ def run_sanity(
     weights: Path | None,
     out: Path,
     *,
+    pixels: Path | None = None,
     predictions: Path | None = None,
     device: str,
     batch_size: int,
@@ -38,13 +40,14 @@ def run_sanity(
     """Run the checks ``spec["checks"]`` on the explainers ``spec["methods"]`` for the images of one shard.
 
     Args:
+        pixels: the shard of these images; needed where ``images`` refers to it (:func:`~vitfaith.artifacts.attacked.read_images`).
         predictions: what decides the explained classes, as in the attribute stage.
 
     Raises:
         ArtifactError: the images cannot be read.
         InputError: a check or a measure does not fit the model or its patch grid.
     """
-    table = read_table(images, IMAGES)
+    table = read_images(images, pixels)
     ids = table.column("image_id").to_pylist()
     methods = EXPLAINERS.from_specs(spec["methods"])
     precision = spec.get("precision", "float32")
@@ -77,11 +80,11 @@ def run_sanity(
         return found
 
     classifier = job_classifier(spec["model"], weights, device)
-    pixels = image_tensor(table, str(images), device)
+    inputs = image_tensor(table, str(images), device)
     targets = explained_targets(spec, table, predictions, device)
     classifier.check_targets(targets, len(ids))
-    maps = explain_with(classifier, pixels, targets, ids)
-    subject = Subject(classifier, explain_with, pixels, targets, ids, maps, spec["seed"], answer_with)
+    maps = explain_with(classifier, inputs, targets, ids)
+    subject = Subject(classifier, explain_with, inputs, targets, ids, maps, spec["seed"], answer_with)
     parts = []
     for id_, check in SANITY_CHECKS.from_specs(spec["checks"]).items():
         rows = check.implementation(subject, check.parameters)

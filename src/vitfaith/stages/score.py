@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vitfaith.artifacts.attacked import read_images
 from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.provenance import provenance
-from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES
-from vitfaith.artifacts.store import read_table, write_table
+from vitfaith.artifacts.schemas import CURVES, SCORES
+from vitfaith.artifacts.store import write_table
 from vitfaith.artifacts.targets import explained_targets
 from vitfaith.artifacts.tensors import image_tensor, integer_tensor
 from vitfaith.artifacts.truth import read_truth
@@ -41,6 +42,7 @@ def run_score(
     scores: Path,
     curves: Path,
     *,
+    pixels: Path | None = None,
     predictions: Path | None = None,
     bank: Path | None = None,
     truth: Path | None = None,
@@ -52,6 +54,7 @@ def run_score(
     """Score the maps of one family on one shard.
 
     Args:
+        pixels: the shard of these images; needed where ``images`` refers to it (:func:`~vitfaith.artifacts.attacked.read_images`).
         predictions: what decides the explained classes, as in the attribute stage.
         bank: answers to the masks that the metrics share; without it the masks are evaluated here.
         truth: shard with segmentations, for metrics that need them. Images without one get flagged rows.
@@ -62,13 +65,13 @@ def run_score(
         ArtifactError: the maps are of other images than the shard, or on another grid than the model's; the bank or the
             segmentations are of other images.
     """
-    table = read_table(images, IMAGES)
+    table = read_images(images, pixels)
     ids = table.column("image_id").to_pylist()
     classifier = job_classifier(spec["model"], weights, device)
     stacked = _checked(read_maps(maps), maps, ids, classifier)
     means = read_raw_maps(maps)
     raw = None if means is None else _checked(means, maps, ids, classifier)
-    pixels = image_tensor(table, str(images), device)
+    inputs = image_tensor(table, str(images), device)
     targets, labels = explained_targets(spec, table, predictions, device), integer_tensor(table, "label", device)
     masks = None if truth is None else torch.from_numpy(read_truth(truth, ids))
     extras: dict[str, Any] = {} if bank is None else {"bank": read_bank(bank, ids, classifier.grid, spec["seed"])}
@@ -80,7 +83,7 @@ def run_score(
     with PassCounter(classifier.backbone, *(d.network for d in infill.values())) as passes:
         result = evaluate(
             classifier,
-            pixels,
+            inputs,
             targets,
             ids,
             stacked,

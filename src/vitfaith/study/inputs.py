@@ -46,8 +46,8 @@ def maps_to_score(plan: Plan, wildcards: Mapping[str, str]) -> str:
 def images_to_denoise(plan: Plan, wildcards: Mapping[str, str]) -> str:
     """The images that a job denoises: clean ones once for all models, attacked ones of one model."""
     condition = _condition(wildcards)
-    if condition.model == SHARED:
-        return artifact(plan.results, "shard", Condition(condition.dataset, "", "", ""), None, wildcards["shard"])
+    if condition.model == SHARED or not plan.changes(condition.attack):
+        return _shard(plan, wildcards)
     attacked = Condition(condition.dataset, condition.model, condition.attack, "")
     return artifact(plan.results, "attack", attacked, None, wildcards["shard"])
 
@@ -69,6 +69,22 @@ def _condition(wildcards: Mapping[str, str]) -> Condition:
     """The condition of a job; an empty smoothing or explained class where its files are for all of them."""
     place = (wildcards.get(name, "") for name in ("smoothing", "explained"))
     return Condition(wildcards["dataset"], wildcards["model"], wildcards["attack"], *place)
+
+
+def _shard(plan: Plan, wildcards: Mapping[str, str]) -> str:
+    return artifact(plan.results, "shard", Condition(wildcards["dataset"], "", "", ""), None, wildcards["shard"])
+
+
+def _pixels(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    """The shard of images that no attack changed; behind a smoothing, explainers read denoised samples instead."""
+    if not plan.changes(wildcards["attack"]):
+        file = _shard(plan, wildcards)
+        yield Read("pixels", file, (file,))
+
+
+def _pixels_unless_smoothed(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
+    if not plan.smooths(wildcards["smoothing"]):
+        yield from _pixels(plan, wildcards)
 
 
 def _deciding(plan: Plan, wildcards: Mapping[str, str]) -> Iterator[Read]:
@@ -154,10 +170,10 @@ _PARTS: dict[str, tuple[Callable[[Plan, Mapping[str, str]], Iterator[Read]], ...
     "attack": (_weights, _SEEN_THROUGH),
     "denoise": (_SMOOTHING,),
     "predict": (_denoised, _weights),
-    "attribute": (_deciding, _denoised, _weights, _learned),
-    "bank": (_deciding, _weights, _FILL_OF_BANK),
-    "score": (_deciding, _weights, _of_metrics, _FILL),
+    "attribute": (_pixels_unless_smoothed, _deciding, _denoised, _weights, _learned),
+    "bank": (_pixels, _deciding, _weights, _FILL_OF_BANK),
+    "score": (_pixels, _deciding, _weights, _of_metrics, _FILL),
     "stability": (_references,),
-    "sanity": (_deciding, _weights, _learned),
+    "sanity": (_pixels, _deciding, _weights, _learned),
     "certify": (_maps,),
 }

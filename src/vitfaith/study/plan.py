@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from vitfaith.artifacts.paths import Condition, artifact
-from vitfaith.attacks.registry import smoothing_seen
+from vitfaith.attacks.registry import changes_nothing, smoothing_seen
 from vitfaith.datasets.opening import open_dataset
 from vitfaith.datasets.subset import shard_count, shard_name
 from vitfaith.denoisers.layout import folder_files, is_hub_id
@@ -104,6 +104,8 @@ class Plan:
     def experiment_files(self, name: str) -> list[str]:
         """Every result file that the tables of an experiment read."""
         files: dict[str, None] = {}
+        for dataset in self.study.experiments[name].datasets:
+            files.update(dict.fromkeys(self.files("shard", Condition(dataset, "", "", ""))))
         for condition in experiment_conditions(self.study.experiments[name]):
             maps = self.of_maps(condition)
             own = replace(maps, explained="")
@@ -146,6 +148,10 @@ class Plan:
         """Map files of the conditions that stability compares with, in the order of :meth:`references`."""
         found = self.references(condition).values()
         return [artifact(self.results, "attribute", c, family, shard) for c in found]
+
+    def changes(self, attack: str) -> bool:
+        """Whether an attack changes images; the files of one that does not (``clean``) refer to the shards."""
+        return not changes_nothing(self.study.attacks[attack])
 
     def smooths(self, smoothing: str) -> bool:
         """Whether a smoothing reads denoised samples (``none`` does not)."""

@@ -121,7 +121,7 @@ def stored(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> int:
         return samples * (2 * pixels + ROW)
     answers = answers_of(plan, model)
     if stage == "attack":
-        return pixels + ROW + answers
+        return (pixels if plan.changes(wildcards["attack"]) else 0) + ROW + answers
     if stage == "predict":
         return answers + 4 * samples
     condition = condition_of(wildcards)

@@ -131,7 +131,7 @@ def attack_spec(plan: Plan, dataset: str, model: str, attack: str, shard: str) -
         "attack": plan.study.attacks[attack].spec(),
         **_seen_spec(plan, attack),
         **_denoiser_spec(plan, "attacks", attack),
-        **({} if plan.study.attacks[attack].name == "clean" else _precision_spec(plan, model, "attack")),
+        **({} if not plan.changes(attack) else _precision_spec(plan, model, "attack")),
         **{f"predict_{key}": word for key, word in _precision_spec(plan, model, "predict").items()},
     }
 

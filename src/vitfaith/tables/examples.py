@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS
+from vitfaith.artifacts.schemas import MAPS, PREDICTIONS
 from vitfaith.tables.clusters import Images
 from vitfaith.tables.collect import CONDITION, INPUT
 from vitfaith.tables.rows import ChosenRows, ClassNames, class_names
@@ -62,7 +62,7 @@ def pictures(
     """
     names = class_names(spec, results)
     columns = ["image_id", "label", "channels", "height", "width", "pixels"]
-    for table in ChosenRows(spec, results, sample, images).tables("attack", IMAGES, columns, family=False):
+    for table in ChosenRows(spec, results, sample, images).pictures(columns):
         yield _encoded(table, names)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from vitfaith.artifacts.schemas import IMAGES, MAPS, PREDICTIONS, SCORES, SHARDS, TRUTH
+from vitfaith.artifacts.schemas import MAPS, PREDICTIONS, SCORES, SHARDS, TRUTH
 from vitfaith.tables.clusters import Images, shards_of
 from vitfaith.tables.collect import CONDITION, INPUT, sort_rows
 from vitfaith.tables.rows import ChosenRows, class_names, read_rows
@@ -41,11 +42,11 @@ def gallery_table(
     wanted = sorted(roles)
     holders = {d: set(own.shards[own.names.isin(wanted)]) for d, own in images.items()}
 
-    read = ChosenRows(spec, results, dict.fromkeys(images, wanted), images).read
-
+    rows = ChosenRows(spec, results, dict.fromkeys(images, wanted), images)
+    read = rows.read
     maps = read("attribute", MAPS, ["image_id", "method", "target", "rows", "columns", "map"], family=True)
     picture = ["label", "channels", "height", "width", "pixels"]
-    pictures = read("attack", IMAGES, ["image_id", *picture], family=False)
+    pictures = pa.concat_tables(rows.pictures(["image_id", *picture])).to_pandas()
     predictions = read("predictions", PREDICTIONS, ["image_id", "prediction", "probabilities"], family=False)
     scores = read("scores", SCORES, ["image_id", "method", "metric", "variant", "value"], family=True)
     scores = scores[scores.method.isin(spec["explainers"]) & scores.metric.isin(spec["metrics"])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vitfaith.artifacts.attacked import PICTURE, shard_of, with_pixels
+from vitfaith.artifacts.schemas import DIGEST, IMAGES, SHARDS
 from vitfaith.artifacts.store import open_parquet, partition_values, read_provenance
 from vitfaith.tables.clusters import Images
 from vitfaith.tables.collect import cell_files
@@ -39,6 +41,12 @@ def read_rows(path: Path, schema: pa.Schema, wanted: Collection[str], columns: S
     return whole
 
 
+def read_pictures(path: Path, wanted: Collection[str], columns: Sequence[str]) -> pa.Table:
+    """As :func:`read_rows`, for a file of attacked images, with their pixels wherever they lie."""
+    table = read_rows(path, IMAGES, wanted, [*columns, DIGEST.name])
+    return with_pixels(table, path, shard_of(path), lambda shard: read_rows(shard, SHARDS, wanted, PICTURE))
+
+
 class ChosenRows:
     """The rows of chosen images in the results of an experiment.
 
@@ -59,11 +67,20 @@ class ChosenRows:
 
     def tables(self, stage: str, schema: pa.Schema, columns: Sequence[str], *, family: bool) -> Iterator[pa.Table]:
         """The same, one file at a time."""
+        return self._tables(stage, lambda path, wanted: read_rows(path, schema, wanted, columns), family=family)
+
+    def pictures(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Some ``columns`` of the attacked images, pixels among them, one file at a time."""
+        return self._tables("attack", lambda path, wanted: read_pictures(path, wanted, columns), family=False)
+
+    def _tables(
+        self, stage: str, read: Callable[[Path, Collection[str]], pa.Table], *, family: bool
+    ) -> Iterator[pa.Table]:
         files = stage_files(self._spec, self._results, stage, family=family)
         for place, paths in files.parts:
             dataset = place["dataset"]
             for path in (path for path in paths if path.stem in self._holders[dataset]):
-                yield _placed(files, path, read_rows(path, schema, self._wanted[dataset], columns))
+                yield _placed(files, path, read(path, self._wanted[dataset]))
 
 
 def _placed(files: StageFiles, path: Path, table: pa.Table) -> pa.Table:
