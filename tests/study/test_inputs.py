@@ -30,6 +30,7 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
         "mu_fidelity": {},
         "drawn": {"metric": "deletion_auc", "fill": {"name": "diffusion", "denoiser": "fashion_mnist"}},
     }
+    raw["attacks"]["idle"] = {"attack": "clean"}
     return Plan(load_study(raw))
 
 
@@ -81,6 +82,20 @@ def test_clean_images_are_denoised_once_for_all_models(plan: Plan) -> None:
         "denoised",
         "results/denoise/dataset=tiny/model=shared/attack=clean/smoothing=dds/shard-000.parquet",
     ) in told(plan, "attribute", attack="clean")
+
+
+def test_stages_that_look_at_clean_images_read_their_shard(plan: Plan) -> None:
+    """As the attack ``idle`` does, which is ``clean`` by another id; explainers and `predict` behind a smoothing do not."""
+    shard = ("pixels", "results/shard/dataset=tiny/shard-000.parquet")
+    for attack in ("clean", "idle"):
+        for stage in ("bank", "score", "sanity"):
+            assert shard in told(plan, stage, attack=attack, smoothing="none"), stage
+        assert shard in told(plan, "attribute", attack=attack, smoothing="none")
+        assert shard in told(plan, "score", attack=attack)
+        for stage in ("attribute", "predict"):
+            assert "pixels" not in dict(told(plan, stage, attack=attack)), stage
+    place = {"dataset": "tiny", "model": "vit_patch4", "attack": "idle", "smoothing": "dds", "shard": "shard-000"}
+    assert inputs.images_to_denoise(plan, place) == shard[1]
 
 
 def test_every_option_is_one_of_its_verb(plan: Plan) -> None:

@@ -13,6 +13,7 @@ from vitfaith.study.identity import spec_of
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.specs import SPECS
+from vitfaith.tables.clusters import shards_of
 from vitfaith.tables.collect import cell_files, with_shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,9 @@ def test_tables_read_the_files_that_the_rule_waits_for(monkeypatch: pytest.Monke
         read = set(cell_files(spec, "results", stage))
         assert read
         assert read <= waited
+    shards = {path for _, path in shards_of(spec, "results")}
+    assert shards
+    assert shards <= waited
 
 
 def test_a_training_takes_the_images_of_its_data_set(monkeypatch: pytest.MonkeyPatch) -> None:

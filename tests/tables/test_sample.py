@@ -86,4 +86,13 @@ def test_tables_of_a_study(tmp_path: Path) -> None:
     )
     pictures = frames["sample_pictures"]
     assert len(pictures) == 23 * 2 == len(pictures.drop_duplicates(["dataset", "model", "attack", "image_id"]))
+    shards = pd.concat(map(pd.read_parquet, sorted((tmp_path / "results" / "shard").rglob("*.parquet"))))
+    clean = pictures[pictures.attack == "clean"].set_index("image_id").picture
+    kept = shards.set_index("image_id").pixels
+    for name, picture in clean.items():
+        shown = np.asarray(Image.open(io.BytesIO(picture)))
+        assert np.moveaxis(shown, -1, 0).tobytes() == kept[name]
+    drawn = frames["gallery"].query("attack == 'clean'")
+    assert drawn.pixels.tolist() == kept[drawn.image_id].tolist()
+    assert frames["gallery"].pixels.notna().all()
     assert set(frames["conditions"].axis) == {"attack", "smoothing"}
