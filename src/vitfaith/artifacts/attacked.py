@@ -54,14 +54,14 @@ def with_pixels(images: pa.Table, path: Path, shard: Path | None, read: Callable
     if wanted != found or differ:
         first = f", first image '{differ[0]}'" if differ else ""
         raise ArtifactError(
-            f"'{shard}' holds other images than those that '{path}' refers to{first}; name the shard that the attack read, or "
+            f"'{shard}' holds other images than '{path}' refers to{first}; name the shard that the attack read, or "
             f"delete '{path}' and run again"
         )
     return images.set_column(images.schema.get_field_index("pixels"), "pixels", source.column("pixels"))
 
 
 def _changed(images: pa.Table, source: pa.Table) -> list[str]:
-    """The images whose pixels or shape in a shard are not those that were attacked."""
+    """The images that have other pixels or another shape in a shard than when they were attacked."""
     shapes = zip(*(source.column(name).to_pylist() for name in PICTURE[1:4]), strict=True)
     pixels = (value.as_buffer() for value in source.column("pixels"))
     digests = [image_digest(shape, one) for shape, one in zip(shapes, pixels, strict=True)]
