@@ -14,6 +14,7 @@ import pytest
 import vitfaith as vf
 from vitfaith.artifacts.schemas import SCORES
 from vitfaith.artifacts.store import write_table
+from vitfaith.compare.trusted import unknown
 from vitfaith.errors import InputError
 from vitfaith.statistics.trust import metric_trust
 
@@ -108,6 +109,15 @@ def test_another_choice_looks_the_same_whatever_the_truth_is() -> None:
     assert len(set(looks[0])) == 2
 
 
+@pytest.mark.parametrize("methods", [["a"], ["random"], ["a", "random"], ["a", "b"]])
+def test_what_is_unknown_is_drawn_and_told(methods: list[str]) -> None:
+    table = vf.trust(scores()[lambda f: f.method.isin(methods)], resamples=50)
+    assert len(vf.plot.trust(table).axes) == 3
+    told = " ".join(unknown(table, "random"))
+    assert ("separation needs scores of 'random'" in told) == (methods != ["a", "random"])
+    assert ("alpha, split_half compare orders" in told) == (methods != ["a", "b"])
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(vf.InputError, match="scores lack the column 'variant'"):
         vf.trust(scores().drop(columns="variant"))
@@ -117,6 +127,12 @@ def test_what_does_not_fit_is_refused() -> None:
         vf.InputError, match="truth names 'pointing_game', which no score is of; there are deletion_auc"
     ):
         vf.trust(scores(), truth="pointing_game")
+    with pytest.raises(vf.InputError, match="others is a list; give"):
+        vf.trust(scores(), others=[scores()])  # type: ignore[arg-type]
+    with pytest.raises(vf.InputError, match="truth is 3; give the name of a metric"):
+        vf.trust(scores(), truth=3)  # type: ignore[arg-type]
+    with pytest.raises(vf.InputError, match="there are no scores of a metric that ranks methods"):
+        vf.trust(scores()[:0])
     with pytest.raises(vf.InputError, match="directions: 'saco' is 'up'"):
         vf.trust(scores(), directions={"saco": "up"})  # type: ignore[dict-item]
     with pytest.raises(vf.InputError, match="table is of several conditions"):

@@ -144,3 +144,18 @@ def test_what_cannot_be_told_is_nan_and_wrong_names_are_refused() -> None:
         metric_trust(frame(scores()), {}, truth=["x"])
     with pytest.raises(InputError, match="two values for an image"):
         metric_trust(pd.concat([frame(scores()), frame(scores())]), {})
+
+
+def test_bounds_of_the_separation_are_chances() -> None:
+    """All but one of the scores beat all random ones: bounds from the influence of the images reach beyond 1."""
+    random = np.arange(8.0)
+    table = metric_trust(frame({"a": np.array([9.0] * 7 + [6.5]), "random": random}), {}, resamples=RESAMPLES)
+    found = quantity(table, "separation")
+    assert found.value == pytest.approx((7 + 7 / 8) / 8)
+    assert found.low < found.value < found.high == 1
+
+
+def test_a_seed_may_be_below_zero() -> None:
+    for seed in (-1, -(2**70)):
+        table = metric_trust(frame(scores()), {}, seed=seed, resamples=RESAMPLES)
+        assert not table.value.isna().any()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -54,6 +54,11 @@ def trust(
         {'separation': 0.86, 'alpha': 1.0, 'split_half': 1.0}
     """
     check_directions(directions or {})
+    if not isinstance(others or {}, Mapping):
+        raise InputError(f"others is a {type(others).__name__}; give {{name: scores}}")
+    true_metrics = [truth] if isinstance(truth, str) else truth
+    if not isinstance(true_metrics, Iterable) or not all(isinstance(one, str) for one in true_metrics):
+        raise InputError(f"truth is {truth!r}; give the name of a metric, or a list of names")
     frames = {"scores": scores, **{f"others['{name}']": frame for name, frame in (others or {}).items()}}
     known: dict[str, Direction] = {}
     for name, frame in frames.items():
@@ -63,6 +68,6 @@ def trust(
             raise InputError(f"{name} lack the column '{missing}'")
         known |= {metric: direction_of(metric, directions or {}) for metric in map(str, frame["metric"].unique())}
     return trust_table(
-        scores, known, truth=[truth] if isinstance(truth, str) else list(truth), others=others, baseline=baseline,
+        scores, known, truth=list(true_metrics), others=others, baseline=baseline,
         confidence=confidence, resamples=resamples, seed=seed_of(seed),
     )  # fmt: skip

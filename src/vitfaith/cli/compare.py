@@ -92,16 +92,20 @@ def trust(
         Path | None, typer.Option(help="file to draw (PDF, PNG or SVG); needs a single condition")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="format of the table")] = Format.markdown,
+    baseline: Annotated[str, typer.Option(help="method whose maps say nothing")] = "random",
     resamples: Resamples = 2000,
 ) -> None:
     """Rate the metrics: power to separate methods from random maps, reliability, agreement with a truth and other runs."""
-    from vitfaith.compare.trusted import draw, trust_of_folders, trust_text
+    from vitfaith.compare.trusted import draw, trust_of_folders, trust_text, unknown
 
     pairs = [text.partition("=")[::2] for text in other or []]
     if any(not name or not folder for name, folder in pairs):
         raise typer.BadParameter("--other takes NAME=RESULTS")
     others = {name: Path(folder) for name, folder in pairs}
-    table = trust_of_folders(results, selection(where), truth or [], others, resamples=resamples)
+    chosen = selection(where)
+    table = trust_of_folders(results, chosen, truth or [], others, baseline=baseline, resamples=resamples)
+    for line in unknown(table, baseline):
+        typer.echo(f"{results}: {line}", err=True)
     if figure is not None:
         draw(table, figure)
     typer.echo(trust_text(table, form.value), nl=False)

@@ -45,6 +45,23 @@ def trust_of_folders(
     return trust_table(scores, directions, truth=truth, others=compared, baseline=baseline, resamples=resamples)
 
 
+def unknown(table: pd.DataFrame, baseline: str) -> list[str]:
+    """Why numbers are missing in every row of a quantity, a line each."""
+    missing = {str(name) for name, part in table.groupby("quantity") if part["value"].isna().all()}
+    lines = []
+    if "separation" in missing:
+        lines.append(
+            f"separation needs scores of '{baseline}' and of another method on the same images; name another method whose maps "
+            "say nothing by --baseline, or leave out --where method="
+        )
+    others = sorted(missing & {"alpha", "split_half", "truth", "robustness"})
+    if others:
+        lines.append(
+            f"{', '.join(others)} compare orders: they need two methods besides '{baseline}', two images and values that differ"
+        )
+    return lines
+
+
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw the table of one condition into ``path``.
 

@@ -196,9 +196,14 @@ def _student(centred: Floats, confidence: float, codes: Codes | None = None) -> 
     return -half, half
 
 
+def random_source(seed: int, *key: int) -> np.random.Generator:
+    """Random numbers of any whole ``seed``, also of one below 0, which NumPy refuses."""
+    return np.random.default_rng([seed if seed >= 0 else seed % 2**64, *key])
+
+
 def _weights(n: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Blocks (r, n) of the shares with which each of n rows occurs in a resample."""
-    source = np.random.default_rng([seed, n, resamples])
+    source = random_source(seed, n, resamples)
     block = max(1, CHUNK // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)

@@ -16,7 +16,7 @@ from vitfaith.registry import Better
 from vitfaith.statistics.agreement import correlations
 from vitfaith.statistics.clusters import Codes, cluster_codes
 from vitfaith.statistics.common import COVERAGE, common_images
-from vitfaith.statistics.intervals import mean_intervals, resampled_means
+from vitfaith.statistics.intervals import mean_intervals, random_source, resampled_means
 from vitfaith.statistics.orders import order_agreement, percentile_bounds
 from vitfaith.statistics.precision import snapped
 
@@ -46,7 +46,7 @@ def metric_trust(
 
     ``separation``: chance that an image's score for a method is better than an image's score for ``baseline`` (the area
     under the ROC curve, ties count half), averaged over methods; ½ says nothing. Its interval comes from the mean of the
-    images' influence on it (DeLong et al. 1988).
+    images' influence on it (DeLong et al. 1988), cut off at 0 and 1.
 
     ``alpha``: Krippendorff's α (ordinal) of the order of methods, with images as raters (Tomsett et al. 2020); 1 where every
     image orders the methods alike, 0 by chance. Bootstrap over images, with the scale of ranks held fixed.
@@ -149,6 +149,7 @@ class _Settings:
         _, low, high = mean_intervals(
             influence, confidence=self.confidence, method="bca", resamples=self.resamples, seed=self.seed, codes=codes
         )
+        low, high = (np.clip(bound, 0, 1) for bound in (low, high))  # the influence of an image may lie outside
         return float(area), float(low[0]), float(high[0])
 
     def alpha(self, table: pd.DataFrame, codes: Codes | None) -> tuple[float, float, float]:
@@ -168,7 +169,7 @@ class _Settings:
         count = int(groups.max()) + 1 if images else 0
         if len(table) < 2 or count < 2:
             return np.nan, np.nan, np.nan
-        source = np.random.default_rng([self.seed, count, SPLITS])
+        source = random_source(self.seed, count, SPLITS)
         first = np.argsort(source.random((SPLITS, count)), axis=1) < count // 2
         weights = first[:, groups].astype(np.float64)
         values = table.to_numpy().T

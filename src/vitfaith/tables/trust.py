@@ -37,6 +37,8 @@ def trust_table(
         InputError: ``truth`` names a metric that a condition has no scores of, or one of ``others`` shares no metric.
     """
     named = _named(scores, directions)
+    if named.empty:
+        raise InputError("there are no scores of a metric that ranks methods")
     compared = {name: _matched(name, _named(frame, directions), named) for name, frame in (others or {}).items()}
     place = [name for name in CONDITION if name in named]
     better = {name: cast("Better", directions[name.partition(" ")[0]]) for name in named["metric"].unique()}
@@ -51,8 +53,6 @@ def trust_table(
         same = {name: _under(frame, where) for name, frame in compared.items()}
         table = metric_trust(group, better, truth=truth, others=same, **settings)
         parts.append(table.assign(**where)[[*place, *table.columns]])
-    if not parts:
-        raise InputError("there are no scores of a metric that ranks methods")
     return pd.concat(parts, ignore_index=True)
 
 

@@ -52,7 +52,7 @@ def draw_trust(table: DataFrame, style: Style) -> Figure:
             _draw(panel, rows, np.arange(len(order)) + shift, *looks[other], other)
         title, unit, nothing = AXES[name]
         panel.axvline(nothing, color="0.6", linewidth=0.8, zorder=0)
-        lowest = min(nothing, *part["value"].dropna(), *part["low"].dropna())
+        lowest = min([nothing, *part["value"].dropna(), *part["low"].dropna()])
         margin = 0.05 * (1 - lowest)
         panel.set(title=title, xlabel=f"{unit}\n({count_text(part['n'])})", xlim=(lowest - margin, 1 + margin))
         panel.grid(visible=style.grid, axis="x")
