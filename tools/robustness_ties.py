@@ -54,6 +54,7 @@ def rescored(results: Path, study: Path, dataset: str, model: str) -> pd.DataFra
                 Path(str(settings.models[model].weights)),
                 out,
                 Path(folder, "curves.parquet"),
+                pixels=Path(artifact(str(results), "shard", Condition(dataset, "", "", ""), None, shard)),
                 placeholder=diffmasks / f"{model}.safetensors" if "placeholder" in str(spec["metrics"]) else None,
                 device="cpu",
                 batch_size=256,
