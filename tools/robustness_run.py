@@ -111,8 +111,8 @@ class Run:
             metrics = {fill: f"saco_{fill}{suffix}" for fill in ("placeholder", "noise")}
             return lambda: diffmask_faithful(at(source(), k), metrics)
 
-        def one(fill: str, metric: str) -> Callable[[], Reading]:
-            return lambda: diffmask_faithful(at(choices(), 10), {fill: metric})
+        def one(fill: str, metric: str, source: Source = choices) -> Callable[[], Reading]:
+            return lambda: diffmask_faithful(at(source(), 10), {fill: metric})
 
         return {
             "as published": {"": both(choices)},
@@ -126,7 +126,7 @@ class Run:
                 "image mean": one("image mean", "saco"),
                 **{fill: one(fill, f"saco_{fill}") for fill in ("black", "blur")},
             },
-            "in-domain network": {"knows removed patches": both(self.scores("indomain"))},
+            "in-domain network": {"knows removed patches": one("noise", "saco_noise", self.scores("indomain"))},
             "seed": {"other images": both(self.scores("images", beside="choices"))},
             "model": {"vit_patch2": both(self.scores("model"))},
         }
