@@ -91,3 +91,34 @@ def test_the_links_lead_somewhere() -> None:
                 assert target[1:] in anchors, (path, target)
             else:
                 assert (ROOT / path.parent / target).is_file(), (path, target)
+
+
+def shared_table(text: str) -> dict[str, list[str]]:
+    """Settings of the shared table of a page → the cells of their rows."""
+    part = text.partition("## Shared settings")[2].partition("## Items")[0]
+    rows = [[cell.strip() for cell in row.split(" | ")] for row in part.splitlines() if row.startswith("| `")]
+    keys = [row[0].strip("|` ") for row in rows]
+    assert len(keys) == len(set(keys)), f"a name stands twice in the shared table: {keys}"
+    return dict(zip(keys, rows, strict=True))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_a_shared_setting_has_one_meaning_and_names_the_items_with_another(path: Path) -> None:
+    shared = shared_table(PAGES[path])
+    for item in PAGES[path].partition("## Items")[2].split("\n### ")[1:]:
+        name = item.partition("`")[2].partition("`")[0]
+        taken = re.findall(
+            r"(?:Shared: |, )`(\w+)`", next((s for s in item.splitlines() if s.startswith("Shared: ")), "")
+        )
+        own = re.findall(r"^\| `(\w+)` \|", item.partition("```yaml")[0], re.MULTILINE)
+        assert not {*taken} & {*own}
+        assert {*taken} <= {*shared}, name
+        for key in {*own} & {*shared}:
+            assert f"[{name}](#{name})" in shared[key][-1], (name, key)
+
+
+def test_settings_of_one_name_with_several_meanings_are_listed_with_their_items() -> None:
+    text = PAGES[FOLDER / "explainers.md"]
+    assert "start_layer" not in shared_table(text)
+    assert text.count("first block of the product; the authors' evaluation scripts use 1") == 2
+    assert "except in [grad_attention_rollout](#grad_attention_rollout)" in shared_table(text)["clamp"][-1]

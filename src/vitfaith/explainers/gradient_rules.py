@@ -72,7 +72,7 @@ class TokenParameters(_InputParameters):
     """Settings of ``libragrad_input_x_gradient``."""
 
     at: At = Field(
-        "tokens", description="input that is multiplied: tokens entering the first block, or normalised pixels"
+        "tokens", description="input that is multiplied: normalised pixels, or tokens entering the first block"
     )
 
 

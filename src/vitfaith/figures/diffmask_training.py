@@ -28,9 +28,7 @@ class Trainings(Parameters):
     """Which trainings."""
 
     models: Annotated[tuple[str, ...], Ids("models")] = Field((), description="models to show; empty: all")
-    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field(
-        (), description="explainers to show; empty: all that were trained"
-    )
+    methods: Annotated[tuple[str, ...], Ids("explainers")] = Field((), description="methods to show; empty: all")
 
 
 def rows(data: FigureData, parameters: Trainings) -> DataFrame:

@@ -28,7 +28,7 @@ class DiffMaskParameters(CurveParameters):
 
     level: LevelChoice = "pixel"
     fill: Fill = Field("noise", validate_default=True)
-    steps: int = Field(28, description="equal steps from the whole image to nothing")
+    steps: int = Field(28, ge=2, description="equal steps from the whole image to nothing")
 
 
 def nll(context: ScoreContext, parameters: DiffMaskParameters, curve: Response) -> Tensor:

@@ -28,14 +28,20 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
 
 
+Preprocessing = Annotated[
+    Literal["chefer_resize", "resize_crop", "carlini", "none"],
+    Field(
+        description="chefer_resize: to size × size, bilinear, aspect ratio not kept; resize_crop: shorter side to "
+        "size / crop_pct, then the centre; carlini: shorter side to size · 256/224, bilinear, then the centre; none: "
+        "all pictures have one size already"
+    ),
+]
+
+
 class PictureParameters(Parameters):
     """How pictures of any size become images of one size; the rest of a reader's settings say where they are."""
 
-    preprocessing: Literal["chefer_resize", "resize_crop", "carlini", "none"] = Field(
-        description="chefer_resize: to size × size, bilinear, aspect ratio not kept; resize_crop: shorter side to "
-        "size / crop_pct, then the centre; carlini: shorter side to size · 256/224, bilinear, then the centre; none: "
-        "pictures have one size already"
-    )
+    preprocessing: Preprocessing
     size: int | None = Field(
         None, ge=1, le=8192, description="side of the image in pixels; given unless preprocessing is none"
     )
@@ -92,11 +98,9 @@ class PictureParameters(Parameters):
 
 
 class ArrayParameters(PictureParameters):
-    """For datasets whose images have one size: as they are, unless a preprocessing is named."""
+    """For datasets whose images have one size: as they are, unless a preprocessing is named (to enlarge them)."""
 
-    preprocessing: Literal["chefer_resize", "resize_crop", "carlini", "none"] = Field(
-        "none", description="none: the images as they are; the others as for folders of pictures, to enlarge them"
-    )
+    preprocessing: Preprocessing = "none"
 
 
 def resized_and_crop(

@@ -35,7 +35,7 @@ KEYS = (*CONDITION, "image_id", "method", "certificate", "base", "bound", "k", "
 class Certified(Selection):
     """How curves of certified shares are read."""
 
-    steps: int = Field(60, ge=5, description="points along a curve")
+    steps: int = Field(60, ge=5, description="points along a certified curve")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
 
