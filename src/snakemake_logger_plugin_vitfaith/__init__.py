@@ -1,7 +1,8 @@
 """Snakemake's console for a study: one line for each finished job, with the share done, the rate and the time left.
 
 Snakemake finds this package by its name (`logger: vitfaith` in a profile). Dry runs, `-p` and `--verbose` print what
-Snakemake prints by itself, with the reason of every job.
+Snakemake prints by itself, with the reason of every job. A dry run that is quiet about rules is a summary: jobs per
+rule, and the reasons.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _NOISE = (
     "Building DAG of jobs",
     "Using shell:",
     "Using profile",
+    "Using workflow specific profile",
     "host:",
     "Provided cores:",
     "Rules claiming more threads",
@@ -52,6 +54,9 @@ _NOISE = (
 
 _MISSING, _UPDATED = "Missing output files", "Input files updated by another job"
 """Beginnings of reasons that list files."""
+
+_REASONS, _SUMMED_UP = "Reasons:\n    (check individual jobs above for details)", "Reasons (-n -p lists every job):"
+"""First lines of Snakemake's reasons of all rules, and ours where no job is listed above them."""
 
 _SHOWN = 3
 """Names of a longer list of files that are printed."""
@@ -71,16 +76,21 @@ class LogHandler(LogHandlerBase):
             filter=DefaultFilter(quiet, asked.debug_dag, asked.verbose, asked.dryrun, asked.printshellcmds),
         )
         self._in_full = asked.dryrun or asked.verbose or asked.printshellcmds or asked.debug_dag
+        self._sums_up = asked.dryrun and not asked.verbose and "RULES" in {each.name for each in quiet}
+        self._counted = False
         self._started: dict[int, tuple[float, str]] = {}
         self._finished: list[tuple[int, float]] = []
         self._first: float | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record in Snakemake's form, or as one line, or not at all."""
+        event = getattr(record, "event", None)
+        if self._sums_up:
+            self._sum_up(event, record)
+            return
         if self._in_full:
             self._print(shortened(record))
             return
-        event = getattr(record, "event", None)
         fields: dict[str, Any] = record.__dict__
         if event is LogEvent.JOB_INFO:
             self._first = record.created if self._first is None else self._first
@@ -89,8 +99,17 @@ class LogHandler(LogHandlerBase):
             self._finished.append((fields["job_id"], record.created))
         elif event is LogEvent.PROGRESS:
             self._print_finished(fields["done"], fields["total"])
-        if event in _SILENT or (record.levelno == logging.INFO and record.getMessage().startswith(_NOISE)):
+        if not _says_nothing(event, record):
+            self._print(record)
+
+    def _sum_up(self, event: LogEvent | None, record: logging.LogRecord) -> None:
+        """Print a record of a dry run's summary; Snakemake counts the jobs before and after the list that is left out."""
+        if _says_nothing(event, record) or (event is LogEvent.RUN_INFO and self._counted):
             return
+        self._counted |= event is LogEvent.RUN_INFO
+        text = record.getMessage()
+        if text.startswith(_REASONS):
+            record = logging.makeLogRecord({**record.__dict__, "msg": text.replace(_REASONS, _SUMMED_UP), "args": None})
         self._print(record)
 
     def _print(self, record: logging.LogRecord) -> None:
@@ -130,6 +149,10 @@ class LogHandler(LogHandlerBase):
     def needs_rulegraph(self) -> bool:
         """No use for it."""
         return False
+
+
+def _says_nothing(event: LogEvent | None, record: logging.LogRecord) -> bool:
+    return event in _SILENT or (record.levelno == logging.INFO and record.getMessage().startswith(_NOISE))
 
 
 def shortened(record: logging.LogRecord) -> logging.LogRecord:

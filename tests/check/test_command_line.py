@@ -58,7 +58,9 @@ def test_one_line(
 @pytest.mark.parametrize(
     ("given", "passed"),
     [
-        (["-n"], ["--cores", "all", "-n"]),
+        (["-n"], ["--quiet=rules", "--cores", "all", "-n"]),
+        (["-n", "-p"], ["--cores", "all", "-n", "-p"]),
+        (["-np"], ["--cores", "all", "-np"]),
         (["scores", "--cores", "2"], ["scores", "--cores", "2"]),
         (["-c2"], ["-c2"]),
         (["--workflow-profile=profiles/slurm"], ["--workflow-profile=profiles/slurm"]),
@@ -78,7 +80,9 @@ def test_run_hands_a_sound_study_to_snakemake(
         if passed[0].startswith("--workflow-profile")
         else ["--workflow-profile", f"{ROOT}/workflow/profiles/default"]
     )
-    where = ["--snakefile", f"{ROOT}/Snakefile", "--directory", str(ROOT), *profile]
+    first = [word for word in passed if word.startswith("--quiet=")]
+    passed = passed[len(first) :]
+    where = [*first, "--snakefile", f"{ROOT}/Snakefile", "--directory", str(ROOT), *profile]
     assert called == [[sys.executable, sys.executable, "-m", "snakemake", *where, *passed, "--configfile", str(TINY)]]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yte
+from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
@@ -70,6 +71,16 @@ def test_commands_and_reasons_where_they_are_asked_for(monkeypatch: pytest.Monke
     lines = _printed(monkeypatch, printshellcmds=True)
     assert lines.count("Reason: Missing output files: x") == 2
     assert "1 of 4 steps (25%) done" in lines
+
+
+def test_a_dry_run_that_is_quiet_about_rules_sums_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = "Reasons:\n    (check individual jobs above for details)\n    code changed:\n        score"
+    last = "This was a dry-run (flag -n)."
+    records = [*RUN[:6], RUN[2], _record(None, 1.0, reasons), _record(None, 1.0, last)]
+    monkeypatch.setattr(sys.modules[__name__], "RUN", records)
+    lines = _printed(monkeypatch, dryrun=True, quiet={Quietness.RULES})
+    counts = ["Job stats:", "job count"]
+    assert lines == [*counts, "Reasons (-n -p lists every job):", "    code changed:", "        score", last]
 
 
 def test_long_lists_of_files_are_cut_and_settings_are_not() -> None:

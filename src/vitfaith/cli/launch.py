@@ -19,6 +19,10 @@ PROFILES = "workflow/profiles"
 DEFAULT = Path("config", "config.yaml")
 """The default study: in the workflow, or in the caller's folder if it has one."""
 
+_DRY = {"-n", "-np", "-pn", "--dry-run", "--dryrun"}
+_DETAILED = {"-np", "-pn", "-p", "--printshellcmds", "--verbose", "--debug-dag", "--quiet", "-q"}
+"""Options of a dry run, and options beside it that say what it prints."""
+
 _MACHINE = ("--cores", "--jobs", "--profile", "--workflow-profile")
 """Options of Snakemake that set where jobs run and how many run at a time."""
 
@@ -67,7 +71,8 @@ def inside(config: Path, folder: Path | None = None) -> Iterator[Path]:
 def snakemake_command(config: Path, folder: Path, options: Sequence[str]) -> list[str]:
     """The arguments that run Snakemake on a study in ``folder``, independent of the caller's folder.
 
-    Without --cores, --jobs or a profile, all cores are used. ``profiles/slurm`` names a profile of the workflow.
+    Without --cores, --jobs or a profile, all cores are used. ``profiles/slurm`` names a profile of the workflow. A dry run
+    sums up: jobs per rule and the reasons. With -p it lists every job.
 
     Raises:
         ConfigError: the package came without the workflow.
@@ -76,6 +81,8 @@ def snakemake_command(config: Path, folder: Path, options: Sequence[str]) -> lis
     names = {option.split("=")[0] for option in given}
     machine = any(name in _MACHINE or name.startswith(("-c", "-j")) for name in names)
     command = [sys.executable, "-m", "snakemake"]
+    if names & _DRY and not names & _DETAILED:
+        command += ["--quiet=rules"]
     if not names & {"--snakefile", "-s"}:
         command += ["--snakefile", str(root / "Snakefile")]
     if not names & {"--directory", "-d"}:

@@ -73,7 +73,8 @@ def run(
 ) -> None:
     """Run a study with Snakemake in the folder of its file; its paths are relative to this folder. More options go to Snakemake.
 
-    Without --cores, --jobs or a profile, all cores of this machine are used.
+    Without --cores, --jobs or a profile, all cores of this machine are used. -n runs nothing and counts the jobs; -n -p lists
+    them.
     """
     import os
     import sys
