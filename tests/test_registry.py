@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from vitfaith.errors import ConfigError
+from vitfaith.plugins import load_plugin, plugin_fault, plugin_module
 from vitfaith.registries import REGISTRIES
-from vitfaith.registry import Item, Parameters, Registry, load_plugin
+from vitfaith.registry import Item, Parameters, Registry
 from vitfaith.study.load import load_study, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,6 +84,47 @@ def test_plugin_file_registers_and_missing_one_is_named(tmp_path: Path) -> None:
     del EXPLAINERS._entries["mine_for_test"]
     with pytest.raises(ConfigError, match=r"absent\.py' does not exist"):
         load_plugin(tmp_path / "absent.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import os\n\nopen = [\n", r"SyntaxError: '\[' was never closed \(line 3\)"),
+        ("raise ValueError('two\\n  lines')\n", r"ValueError: two lines \(line 1\)"),
+        ("import json\njson.loads('{')\n", r"JSONDecodeError: .*\(line 2, raised at line \d+ of json/decoder\.py\)"),
+        ("import absent_for_test\n", r"ModuleNotFoundError: No module named 'absent_for_test' \(line 1\)"),
+        (
+            "from vitfaith.explainers.registry import EXPLAINERS\nEXPLAINERS.register('saliency')(lambda: None)\n",
+            r"explainer 'saliency' is registered twice: .* \(line 2\)",
+        ),
+    ],
+)
+def test_a_plugin_that_fails_is_one_line_with_its_place(text: str, told: str, tmp_path: Path) -> None:
+    import vitfaith.explainers.registry  # noqa: F401  (its own items are registered first)
+
+    (file := tmp_path / "fails_for_test.py").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_plugin(file)
+    assert re.fullmatch(f"plugins: '{re.escape(str(file))}' cannot be imported: {told}", str(caught.value))
+
+
+def test_an_error_inside_a_plugin_s_function_has_its_file_and_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (file := Path("faulty_for_test.py")).write_text(
+        "import json\n\ndef own():\n    1 / 0\n\ndef below():\n    json.loads('{')\n"
+    )
+    load_plugin(file)
+    plugin = sys.modules[plugin_module(file)]
+    with pytest.raises(ZeroDivisionError) as caught:
+        plugin.own()
+    assert plugin_fault(caught.value) == "faulty_for_test.py, line 4: ZeroDivisionError: division by zero"
+    with pytest.raises(ValueError, match="double quotes") as deeper:
+        plugin.below()
+    assert str(plugin_fault(deeper.value)).startswith("faulty_for_test.py, line 7: JSONDecodeError: Expecting")
+    assert str(plugin_fault(deeper.value)).endswith(" of json/decoder.py")
+    assert plugin_fault(ValueError("not from a plugin")) is None
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -7,13 +7,9 @@ documentation tables and the property tests are all made from the registries, so
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from vitfaith.errors import ConfigError, did_you_mean
@@ -216,39 +212,3 @@ def import_beside(package: str, path: Iterable[str]) -> None:
     """
     for module in sorted(m.name for m in pkgutil.iter_modules(path) if not m.ispkg):
         importlib.import_module(f"{package}.{module}")
-
-
-def load_plugin(path: str | Path) -> str:
-    """Import a user's Python file so that its decorators register what it defines; returns the module name.
-
-    Raises:
-        ConfigError: there is no such file, it is no Python file, or its code fails; with the line where it fails.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"plugins: file '{path}' does not exist; give a path relative to the working directory")
-    if path.suffix != ".py":
-        raise ConfigError(f"plugins: '{path}' is no Python file; give a file whose name ends with .py")
-    name = plugin_module(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:  # a plugin that calls sys.exit must not end the run in silence
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == path.resolve()]
-        line = frames[-1].lineno if frames else getattr(error, "lineno", None)
-        raise ConfigError(
-            f"plugins: '{path}' cannot be imported: {type(error).__name__}: {error}"
-            + (f" (line {line})" if line else "")
-        ) from error
-    return name
-
-
-def plugin_module(path: Path) -> str:
-    """Name under which the module of a plugin is imported."""
-    return f"vitfaith_plugin_{path.stem}"

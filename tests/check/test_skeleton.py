@@ -20,8 +20,9 @@ from vitfaith.explainers.explain import explain
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
+from vitfaith.plugins import load_plugin
 from vitfaith.registries import REGISTRIES
-from vitfaith.registry import Item, load_plugin
+from vitfaith.registry import Item
 
 NAMES = {"explainers": "mine_explainer", "metrics": "mine_metric", "attacks": "mine_attack"}
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).mul(255).round() / 255

@@ -251,7 +251,23 @@ def test_explainers_are_rehearsed(run: Callable[..., list[str]]) -> None:
     assert not any("cp_lrp, models" in line for line in lines)
     swin = {"timm": "swin_tiny_patch4_window7_224", "weights": "pretrained"}
     lines = problems(run, put("models", "vit_patch4", value=swin))
-    assert any(line.startswith("explainers.rollout, models.vit_patch4: ") for line in lines)
+    assert [line.partition(": ")[0] for line in lines if "models.vit_patch4: " in line] == [
+        "explainers rollout, transformer_mm, models.vit_patch4"
+    ]
+
+
+def test_explainers_that_are_refused_for_one_reason_share_a_line(run: Callable[..., list[str]]) -> None:
+    names = ["random", "raw_attention", "attention_rollout", "legrad", "cp_lrp", "attnlrp"]
+    changes = (
+        put("models", "vit_patch4", value={"timm": "cait_xxs24_224", "weights": "pretrained"}),
+        *(put("explainers", name, value={}) for name in names[1:]),
+        put("experiments", "tiny", "explainers", value=names),
+    )
+    lines = [line for line in problems(run, *changes) if line.startswith("explainers")]
+    assert [line.partition(": ")[0] for line in lines] == [
+        "explainers attention_rollout, legrad, raw_attention, models.vit_patch4",
+        "explainers attnlrp, cp_lrp, models.vit_patch4",
+    ]
 
 
 def test_perturbation_and_trained_explainers_are_rehearsed_too(run: Callable[..., list[str]]) -> None:

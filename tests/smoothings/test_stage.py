@@ -25,7 +25,7 @@ from vitfaith.cli.main import app
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.schedule import Schedule
 from vitfaith.errors import InputError
-from vitfaith.registry import load_plugin
+from vitfaith.plugins import load_plugin
 from vitfaith.smoothings.registry import SMOOTHINGS
 from vitfaith.stages.denoise import run_denoise
 

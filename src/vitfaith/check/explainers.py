@@ -35,17 +35,33 @@ _SHORT = {"steps": 2, "samples": 2, "masks": 2, "iterations": 1, "distance": 2.0
 def rehearse(model: str, twin: Classifier, explainers: dict[str, Item], report: Report) -> None:
     """Run each explainer, of every family but external maps, once on the model's twin and report what it refuses.
 
-    Trained explainers run with random networks that fit the twin; whether their files fit the model is
+    Explainers that are refused for one reason share one line. Trained explainers run with random networks that fit the twin; whether their files fit the model is
     :mod:`vitfaith.check.learned`'s question.
     """
     image = torch.rand(1, *twin.input_shape, generator=torch.Generator().manual_seed(0))
+    refused: dict[str, list[str]] = {}
+    ours = {id_: item for id_, item in explainers.items() if item.traits["family"] != "external"}
+    flat = {id_: item for id_, item in ours.items() if not item.traits["hierarchical"]}
+    known = Report()
+    with known.about(""):
+        check_defined(twin, flat)  # one text that names them all
+    refused.update({text: list(flat) for text in known.problems})
     with TemporaryDirectory() as folder:
-        for id_, item in explainers.items():
-            if item.traits["family"] == "external":
+        for id_, item in ours.items():
+            if known.problems and id_ in flat:
                 continue
-            with report.about(f"explainers.{id_}, models.{model}"):
+            alone = Report()
+            with alone.about(""):
                 short = replace(item, parameters=_short(item, twin, Path(folder) / "diffmask.safetensors"))
                 explain(twin, image, torch.tensor([0]), ["rehearsal"], {id_: short}, seed=0, batch_size=8)
+            for text in alone.problems:
+                refused.setdefault(text, []).append(id_)
+    for text, ids in refused.items():
+        report.problem(f"{_keys(ids)}, models.{model}", text)
+
+
+def _keys(ids: list[str]) -> str:
+    return f"explainers.{ids[0]}" if len(ids) == 1 else f"explainers {', '.join(ids)}"
 
 
 def _short(item: Item, twin: Classifier, file: Path) -> Parameters:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from vitfaith.errors import VitfaithError
+from vitfaith.plugins import plugin_fault
 
 
 @dataclass
@@ -32,11 +33,12 @@ class Report:
     def about(self, key: str) -> Iterator[None]:
         """Errors raised in the block become problems of ``key``; the block ends there, the check goes on.
 
-        Foreign exceptions (a reader or explainer of a plugin that fails) count as well, with their type.
+        Foreign exceptions (a reader or explainer of a plugin that fails) count as well, with their type and the plugin's line.
         """
         try:
             yield
         except VitfaithError as error:
             self.problem(key, str(error))
         except Exception as error:
-            self.problem(key, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+            told = plugin_fault(error)
+            self.problem(key, told or f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")

@@ -12,6 +12,7 @@ import typer
 import vitfaith.cli
 from vitfaith.cli import compare, inform, reproduce, share, stages, study
 from vitfaith.errors import FULL, VitfaithError
+from vitfaith.plugins import plugin_fault
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=vitfaith.cli.__doc__)
 
@@ -43,15 +44,19 @@ def log_to_stderr() -> None:
 
 
 def main() -> None:
-    """Run the command line. A user error is printed alone, any other error with its traceback."""
+    """Run the command line. A user error, or one in a plugin, is printed alone; any other error with its traceback."""
     log_to_stderr()
     try:
         app()
     except VitfaithError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in FULL:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            told = f"no space left ({error}); free some space and run again; finished files are kept"
+        elif (fault := plugin_fault(error)) is not None:
+            told = fault
+        else:
             raise
-        typer.echo(f"error: no space left ({error}); free some space and run again; finished files are kept", err=True)
+        typer.echo(f"error: {told}", err=True)
         sys.exit(1)

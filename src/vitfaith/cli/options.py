@@ -15,7 +15,7 @@ import typer
 from vitfaith.errors import VitfaithError
 from vitfaith.models.fast.switch import fast_paths
 from vitfaith.packed import unpacked
-from vitfaith.registry import load_plugin
+from vitfaith.plugins import load_plugin
 from vitfaith.shipped import located
 
 Role = Literal["", "images", "network", "learned", "output"]

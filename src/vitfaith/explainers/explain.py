@@ -148,10 +148,11 @@ def check_defined(classifier: Classifier, methods: Methods) -> None:
         return
     undefined = [id_ for id_, method in methods.items() if not method.traits["hierarchical"]]
     if undefined:
-        defined = [entry.name for entry in EXPLAINERS if entry.traits["hierarchical"]]
+        # a map from elsewhere explains any model, but it must have been made first
+        defined = [e.name for e in EXPLAINERS if e.traits["hierarchical"] and e.traits["family"] != "external"]
         raise InputError(
             f"model {getattr(classifier.backbone, 'name', type(classifier.backbone).__name__)} has no sequence of transformer blocks over one patch grid, so "
-            f"these explainers are not defined for it: {', '.join(undefined)}; leave them out and take of: "
+            f"these explainers are not defined for it: {', '.join(undefined)}; choose from: "
             f"{', '.join(defined)}"
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from vitfaith.fingerprint import fingerprint
 from vitfaith.nested import items_inside
-from vitfaith.registry import plugin_module
+from vitfaith.plugins import plugin_module
 from vitfaith.shipped import named
 from vitfaith.study.contents import contents
 from vitfaith.study.listing import LISTED

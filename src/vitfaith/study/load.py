@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from vitfaith.attacks.registry import check_bound
 from vitfaith.errors import ConfigError, did_you_mean
+from vitfaith.plugins import load_plugin
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
-from vitfaith.registry import Item, load_plugin
+from vitfaith.registry import Item
 from vitfaith.shipped import located
 from vitfaith.study.axes import written_out
 from vitfaith.study.references import check_references
