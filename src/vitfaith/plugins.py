@@ -57,7 +57,7 @@ def plugin_fault(error: BaseException) -> str | None:
     """File, line and text of an error that code of a plugin, or code that it called, raised; None for any other error.
 
     Example:
-        >>> plugin_fault(ValueError("of our own code")) is None
+        >>> plugin_fault(ValueError("raised elsewhere")) is None
         True
     """
     plugins = {module.__file__ for name, module in sys.modules.items() if name.startswith(_MODULE)}
