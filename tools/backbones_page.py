@@ -18,23 +18,23 @@ Rows = Sequence[dict[str, Any]]
 
 HEAD = """# Explainers × backbones
 
-Every explainer is right on a backbone, or refuses it by name and says what to use instead. {counts}, of {explainers} explainers and
-{backbones} backbones. The backbones are tiny random networks of timm: small oblong images where the architecture takes them, every
+Every explainer is right on a backbone, or refuses it by name and says what to use instead. {counts}, of {explainers} explainers (all
+except `external`, whose maps come from a file) and {backbones} backbones. The backbones are tiny random networks of timm: small oblong images where the architecture takes them, every
 parameter moved off its start, layer scales of both signs.
 
 *Right* means that maps equal a slow textbook form where the tests have one (`tests/explainers/textbook`), and that every law
 holds that applies to the pair:
 
-| law | what must not change the map |
+| law | what must hold |
 |---|---|
-| batch | explaining an image alone or in a batch |
-| folded | LayerScale, or the γ of BEiT, EVA and CaiT, multiplied into the layer before |
-| heads | another order of the heads |
-| respelled | unfused attention; one projection in place of three; packed gated MLPs |
+| batch | an image has the same map alone and in a batch |
+| folded | multiplying LayerScale, or the γ of BEiT, EVA and CaiT, into the layer before changes no map |
+| heads | reordering the heads changes no map |
+| respelled | the same network written with unfused attention, one projection in place of three, or packed gated MLPs gives the same map |
 | transposed | the transposed image, on a network with transposed kernels and positions, gives the transposed map |
-| norms | post-norm blocks without their norms are pre-norm blocks without theirs |
-| order | a method that drops tokens: the blocks do not know where tokens stand |
-| planted | a network that sees one patch alone: all else is 0 (gradients at pixels, occlusion, Shapley values) |
+| norms | without norms, post-norm and pre-norm blocks are the same network and give the same map |
+| order | for a method that drops tokens: the logits do not change when patch tokens and their positions are shuffled, so no block depends on where a token stands |
+| planted | on a network that sees a single patch, the map is 0 everywhere else (gradients at pixels, occlusion, Shapley values) |
 
 This page is generated: `python -m benchmarks.backbones` runs the whole matrix and writes it. The tests run a quarter of the pairs.
 A check of a study (`vitfaith check`) rehearses each explainer on each model, and `vitfaith.explain` gives the same text.
@@ -53,11 +53,11 @@ def page(rows: Rows, processor: str) -> str:
         HEAD.format(counts=f"Pairs: {text}", explainers=len(ENTRIES), backbones=len(BACKBONES), easy=easy),
         "## By backbone\n\n| id | family | works | refused |\n|---|---|---|---|",
         *(_backbone(name, [row for row in rows if row["backbone"] == name]) for name in BACKBONES),
-        "\n## By explainer\n\nPasses per image are of the small settings of the tests "
-        f"(3 steps, 8 samples, 6 masks), seconds per image of tiny networks ({processor}).\n\n"
+        "\n## By explainer\n\nPasses and seconds per image, measured with the small settings of the tests "
+        f"(3 steps, 8 samples, 6 masks) on tiny networks ({processor}).\n\n"
         "| explainer | works on | forwards | backwards | seconds |\n|---|---|---|---|---|",
         *(_explainer(entry.name, [row for row in rows if row["explainer"] == entry.name]) for entry in ENTRIES),
-        "\n## Why\n\nNames of blocks and numbers differ between backbones; one text of each kind.\n\n"
+        "\n## Why\n\nOne refusal of each kind; names of blocks and numbers differ between backbones.\n\n"
         "| refusal | explainers | backbones |\n|---|---|---|",
         *_reasons(rows),
     ]

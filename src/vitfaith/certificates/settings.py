@@ -122,7 +122,7 @@ class RenyiSettings(MapSettings):
         None, min_length=1, description="orders α > 1 of the divergence to try; default: a grid from 1.001 to 200"
     )
     direction: DivergenceDirection = Field(
-        "both", description="of the divergence: to or from the map with a broken overlap"
+        "both", description="direction of the divergence: to or from the map with a broken overlap"
     )
 
 

@@ -53,7 +53,7 @@ class CellParameters(Parameters):
     split: Literal["train", "validation", "test"] = Field(
         "validation", description="splits have other grids, drawn from the same distribution"
     )
-    seed: int = Field(0, description="of all grids; with the split and its number it decides a grid completely")
+    seed: int = Field(0, description="seed of all grids; seed, split and number of a grid decide it completely")
 
     @property
     def image_ids(self) -> list[str]:

@@ -56,7 +56,7 @@ class CutoutsParameters(Parameters):
     scale: tuple[float, float] = Field(
         (0.5, 0.85), description="longer side of the object as a share of the image's: smallest and largest"
     )
-    seed: int = Field(0, description="of the split and of all compositions")
+    seed: int = Field(0, description="seed of the split and of all compositions")
 
     @field_validator("scale")
     @classmethod

@@ -24,7 +24,7 @@ class RelevanceParameters(Parameters):
 
     precision: Literal["float64", "float32"] = Field(
         "float64",
-        description="of the propagation; float32 is faster on some GPUs, but off by tens of percent in deep models",
+        description="precision of the propagation; float32 is faster on some GPUs, but off by tens of percent in deep models",
     )
 
 

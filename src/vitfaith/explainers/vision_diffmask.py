@@ -37,11 +37,11 @@ class PerImageParameters(Parameters):
     """Optimisation of one image's masks."""
 
     steps: int = Field(100, ge=1, description="optimisation steps per image")
-    learning_rate: float = Field(0.2, gt=0, description="of the locations (Adam)")
+    learning_rate: float = Field(0.2, gt=0, description="learning rate of the locations (Adam)")
     margin: float = Field(0.1, gt=0, description="KL(clean ‖ masked) that the mask may cost, in nats")
     kept_share: float = Field(0.9, gt=0, lt=1, description="expected share of kept patches at the start")
     multiplier: float = Field(2.0, ge=0, description="start of each image's λ")
-    multiplier_learning_rate: float = Field(0.3, gt=0, description="of the multipliers λ")
+    multiplier_learning_rate: float = Field(0.3, gt=0, description="learning rate of the multipliers λ")
     placeholder: Path | None = Field(
         None,
         description="DiffMask (file, or folder with one MODEL.safetensors per model) whose placeholder replaces patches; "

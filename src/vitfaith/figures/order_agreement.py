@@ -59,7 +59,7 @@ class OrderAgreement(MethodsOfOneCondition):
     directions: Directions
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
     resamples: int = Field(2000, ge=1, description="bootstrap resamples of the images")
-    seed: int = Field(0, description="of the resamples")
+    seed: int = Field(0, description="seed of the resamples")
 
 
 def _pairs(

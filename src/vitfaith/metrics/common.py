@@ -63,7 +63,7 @@ class CurveParameters(LevelParameters):
     steps: int = Field(10, ge=2, description="equal steps from the whole image to nothing")
     upsampling: Upsampling = Field(
         "bilinear",
-        description="of maps at level pixel; nearest repeats each cell; official: as the released code of Vision DiffMask does, "
+        description="enlargement of maps at level pixel; nearest repeats each cell; official: as the released code of Vision DiffMask does, "
         "nearest for attention rollout and DiffMask, bilinear for the other explainers",
     )
 

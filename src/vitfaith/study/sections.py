@@ -47,18 +47,19 @@ class PassPrecisions(Section):
     """Precision of a model's passes, stage by stage."""
 
     attack: Precision = Field(
-        "float32", description="of the forward and backward passes that craft attacked images; U-Nets keep float32"
+        "float32",
+        description="precision of the forward and backward passes that craft attacked images; U-Nets keep float32",
     )
     predict: Precision = Field(
         "float32",
-        description="of the passes whose answers are stored: predictions of clean, attacked and denoised images, and with them "
+        description="precision of the passes whose answers are stored: predictions of clean, attacked and denoised images, and with them "
         "explained classes, success of attacks, and votes",
     )
     attribute: Precision = Field(
         "float32",
-        description="of the forward and backward passes of explainers, also in sanity checks; the family relevance keeps float32 or float64",
+        description="precision of the forward and backward passes of explainers, also in sanity checks; the family relevance keeps float32 or float64",
     )
-    score: Precision = Field("float32", description="of the forward passes that metrics ask for")
+    score: Precision = Field("float32", description="precision of the forward passes that metrics ask for")
 
 
 class ModelSection(Section):
@@ -84,7 +85,7 @@ class ModelSection(Section):
     )
     precision: Precision | PassPrecisions = Field(
         "float32",
-        description="of the forward passes that metrics ask for, while all else keeps float32; or one for each stage, see below. "
+        description="precision of the forward passes that metrics ask for, while all else keeps float32; or one for each stage, see below. "
         "Changes results a little: docs/metrics.md",
     )
     maps_of: str | None = Field(

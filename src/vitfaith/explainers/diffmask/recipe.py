@@ -14,7 +14,7 @@ class DiffMaskRecipe(Parameters):
 
     train_on: str = Field("", description="dataset with the training images; labels are not used")
     test_on: str = Field("", description="dataset of the held-out images that the log and the early stop look at")
-    seed: int = Field(0, description="of the initial weights, the order of images and the gates' noise")
+    seed: int = Field(0, description="seed of the initial weights, the order of images and the gates' noise")
     epochs: int = Field(1, ge=1, description="passes over the training images")
     steps: int | None = Field(None, ge=1, description="batches after which training ends, however many epochs that are")
     batch_size: int = Field(64, ge=1, description="images per step")
@@ -44,11 +44,13 @@ class DiffMaskRecipe(Parameters):
     hidden: int | None = Field(
         None, ge=1, description="width of the gates' inner layer; a quarter of the token's without"
     )
-    temperature: float = Field(0.2, gt=0, description="of the hard concrete distribution")
+    temperature: float = Field(0.2, gt=0, description="temperature of the hard concrete distribution")
     low: float = Field(-0.2, lt=0, description="l of the stretch")
     high: float = Field(1.0, ge=1, description="r of the stretch")
-    learning_rate: float = Field(1e-3, gt=0, description="of the gates (Adam; warm-up, then a half cosine)")
-    placeholder_learning_rate: float = Field(1e-2, gt=0, description="of a learned placeholder")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="learning rate of the gates (Adam; warm-up, then a half cosine)"
+    )
+    placeholder_learning_rate: float = Field(1e-2, gt=0, description="learning rate of a learned placeholder")
     warmup: int = Field(100, ge=1, description="steps of the warm-up")
     multiplier: float = Field(2.0, ge=0, description="start of λ")
     multiplier_learning_rate: float = Field(0.3, gt=0, description="λ ← λ + this · (KL − m), clipped")
@@ -60,7 +62,7 @@ class DiffMaskRecipe(Parameters):
         "models where the masks collapse; try 30",
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the frozen model's passes (autocast); gates and losses stay in float32"
+        "float32", description="precision of the frozen model's passes (autocast); gates and losses stay in float32"
     )
     log_every: int = Field(20, ge=1, description="steps of which a row of the log is the mean")
     evaluate_every: int = Field(200, ge=1, description="steps between looks at the held-out images")

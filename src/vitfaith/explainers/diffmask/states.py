@@ -95,7 +95,7 @@ def _flat(tokens: Tensor, patches: int) -> Tensor:
     if not isinstance(flat, Tensor) or flat.ndim != 3 or flat.shape[1] != patches:
         told = f"of shape {tuple(tokens.shape[1:])}" if isinstance(tokens, Tensor) else f"in a {type(tokens).__name__}"
         raise InputError(
-            f"the patch embedding gives tokens {told}, the grid has {patches} patches; DiffMask needs one token a patch"
+            f"the patch embedding gives tokens {told}, the grid has {patches} patches; DiffMask needs one token per patch"
         )
     return flat
 

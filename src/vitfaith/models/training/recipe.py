@@ -15,7 +15,7 @@ class ClassifierRecipe(Parameters):
 
     train_on: str = Field("", description="dataset with the training images")
     test_on: str = Field("", description="dataset that the accuracy is measured on after each epoch")
-    seed: int = Field(0, description="of the initial weights, the order of images and the augmentation")
+    seed: int = Field(0, description="seed of the initial weights, the order of images and the augmentation")
     epochs: int = Field(30, ge=1, description="passes over the training images")
     batch_size: int = Field(128, ge=1, description="images per step")
     batches: int | None = Field(
