@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 PURPOSE = "dds"
 
-FEWEST_PIXELS = 16 * 28 * 28
-"""From this number of pixels in a batch on, a convolution takes one kernel for all batches, and so rounds alike (CPU with oneDNN)."""
+FEWEST_ROWS = 16
+"""From this number of rows in a batch on, PyTorch gives 1 × 1 convolutions on one thread of a CPU to oneDNN, whatever their size:
+all batches round alike."""
+
+FILLED_UP = 64 * 64
+"""Pixels of the largest image that is filled up: more rows of large images would cost more than equal bits are worth."""
 
 Mode = Literal[
     "calibrated",
@@ -280,9 +284,9 @@ def dds(
 def fewest_rows(size: tuple[int, int]) -> int:
     """Rows up to which a batch of ``size`` (height, width) is filled, so that the last batch of a shard rounds like the others.
 
-    Large images are never filled up: 16 rows of 28 × 28 pixels, one of 224 × 224.
+    Images of more than 64 × 64 pixels are never filled up.
     """
-    return -(-FEWEST_PIXELS // (size[0] * size[1]))
+    return FEWEST_ROWS if size[0] * size[1] <= FILLED_UP else 1
 
 
 def check_passes(denoiser: Denoiser, shape: tuple[int, int, int], parameters: DdsParameters, level: NoiseLevel) -> None:
