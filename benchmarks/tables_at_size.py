@@ -1,8 +1,8 @@
 """Tables, figures and page of studies with more and more images: `uv run python -m benchmarks.tables_at_size [IMAGES …]`.
 
 Writes synthetic results of three conditions and 15 methods on 1,000 classes, then runs every job in a process of its own on one
-thread, and prints its CPU seconds and peak resident memory. 50,000 images take 32 GB of disk, which are given back: 30 GB are pixels
-of the images and of three attacks, as real results need them too. Maps take less than real ones, since they repeat. The results of the
+thread, and prints its CPU seconds and peak resident memory. 50,000 images take 24 GB of disk, which are given back: 22.6 GB are pixels
+of the images and of two attacks, as real results need them too. Maps take less than real ones, since they repeat. The results of the
 largest size serve all: a smaller study has its first shards.
 """
 

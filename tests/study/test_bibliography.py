@@ -93,7 +93,7 @@ def test_a_study_cites_what_it_uses() -> None:
     assert "figures.saco_leaderboard" in keys["wu2024faithfulness"]
     assert {"smoothings.dds"} <= set(keys["hu2024improving"])
     assert keys["xiao2017fashion"] == [f"datasets.fashion_mnist_{part}" for part in ("train", "test", "held_out")]
-    networks = ["models.vit_patch4", "models.vit_patch2", "models.taught_patch4"]
+    networks = [f"models.{name}" for name in ("vit_patch4", "vit_patch2", "taught_patch4", "taught_patch2")]
     assert keys["dosovitskiy2021image"] == ["explainers.raw_attention", *networks]
     assert keys["wightman2019timm"] == networks
     assert "croce2020reliable" not in keys
