@@ -42,6 +42,16 @@ def test_quantiles_are_those_of_scipy(noise: Any) -> None:
     assert unit_quantile(0.5, noise) == 0
 
 
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_radius_of_nothing_has_no_sign(noise: Noise) -> None:
+    """At a probability of exactly ½, as one vote of one gives at alpha = ½, tables would show -0."""
+    assert not np.signbit(unit_quantile(0.5, noise))
+    found = certify([[1, 0]], [[1, 0]], 0.25, 0.5, noise)
+    assert found.prediction[0] == 0
+    assert found.radius[0] == 0
+    assert not np.signbit(found.radius[0])
+
+
 def test_formulas_of_maps_by_loops() -> None:
     maps = np.random.default_rng(0).random((6, 16))
     k, k0, sigma = 5, 2, 0.25

@@ -28,7 +28,7 @@ def unit_quantile(probability: ArrayLike, noise: Noise) -> Floats:
     if noise == "uniform":
         return scale(noise, 1.0) * (2 * p - 1)
     with np.errstate(divide="ignore"):  # infinite at 0 and 1
-        size = -np.log(2 * np.minimum(p, 1 - p))
+        size = np.abs(np.log(2 * np.minimum(p, 1 - p)))  # not -log, which is -0.0 at ½
     return np.where(p < 0.5, -1.0, 1.0) * scale(noise, 1.0) * size
 
 
