@@ -54,6 +54,10 @@ def export(plan: Plan, config: Path, out: Path) -> list[str]:
         raise ArtifactError(
             f"{len(missing)} of {len(files)} results are missing, first '{missing[0]}'; run the study to its end"
         )
+    for name in plan.study.experiments:
+        tables = Path(plan.results, "tables", f"experiment={name}")
+        if not any(tables.glob("*.parquet")):
+            raise ArtifactError(f"'{tables}' holds no tables; run the study to its end")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / "benchmark"
