@@ -166,7 +166,8 @@ def test_the_study_of_a_benchmark_is_named(tmp_path: Path) -> None:
 
 
 def test_lists_of_checksums_are_read_line_by_line(tmp_path: Path) -> None:
-    (tmp_path / "a b.txt").write_text("a")
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "a b.txt").write_text("a")
     write_sums(tmp_path)
     check_sums(tmp_path)
     sums = tmp_path / "SHA256SUMS"
@@ -182,3 +183,29 @@ def test_lists_of_checksums_are_read_line_by_line(tmp_path: Path) -> None:
         sums.write_bytes(damaged)
         with pytest.raises(ArtifactError, match=message):
             check_sums(tmp_path)
+
+
+def test_data_and_a_licence_may_lie_in_a_benchmark(tmp_path: Path) -> None:
+    """The study's relative paths mean files in this folder."""
+    for name in ("study.yaml", "plugins/mine.py", "train/classifier/vit.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    write_sums(tmp_path)
+    for name in (
+        "data/images.parquet",
+        "weights.safetensors",
+        "LICENSE",
+        "results/x.py",
+        ".snakemake/x.py",
+        "logs/x.log",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    check_sums(tmp_path)
+    assert write_sums(tmp_path) == 3
+    (tmp_path / "plugins" / "mine.py").write_text("altered")
+    with pytest.raises(ArtifactError, match=r"mine.py' was altered"):
+        check_sums(tmp_path)
+    (tmp_path / "plugins" / "mine.py").unlink()
+    with pytest.raises(ArtifactError, match=r"mine.py' is missing"):
+        check_sums(tmp_path)

@@ -24,7 +24,9 @@ def test_an_option_with_several_values_leaves_the_files_alone(
         called.append(command)
         return SimpleNamespace(returncode=3)
 
-    ready = addition.Addition(tmp_path, Path("study.yaml"), ["image.parquet"], ["scores.parquet"], "mine")
+    ready = addition.Addition(
+        tmp_path, Path("study.yaml"), ["image.parquet"], ["scores.parquet"], ["maps.parquet"], "mine"
+    )
     monkeypatch.setattr(addition, "prepare", lambda *given, **settings: ready)
     monkeypatch.setattr(subprocess, "run", run)
     done = CliRunner().invoke(app, ["add", "maps.parquet", "--study", str(tmp_path), "--name", "mine", *options])

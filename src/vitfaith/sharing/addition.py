@@ -60,6 +60,7 @@ class Addition:
         config: study of nothing but these maps, from ``folder``.
         images: files of images that it needs, from ``folder``.
         scores: files of scores that it writes.
+        maps: for each of these, the file with the scored maps.
         name: what the method is called in the leaderboard.
     """
 
@@ -67,6 +68,7 @@ class Addition:
     config: Path
     images: list[str]
     scores: list[str]
+    maps: list[str]
     name: str
 
 
@@ -102,20 +104,21 @@ def prepare(maps: Path, folder: Path, name: str, *, resolution: str = "patch") -
     parts = _by_condition(table, [{name: row[name] for name in CONDITION} for _, row in conditions.iterrows()], maps)
     place = folder / PLACE / name
     explainers, experiments = {}, {}
+    known: dict[Condition, tuple[str, pa.Table]] = {}
     for number, (condition, part) in enumerate(parts):
-        id_ = f"{name}.{number}"
         here = scores[(scores[CONDITION].astype(str) == list(condition.values())).all(axis=1)]
         _check_maps(part, sorted(here["image_id"].astype(str).unique()), condition, maps)
+        explained = raw["models"][condition["model"]].get("maps_of") or condition["model"]
+        of_maps = Condition(**{**condition, "model": explained})
         if TARGET in part.column_names:
-            explained = raw["models"][condition["model"]].get("maps_of") or condition["model"]
-            _check_targets(part, _targets(folder, Condition(**{**condition, "model": explained})), condition, maps)
+            _check_targets(part, _targets(folder, of_maps), condition, maps)
             part = part.drop_columns(TARGET)
-        write_parquet(part, place / f"{number}.parquet")
-        explainers[id_] = {
-            "explainer": "external",
-            "path": f"{PLACE}/{name}/{number}.parquet",
-            "resolution": resolution,
-        }
+        # models that score the maps of one model read one file
+        id_, first = known.setdefault(of_maps, (f"{name}.{len(known)}", part))
+        _check_same(part, first, condition, explained, maps)
+        file = f"{PLACE}/{name}/{id_.removeprefix(name + '.')}.parquet"
+        write_parquet(first, folder / file)
+        explainers[id_] = {"explainer": "external", "path": file, "resolution": resolution}
         experiments[f"added.{number}"] = {
             **{f"{axis}s": [condition[axis]] for axis in ("dataset", "model", "attack", "smoothing")},
             "targets": [_target(condition["explained"])],
@@ -134,9 +137,9 @@ def take(addition: Addition) -> None:
     Raises:
         ArtifactError: a file is missing or damaged.
     """
-    for scores in addition.scores:
+    for scores, maps in zip(addition.scores, addition.maps, strict=True):
         for stage, schema in _TAKEN.items():
-            inside = Path(scores.replace("/scores/", f"/{stage}/", 1))
+            inside = Path(maps if stage == "attribute" else scores.replace("/scores/", f"/{stage}/", 1))
             source = addition.folder / inside
             table = read_any(source)
             names = pa.array([addition.name] * len(table), pa.string())
@@ -151,12 +154,14 @@ def _addition(
     study: Mapping[str, Any], folder: Path, config: Path, conditions: Sequence[Mapping[str, str]], name: str
 ) -> Addition:
     plan = Plan(load_study(study))
-    images, scores = [], []
+    images, scores, maps = [], [], []
     for values in conditions:
         condition = Condition(**values)
-        images += plan.files("attack", replace(plan.of_maps(condition), smoothing="", explained=""))
+        explained = plan.of_maps(condition)
+        images += plan.files("attack", replace(explained, smoothing="", explained=""))
         scores += plan.files("scores", condition, FAMILY)
-    return Addition(folder, config.relative_to(folder), list(dict.fromkeys(images)), scores, name)
+        maps += plan.files("attribute", explained, FAMILY)
+    return Addition(folder, config.relative_to(folder), list(dict.fromkeys(images)), scores, maps, name)
 
 
 def _target(explained: str) -> str | int:
@@ -230,6 +235,17 @@ def _check_maps(part: pa.Table, images: Sequence[str], condition: Mapping[str, s
         raise InputError(
             f"'{maps}' has no map of {len(missing)} of the {len(images)} images under {', '.join(condition.values())}, first "
             f"'{missing[0]}'; add them, since methods are compared on the same images"
+        )
+
+
+def _check_same(part: pa.Table, first: pa.Table, condition: Mapping[str, str], explained: str, maps: Path) -> None:
+    """Raise :class:`InputError` unless two models that score the maps of ``explained`` are given the same maps."""
+    one, other = (maps_of_table(table, None, maps) for table in (part, first))
+    wrong = next((n for n in one if n in other and one[n].tobytes() != other[n].tobytes()), None)
+    if wrong is not None:
+        raise InputError(
+            f"'{maps}': model '{condition['model']}' scores the maps of '{explained}', but its map of image '{wrong}' is another one; "
+            "give the same maps for all models that score them"
         )
 
 

@@ -16,16 +16,28 @@ IMAGES, ORIGIN, BOARD = "images.parquet", "provenance.parquet", "leaderboard.par
 FOLDERS = ("attribute", "scores", "curves", "stability", "sanity", "certificates", "predictions")
 """Folders of results that a benchmark has under their own names. None holds pixels."""
 
-WORK = ("results", "logs", ".snakemake", ".add")
-"""Folders that adding maps leaves in a benchmark. They are no part of it: only the caller's machine needs them."""
+OTHERS = ("tables", "train")
+"""Further folders of a benchmark."""
+
+TOP = (STUDY, CARD, IMAGES, ORIGIN, BOARD)
+"""Files of a benchmark that lie in no folder."""
 
 
 def benchmark_files(folder: Path) -> Iterator[Path]:
-    """Files of the benchmark in ``folder``, relative to it and in their order, without the list of checksums."""
+    """Files of the benchmark in ``folder``, relative to it and in their order, without the list of checksums.
+
+    Plugins count; whatever else lies there does not: the data and weights that the study names by a path, a licence, and
+    what adding maps leaves behind.
+    """
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.is_file() and inside.parts[0] not in WORK and inside != Path(SUMS):
+        own = inside.parts[0] in (*FOLDERS, *OTHERS) or str(inside) in TOP or _is_plugin(inside)
+        if own and path.is_file():
             yield inside
+
+
+def _is_plugin(inside: Path) -> bool:
+    return inside.suffix == ".py" and inside.parts[0] not in ("results", "logs") and not inside.parts[0].startswith(".")
 
 
 def write_sums(folder: Path) -> int:
@@ -46,12 +58,12 @@ def check_sums(folder: Path) -> None:
     if not sums.is_file():
         raise ArtifactError(f"'{folder}' is no benchmark: it has no {SUMS}; make one by vitfaith export")
     listed = _listed(sums)
+    there = [path for path in listed if (folder / path).is_file()]
     found = {path.as_posix() for path in benchmark_files(folder)}
-    altered = (path for path in found & listed.keys() if _digest(folder / path) != listed[path])
     wrong = {
-        ("is missing", "get the benchmark again"): sorted(listed.keys() - found),
+        ("is missing", "get the benchmark again"): sorted(listed.keys() - there),
         ("is not listed", "move it out of the benchmark, or get the benchmark again"): sorted(found - listed.keys()),
-        ("was altered", "get the benchmark again"): sorted(altered),
+        ("was altered", "get the benchmark again"): sorted(p for p in there if _digest(folder / p) != listed[p]),
     }
     for (what, remedy), paths in wrong.items():
         if paths:
