@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
+from vitfaith.statistics.common import COVERAGE
 from vitfaith.statistics.intervals import confidence_interval
 from vitfaith.statistics.orders import order_agreement
 from vitfaith.statistics.paired import holm
@@ -79,10 +80,14 @@ def weakest(readings: Mapping[str, Reading]) -> Reading:
     return Reading(found.number, found.low, found.high, found.margin, found.n, name)
 
 
-def grid(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Images × methods of one metric, images with a finite value of every method; the images of a cluster are averaged to one row."""
+def grid(scores: pd.DataFrame, metric: str, coverage: float = 0) -> pd.DataFrame:
+    """Images × methods of one metric, images with a finite value of every method; the images of a cluster are averaged to one row.
+
+    Methods with values on less than the share ``coverage`` of the images are left out.
+    """
     rows = scores[(scores["metric"] == metric) & np.isfinite(scores["value"])]
-    table = rows.pivot(index="image_id", columns="method", values="value").dropna()
+    table = rows.pivot(index="image_id", columns="method", values="value")
+    table = table.loc[:, table.notna().mean() >= coverage].dropna()
     if "cluster" not in rows:
         return table
     cluster = rows.drop_duplicates("image_id").set_index("image_id")["cluster"]
@@ -103,7 +108,7 @@ def older_fail(scores: pd.DataFrame) -> Reading:
     after Holm over the methods. The number is the share of (method, older metric) that are not separated, over the methods that
     SaCo separates.
     """
-    tables = {metric: sign * grid(scores, metric) for metric, sign in {"saco": 1, **OLDER}.items()}
+    tables = {metric: sign * grid(scores, metric, COVERAGE) for metric, sign in {"saco": 1, **OLDER}.items()}
     shared = sorted(set.intersection(*(set(table.index) for table in tables.values())))
     methods = sorted(set.intersection(*(set(table.columns) for table in tables.values())) - {"random"})
     gains = np.stack([table.loc[shared, methods].sub(table.loc[shared, "random"], axis=0) for table in tables.values()])
@@ -179,7 +184,7 @@ def diffmask_faithful(scores: pd.DataFrame, metrics: Mapping[str, str]) -> Readi
 
 def localisation_follows(scores: pd.DataFrame, truth: str) -> Reading:
     """Methods with more SaCo are better located: Kendall's τ of the two orders of methods is above 0."""
-    tables = [grid(scores, metric).drop(columns="random", errors="ignore") for metric in ("saco", truth)]
+    tables = [grid(scores, metric, COVERAGE).drop(columns="random", errors="ignore") for metric in ("saco", truth)]
     images = tables[0].index.intersection(tables[1].index)
     methods = tables[0].columns.intersection(tables[1].columns)
     tau = order_agreement(*(table.loc[images, methods].to_numpy() for table in tables))

@@ -136,9 +136,8 @@ class Run:
 
         def kept(model: str, k: str = "k=0.2", experiment: str = "attacked", beside: str = "") -> Callable[[], Reading]:
             def now() -> Reading:
-                tables = [
-                    self.table(experiment, name).query("model == @model") for name in ("predictions", "stability")
-                ]
+                tables = [self.table(experiment, name) for name in ("predictions", "stability")]
+                tables = [table[table["model"] == model] for table in tables]
                 if beside:
                     tables = [others(table, self.table(beside, "predictions")) for table in tables]
                 return dds_keeps(tables[0], overlaps(tables[1], k))
@@ -168,8 +167,8 @@ class Run:
                 if more:
                     rows = others(rows, self.table("certified", "certificates"))
                 attacks = self.table("attacked_images" if more else "attacked", "attacks")
-                length = attacks.query("model == @model and attack == 'pgd'")["mean_l2"].iloc[0]
-                return certificates_cover(rows.query("model == @model and k == @k"), float(length))
+                length = attacks[(attacks["model"] == model) & (attacks["attack"] == "pgd")]["mean_l2"].iloc[0]
+                return certificates_cover(rows[(rows["model"] == model) & (rows["k"] == k)], float(length))
 
             return now
 
@@ -224,7 +223,8 @@ class Run:
 
 def overlaps(stability: pd.DataFrame, k: str) -> pd.DataFrame:
     """Overlaps of the top share ``k`` with the clean map behind the same smoothing."""
-    return stability.query("metric == 'top_k_overlap' and variant == @k and reference == 'clean'")
+    chosen = (stability["metric"] == "top_k_overlap") & (stability["variant"] == k)
+    return stability[chosen & (stability["reference"] == "clean")]
 
 
 def _run(choices: Mapping[str, Callable[[], Reading]]) -> Iterator[tuple[str, Reading]]:

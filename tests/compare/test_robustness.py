@@ -145,6 +145,14 @@ def test_localisation_follows(order: tuple[int, ...], tau: float, survives: bool
     assert found.remark == "4 methods"
 
 
+def test_a_method_with_few_values_does_not_cost_the_others_their_images() -> None:
+    names = {"a": 0.1, "b": 0.2, "c": 0.3, "rare": 0.9}
+    saco, truth = (scores(metric, names) for metric in ("saco", "auroc"))
+    saco.loc[(saco["method"] == "rare") & saco["image_id"].isin(IMAGES[:20]), "value"] = np.nan
+    found = localisation_follows(pd.concat([saco, truth]), "auroc")
+    assert (found.n, found.number, found.remark) == (len(IMAGES), 1.0, "3 methods")
+
+
 def test_images_of_a_cluster_are_one_unit() -> None:
     rows = [(f"{place}#{copy}", "random", "saco", place + copy, str(place)) for place in range(12) for copy in range(2)]
     found = random_is_zero(pd.DataFrame(rows, columns=["image_id", "method", "metric", "value", "cluster"]))
