@@ -21,7 +21,7 @@ CLAIMS = {
     "raise": "Gradients and layers raise SaCo: both mean differences in the 2 × 2 of the last or all layers, without or with gradients, are above 0.",
     "dds": "DDS keeps predictions and top-k sets under attack: behind it PGD (8/255) changes fewer of both; both mean differences are above 0.",
     "certified": "Certificates cover the attacks: more than half of the maps have a sound radius above the l2 length of PGD with 8/255.",
-    "diffmask": "DiffMask is faithful behind its placeholder and behind noise: with both fills its SaCo is above that of random maps.",
+    "diffmask": "DiffMask is faithful behind its placeholder and behind noise: with both fills it has more SaCo than random maps.",
     "localisation": "Localisation follows faithfulness: Kendall's τ of the orders of methods by SaCo and by localisation is above 0.",
 }  # fmt: skip
 """Claim → the statement that is tested."""
