@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from vitfaith.errors import ConfigError
+from vitfaith.explainers.registry import explainer
+from vitfaith.metrics.registry import metric
 from vitfaith.plugins import load_plugin, plugin_fault, plugin_module
 from vitfaith.registries import REGISTRIES
 from vitfaith.registry import Item, Parameters, Registry
@@ -68,6 +71,28 @@ def test_a_name_taken_by_another_module_is_refused() -> None:
     other.__module__ = "elsewhere"
     with pytest.raises(ConfigError, match="registered twice"):
         registry.register("same")(other)
+
+
+@pytest.mark.parametrize(
+    ("registered", "told"),
+    [
+        (
+            lambda: explainer("mine_for_test", family="relevancex", class_specific=False, citation="mine"),
+            "explainer 'mine_for_test': family = 'relevancex' is unknown (did you mean 'relevance'?); choose from: one_pass, path",
+        ),
+        (
+            lambda: metric("mine_for_test", direction="up", citation="mine")(type("Mine", (), {})),
+            "metric 'mine_for_test': direction = 'up' is unknown; choose from: higher, lower, none",
+        ),
+        (
+            lambda: metric("mine_for_test", direction="none", citation="mine", needs=("truth", "label"))(type("Mine", (), {})),
+            "metric 'mine_for_test': needs = 'label' is unknown (did you mean 'labels'?); choose from: labels, truth",
+        ),
+    ],
+)
+def test_a_trait_is_one_of_the_words_of_its_registry(registered: Callable[[], object], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        registered()
 
 
 def test_plugin_file_registers_and_missing_one_is_named(tmp_path: Path) -> None:

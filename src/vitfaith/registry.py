@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -135,16 +135,33 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 
 class Registry(Generic[T]):
-    """Name → :class:`Entry`, filled by decorators; iteration is in order of registration."""
+    """Name → :class:`Entry`, filled by decorators; iteration is in order of registration.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: one word or two for messages.
+        words: trait → the words that it may be, or that each of its parts may be.
+    """
+
+    def __init__(self, kind: str, **words: Sequence[str]) -> None:
         self.kind = kind
+        self._words = words
         self._entries: dict[str, Entry] = {}
 
     def register(
         self, name: str, *, parameters: type[Parameters] = Parameters, citation: str = "", **traits: Any
     ) -> Callable[[T], T]:
-        """Decorator that enters a function or class under ``name``; raises :class:`ConfigError` when taken."""
+        """Decorator that enters a function or class under ``name``.
+
+        Raises:
+            ConfigError: ``name`` is taken, or a trait is none of the registry's words.
+        """
+        for trait, words in self._words.items():
+            given = traits.get(trait, ())
+            for word in [given] if isinstance(given, str) else given:
+                if word not in words:
+                    hint = did_you_mean(word, words)
+                    where = f"{self.kind} '{name}': {trait} = '{word}' is unknown"
+                    raise ConfigError(f"{where}{hint}; choose from: {', '.join(words)}")
 
         def enter(implementation: T) -> T:
             known = self._entries.get(name)

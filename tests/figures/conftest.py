@@ -137,6 +137,7 @@ def make_curves() -> pd.DataFrame:
                             "step": np.arange(11),
                             "fraction": fraction.astype(np.float32),
                             "n": IMAGES,
+                            "clusters": IMAGES,
                             "flagged": 3 if method == "attention_gradcam" else 0,
                             "mean": value,
                             "low": value - half,

@@ -194,10 +194,12 @@ def test_caption_counts_flagged_values(data: FigureData) -> None:
     assert "n = 61 images per mean, the same images for all methods of a panel, 95 % confidence intervals." in text
     assert "6 of 768 values (0.8 %) are flagged" in text
     assert "``attention_gradcam``" in text
-    clean = data.summary.assign(flagged=0, n=64)
+    clean = data.summary.assign(flagged=0, n=64, clusters=64)
     text = caption(FIGURES.item("saco_leaderboard"), dataclasses.replace(data, summary=clean))
     assert "n = 64 images per mean" in text
     assert "No value is missing." in text
+    grouped = dataclasses.replace(data, summary=clean.assign(clusters=16))
+    assert "n = 64 images in 16 independent clusters per mean" in caption(FIGURES.item("saco_leaderboard"), grouped)
     assert flagged_text(pd.DataFrame({"n": [0], "flagged": [5]})).startswith("5 of 5 values (100.0 %)")
 
 

@@ -130,6 +130,7 @@ def test_clusters_reach_summary_tests_and_ranks() -> None:
     row = summarise(scores, ["method"]).iloc[0]
     assert (row["mean"], row.low, row.high) == pytest.approx(confidence_interval(values[0], clusters=NAMES))
     plain = summarise(scores.drop(columns="cluster"), ["method"]).iloc[0]
+    assert (row.n, row.clusters, plain.clusters) == (len(ids), OBJECTS, len(ids))
     assert row.high - row.low > 1.3 * (plain.high - plain.low)
     test = paired_comparisons(scores, ["metric"]).iloc[0]
     assert test.p == cluster_signed_rank(values[0] - values[1], CODES)[1]

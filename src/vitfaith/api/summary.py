@@ -54,7 +54,8 @@ def leaderboard(
         seed: of the bootstrap.
 
     Returns:
-        Columns ``by``, method, metric, variant, n (images in the mean), flagged (images without a value), mean, low, high,
+        Columns ``by``, method, metric, variant, n (images in the mean), clusters (how many of them are
+        independent), flagged (images without a value), mean, low, high,
         sd, confidence, compared (whether the method has 90 % of the images), rank (1 is best; equal means share it; NA for
         diagnostics and methods that are not compared), p (Wilcoxon signed-rank against "random", Holm-adjusted over the
         methods; NaN without it), asked (images that any method has a value for), and n_own, mean_own, low_own, high_own
@@ -97,7 +98,7 @@ def leaderboard(
     p = p.astype({name: board[name].dtype for name in (*group, "method")})
     board = board.merge(p, on=[*group, "method"], how="left")
     own = ["asked", "n_own", "mean_own", "low_own", "high_own"]
-    columns = ["n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "rank", "p", *own]
+    columns = ["n", "clusters", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "rank", "p", *own]
     board = board.sort_values([*group, "rank", "method"], kind="stable", ignore_index=True)
     return board[[*condition, "method", *[name for name in ("metric", "variant") if name not in condition], *columns]]
 

@@ -228,6 +228,7 @@ SUMMARY = pa.schema(
         pa.field("metric", pa.string(), nullable=False),
         pa.field("variant", pa.string(), nullable=False),
         pa.field("n", pa.int64(), nullable=False),  # images with a finite value
+        pa.field("clusters", pa.int64(), nullable=False),  # how many of them are independent
         pa.field("flagged", pa.int64(), nullable=False),  # images without
         pa.field("mean", pa.float64(), nullable=False),
         pa.field("low", pa.float64(), nullable=False),  # bounds of the confidence interval of the mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -82,7 +82,7 @@ class LinfSteps(Parameters):
 
 Craft = TypeVar("Craft", bound="Callable[..., Tensor]")
 
-ATTACKS: Registry = Registry("attack")
+ATTACKS: Registry = Registry("attack", aims_at=get_args(Aim))
 
 
 def linf_bound(parameters: Any) -> Bound:

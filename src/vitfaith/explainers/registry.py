@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ class PixelLevel(Parameters):
 
 Explain = TypeVar("Explain", bound="Callable[[Context, Parameters], Tensor] | Callable[..., Tensor]")
 
-EXPLAINERS: Registry = Registry("explainer")
+EXPLAINERS: Registry = Registry("explainer", family=get_args(Family))
 
 
 def explainer(

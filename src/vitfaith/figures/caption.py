@@ -10,7 +10,7 @@ from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from vitfaith.figures.drawing.data import FigureData
 
@@ -37,16 +37,22 @@ def flagged_text(rows: DataFrame) -> str:
 
 
 def count_sentence(rows: DataFrame) -> str:
-    """Sentence on the number of images and the level of the intervals, from the columns n and confidence."""
+    """Sentence on the number of images and the level of the intervals, from the columns n, clusters and confidence."""
     from vitfaith.statistics.small import small_sample_note  # imports pandas, which planning goes without
 
     counted = rows["n"][rows["n"] > 0] if (rows["n"] > 0).any() else rows["n"]
-    low, high = int(counted.min()), int(counted.max())
-    images = f"n = {low} images" if low == high else f"n = {low} to {high} images"
+    images = f"n = {_range(counted)} images"
+    if "clusters" in rows and (independent := rows["clusters"].loc[counted.index]).lt(counted).any():
+        images += f" in {_range(independent)} independent clusters"
     levels = sorted({float(c) for c in rows["confidence"].dropna()}) if "confidence" in rows else []
     interval = f", {' and '.join(f'{100 * level:g} %' for level in levels)} confidence intervals" if levels else ""
     same = ", the same images for all methods of a panel" if "compared" in rows else ""
-    return " ".join(filter(None, [f"{images} per mean{same}{interval}.", small_sample_note(low)]))
+    return " ".join(filter(None, [f"{images} per mean{same}{interval}.", small_sample_note(int(counted.min()))]))
+
+
+def _range(counts: Series[int]) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def left_out_text(rows: DataFrame) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from vitfaith.registry import Parameters, Registry
 
@@ -33,9 +33,12 @@ Table = Literal[
 ]
 """Tables that a figure may read; each is one file ``{table}.parquet`` of an experiment."""
 
+Category = Literal["faithfulness", "robustness", "examples", "metrics", "cost"]
+"""Where a report files a figure."""
+
 Draw = TypeVar("Draw", bound="Callable[[FigureData, Any, Style], Figure]")
 
-FIGURES: Registry = Registry("figure")
+FIGURES: Registry = Registry("figure", needs=get_args(Table), category=get_args(Category))
 """Entries are ``draw(data, parameters, style) -> Figure`` with the traits of :func:`figure`."""
 
 
@@ -46,7 +49,7 @@ def figure(
     rows: Callable[[FigureData, Any], DataFrame],
     title: str,
     caption: str,
-    category: str,
+    category: Category,
     parameters: type[Parameters] = Parameters,
     citation: str = "",
     reads: Callable[[Any], Mapping[Table, Part]] | None = None,
@@ -60,7 +63,7 @@ def figure(
         caption: reStructuredText that says what is shown and how to read it; counts are appended by
             :func:`vitfaith.figures.caption.caption`, and ``{name}`` stands for the parameter ``name``.
         reads: ``reads(parameters)`` names columns and rows of tables with one row per image; default: all are read.
-        category: where a report files it: faithfulness, robustness, examples, metrics or cost.
+        category: where a report files it.
     """
     return FIGURES.register(
         name,

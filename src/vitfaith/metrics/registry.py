@@ -39,7 +39,7 @@ This module and every module of the package import without torch (``vitfaith.laz
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.registry import Direction, Parameters, Registry
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
     from vitfaith.metrics.bank.masks import BankRequest
 
-METRICS: Registry = Registry("metric")
-"""Entries carry the trait ``direction``: "higher" or "lower" is better."""
-
 Need = Literal["labels", "truth"]
+
+METRICS: Registry = Registry("metric", direction=get_args(Direction), needs=get_args(Need))
+"""Entries carry the trait ``direction``: "higher" or "lower" is better."""
 
 
 P = TypeVar("P", bound=Parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from vitfaith.registry import Better, Parameters, Registry
 
@@ -19,7 +19,7 @@ Values: TypeAlias = "NDArray[np.float64]"
 
 Measure: TypeAlias = Callable[[Maps, Maps, Any], Mapping[str, Values]]
 
-STABILITY_MEASURES: Registry[Measure] = Registry("stability measure")
+STABILITY_MEASURES: Registry[Measure] = Registry("stability measure", direction=get_args(Better))
 """Entries are ``function(a, b, parameters) -> {variant: (B,) float64}`` with the trait ``direction``: "higher" where a
 larger value means more similar maps. They get only finite, non-constant maps; other maps are flagged by
 :mod:`vitfaith.stability.compare`."""

@@ -30,6 +30,11 @@ def cluster_codes(clusters: Sequence[Any] | NDArray[np.object_] | pd.Series | No
     return None if len(np.unique(codes)) == len(codes) else np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
+def cluster_count(n: int, codes: Codes | None) -> int:
+    """How many of n images are independent: the clusters, or all images where none share one."""
+    return n if codes is None else int(codes.max()) + 1
+
+
 def tails(confidence: float, codes: Codes | None) -> list[float]:
     """Lower and upper level of a bootstrap interval, widened for few clusters; NaN for a single cluster."""
     level = confidence if codes is None else small_sample_level(confidence, int(codes.max()) + 1)

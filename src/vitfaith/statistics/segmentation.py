@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
-from vitfaith.statistics.clusters import cluster_codes, tails
+from vitfaith.statistics.clusters import cluster_codes, cluster_count, tails
 from vitfaith.statistics.intervals import resampled_means
 
 CLASSES = ("background", "object")
@@ -42,7 +42,7 @@ def segmentation_scores(
         confidence, resamples, seed: of the intervals.
 
     Returns:
-        Columns ``by``, metric ("pixel_accuracy", "miou", "map", "f1"), variant (""), n, flagged, mean (the score of the
+        Columns ``by``, metric ("pixel_accuracy", "miou", "map", "f1"), variant (""), n, clusters, flagged, mean (the score of the
         dataset), low, high, sd (NaN: a ratio of sums has no value per image) and confidence.
 
     Raises:
@@ -74,8 +74,22 @@ def segmentation_scores(
         levels = tails(confidence, codes)
         for name, value in whole.items():
             low, high = (np.nan, np.nan) if resampled is None else np.quantile(resampled[name], levels)
-            rows.append((*key, name, "", n, flagged, float(value), float(low), float(high), np.nan, confidence))
-    columns = ["metric", "variant", "n", "flagged", "mean", "low", "high", "sd", "confidence"]
+            rows.append(
+                (
+                    *key,
+                    name,
+                    "",
+                    n,
+                    cluster_count(n, codes),
+                    flagged,
+                    float(value),
+                    float(low),
+                    float(high),
+                    np.nan,
+                    confidence,
+                )
+            )
+    columns = ["metric", "variant", "n", "clusters", "flagged", "mean", "low", "high", "sd", "confidence"]
     return pd.DataFrame(rows, columns=[*by, *columns])
 
 

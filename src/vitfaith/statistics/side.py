@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vitfaith.errors import InputError
-from vitfaith.statistics.clusters import cluster_codes, tails
+from vitfaith.statistics.clusters import cluster_codes, cluster_count, tails
 from vitfaith.statistics.intervals import resampled_means
 
 
@@ -30,7 +30,7 @@ def side_scores(
         confidence, resamples, seed: of the intervals, percentiles over resampled images.
 
     Returns:
-        Columns ``by``, metric ("consistency"), variant (""), n, flagged, mean (the score of the dataset), low,
+        Columns ``by``, metric ("consistency"), variant (""), n, clusters, flagged, mean (the score of the dataset), low,
         high, sd (NaN: consistency has no value per image) and confidence.
 
     Raises:
@@ -55,6 +55,20 @@ def side_scores(
         levels = tails(confidence, codes)
         low, high = np.quantile(np.maximum(drawn, 1 - drawn), levels if np.isfinite(levels[0]) else [0.0, 1.0])
         value = float(max(whole, 1 - whole))
-        rows.append((*key, "consistency", "", n, flagged, value, float(low), float(high), np.nan, confidence))
-    columns = ["metric", "variant", "n", "flagged", "mean", "low", "high", "sd", "confidence"]
+        rows.append(
+            (
+                *key,
+                "consistency",
+                "",
+                n,
+                cluster_count(n, codes),
+                flagged,
+                value,
+                float(low),
+                float(high),
+                np.nan,
+                confidence,
+            )
+        )
+    columns = ["metric", "variant", "n", "clusters", "flagged", "mean", "low", "high", "sd", "confidence"]
     return pd.DataFrame(rows, columns=[*by, *columns])

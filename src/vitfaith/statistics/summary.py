@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vitfaith.errors import InputError
-from vitfaith.statistics.clusters import Codes, cluster_codes
+from vitfaith.statistics.clusters import Codes, cluster_codes, cluster_count
 from vitfaith.statistics.common import COVERAGE, mark_common
 from vitfaith.statistics.intervals import COLUMNS, Floats, Method, mean_intervals
 
 NUMBERS = [
-    *("n", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "asked"),
+    *("n", "clusters", "flagged", "mean", "low", "high", "sd", "confidence", "compared", "asked"),
     *("n_own", "mean_own", "low_own", "high_own"),
 ]
 """Columns of :func:`summarise_compared` beside the columns of its groups."""
@@ -47,8 +47,9 @@ def summarise(
         confidence, method, resamples, seed: see :func:`~vitfaith.statistics.intervals.confidence_interval`.
 
     Returns:
-        Columns ``by``, ``n`` (images with a finite value), ``flagged`` (images without), ``mean``, ``low``, ``high``,
-        ``sd`` (n − 1 in the denominator) and ``confidence``. Means are NaN for n = 0; bounds and sd for n ≤ 1.
+        Columns ``by``, ``n`` (images with a finite value), ``clusters`` (how many of them are independent: clusters, or n
+        without any), ``flagged`` (images without a value), ``mean``, ``low``, ``high``, ``sd`` (n − 1 in the denominator)
+        and ``confidence``. Means are NaN for n = 0; bounds and sd for n ≤ 1.
 
     Raises:
         InputError: a column is missing, or an argument is out of range.
@@ -67,9 +68,10 @@ def summarise(
     flagged = np.bincount(number[~finite], minlength=len(keys))
     cluster = scores["cluster"].to_numpy(dtype=object)[place][finite] if "cluster" in scores.columns else None
     samples = _InMemory(np.bincount(number[finite], minlength=len(keys)), values[finite], cluster)
-    found = sample_numbers(samples, confidence=confidence, method=method, resamples=resamples, seed=seed)
+    numbers = sample_numbers(samples, confidence=confidence, method=method, resamples=resamples, seed=seed)
     counts = {"n": samples.n.astype(np.int64), "flagged": flagged.astype(np.int64)}
-    return keys.assign(**counts, **found, confidence=float(confidence))
+    found = keys.assign(**counts, **numbers, confidence=float(confidence))
+    return found[[*by, *(name for name in NUMBERS if name in found)]]
 
 
 class Samples(Protocol):
@@ -112,14 +114,15 @@ class _InMemory:
 
 def sample_numbers(
     samples: Samples, *, confidence: float, method: Method = "bca", resamples: int, seed: int
-) -> dict[str, Floats]:
-    """``mean``, ``low``, ``high`` and ``sd`` (K,) of every group of ``samples``, see :func:`summarise`.
+) -> dict[str, NDArray[Any]]:
+    """``clusters``, ``mean``, ``low``, ``high`` and ``sd`` (K,) of every group of ``samples``, see :func:`summarise`.
 
     Groups of equal size are processed together, so the last bit of a number can depend on the number and order of groups
     with its size. Memory holds one block of values at a time.
     """
     settings: dict[str, Any] = {"confidence": confidence, "method": method, "resamples": resamples, "seed": seed}
-    found = {name: np.full(len(samples.n), np.nan) for name in ("mean", "low", "high", "sd")}
+    found: dict[str, NDArray[Any]] = {name: np.full(len(samples.n), np.nan) for name in ("mean", "low", "high", "sd")}
+    found["clusters"] = samples.n.astype(np.int64)
     for size in np.unique(samples.n):
         chosen = np.flatnonzero(samples.n == size)
         most = min(BLOCK, max(2, ENTRIES // max(1, int(size))))
@@ -133,6 +136,7 @@ def sample_numbers(
             for group in part if size > 1 else ():
                 codes = samples.codes(int(group))
                 if codes is not None:
+                    found["clusters"][group] = cluster_count(len(codes), codes)
                     numbers = mean_intervals(samples.block(np.array([group])), **settings, codes=codes)
                     for name, column in zip(("mean", "low", "high"), numbers, strict=True):
                         found[name][group] = float(column[0])
@@ -164,7 +168,7 @@ def summarise_compared(
         settings: settings of the intervals, as in :func:`summarise`.
 
     Returns:
-        The columns of :func:`summarise`, where n, mean, low, high and sd are over the common images (n = 0 and NaN for a
+        The columns of :func:`summarise`, where n, clusters, mean, low, high and sd are over the common images (n = 0 and NaN for a
         method below the line) and ``flagged`` counts the method's own images without a value; ``compared`` (whether the
         method is above the line), ``asked`` (images with a value from any method), and ``n_own``, ``mean_own``,
         ``low_own``, ``high_own`` over the method's own images.
@@ -182,10 +186,10 @@ def beside_own(own: pd.DataFrame, shared: pd.DataFrame, facts: pd.DataFrame, by:
 
     ``facts`` has compared and asked for every combination of its columns ``by``.
     """
-    by, numbers = list(by), ["n", "mean", "low", "high", "sd"]
+    by, numbers = list(by), ["n", "clusters", "mean", "low", "high", "sd"]
     shared = shared.astype({name: own[name].dtype for name in by})
     found = own[[*by, "flagged", "confidence"]].merge(shared[[*by, *numbers]], on=by, how="left", validate="1:1")
     found = found.merge(facts, on=[name for name in by if name in facts], how="left", validate="m:1")
-    found["n"] = found["n"].fillna(0).astype(np.int64)
+    found = found.assign(**{name: found[name].fillna(0).astype(np.int64) for name in ("n", "clusters")})
     found = found.assign(**{f"{name}_own": own[name].to_numpy() for name in ("n", "mean", "low", "high")})
     return found[[*by, *NUMBERS]]

@@ -24,7 +24,7 @@ CONDITION = (*INPUT, "explained")
 PANEL = ("dataset", "model", "explained")
 """Columns of a panel in figures of one attack and smoothing."""
 
-INTERVAL = ("n", "flagged", "mean", "low", "high", "confidence", "compared", "asked", "n_own", "mean_own")
+INTERVAL = ("n", "clusters", "flagged", "mean", "low", "high", "confidence", "compared", "asked", "n_own", "mean_own")
 SUMMARY = (*CONDITION, "method", "reference", "metric", "variant", *INTERVAL)
 SCORES = (*CONDITION, "image_id", "method", "metric", "variant", "value")
 
