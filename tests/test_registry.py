@@ -85,7 +85,9 @@ def test_a_name_taken_by_another_module_is_refused() -> None:
             "metric 'mine_for_test': direction = 'up' is unknown; choose from: higher, lower, none",
         ),
         (
-            lambda: metric("mine_for_test", direction="none", citation="mine", needs=("truth", "label"))(type("Mine", (), {})),
+            lambda: metric("mine_for_test", direction="none", citation="mine", needs=("truth", "label"))(
+                type("Mine", (), {})
+            ),
             "metric 'mine_for_test': needs = 'label' is unknown (did you mean 'labels'?); choose from: labels, truth",
         ),
     ],
