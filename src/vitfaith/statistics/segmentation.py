@@ -72,23 +72,10 @@ def segmentation_scores(
             else None
         )
         levels = tails(confidence, codes)
+        counts = (n, cluster_count(n, codes), flagged)
         for name, value in whole.items():
             low, high = (np.nan, np.nan) if resampled is None else np.quantile(resampled[name], levels)
-            rows.append(
-                (
-                    *key,
-                    name,
-                    "",
-                    n,
-                    cluster_count(n, codes),
-                    flagged,
-                    float(value),
-                    float(low),
-                    float(high),
-                    np.nan,
-                    confidence,
-                )
-            )
+            rows.append((*key, name, "", *counts, float(value), float(low), float(high), np.nan, confidence))
     columns = ["metric", "variant", "n", "clusters", "flagged", "mean", "low", "high", "sd", "confidence"]
     return pd.DataFrame(rows, columns=[*by, *columns])
 

@@ -55,20 +55,7 @@ def side_scores(
         levels = tails(confidence, codes)
         low, high = np.quantile(np.maximum(drawn, 1 - drawn), levels if np.isfinite(levels[0]) else [0.0, 1.0])
         value = float(max(whole, 1 - whole))
-        rows.append(
-            (
-                *key,
-                "consistency",
-                "",
-                n,
-                cluster_count(n, codes),
-                flagged,
-                value,
-                float(low),
-                float(high),
-                np.nan,
-                confidence,
-            )
-        )
+        counts = (n, cluster_count(n, codes), flagged)
+        rows.append((*key, "consistency", "", *counts, value, float(low), float(high), np.nan, confidence))
     columns = ["metric", "variant", "n", "clusters", "flagged", "mean", "low", "high", "sd", "confidence"]
     return pd.DataFrame(rows, columns=[*by, *columns])
