@@ -67,7 +67,7 @@ def test_disk_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, maps = 12 * 28 * 28, 12 * 3
     assert found == {
         "shard": pixels,
-        "attack": 2 * pixels,  # clean and pgd
+        "attack": pixels + 12 * 40,  # pgd; clean refers to the shard
         "denoise": 2 * 2 * 2 * pixels,  # two attacks, two samples, two bytes
         "predictions": 2 * 12 * 90 + 2 * 12 * (90 + 8),  # ten classes
         "attribute": 2 * maps * (49 * 4 + 40)

@@ -47,3 +47,15 @@ def test_a_twin_fits(run: Callable[..., list[str]]) -> None:
 def test_what_does_not_fit_is_named(run: Callable[..., list[str]], change: Any, what: str) -> None:
     with pytest.raises(ConfigError, match=rf"models\.reader\.maps_of: {what}"):
         run(change)
+
+
+def test_a_placeholder_of_the_model_that_scores_is_looked_for(run: Callable[..., list[str]]) -> None:
+    """The explained model has a DiffMask, the one that scores has none: the score job would fail after all others."""
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["explainers"]["diffmask"] = {"weights": "vitfaith:diffmasks"}
+        raw["metrics"]["saco"]["fill"] = {"name": "diffmask_placeholder", "explainer": "diffmask"}
+
+    run(change)
+    with pytest.raises(ConfigError, match=r"explainers\.diffmask\.weights, models\.reader: DiffMask .* does not exist"):
+        run(reader(), change)
