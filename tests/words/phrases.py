@@ -18,7 +18,7 @@ COUNTED = (
 UNIT = (
     r"(?:image|map|shard|method|job|pixel|patch|token|class|pass|step|experiment|condition|core|epoch|sample|draw|layer|block"
     r"|row|file|folder|model|stage|call|mask|metric|batch|word|dataset|gpu|process|pair|group|node"
-    r"|explainer|attack|family|figure|panel|mean|study|part|quantity|run|noun|verb|module|page|cell|head|variant|channel|gate|wordnet)"
+    r"|explainer|attack|smoothing|family|figure|panel|mean|study|part|quantity|run|noun|verb|module|page|cell|head|variant|channel|gate|wordnet)"
 )
 """The nouns that "per" goes with; "once a minute" is common English."""
 

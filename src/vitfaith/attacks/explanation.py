@@ -31,7 +31,9 @@ class ExplanationParameters(SmoothedSteps):
     arguments: dict[str, Any] = Field(default_factory=dict, exclude=True, description="the explainer's parameters")
     steps: Steps = 30
     margin: float = Field(
-        0.1, ge=0, description="lead in logits below which steps also defend the predicted class; 0 only checks it"
+        0.1,
+        ge=0,
+        description="steps also raise the predicted class while its lead, in logits, is smaller than this; with 0 the class is only checked",
     )
 
     @model_validator(mode="before")

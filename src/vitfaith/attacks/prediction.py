@@ -168,7 +168,7 @@ class BallParameters(Parameters):
 class ApgdParameters(BallParameters):
     """Auto-PGD: the step size is halved when progress stalls."""
 
-    steps: int = Field(50, ge=1, description="gradient steps of a run")
+    steps: int = Field(50, ge=1, description="gradient steps per run")
     restarts: int = Field(1, ge=1, description="random restarts for images not yet fooled")
     loss: Literal["ce", "dlr"] = Field("ce", description="cross-entropy or difference of logits ratio (≥ 3 classes)")
     rho: float = Field(0.75, gt=0, lt=1, description="share of improving steps below which the step is halved")
@@ -204,7 +204,7 @@ class AutoattackParameters(BallParameters):
     attacks: tuple[Part, ...] = Field(
         ("apgd_ce", "apgd_t", "fab_t", "square"),
         min_length=1,
-        description="attacks, in their order; each sees the images left by those before",
+        description="attacks, in their order; each gets the images that no earlier attack fooled the model with",
     )
     steps: int = Field(100, ge=1, description="gradient steps of apgd and fab")
     queries: int = Field(5000, ge=1, description="queries of square")

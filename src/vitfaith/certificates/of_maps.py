@@ -91,7 +91,7 @@ def certificate_of_maps(
     "lipschitz", parameters=MapSettings, single=CertificateParameters, citation=_LIPSCHITZ, norms=QUANTILE
 )
 def lipschitz(swap: Swap, single: CertificateParameters) -> Floats:
-    """Gap of the noise's quantiles of one entry inside and one outside: needs only entries in [0, 1]."""
+    """Gap between the noise quantiles of one entry inside and one entry outside the set; needs only entries in [0, 1]."""
     from vitfaith.certificates.radii.lipschitz import lipschitz_radius
 
     return lipschitz_radius(swap, single.sigma, single.noise)
@@ -134,7 +134,7 @@ def renyi(swap: Swap, single: RenyiParameters) -> Floats:
     sound=False,
 )
 def closed_form(swap: Swap, single: RenyiParameters) -> Floats:
-    """The closed form as quoted, for comparison only: too large for two or more swaps, so no guarantee."""
+    """The paper's closed form, for comparison only: its radius is too large for two or more swaps, so not sound."""
     from vitfaith.certificates.radii.base import as_probabilities
     from vitfaith.certificates.radii.renyi import divergence_radius, paper_closed_form
 

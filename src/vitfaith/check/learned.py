@@ -33,7 +33,7 @@ def check_learned_files(plan: Plan, models: Mapping[str, Classifier], report: Re
 
 
 def _read(plan: Plan) -> set[tuple[str, str]]:
-    """(explainer, model) of each file that some job reads: of the explained models, and of placeholders also of those that score."""
+    """(explainer, model) of each file that some job reads: explained models; for placeholders also the scoring models."""
     return {pair for name in plan.study.experiments for pair in _of_experiment(plan, name)}
 
 

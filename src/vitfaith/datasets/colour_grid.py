@@ -64,7 +64,7 @@ def draw(parameters: ColourGridParameters, image_id: str) -> NDArray[np.int64]:
     citation="Nalmpantis et al., Vision DiffMask, CVPR-W 2023, section 3.2",
 )
 def colour_grid(parameters: ColourGridParameters) -> Source:
-    """Grids of coloured cells, made and not read; the label is the number of cells of one colour, 0 … rows × columns.
+    """Grids of coloured cells, generated from a seed; the label is the number of cells of one colour, 0 … rows × columns.
 
     The mask has 1 on the counted cells and 0 on the others, pixel by pixel and exact. In a grid with none or only
     counted cells one side of the mask is empty: it is all 0 or all 1, and metrics that need both sides flag it.

@@ -1,4 +1,4 @@
-"""Grids of coloured cells with exact masks, made and not read: what the tasks on such grids share."""
+"""Grids of coloured cells with exact masks, generated from a seed: the shared part of the tasks on such grids."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CellParameters(Parameters):
     )
     grids: int = Field(600, ge=1, description="number of grids; a larger number keeps the first ones")
     split: Literal["train", "validation", "test"] = Field(
-        "validation", description="splits have other grids, drawn from the same distribution"
+        "validation", description="the splits have different grids from the same distribution"
     )
     seed: int = Field(0, description="seed of all grids; seed, split and number of a grid decide it completely")
 

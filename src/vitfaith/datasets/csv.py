@@ -26,7 +26,7 @@ class CsvParameters(MaskParameters, PictureParameters):
     """Where the list is."""
 
     path: Path = Field(
-        description="CSV with a header: path, label (number or class name), and if wanted mask, image_id and cluster (images of one object, "
+        description="CSV with a header: path, label (number or class name), and optionally mask, image_id and cluster (images of one object, "
         "scene or subject share a name); "
         "paths are relative to the file's folder"
     )
@@ -76,7 +76,7 @@ def files_of(parameters: CsvParameters) -> list[Path]:
 
 @DATASETS.register("csv", parameters=CsvParameters, files=files_of)
 def csv(parameters: CsvParameters) -> Source:
-    """Pictures named in a CSV file with columns path, label and if wanted mask, image_id, cluster."""
+    """Pictures named in a CSV file with the columns path and label, and optionally mask, image_id and cluster."""
     path = parameters.path
     lines, rows = zip(*read_rows(path), strict=True)
     root = path.parent

@@ -40,7 +40,7 @@ class CutoutsParameters(Parameters):
     size: int = Field(ge=8, description="side of the square images in pixels")
     split: Literal["train", "test"] = Field("test", description="a cut-out is in one of the two, with all its images")
     test_share: float = Field(
-        0.3, gt=0, lt=1, description="share of each class's cut-outs that are for the test; not used with folds"
+        0.3, gt=0, lt=1, description="share of each class's cut-outs in the test set; not used with folds"
     )
     folds: int | None = Field(
         None,
@@ -48,7 +48,7 @@ class CutoutsParameters(Parameters):
         description="split the cut-outs of each class into this many folds; each cut-out is in the test set of one fold",
     )
     fold: int | None = Field(
-        None, ge=0, description="the fold that is for the test, from 0 to folds − 1; the others are for training"
+        None, ge=0, description="number of the test fold, from 0 to folds − 1; the other folds are for training"
     )
     per_cutout: int = Field(
         1, ge=1, description="images of each cut-out, each with its own photograph, place and scale"

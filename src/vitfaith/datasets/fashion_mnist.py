@@ -60,7 +60,7 @@ def files_of(parameters: IdxParameters) -> list[Path]:
     "mnist", parameters=IdxParameters, citation="LeCun, Cortes & Burges, the MNIST database", files=files_of
 )
 def mnist(parameters: IdxParameters) -> Source:
-    """Any dataset in MNIST's IDX files, plain or gzipped: MNIST, Fashion-MNIST, KMNIST, EMNIST renamed."""
+    """Any dataset in MNIST's IDX files, plain or gzipped: MNIST, Fashion-MNIST, KMNIST, EMNIST with its files renamed."""
     images, labels = open_idx(parameters.folder, parameters.split)
     names = [] if parameters.classes is None else read_class_list(parameters.classes)[1]
     check_labels(labels, len(names) or None, f"'{parameters.folder}'")

@@ -32,9 +32,9 @@ class HuggingFaceParameters(MaskParameters, PictureParameters):
     label: str | None = Field("label", description="column with the labels (integers); null for images without")
     mask: str | None = Field(None, description="column with mask pictures, stored like the images; may have nulls")
     cluster: str | None = Field(
-        None, description="column with what images share (object, scene, subject): text or integers, without nulls"
+        None, description="column that names the object, scene or subject of an image: text or integers, without nulls"
     )
-    image_id: str | None = Field(None, description="column with unique names; without it the row numbers")
+    image_id: str | None = Field(None, description="column with unique names; default: the row numbers")
 
 
 def find_files(pattern: str, split: str | None = None) -> list[Path]:

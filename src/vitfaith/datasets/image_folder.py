@@ -41,8 +41,8 @@ class ImageFolderParameters(MaskParameters, PictureParameters):
     )
     cluster: str | None = Field(
         None,
-        description="regular expression on a picture's path below folder whose first group names what its images share "
-        "(object, scene, subject), as '([^/]+)_[0-9]+[.]png'; pictures that it does not match are alone",
+        description="regular expression on a picture's path below folder; its first group is the name of the picture's object, scene "
+        "or subject, as '([^/]+)_[0-9]+[.]png'; pictures without a match belong to no cluster",
     )
 
     @field_validator("cluster")

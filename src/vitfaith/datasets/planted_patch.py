@@ -59,10 +59,10 @@ def draw(parameters: PlantedPatchParameters, image_id: str) -> tuple[NDArray[np.
 @DATASETS.register(
     "planted_patch",
     parameters=PlantedPatchParameters,
-    citation="Adebayo et al. 2020 (arXiv 2011.05429), whose idea it is: data with a signal at a known place",
+    citation="Adebayo et al. 2020 (arXiv 2011.05429): the idea of data with a signal at a known place",
 )
 def planted_patch(parameters: PlantedPatchParameters) -> Source:
-    """Grids of coloured cells, made and not read; the colour of one planted cell is the label, its place is random.
+    """Grids of coloured cells, generated from a seed; the colour of one planted cell is the label, its place is random.
 
     The mask has 1 on the planted cell and 0 on the others, pixel by pixel and exact.
     """

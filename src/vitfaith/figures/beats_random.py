@@ -38,7 +38,7 @@ class BeatsRandom(MethodsOfOneCondition):
 
     opponent: Annotated[str, Ids("explainers")] = Field("random", description="method to compare with")
     metrics: Annotated[tuple[str, ...], Ids("metrics")] = Field(
-        (), description="metrics to show; empty: all that have a better direction"
+        (), description="metrics to show; empty: all for which higher or lower is better"
     )
     variants: Annotated[dict[str, str], Ids("metrics", "stability", "sanity")] = Field(
         default_factory=dict, description="metric → its variant; without it the only one, or k=10"

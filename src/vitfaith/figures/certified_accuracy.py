@@ -38,7 +38,7 @@ def rows(data: FigureData, parameters: Certified) -> DataFrame:
     title="Certified accuracy",
     caption=(
         "Share of images whose class behind the smoothing is certified to be the label for every perturbation up to the l2 radius "
-        "(Cohen, Rosenfeld and Kolter 2019), one colour a smoothing, with Wilson bands; images on which the certificate "
+        "(Cohen, Rosenfeld and Kolter 2019), one colour per smoothing, with Wilson bands; images on which the certificate "
         "abstains are not counted as correct. Radii are in [0, 1] pixel units over all pixels."
     ),
     category="robustness",

@@ -36,7 +36,9 @@ class Agreement(OneCondition):
         (), description="metrics to show, with their variant as in the table ('saco k=10'); empty: all"
     )
     levels: tuple[Level, ...] = Field(
-        ("methods", "methods_per_image"), min_length=1, description="over what the correlation is taken"
+        ("methods", "methods_per_image"),
+        min_length=1,
+        description="compared orders: methods (of their means), methods_per_image (of the methods on each image), images (for each method)",
     )
 
 

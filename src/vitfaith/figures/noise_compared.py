@@ -37,7 +37,7 @@ class NoiseCompared(ByRadius):
     """The certificates, the maps, and the attacks to draw. One dataset, model and method: the first of several."""
 
     certificates: Annotated[tuple[str, ...], Ids("certificates")] = Field(
-        (), description="ids of certificates; of several the largest radius counts. Empty: all that are a guarantee"
+        (), description="ids of certificates; with several, the largest radius counts; empty: all that give a guarantee"
     )
     certified: Annotated[str, Ids("attacks")] = Field("clean", description="attack whose images are certified")
     k: int | None = Field(None, description="size of the certified top-k set; without it the smallest")
@@ -152,7 +152,7 @@ def _attacked(data: FigureData, parameters: NoiseCompared, place: dict[str, str]
     citation="Hu et al. 2024 (arXiv 2311.17983); Yang et al. 2020 (arXiv 2002.08118)",
 )
 def noise_compared(data: FigureData, parameters: NoiseCompared, style: Style) -> Figure:
-    """Certified shares in l1, l2 and l∞ and values under attack, one colour a smoothing."""
+    """Certified shares in l1, l2 and l∞ and values under attack, one colour per smoothing."""
     table = rows(data, parameters)
     series = order_conditions(table["smoothing"])
     panels = [(part, panel) for part in (PREDICTION, MAP) for panel in (*NORMS.values(), ATTACKED)]

@@ -50,7 +50,7 @@ class OrderAgreement(MethodsOfOneCondition):
 
     groups: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="title of a panel → ids of metrics that differ in one choice, such as the fill; without it one panel of all that have a better direction",
+        description="title of a panel → ids of metrics that differ in one choice, such as the fill; without it one panel of all metrics for which higher or lower is better",
     )
     own: Annotated[dict[str, str], Ids("metrics")] = Field(
         default_factory=dict,

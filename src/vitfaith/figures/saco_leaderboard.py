@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Leaderboard(MethodsOfOneCondition):
     """Which metric and condition."""
 
-    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to rank by")
+    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to show")
     variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
     directions: Directions
 

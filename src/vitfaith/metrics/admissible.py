@@ -33,13 +33,13 @@ class AdmissibleParameters(Parameters):
     threshold: float = Field(0.5, description="patches with larger values belong to the mask")
     masks: Annotated[tuple[str, ...], Ids("explainers")] = Field(
         (),
-        description="ids of explainers whose maps are masks already: compared with the threshold as they are. All other "
-        "maps are scaled onto [0, 1] image by image",
+        description="ids of explainers whose maps are masks already and are compared with the threshold unchanged. All other "
+        "maps are first scaled onto [0, 1], image by image",
     )
     one_sided: Literal["flag", "score"] = Field(
         "flag",
-        description="images whose mask is all or nothing. flag: 'no object' and 'no background', as they cannot be scored "
-        "fairly: scaled onto [0, 1], a map always has both. score: masks are scored as they are, two empty sets overlap fully",
+        description="treatment of images whose true mask covers all patches or none. flag: they are flagged 'no background' or 'no object', "
+        "because a map scaled onto [0, 1] always has both. score: they are scored like all others; two empty sets overlap fully",
     )
 
 

@@ -62,7 +62,9 @@ class EffectiveComplexityParameters(BankParameters):
     """Replacement of the other patches, the output that must stay the same, and its tolerance."""
 
     steps: int = Field(
-        10, ge=2, description="number of equal steps over the number of kept patches; the number of patches tries all"
+        10,
+        ge=2,
+        description="equal steps in the number of kept patches; with as many steps as patches, every number is tried",
     )
     tolerance: float = Field(0.1, gt=0, description="changes of the output below this value count as none")
 

@@ -31,7 +31,7 @@ class RegionParameters(FillParameters):
 
     fill: Fill = Field("noise", validate_default=True)
     region: int = Field(9, ge=1, description="side of the square regions, pixels")
-    regions: int = Field(100, ge=1, description="most regions that are removed")
+    regions: int = Field(100, ge=1, description="largest number of removed regions")
 
     @property
     def features(self) -> Features:

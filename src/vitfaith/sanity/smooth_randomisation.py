@@ -36,7 +36,7 @@ class SmoothRandomisationParameters(RandomisationParameters):
     parameters=SmoothRandomisationParameters,
 )
 def smooth_randomisation(subject: Subject, parameters: SmoothRandomisationParameters) -> pa.Table:
-    """Likeness of each map, averaged over noisy copies, to the map of a model with random weights, part by part."""
+    """Similarity of each map, averaged over noisy copies, to the map of a model with random weights, part by part."""
     from vitfaith.sanity.randomisation import randomised_models
 
     smooth = replace(subject, maps=smoothed(subject, subject.classifier, parameters))

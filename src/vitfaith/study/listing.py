@@ -43,7 +43,8 @@ def kind_of(section: str, entry: Entry) -> str:
     if section in ("metrics", "stability"):
         return _BETTER[traits["direction"]]
     if section == "certificates":
-        return f"of the {traits['certifies']}"
+        subject = traits["certifies"]
+        return "certifies prediction and map" if subject == "both" else f"certifies the {subject}"
     kind: str = traits.get("family") or traits.get("category") or ""
     return kind
 

@@ -159,8 +159,8 @@ def _registered(section: str, registry: Registry) -> Iterator[str]:
         yield from (
             "## Shared settings",
             "",
-            "Each item lists the shared settings that it takes, with its default where it differs from this table. "
-            "A setting whose name means different things is listed with each item instead.",
+            "Several items take these settings. Each item below names the ones that it takes; a default that differs from this table "
+            "follows in brackets. A key whose meaning depends on the item is listed with each item instead.",
             "",
         )
         yield from _table(
@@ -186,7 +186,7 @@ def section_page(section: str) -> str:
     lines = [GENERATED, "", f"# `{section}`", "", f"{TITLES[section]}{more}", ""]
     if section in KEYS:
         lines += [
-            f"Key that names the item: `{KEYS[section]}`. `vitfaith show NAME` prints formula, source and cost of an item.",
+            f"The key `{KEYS[section]}` names the item. `vitfaith show NAME` prints formula, source and cost of an item.",
             "",
         ]
     models = {**NAMED, **FIXED}

@@ -52,7 +52,7 @@ TITLES = {
     "metrics": "A metric scores a map by the model's answers to perturbed images.",
     "fills": "Replacements of removed pixels. No section holds fills: a fill is the setting `fill` of most metrics. `fill: blur` gives the name; `fill: {name: blur, sigma: 3}` gives settings too. `config/fills.yaml` measures how far the ranking of methods depends on the fill.",
     "stability": "A stability measure compares a map with the map of the clean image.",
-    "sanity": "A check explains again, to see whether a map depends on the model and the class and does not depend on noise. Checks run without smoothing.",
+    "sanity": "A check computes explanations again, to see whether a map depends on the model and the class and does not depend on noise. Checks run without smoothing.",
     "certificates": "Proofs about predictions and maps behind a smoothing.",
     "figures": "Figures of an experiment.",
     "experiments": "An experiment crosses conditions with explainers and metrics. A list that is left out stands for the whole section.",

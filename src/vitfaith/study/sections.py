@@ -28,7 +28,7 @@ class DatasetSection(Section):
         None,
         ge=1,
         le=10**9,
-        description="size of the stratified subset by seed, also of a training set; default: all images",
+        description="number of images in a stratified random subset (by seed), also for a training set; default: all images",
     )
     shard_size: int = Field(256, ge=1, description="images per job; a lost job loses at most these")
 
@@ -78,10 +78,12 @@ class ModelSection(Section):
     mean: tuple[float, ...] | None = Field(
         None, description="channel means in [0, 1] pixel units; without it those stored with the weights"
     )
-    std: tuple[float, ...] | None = Field(None, description="channel standard deviations; without it as for mean")
+    std: tuple[float, ...] | None = Field(
+        None, description="channel standard deviations; without it those stored with the weights"
+    )
     patch: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
         None,
-        description="side in pixels of the cells that maps have, or height and width; for models without patches alone",
+        description="only for models without patches: side of the cells of maps in pixels, or height and width",
     )
     precision: Precision | PassPrecisions = Field(
         "float32",

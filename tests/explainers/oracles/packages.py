@@ -375,7 +375,7 @@ ORACLES = [
     Oracle(
         "expected_gradients",
         "GradientShap",
-        f"{CAPTUM}, given our draws; 6 of 3 baselines, noise 0.1; its pixels summed over patches",
+        f"{CAPTUM}, given our draws; 6 draws from 3 baselines, noise 0.1; its pixels summed over patches",
         1e-5,
         captum_gradient_shap,
     ),

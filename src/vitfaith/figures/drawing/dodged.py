@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def dodged_points(
     table: DataFrame, style: Style, text: str, decorate: Callable[[Axes, DataFrame], None], *, descending: bool = True
 ) -> Figure:
-    """Means with intervals, one panel per (dataset, model, attack, explained class), one colour a smoothing.
+    """Means with intervals, one panel per (dataset, model, attack, explained class), one colour per smoothing.
 
     Args:
         table: columns of the condition, method, n, mean, low, high.

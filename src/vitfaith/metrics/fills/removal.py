@@ -31,7 +31,7 @@ class Removal(Parameters):
         1.0,
         gt=0,
         le=1,
-        description="largest share of the patches that is removed; the number of removed patches is uniform from none to "
+        description="largest share of the patches that is removed; the number of removed patches is drawn uniformly from 0 to "
         "that: 1 as in IDSDS (arXiv 2407.11910), a small share as in F-Fidelity (arXiv 2410.02970)",
     )
 

@@ -49,7 +49,7 @@ class ClassifierRecipe(Parameters):
         "1503.02531); without it labels alone",
     )
     teacher_share: float = Field(
-        0.5, gt=0, le=1, description="with teacher: its share of the loss; the labels have the rest"
+        0.5, gt=0, le=1, description="with teacher: the teacher's share of the loss; the rest is for the labels"
     )
     temperature: float = Field(
         1.0, gt=0, description="with teacher: both networks' logits are divided by it before they are compared"
@@ -61,7 +61,7 @@ class ClassifierRecipe(Parameters):
     )
     keep_head: bool = Field(
         False,
-        description="with start_from: the head comes with the weights, too, which then must be of the same classes",
+        description="with start_from: take the head from the weights too; they must then have the same classes",
     )
     trained_blocks: int | None = Field(
         None,
