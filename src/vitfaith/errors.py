@@ -18,8 +18,8 @@ class VitfaithError(Exception):
     """Base of every error raised on purpose; the command line prints its text alone, without a traceback.
 
     Attributes:
-        repeats: whether a job that is done again fails in the same way.
-        exit_code: with which the command line ends; a stage sets :data:`REPEATS` where the error repeats.
+        repeats: whether the job would fail in the same way if it ran again.
+        exit_code: exit code of the command line; a stage ends with :data:`REPEATS` if the error repeats.
     """
 
     repeats = True
@@ -31,11 +31,11 @@ class ConfigError(VitfaithError):
 
 
 class ArtifactError(VitfaithError):
-    """A file of the chain is missing, corrupt or of another shape; the text names the file and the column."""
+    """A file that a job reads is missing, corrupt or of another shape; the text names the file and the column."""
 
 
 class DiskFullError(ArtifactError):
-    """There is no room left for a file; once there is, the job can be done."""
+    """The disk is full; once there is space, the job can run again."""
 
     repeats = False
 

@@ -13,7 +13,7 @@ are named::
             return {"": context.maps.amax((2, 3))}
 
 - ``explainer``: ``function(context, parameters) -> maps`` (:func:`vitfaith.explainers.registry.explainer`).
-- ``metric`` and its base ``Metric`` (:mod:`vitfaith.metrics.registry`); ``fill`` for what replaces removed pixels.
+- ``metric`` and its base ``Metric`` (:mod:`vitfaith.metrics.registry`); ``fill``: a replacement of removed pixels.
 - ``attack``: ``function(classifier, images, targets, parameters) -> images`` (:func:`vitfaith.attacks.registry.attack`).
 - ``smoothing``: ``function(denoiser, images, image_ids, parameters, samples, *, seed, batch_size) -> samples``.
 - ``dataset``: ``function(parameters) -> Source`` (:class:`vitfaith.datasets.registry.Source`).

@@ -153,7 +153,7 @@ class Registry(Generic[T]):
         """Decorator that enters a function or class under ``name``.
 
         Raises:
-            ConfigError: ``name`` is taken, or a trait is none of the registry's words.
+            ConfigError: ``name`` is taken, or a trait is not one of the registry's words.
         """
         for trait, words in self._words.items():
             given = traits.get(trait, ())

@@ -24,15 +24,15 @@ from vitfaith.models.precision import Precision
 
 @dataclass(frozen=True)
 class Attacked:
-    """What :func:`attack` made.
+    """The result of :func:`attack`.
 
     Attributes:
         images: (B, C, H, W) float32 in [0, 1], on the CPU; every value is k/255, as an image file stores it.
-        target: (B,) int64, the classes that the attack moved away from (or kept, where it aims at the explanation).
+        target: (B,) int64, the classes that the attack moved away from (or kept, if it aims at the explanation).
         prediction: (B,) int64, the class that the model predicts for the attacked image.
-        success: (B,) bool, whether that differs from ``target``.
+        success: (B,) bool, whether ``prediction`` differs from ``target``.
         linf, l2: (B,) float32, distances to the clean image in [0, 1] pixel units.
-        image_ids: names of the clean images, for what follows.
+        image_ids: names of the clean images, to pass on to later calls.
     """
 
     images: Tensor
@@ -65,10 +65,10 @@ def attack(
             the attack moves away from.
         images: (B, C, H, W), float in [0, 1] or uint8. Pixels that are not k/255 are rounded first, with a warning.
         attack: name of a registered attack (``vf.available("attacks")``).
-        precision: of the model's passes that craft the images: float32, tf32 or bfloat16. Targets and predictions keep
-            float32, and so does a denoiser.
-        settings: of the attack, as in the configuration: ``eps="8/255"``. ``through=("dds", {"sigma": 0.25, …})`` names
-            the smoothing that an adaptive attack sees through, with its settings.
+        precision: float32, tf32 or bfloat16, for the model's passes that craft the images. Targets, predictions and a
+            denoiser stay in float32.
+        settings: settings of the attack, as in the configuration: ``eps="8/255"``. ``through=("dds", {"sigma": 0.25, …})``
+            names the smoothing that an adaptive attack sees through, with its settings.
         denoiser: the network of that smoothing, from :func:`vitfaith.load_denoiser`.
 
     Raises:

@@ -34,7 +34,7 @@ def describe(section: str, name: str) -> str:
         name: a registered name.
 
     Raises:
-        ConfigError: there is no such section or name; the text has the nearest one.
+        ConfigError: there is no such section or name; the message names the nearest one.
 
     Example:
         >>> import vitfaith as vf

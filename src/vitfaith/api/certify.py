@@ -36,9 +36,9 @@ def certify(
     """Radii within which the prediction, or the most important patches of a map, cannot change.
 
     Args:
-        smoothed: from :func:`vitfaith.smooth`; hundreds of samples for radii worth the name.
-        certificates: as ``explainers`` of :func:`vitfaith.explain`, of the section certificates.
-        explainers: whose maps are certified; none are needed for certificates of the prediction.
+        smoothed: from :func:`vitfaith.smooth`; useful radii need hundreds of samples.
+        certificates: names from the section certificates, in the form of ``explainers`` of :func:`vitfaith.explain`.
+        explainers: the explainers whose maps are certified; certificates of the prediction need none.
         target, labels: see :meth:`vitfaith.Smoothed.explain`.
 
     Returns:
@@ -46,8 +46,8 @@ def certify(
         radius (l2) and linf, both in [0, 1] pixel units, 0 where nothing is certified.
 
     Raises:
-        ConfigError: unknown certificate or wrong settings, too few samples, a smoothing that no certificate stands on, or
-            noise behind which a certificate does not hold.
+        ConfigError: unknown certificate or wrong settings, too few samples, a smoothing that no certificate covers, or
+            noise for which a certificate does not hold.
 
     Source: each certificate's own (:func:`vitfaith.describe`); docs/certificates.md.
 

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`evaluate` found.
+    """The result of :func:`evaluate`.
 
     Attributes:
         scores: image_id, method, metric, variant, value, flag, target (the explained class); one row for each image, method,
             metric and variant.
         curves: the model's answers along each ranking: image_id, method, curve, variant, step, fraction, probability,
             log_probability, kl, prediction, salience.
-        forwards: images that went through the model.
-        batch_size: at the end; smaller than at the start where memory ran out.
+        forwards: number of images that went through the model.
+        batch_size: the batch size at the end; smaller than at the start if memory ran out.
     """
 
     scores: DataFrame
@@ -61,16 +61,16 @@ def evaluate(
         model, images, image_ids, batch_size: see :func:`vitfaith.explain`.
         maps: method → (B, rows, columns) on the model's grid, or (B, H, W); from :func:`vitfaith.explain`, or yours.
             Larger values mean more important.
-        metrics: as ``explainers`` of :func:`vitfaith.explain`, of the section metrics.
+        metrics: names from the section metrics, in the form of ``explainers`` of :func:`vitfaith.explain`.
         target: the explained classes; default: the classes of ``maps``, else the predicted classes.
         labels: (B,) true classes in 0 … K − 1, for metrics that need them.
         truth: (B, H, W) segmentation, for metrics that need one: bool, or int8 with 1 object, 0 background, −1 ignored.
         extras: further inputs by name: ``denoiser`` for the fill ``diffusion``, ``infill`` for the fill ``given``.
-        precision: of the forward passes: float32, tf32 or bfloat16.
+        precision: float32, tf32 or bfloat16, for the forward passes.
         seed: key of all random numbers; default: the seed of ``maps``, else 0.
 
     Raises:
-        ConfigError: unknown metric, wrong settings, or a metric lacks an input.
+        ConfigError: unknown metric, wrong settings, or a missing input of a metric.
         InputError: arguments do not fit each other or the model; ``target``, ``image_ids`` or ``seed`` contradict ``maps``.
 
     Source: each metric's own (:func:`vitfaith.describe`).

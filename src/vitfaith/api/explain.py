@@ -33,27 +33,27 @@ def explain(
     Args:
         model: from :func:`vitfaith.wrap`; any other module is wrapped without settings.
         images: (B, C, H, W) of the model's size, float in [0, 1] or uint8, on any device.
-        explainers: a name, a list of names and (name, settings), or ``{id: name or (name, settings)}``; settings as in
-            the configuration (:func:`vitfaith.describe`). An explainer that reads a trained DiffMask takes its file in
-            ``weights``.
-        target: the class to explain: ``"prediction"`` of the images given, ``"label"``, ``"runner_up"`` (the second
+        explainers: a name, a list whose entries are a name or (name, settings), or ``{id: name or (name, settings)}``;
+            settings as in the configuration (:func:`vitfaith.describe`). An explainer that reads a trained DiffMask takes
+            its file in ``weights``.
+        target: the class to explain: ``"prediction"`` (for the given images), ``"label"``, ``"runner_up"`` (the second
             largest logit), one class for all images, or (B,) classes.
-        labels: (B,) for ``"label"``.
-        image_ids: B different names, which key random numbers. Without them digests of the pixels, so that no map changes
-            when a set of distinct images is split.
-        seed: of all random numbers.
-        batch_size: most images in a pass. Without it measured on a GPU, 256 on a CPU; halved when memory runs out.
-        precision: of the passes: float32, tf32 or bfloat16. Explainers of the family relevance keep float32 or float64, and
-            so does the forward that finds the class.
+        labels: (B,) classes for ``target="label"``.
+        image_ids: B different names, which key random numbers. Default: digests of the pixels, so splitting a set of
+            distinct images changes no map.
+        seed: seed of all random numbers.
+        batch_size: largest number of images per pass. Default: measured on a GPU, 256 on a CPU; halved when memory runs out.
+        precision: float32, tf32 or bfloat16, for the passes. Explainers of the family relevance stay in float32 or float64,
+            and so does the forward pass that finds the class.
 
     Returns:
-        id → (B, rows, columns) float32 on the CPU, or (B, H, W) with ``resolution: pixel``; with ``target``,
-        ``image_ids``, ``seed`` and ``flags``.
+        id → (B, rows, columns) float32 on the CPU, or (B, H, W) with ``resolution: pixel``. The attributes ``target``,
+        ``image_ids``, ``seed`` and ``flags`` describe the maps.
 
     Raises:
         ConfigError: unknown explainer or wrong settings.
-        InputError: images, targets or ids do not fit; explainers without a meaning for the model's architecture; the text lists
-            explainers that work.
+        InputError: images, targets or ids do not fit; an explainer is not defined for the model's architecture (the message
+            lists explainers that are).
 
     Source: each explainer's own (:func:`vitfaith.describe`).
 

@@ -1,4 +1,4 @@
-"""Maps by method, with what they explain."""
+"""Maps by method, with the classes that they explain."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from vitfaith.map_values import map_flags
 
 
 class Maps(dict[str, Tensor]):
-    """Method → maps (B, rows, columns) float32 on the CPU, larger where the method raises the answer more.
+    """Method → maps (B, rows, columns) float32 on the CPU; larger values mean more important for the explained class.
 
-    ``maps | {"mine": tensor}``, ``{"mine": tensor} | maps`` and ``maps.copy()`` keep what the attributes say; ``{**maps}`` and
-    ``dict(maps)`` are plain dicts that lose it. Values become tensors. Assigning to a method drops its entries in
-    ``explainers`` and ``sample_maps``, which are of the map that was there.
+    ``maps | {"mine": tensor}``, ``{"mine": tensor} | maps`` and ``maps.copy()`` keep the attributes; ``{**maps}`` and
+    ``dict(maps)`` are plain dicts without them. Values become tensors. Assigning to a method drops its entries in
+    ``explainers`` and ``sample_maps``, because they belong to the replaced map.
 
     Attributes:
         target: (B,) int64, the explained class of each image.
         image_ids: B names; with ``seed`` they key every random number.
-        seed: of those numbers.
+        seed: seed of the random numbers.
         explainers: method → registered name of its explainer; your own maps have none.
         sample_maps: behind a smoothing, method → the raw maps (B, S, rows, columns) float32 of the S noise samples; else
             empty.
 
     Raises:
-        InputError: ``maps`` is no mapping, a name is no text, or a value is no array of real numbers; also in assigning.
+        InputError: ``maps`` is not a mapping, a name is not text, or a value is not an array of real numbers; assignments
+            raise it too.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Maps(dict[str, Tensor]):
 
     @property
     def raw(self) -> dict[str, Tensor] | None:
-        """Behind a smoothing, method → mean of the raw maps of the samples, which metrics of scale read; else None."""
+        """Behind a smoothing, method → mean of the samples' raw maps, for scale-dependent metrics; else None."""
         if not self.sample_maps:
             return None
         means = {method: raw_mean(one.numpy()) for method, one in self.sample_maps.items()}
@@ -65,10 +66,10 @@ class Maps(dict[str, Tensor]):
         return _made(dict(self), self._facts())
 
     def update(self, *others: Any, **named: Any) -> None:
-        """As of a dict; where both have a method, the other's map replaces this one's.
+        """As in a dict; if both have a method, the other's map replaces this one's.
 
         Raises:
-            InputError: the others are of other images, classes or seed.
+            InputError: the other maps have other images, classes or another seed.
         """
         new = named_maps(dict(*others, **named))
         for other in others:
@@ -82,24 +83,24 @@ class Maps(dict[str, Tensor]):
                 self.sample_maps |= {m: one for m, one in other.sample_maps.items() if m not in named}
 
     def setdefault(self, method: str, default: Any = None) -> Tensor:
-        """As of a dict."""
+        """As in a dict."""
         if method not in self:
             self[method] = default
         return self[method]
 
     def pop(self, method: str, *default: Any) -> Any:
-        """As of a dict."""
+        """As in a dict."""
         self._forget(method)
         return super().pop(method, *default)
 
     def popitem(self) -> tuple[str, Tensor]:
-        """As of a dict."""
+        """As in a dict."""
         method, one = super().popitem()
         self._forget(method)
         return method, one
 
     def clear(self) -> None:
-        """As of a dict."""
+        """As in a dict."""
         super().clear()
         self.explainers, self.sample_maps = {}, {}
 
@@ -158,7 +159,7 @@ def _made(maps: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Maps:
 
 
 def named_maps(maps: Any) -> dict[str, Tensor]:
-    """``maps`` as a plain dict of method → tensor; raises :class:`InputError` for what is none."""
+    """``maps`` as a plain dict of method → tensor; raises :class:`InputError` if it is not a mapping to arrays."""
     if not isinstance(maps, Mapping):
         raise InputError(f"maps is a {type(maps).__name__}; give {{'name': maps (B, rows, columns)}}")
     for method in maps:
@@ -168,7 +169,7 @@ def named_maps(maps: Any) -> dict[str, Tensor]:
 
 
 def tensor_of(name: str, values: Any, instead: str = "a tensor") -> Tensor:
-    """``values``, a tensor or what NumPy makes an array of, as a tensor without gradients.
+    """``values`` (a tensor, or anything that NumPy converts to an array) as a tensor without gradients.
 
     Raises:
         InputError: these are no real numbers; ``name`` says which argument it is, ``instead`` what to give.

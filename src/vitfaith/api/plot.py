@@ -46,10 +46,10 @@ def leaderboard(
     """Methods ranked by their mean over images, with confidence intervals, one panel per dataset and model.
 
     Args:
-        scores: from :func:`vitfaith.score` or :func:`vitfaith.read`, or a table of :func:`vitfaith.leaderboard`; of one
-            attack and smoothing.
+        scores: from :func:`vitfaith.score` or :func:`vitfaith.read`, or a table of :func:`vitfaith.leaderboard`; with a
+            single attack and smoothing.
         metric: id of the metric.
-        variant: of the metric; without it the only one, or k=10.
+        variant: variant of the metric; default: the only one, or k=10.
         directions: see :func:`vitfaith.leaderboard`.
         style: settings of the configuration's section ``style``.
 
@@ -96,7 +96,7 @@ def curves(
 
     Raises:
         ConfigError: no such curve or variant, or a wrong style.
-        InputError: there are no curves, or none along a ranking (SaCo's curves are of groups).
+        InputError: there are no curves, or no curves along a ranking (SaCo's curves are over groups).
 
     Example:
         >>> import timm, torch, vitfaith as vf
@@ -165,12 +165,12 @@ def maps(
     Args:
         images: (B, C, H, W) with one or three channels, float in [0, 1] or uint8.
         maps: method → (B, rows, columns); a constant map, or one that is not finite, is shown as "no map".
-        titles: of the rows; without it none.
+        titles: titles of the rows; default: none.
         overlay: weight in [0, 1) of the grey image under the map.
         style: see :func:`leaderboard`.
 
     Raises:
-        InputError: maps, titles and images are not of one number, or images have other channels.
+        InputError: the numbers of maps, titles and images differ, or the images have neither one nor three channels.
 
     Example:
         >>> import torch, vitfaith as vf

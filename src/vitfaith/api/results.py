@@ -46,17 +46,16 @@ def read(results: str | Path, table: str = "scores", **where: Any) -> DataFrame:
 
     Args:
         results: the folder ``results`` of a study.
-        table: one row per image: scores, curves, stability, sanity, predictions, certificates, maps, and images: the clean
-            and attacked images with their pixels and classes. Of an experiment, which ``experiment=`` names where there are
-            several: summary, statistics, agreement, costs, gallery …
-        where: rows to keep: column and value, or column and list of values, such as ``attack="pgd"``, ``explained=0`` for
-            ``class_0``.
+        table: a table of results per image (scores, curves, stability, sanity, predictions, certificates, maps, or images,
+            which has the clean and attacked images with their pixels and classes), or a table of an experiment (summary,
+            statistics, agreement, costs, gallery …). If several experiments have the table, choose one by ``experiment=``.
+        where: rows to keep, as column and value or list of values: ``attack="pgd"``; ``explained=0`` means ``class_0``.
 
     Returns:
-        The columns of the table (docs/columns.md), in an order that does not depend on shards.
+        The columns of the table (docs/columns.md). The order of rows does not depend on shards.
 
     Raises:
-        InputError: there is no such table or column, or no such value in a column of the condition or of names.
+        InputError: there is no such table or column, or a column of the condition or of names has no such value.
         ArtifactError: a file is damaged.
 
     Example:

@@ -56,7 +56,7 @@ def load_denoiser(
         source: folder in the diffusers layout (``unet/`` and ``scheduler/``), id of the Hugging Face hub, or with
             ``format="adm"`` a checkpoint of OpenAI's networks; ``vitfaith:denoisers/fashion_mnist`` is shipped.
         format: "diffusers" or "adm".
-        device: where it runs, without it the CPU; smoothing works there.
+        device: where the denoiser runs and smoothing computes; default: the CPU.
         arguments: ``class_label``, and for "adm" ``preset`` and ``arguments``, as in the configuration.
 
     Raises:
@@ -83,15 +83,15 @@ def load_denoiser(
 
 @dataclass(frozen=True)
 class Smoothed:
-    """What :func:`smooth` made.
+    """The result of :func:`smooth`.
 
     Attributes:
         samples: (B, S, C, H, W) float32 in [0, 1] on the CPU, in the precision in which a study stores them (float16).
         image_ids: B names of the images.
-        smoothing: with its settings.
-        seed: of the noise.
-        model: what is asked of the samples.
-        batch_size: most samples in a pass; None: measured.
+        smoothing: the smoothing with its settings.
+        seed: seed of the noise.
+        model: the model that classifies and explains the samples.
+        batch_size: largest number of samples per pass; None: measured.
     """
 
     samples: Tensor
@@ -130,16 +130,16 @@ class Smoothed:
         target: Target = "prediction",
         labels: Tensor | Sequence[int] | None = None,
     ) -> Maps:
-        """The maps behind the smoothing: each sample's scaled onto [0, 1], then their mean (or what its settings say).
+        """The maps behind the smoothing: each sample's map is scaled onto [0, 1], then they are averaged or aggregated otherwise.
 
         Args:
             explainers: see :func:`vitfaith.explain`.
             target: ``"prediction"`` is the arg-max of the mean probability over the samples, ``"runner_up"`` the second
                 largest; else as in :func:`vitfaith.explain`.
-            labels: (B,) for ``"label"``.
+            labels: (B,) classes for ``target="label"``.
 
         Returns:
-            Maps whose ``sample_maps`` hold the raw maps (B, S, rows, columns), which certificates and metrics of scale read.
+            Maps whose ``sample_maps`` hold the raw maps (B, S, rows, columns), for certificates and scale-dependent metrics.
 
         Raises:
             ConfigError, InputError: as :func:`vitfaith.explain`.
@@ -205,17 +205,17 @@ def smooth(
     batch_size: int | None = None,
     **settings: Any,
 ) -> Smoothed:
-    """Noisy, denoised copies of ``images``, and the model behind them.
+    """Noisy, denoised copies of ``images``, ready to be classified and explained by ``model``.
 
     Args:
         model, images, image_ids, seed, batch_size: see :func:`vitfaith.explain`.
         smoothing: name of a registered smoothing (``vf.available("smoothings")``).
-        denoiser: its network, from :func:`vitfaith.load_denoiser`, on the device where it is.
-        settings: of the smoothing, as in the configuration: ``sigma=0.25, samples=10``.
+        denoiser: network of the smoothing, from :func:`vitfaith.load_denoiser`; it stays on its device.
+        settings: settings of the smoothing, as in the configuration: ``sigma=0.25, samples=10``.
 
     Raises:
         ConfigError: unknown smoothing or wrong settings, or noise beyond the denoiser's schedule.
-        InputError: arguments do not fit each other, the model or the denoiser, or there is none.
+        InputError: arguments do not fit each other, the model or the denoiser, or a needed denoiser is missing.
 
     Source: dds: Hu et al. 2024, arXiv 2311.17983; Carlini et al. 2023, arXiv 2206.10550.
 

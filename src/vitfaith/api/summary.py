@@ -48,13 +48,13 @@ def leaderboard(
         scores: from :func:`vitfaith.score`, :func:`vitfaith.compare_maps` or :func:`vitfaith.read`.
         by: columns that split the table; default: the columns of a condition (dataset, model, attack, smoothing, explained …)
             that ``scores`` has.
-        directions: metric → "higher", "lower" or "none" for metrics with your own ids; other directions are known.
-        confidence: of the intervals (BCa bootstrap over images, over clusters where there is a column ``cluster``).
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        directions: metric → "higher", "lower" or "none", for metrics under your own ids; registered metrics have theirs.
+        confidence: level of the intervals (BCa bootstrap over images, or over clusters if there is a column ``cluster``).
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Returns:
-        Columns ``by``, method, metric, variant, n (images in the mean), clusters (how many of them are
+        The columns ``by``, method, metric, variant, n (images in the mean), clusters (how many of them are
         independent), flagged (images without a value), mean, low, high,
         sd, confidence, compared (whether the method has 90 % of the images), rank (1 is best; equal means share it; NA for
         diagnostics and methods that are not compared), p (Wilcoxon signed-rank against "random", Holm-adjusted over the
@@ -113,9 +113,9 @@ def compare_maps(
     """Similarity of each map to the reference map of the same method and image.
 
     Args:
-        maps, reference: method → (B, rows, columns); methods that only one has are left out. Both from
-            :func:`vitfaith.explain` or yours.
-        measures: as ``explainers`` of :func:`vitfaith.explain`, of the section stability.
+        maps, reference: method → (B, rows, columns), from :func:`vitfaith.explain` or yours. Methods that only one of them
+            has are left out.
+        measures: names from the section stability, in the form of ``explainers`` of :func:`vitfaith.explain`.
         image_ids: B names; default: the names of ``maps``, else 0, 1, 2 ….
 
     Returns:
@@ -125,7 +125,7 @@ def compare_maps(
 
     Raises:
         ConfigError: unknown measure or wrong settings.
-        InputError: maps of other shapes or images, or no method in common.
+        InputError: the shapes or images of the maps differ, or no method is in both.
 
     Source: each measure's own (:func:`vitfaith.describe`).
 

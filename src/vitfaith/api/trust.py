@@ -30,12 +30,12 @@ def trust(
         scores: from :func:`vitfaith.score` or :func:`vitfaith.read`, with random maps among the methods.
         truth: metrics that know the truth (``localisation_auroc`` of images with masks …): agreement with these is reported.
         others: name → scores of the same methods under another choice: fill, tie key, network, model.
-        baseline: method whose maps say nothing.
+        baseline: method with uninformative maps.
         directions: metric → "higher", "lower" or "none" for metrics with your own ids; diagnostics are omitted.
-        confidence, resamples, seed: of the bootstrap over images, over clusters where there is a column ``cluster``.
+        confidence, resamples, seed: settings of the bootstrap over images, or over clusters if there is a column ``cluster``.
 
     Returns:
-        Columns of the condition, metric (with its variant), quantity, other, value, low, high, methods, n, confidence.
+        The columns of the condition, metric (with its variant), quantity, other, value, low, high, methods, n, confidence.
         ``quantity`` is separation (½ to 1: chance that a method's score beats one of random maps), alpha (Krippendorff's α of
         the order of methods over images), split_half (reliability of the methods' means), truth and robustness (Kendall's τ
         of the methods' means with ``other``).

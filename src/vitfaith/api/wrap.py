@@ -1,4 +1,4 @@
-"""From a user's network to a classifier of images in [0, 1]."""
+"""Turns a user's network into a classifier of images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -36,35 +36,37 @@ def wrap(
     class_names: Sequence[str] = (),
     device: str | torch.device | None = None,
 ) -> Classifier:
-    """A classifier of images in [0, 1], which normalises inside, for every other function of ``vitfaith``.
+    """A classifier of images in [0, 1], which normalises inside; every other function of ``vitfaith`` takes it.
 
-    - A timm ViT: every explainer that its architecture has a meaning for.
-    - A transformers classifier (the object or its folder): ViT, DeiT, DINOv2, BEiT, CLIP, SigLIP, SigLIP 2, Swin and Swin v2
-      become timm models with the same logits, hence every explainer that is defined for those; the tensors are copied.
-      Objects of other kinds are any module.
-    - Any other module that maps (B, C, H, W) to logits (B, K), or to an object with ``logits``: explainers of gradients
-      and perturbations. Maps then are on cells of ``patch_size`` pixels.
-    - A text that is not a folder: the name of a timm model with pretrained weights.
+    ``model`` may be:
+
+    - A timm ViT. It runs with every explainer that is defined for its architecture.
+    - A transformers classifier, as an object or as its folder. ViT, DeiT, DINOv2, BEiT, CLIP, SigLIP, SigLIP 2, Swin and
+      Swin v2 become timm models with the same logits and run with the explainers of these; the tensors are copied.
+      Objects of other kinds are treated as any other module.
+    - Any other module that maps (B, C, H, W) to logits (B, K), or to an object with ``logits``. It runs with explainers that
+      need only gradients or perturbed images, and its maps are on cells of ``patch_size`` pixels.
+    - A text that is not a folder: the name of a timm model, taken with pretrained weights.
 
     The module itself is used, not a copy, unless ``device`` is another one. Every function leaves its mode,
     ``requires_grad``, gradients, hooks, device and dtype as they were.
 
     Args:
-        model: see above; a classifier that :func:`wrap` returned is given back, and takes no other argument than ``device``.
-        mean, std: statistics of the channels that the module expects its input normalised with, in [0, 1] pixel units.
-            Default: the values that timm or the folder stores; required for every other module (``mean=(0, 0, 0),
-            std=(1, 1, 1)`` where it takes images in [0, 1]).
-        input_size: height and width of the images in pixels, one number for squares. Without it what the module says of
-            itself (``input_size`` in timm's configuration, ``image_size`` in transformers'). Position tables of a
+        model: see above. A classifier that :func:`wrap` returned comes back as it is; then only ``device`` may be given.
+        mean, std: channel means and standard deviations with which the module expects its input normalised, in [0, 1] pixel
+            units. Default: the values that timm or the folder stores; required for every other module (``mean=(0, 0, 0),
+            std=(1, 1, 1)`` if it takes images in [0, 1]).
+        input_size: height and width of the images in pixels, or one number for squares. Default: the module's own setting
+            (``input_size`` in timm's configuration, ``image_size`` in transformers'). Position tables of a
             transformers classifier are resized to it as transformers does.
-        num_classes: K, compared with the logits of a black image.
+        num_classes: K, checked against the logits of a black image.
         patch_size: side of the cells of maps, in pixels, for modules without patches. Default: the
             module's own patch, or the divisor of both sides that gives a grid nearest to 14 × 14.
         class_names: K names in the order of the logits, or none.
-        device: copy the module there; without it the module stays where it is.
+        device: device to copy the module to; default: the module stays where it is.
 
     Raises:
-        InputError: an argument is missing and the module does not say it, or does not fit the module; a folder does not exist.
+        InputError: an argument does not fit the module, or is missing and not stored in the module; a folder does not exist.
         ConfigError: the folder holds a model that cannot be converted, or timm has no model of that name.
         ArtifactError: the folder or the pretrained weights cannot be read.
 

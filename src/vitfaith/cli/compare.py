@@ -92,7 +92,7 @@ def trust(
         Path | None, typer.Option(help="file to draw (PDF, PNG or SVG); needs a single condition")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="format of the table")] = Format.markdown,
-    baseline: Annotated[str, typer.Option(help="method whose maps say nothing")] = "random",
+    baseline: Annotated[str, typer.Option(help="method with uninformative maps")] = "random",
     resamples: Resamples = 2000,
 ) -> None:
     """Rate the metrics: power to separate methods from random maps, reliability, agreement with a truth and other runs."""

@@ -71,7 +71,12 @@ STAGES = (
         "predict",
         "vitfaith.stages.predict.run_predict",
         "Classify the denoised samples of a shard.",
-        {"images": IMAGES, "denoised": IMAGES, "out": OUT, "weights": WEIGHTS},
+        {
+            "images": IMAGES,
+            "denoised": path("Parquet file with the denoised samples", "images"),
+            "out": OUT,
+            "weights": WEIGHTS,
+        },
     ),
     OverShard(
         "attribute",

@@ -27,12 +27,12 @@ class Source:
         labels: (N,) int64 from 0; −1 (:data:`UNLABELLED`) if the dataset has no classes.
         read: maps an index array to images uint8 (n, C, H, W); called for one shard at a time.
         masks: maps an index array to n segmentations (H, W) of the same geometry as the images: bool, or int8 with
-            1 object, 0 background, −1 ignored; None for an image without one. None when the dataset has none.
+            1 object, 0 background, −1 ignored; None for an image without a mask. None if the dataset has no masks.
         clusters: for each image the name of the group that it belongs to (images of one object, scene or subject are not
             independent), None for an independent image; None if the dataset has no groups.
         classes: names of the classes in the order of the labels; empty if the dataset has no names.
         headers: looks at the headers of the pictures at an index array and raises :class:`ArtifactError` where one
-            cannot be read as an image; None where there are no encoded pictures, or looking is as dear as reading.
+            cannot be read as an image; None if there are no encoded pictures, or if this would cost as much as reading them.
     """
 
     image_ids: list[str]
