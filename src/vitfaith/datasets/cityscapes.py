@@ -32,7 +32,8 @@ class CityscapesParameters(PictureParameters):
     folder: Path = Field(description="folder that holds leftImg8bit and gtFine (both unpacked)")
     split: Literal["train", "val"] = Field("val", description="2,975 or 500 scenes; the labels of test are not public")
     objects: tuple[str, ...] = Field(
-        min_length=1, description="names of the labels that are the object, as [car, truck]; void pixels are ignored"
+        min_length=1,
+        description="names of the labels that are the object, such as [car, truck]; void pixels are ignored",
     )
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class CocoParameters(PictureParameters):
     """Where pictures and annotations are, and what counts as the object."""
 
-    folder: Path = Field(description="folder with the pictures, as val2017")
-    annotations: Path = Field(description="JSON of instances, as instances_val2017.json")
+    folder: Path = Field(description="folder with the pictures, such as val2017")
+    annotations: Path = Field(description="JSON of instances, such as instances_val2017.json")
     categories: tuple[str, ...] | None = Field(
         None, description="names of the categories that count; default: all. Pictures without any are left out"
     )

@@ -44,16 +44,16 @@ def rgb_of(colour: str) -> tuple[int, int, int]:
 class CellParameters(Parameters):
     """Size of the grid, and how many grids there are."""
 
-    rows: int = Field(3, ge=1, description="cells in a column of the grid")
-    columns: int = Field(3, ge=1, description="cells in a row of the grid")
+    rows: int = Field(3, ge=1, description="number of rows of the grid")
+    columns: int = Field(3, ge=1, description="number of columns of the grid")
     cell: int = Field(
-        16, ge=1, description="side of a cell in pixels; whole patches of the model, so that a mask is exact"
+        16, ge=1, description="side of a cell in pixels; masks are exact if it is a multiple of the model's patch"
     )
     grids: int = Field(600, ge=1, description="number of grids; a larger number keeps the first ones")
     split: Literal["train", "validation", "test"] = Field(
         "validation", description="the splits have different grids from the same distribution"
     )
-    seed: int = Field(0, description="seed of all grids; seed, split and number of a grid decide it completely")
+    seed: int = Field(0, description="seed of all grids; a grid depends only on seed, split and its number")
 
     @property
     def image_ids(self) -> list[str]:

@@ -42,7 +42,7 @@ class ImageFolderParameters(MaskParameters, PictureParameters):
     cluster: str | None = Field(
         None,
         description="regular expression on a picture's path below folder; its first group is the name of the picture's object, scene "
-        "or subject, as '([^/]+)_[0-9]+[.]png'; pictures without a match belong to no cluster",
+        "or subject, for example '([^/]+)_[0-9]+[.]png'; pictures without a match belong to no cluster",
     )
 
     @field_validator("cluster")

@@ -44,13 +44,13 @@ experiments:
 
 TITLES = {
     "datasets": "Sources of images, with their preprocessing.",
-    "models": "The classifiers that are explained. There is no list of kinds: every timm model will do.",
+    "models": "The classifiers that are explained. Any timm model can be named.",
     "denoisers": "Diffusion denoisers, for smoothings and for the fill `diffusion`.",
     "attacks": "Attacks on an image before it is explained. `clean: {}` is always needed: the class predicted for the clean image is explained by default (`targets` of an experiment).",
     "smoothings": "Smoothings between the image and the classifier. `none: {}` is no smoothing.",
     "explainers": "The attribution methods.",
     "metrics": "A metric scores a map by the model's answers to perturbed images.",
-    "fills": "Replacements of removed pixels. No section holds fills: a fill is the setting `fill` of most metrics. `fill: blur` gives the name; `fill: {name: blur, sigma: 3}` gives settings too. `config/fills.yaml` measures how far the ranking of methods depends on the fill.",
+    "fills": "Replacements of removed pixels. Fills have no section: they are values of the setting `fill`, which most metrics have. `fill: blur` gives only the name; `fill: {name: blur, sigma: 3}` also gives settings. `config/fills.yaml` measures how far the ranking of methods depends on the fill.",
     "stability": "A stability measure compares a map with the map of the clean image.",
     "sanity": "A check computes explanations again, to see whether a map depends on the model and the class and does not depend on noise. Checks run without smoothing.",
     "certificates": "Proofs about predictions and maps behind a smoothing.",

@@ -54,12 +54,12 @@ class PictureParameters(Parameters):
     )
     exif: Literal["ignore", "apply"] = Field(
         "ignore",
-        description="orientation tag of photographs: ignored as torchvision and timm do, or applied before all else",
+        description="orientation tag of photographs: ignore it, like torchvision and timm, or apply it before all else",
     )
 
     background: tuple[Byte, Byte, Byte] | None = Field(
         None,
-        description="colour behind transparent pixels: [r, g, b] from 0 to 255, or a name as white; without it they are "
+        description="colour behind transparent pixels: [r, g, b] from 0 to 255, or a name such as white; without it they are "
         "an error",
         json_schema_extra={
             "anyOf": [
