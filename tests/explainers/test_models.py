@@ -123,7 +123,7 @@ def test_the_error_names_all_explainers_that_are_not_defined_and_those_that_are(
     methods = methods_of(*ENTRIES)
     with pytest.raises(InputError) as caught:
         explain(classifier, images, targets, ids, methods, seed=0, batch_size=4)
-    undefined, _, defined = str(caught.value).partition("leave them out")
+    undefined, _, defined = str(caught.value).partition("choose from: ")
     for entry in ENTRIES:
         assert (f" {entry.name}," in undefined.replace(";", ",")) != entry.traits["hierarchical"], entry.name
         assert (entry.name in defined) == entry.traits["hierarchical"], entry.name
