@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class PlantedPatchParameters(CellParameters):
     """Size of the grid, its colours, and how many grids there are."""
 
-    rows: int = Field(5, ge=1, description="cells in a column of the grid")
-    columns: int = Field(5, ge=1, description="cells in a row of the grid")
+    rows: int = Field(5, ge=1, description="number of rows of the grid")
+    columns: int = Field(5, ge=1, description="number of columns of the grid")
     cell: int = Field(
-        8, ge=1, description="side of a cell in pixels; whole patches of the model, so that a mask is exact"
+        8, ge=1, description="side of a cell in pixels; masks are exact if it is a multiple of the model's patch"
     )
     planted: tuple[str, ...] = Field(
         ("red", "green", "blue"),
