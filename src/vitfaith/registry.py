@@ -52,8 +52,8 @@ def named_ids(parameters: Parameters) -> Iterator[tuple[str, tuple[str, ...], tu
 class Entry:
     """One registered name.
 
-    ``kind`` says of what registry; ``name`` is unique there; ``implementation`` is what the stage calls; ``parameters`` its
-    typed settings; ``citation`` the paper; ``traits`` hold what a registry adds (family, needs, direction …).
+    ``kind`` is the kind of its registry; ``name`` is unique there; a stage calls ``implementation``; ``parameters`` is the type of
+    its settings; ``citation`` the paper; ``traits`` hold further facts of the registry (family, needs, direction …).
     """
 
     kind: str

@@ -118,14 +118,14 @@ def attack(
 ) -> Callable[[Craft], Craft]:
     """Register ``function(classifier, images, targets, parameters) -> Tensor`` under ``name``.
 
-    The function receives a frozen classifier in evaluation mode, images (B, C, H, W) float32 in [0, 1], the classes
-    (B,) predicted for them, and returns attacked images of the same shape in [0, 1]. Gradients are enabled, and torch's
+    The function receives a frozen classifier in evaluation mode, images (B, C, H, W) float32 in [0, 1], and the classes
+    (B,) predicted for them. It returns attacked images of the same shape in [0, 1]. Gradients are enabled, and torch's
     random functions are keyed per image (:mod:`vitfaith.attacks.craft.keyed`).
 
     Args:
-        bound: from the parameters to what the attack promises; every stored image is checked against it.
+        bound: function from the parameters to the bound that the attack guarantees; every stored image is checked against it.
         batched: whether it treats the rows of a batch independently; if not, it is called with one image at a time.
-        aims_at: what it tries to change; one that aims at the explanation keeps the prediction.
+        aims_at: what the attack tries to change; an attack that aims at the explanation keeps the prediction.
 
     An attack whose parameters have a field ``through`` that is set sees through that smoothing: the function is then
     called with ``defence=``, a :class:`vitfaith.attacks.smoothed.Defence`.

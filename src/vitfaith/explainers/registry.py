@@ -61,17 +61,17 @@ def explainer(
     Maps live on the patch grid; where ``parameters.resolution`` is "pixel" (see :class:`PixelLevel`) they are (B, H, W).
 
     Args:
-        needs: what the shared pass must keep for it.
+        needs: quantities that the shared pass must keep for the explainer.
         class_specific: whether the map depends on the target class.
         hierarchical: whether it is defined for models without class-token attention over one patch grid (Swin …).
         stochastic: whether it draws random numbers (keyed by seed, image and purpose).
         model_files: parameters that name a file of the explained model, or a folder with one MODEL.safetensors per model; the
             plan puts the file of the job's model in their place.
-        check: ``check(classifier, parameters)`` raises where files that the parameters name do not belong to the model;
-            the attribute stage calls it once per job.
-        trained_by: kind of the training that makes ``weights``, see the verbs ``train``; without it a DiffMask's.
-        forwards: forward passes per image of an explainer that runs a trained network; the plan cannot count them, as the
-            network may not be trained yet.
+        check: ``check(classifier, parameters)`` raises an error if a file that the parameters name does not belong to the
+            model; the attribute stage calls it once per job.
+        trained_by: kind of training that makes ``weights``, a verb of ``vitfaith train``; default: the training of a DiffMask.
+        forwards: forward passes per image of an explainer that runs a trained network; the plan cannot count them, because
+            the network may not be trained yet.
     """
     return EXPLAINERS.register(
         name,

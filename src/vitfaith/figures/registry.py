@@ -58,12 +58,12 @@ def figure(
 
     Args:
         needs: tables it reads.
-        rows: ``rows(data, parameters)`` gives exactly the values that are plotted; captions count on it.
+        rows: ``rows(data, parameters)`` returns exactly the values that are plotted; captions take their counts from it.
         title: one line for reports.
-        caption: reStructuredText that says what is shown and how to read it; counts are appended by
+        caption: reStructuredText that describes the figure and how to read it; counts are appended by
             :func:`vitfaith.figures.caption.caption`, and ``{name}`` stands for the parameter ``name``.
         reads: ``reads(parameters)`` names columns and rows of tables with one row per image; default: all are read.
-        category: where a report files it.
+        category: section of a report that shows the figure.
     """
     return FIGURES.register(
         name,

@@ -79,8 +79,8 @@ class Response:
     other requests. NaN (−1 in ``prediction``) where a map is flagged or a row is padding.
 
     Attributes:
-        logit: float64, of the target class.
-        probability: float64, of the target class.
+        logit: float64, logit of the target class.
+        probability: float64, probability of the target class.
         log_probability: float64, computed from the logits, so finite where the probability underflows.
         kl: float64 ≥ 0, KL(clean distribution ‖ this one), nats.
         prediction: int64, arg-max class.

@@ -25,8 +25,8 @@ A metric is a class in any module of this package (modules are imported automati
 
 The page docs/extend.md has complete plugins of every kind. A metric that reads one number from removal curves is a row of a table instead, see :class:`vitfaith.metrics.common.ReadOut`.
 
-``vitfaith.metrics.engine.requests`` has the requests along a ranking (``Curve``, ``Groups``) and the shared ends (``Clean``,
-``Full``). Requests are hashable. Equal requests of different metrics run once, and requests along a ranking share
+``vitfaith.metrics.engine.requests`` has the requests along a ranking (``Curve``, ``Groups``) and for the ends that all rankings share: the clean
+image (``Clean``) and the fully replaced one (``Full``). Requests are hashable. Equal requests of different metrics run once, and requests along a ranking share
 every image that they have in common. Any other set of images (random subsets, soft masks, noise) needs its own request
 class with a method ``segment(context)``; see :class:`vitfaith.metrics.context.Segment`.
 

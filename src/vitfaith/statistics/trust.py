@@ -45,7 +45,7 @@ def metric_trust(
     """How far each metric of one condition can be trusted, one row per metric, quantity and ``other``.
 
     ``separation``: chance that an image's score for a method is better than an image's score for ``baseline`` (the area
-    under the ROC curve, ties count half), averaged over methods; ½ says nothing. Its interval comes from the mean of the
+    under the ROC curve, ties count half), averaged over methods; ½ means no information. Its interval comes from the mean of the
     images' influence on it (DeLong et al. 1988), cut off at 0 and 1.
 
     ``alpha``: Krippendorff's α (ordinal) of the order of methods, with images as raters (Tomsett et al. 2020); 1 where every
@@ -63,7 +63,7 @@ def metric_trust(
         scores: rows (method, image_id, metric, value) of one condition; where there is a column ``cluster``, whole clusters
             are drawn. Metrics with variants need one name per variant.
         directions: metric → "higher" or "lower"; others count as "higher".
-        baseline: method whose maps say nothing; it is in no correlation.
+        baseline: method with uninformative maps; correlations leave it out.
         truth: metrics that know the truth, such as localisation on planted patches.
         others: name → scores of the same methods and metrics.
 
