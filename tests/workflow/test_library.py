@@ -13,10 +13,11 @@ import torch
 
 import vitfaith as vf
 from tests.workflow.conftest import Workflow
+from vitfaith.artifacts.attacked import read_images, shard_of
 from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.maps import read_maps, read_raw_maps
 from vitfaith.artifacts.samples import read_denoised
-from vitfaith.artifacts.schemas import CURVES, IMAGES, SCORES, SMOOTHED_PREDICTIONS
+from vitfaith.artifacts.schemas import CURVES, SCORES, SMOOTHED_PREDICTIONS
 from vitfaith.artifacts.store import read_table
 from vitfaith.models.checkpoint import read_checkpoint
 from vitfaith.models.classifier import Classifier
@@ -45,7 +46,7 @@ def one(folder: Path, pattern: str) -> list[Path]:
 
 def images_of(workflow: Workflow, attack: str) -> tuple[torch.Tensor, pd.DataFrame]:
     path = one(workflow.folder, f"results/attack/dataset=tiny/model=vit_patch4/attack={attack}/*.parquet")[0]
-    table = read_table(path, IMAGES)
+    table = read_images(path, shard_of(path))
     return torch.from_numpy(decode_images(table, np.uint8, str(path)).copy()), table.to_pandas()
 
 
