@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from findings_tables import interval, markdown, read
-from scipy.stats import spearmanr
-from stamps_findings import SHOWN, wide
+from findings_tables import read
+from stamps_findings import by_saco, wide
 from stamps_folds import write_studies
 
 from vitfaith.compare.folder import read_folds
@@ -53,19 +52,13 @@ def board(folders: Sequence[Path], scores: pd.DataFrame) -> str:
     summary = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["nan", "NaN"])
     for column in ("n", "mean", "low", "high"):
         summary[column] = pd.to_numeric(summary[column], errors="coerce")
-    means, widths = wide(summary, "mean"), wide(summary.assign(width=summary["high"] - summary["low"]), "width")
-    order = means["SaCo ↑"].sort_values(ascending=False, na_position="last").index
-    table = wide(summary.assign(text=summary.apply(interval, axis=1)), "text").loc[order]
-    rest = means.drop(index="random")
-    agreement = [
-        f"{heading.split(' ↑')[0]} {spearmanr(rest['SaCo ↑'], rest[heading], nan_policy='omit').statistic:.2f}"
-        for heading in means.columns.difference(list(SHOWN.values())[:3], sort=False)
-    ]
+    table, agreement = by_saco(summary)
+    widths = wide(summary.assign(width=summary["high"] - summary["low"]), "width")
     images, cutouts = scores["image_id"].nunique(), scores["cluster"].nunique()
     return (
         f"## All explainers\n\nClean images; means over n = {images} images of {cutouts} cut-outs with 95 % bootstrap intervals over whole "
-        f"cut-outs (pixel accuracy and mIoU: over images), in the order of SaCo.\n\n{markdown(table)}\n\n"
-        f"Rank correlation over methods (random left out) of SaCo with {', '.join(agreement)}.\n\n"
+        f"cut-outs (pixel accuracy and mIoU: over images), in the order of SaCo.\n\n{table}\n\n"
+        f"{agreement}\n\n"
         + markdown_table(["width of the 95 % interval", "median over methods", "largest"],
                          [[name, f"{widths[name].median():.3f}", f"{widths[name].max():.3f}"] for name in widths.columns])
         + "\n"

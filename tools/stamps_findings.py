@@ -36,9 +36,8 @@ def wide(summary: pd.DataFrame, values: str) -> pd.DataFrame:
     return table[[h for h in SHOWN.values() if h in table.columns]]
 
 
-def leaderboard(results: Path) -> str:
-    """Every explainer by faithfulness and localisation, and how far the two agree."""
-    summary = read(results / "tables", "explainers", "summary")
+def by_saco(summary: pd.DataFrame) -> tuple[str, str]:
+    """The table of all explainers in the order of SaCo, and a sentence on how far the other scores agree with it."""
     means = wide(summary, "mean")
     order = means["SaCo ↑"].sort_values(ascending=False, na_position="last").index
     table = wide(summary.assign(text=summary.apply(interval, axis=1)), "text").loc[order]
@@ -47,10 +46,16 @@ def leaderboard(results: Path) -> str:
         f"{heading.split(' ↑')[0]} {spearmanr(rest['SaCo ↑'], rest[heading], nan_policy='omit').statistic:.2f}"
         for heading in means.columns.difference(list(SHOWN.values())[:3], sort=False)
     ]
+    return markdown(table), f"Rank correlation over methods (random left out) of SaCo with {', '.join(agreement)}."
+
+
+def leaderboard(results: Path) -> str:
+    """Every explainer by faithfulness and localisation, and how far the two agree."""
+    summary = read(results / "tables", "explainers", "summary")
+    table, agreement = by_saco(summary)
     return (
         f"## All explainers\n\nClean images, undefended; means over n = {summary['n'].max()} images with 95 % bootstrap "
-        "intervals, in the order of SaCo.\n\n"
-        f"{markdown(table)}\n\nRank correlation over methods (random left out) of SaCo with {', '.join(agreement)}.\n"
+        f"intervals, in the order of SaCo.\n\n{table}\n\n{agreement}\n"
     )
 
 
