@@ -50,8 +50,9 @@ def with_pixels(images: pa.Table, path: Path, shard: Path | None, read: Callable
         raise ArtifactError(f"'{path}' holds no pixels, which lie in its shard; name the shard's file by --pixels, too")
     source = read(shard)
     wanted, found = (table.column("image_id").to_pylist() for table in (images, source))
-    differ = [name for name in wanted if name not in set(found)] if wanted != found else _changed(images, source)
-    if wanted != found or differ:
+    same, there = wanted == found, set(found)
+    differ = _changed(images, source) if same else [name for name in wanted if name not in there]
+    if differ or not same:
         first = f", first image '{differ[0]}'" if differ else ""
         raise ArtifactError(
             f"'{shard}' holds other images than '{path}' refers to{first}; name the shard that the attack read, or "

@@ -35,6 +35,11 @@ def image_digest(shape: tuple[int, int, int], pixels: bytes) -> str:
     return digest.hexdigest()
 
 
+def image_digests(images: NDArray[np.uint8]) -> list[str]:
+    """:func:`image_digest` of each of ``images`` (N, C, H, W)."""
+    return [image_digest(one.shape, one.tobytes()) for one in images]
+
+
 def decode_images(table: pa.Table, dtype: type[np.generic], where: str) -> NDArray[Any]:
     """The array (N, C, H, W) of ``dtype`` from a table's image columns; ``where`` names the file in errors."""
     shapes = {tuple(table.column(c).unique().to_pylist()) for c in ("channels", "height", "width")}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vitfaith.artifacts.attacked import read_images, shard_of
-from vitfaith.artifacts.images import decode_images, image_digest
+from vitfaith.artifacts.images import decode_images, image_digests
 from vitfaith.artifacts.store import partition_values, read_any
 from vitfaith.errors import ArtifactError
 from vitfaith.sharing.layout import IMAGES
@@ -29,10 +29,7 @@ def digests(paths: Iterable[Path]) -> pa.Table:
         place = partition_values(path)
         pixels = decode_images(table, np.uint8, str(path))
         columns = {name: [place[name]] * len(table) for name in PLACES}
-        columns |= {
-            "image_id": table.column("image_id").to_pylist(),
-            "digest": [image_digest(one.shape, one.tobytes()) for one in pixels],
-        }
+        columns |= {"image_id": table.column("image_id").to_pylist(), "digest": image_digests(pixels)}
         parts.append(pa.table(columns, DIGESTS))
     return pa.concat_tables(parts)
 

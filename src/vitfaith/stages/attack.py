@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vitfaith.artifacts.images import decode_images, encode_images, image_digest
+from vitfaith.artifacts.images import decode_images, encode_images, image_digests
 from vitfaith.artifacts.predictions import prediction_table
 from vitfaith.artifacts.provenance import provenance
 from vitfaith.artifacts.schemas import IMAGES, PREDICTIONS, SHARDS
@@ -105,7 +105,7 @@ def run_attack(
         "linf": pa.array(np.asarray(result.linf)),
         "l2": pa.array(np.asarray(result.l2)),
         **encode_images(result.images),
-        "digest": pa.array([image_digest(one.shape, one.tobytes()) for one in result.images], pa.string()),
+        "digest": pa.array(image_digests(result.images), pa.string()),
     }
     if changes_nothing(attack):
         columns["pixels"] = pa.nulls(len(ids), pa.binary())
