@@ -54,6 +54,8 @@ METRICS_MEASURED = (
     "road_morf",
 )
 PATH = ("integrated_gradients", "smoothgrad", "rise", "kernel_shap", "occlusion")
+FEW = 8
+"""Images for the explainers of ``PATH``: each takes up to thousands of passes per image."""
 ATTACKS_MEASURED = {
     "pgd": {"eps": 4 / 255, "steps": 10},
     "pgd_l2": {"eps": 0.5, "steps": 10},
@@ -95,12 +97,13 @@ class Case:
             self.targets = self.classifier(self.images).argmax(1)
         self.scored = self.maps(METHODS, "float32")
 
-    def maps(self, names: tuple[str, ...] | list[str], precision: Precision) -> dict[str, torch.Tensor]:
-        """Method → maps."""
+    def maps(
+        self, names: tuple[str, ...] | list[str], precision: Precision, count: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Method → maps of the first ``count`` images, without it of all."""
         methods = {name: EXPLAINERS.item(name) for name in names}
-        return explain(
-            self.classifier, self.images, self.targets, self.ids, methods, seed=0, batch_size=64, precision=precision
-        )
+        shown = self.images[:count], self.targets[:count], self.ids[:count]
+        return explain(self.classifier, *shown, methods, seed=0, batch_size=64, precision=precision)
 
     def scores(self, metric: str, precision: Precision) -> NDArray[np.float64]:
         """(images, methods) of the metric's first variant."""
@@ -166,8 +169,8 @@ def of_maps(case: Case, precision: Precision) -> Iterator[list[str]]:
     half, own = timed(lambda: case.maps(shared, precision), case.device)
     times = dict.fromkeys(shared, own / seconds)
     for name in PATH:
-        one, seconds = timed(partial(case.maps, [name], "float32"), case.device)
-        other, own = timed(partial(case.maps, [name], precision), case.device)
+        one, seconds = timed(partial(case.maps, [name], "float32", FEW), case.device)
+        other, own = timed(partial(case.maps, [name], precision, FEW), case.device)
         exact, half, times = exact | one, half | other, times | {name: own / seconds}
     for name, share in times.items():
         pairs = zip(exact[name].flatten(1).double(), half[name].flatten(1).double(), strict=True)
@@ -227,7 +230,10 @@ def main() -> None:
         cases[name] = Case(load_classifier(spec, Path(spec["weights"]), options.device), images, ids)
     precisions: list[Precision] = ["bfloat16"] if options.device == "cpu" else ["tf32", "bfloat16"]
     where = processor() if options.device == "cpu" else torch.cuda.get_device_name()
-    found = f"{len(ids)} images; {len(METHODS)} methods for scores. Measured on: {where}."
+    found = (
+        f"{len(ids)} images ({FEW} for {', '.join(f'`{name}`' for name in PATH)}); {len(METHODS)} methods for scores. "
+        f"Measured on: {where}."
+    )
     for title, (row, columns) in TABLES.items():
         head = ["model", "precision", *columns]
         found += f"\n\n{title}:\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}\n{rows(cases, precisions, row)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,10 +91,12 @@ def test_a_network_fine_tuned_on_removed_patches_knows_them_better(tmp_path: Pat
     assert hits(taught) > hits(plain) + 0.05
 
 
-@pytest.mark.parametrize(("dropout", "optimiser"), [(0.0, "adamw"), (0.2, "adamw"), (0.0, "muon")])
-def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, dropout: float, optimiser: str) -> None:
+@pytest.mark.parametrize(
+    ("dropout", "changes"), [(0.0, {}), (0.2, {}), (0.0, {"optimiser": "muon"}), (0.0, {"patch_dropout": 0.5})]
+)
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, dropout: float, changes: dict[str, Any]) -> None:
     data = two_classes(32)
-    recipe = ClassifierRecipe(optimiser=optimiser, epochs=3, batch_size=8, shift=1, ema_decay=0.9)
+    recipe = ClassifierRecipe(epochs=3, batch_size=8, shift=1, ema_decay=0.9, **changes)
     arguments = {**ARGUMENTS, "proj_drop_rate": dropout}
 
     def train(checkpoint: Path, kill_at: int | None = None) -> dict[str, torch.Tensor]:

@@ -16,8 +16,9 @@ from vitfaith.errors import ConfigError
 from vitfaith.models.classifier import Classifier, build_backbone, freeze
 from vitfaith.models.training.augmentation import augment
 from vitfaith.models.training.fine_tuning import rates, take_over
-from vitfaith.models.training.loop import fit
+from vitfaith.models.training.loop import fit, steps_per_epoch
 from vitfaith.models.training.optimiser import inner_matrices
+from vitfaith.models.training.patch_dropout import start_dropping, stop_dropping
 from vitfaith.models.training.recipe import ClassifierRecipe
 from vitfaith.models.training.resume import Checkpoint, key_of
 from vitfaith.rng import derive_seed
@@ -133,7 +134,12 @@ def train_classifier(
             ]
         )
 
+    dropout = start_dropping(backbone, recipe.patch_dropout)
+    dropping = (recipe.epochs - recipe.whole_epochs) * steps_per_epoch(recipe, len(images))
+
     def loss_of(indices: NDArray[np.int64], step: int) -> Tensor:
+        if dropout is not None:
+            dropout.prob = recipe.patch_dropout if step < dropping else 0.0
         picked = torch.from_numpy(indices)
         x = upload(augment(images[picked], recipe, seed, step), device)
         if remove is not None:
@@ -161,4 +167,6 @@ def train_classifier(
         checkpoint=None if checkpoint is None else Checkpoint(checkpoint, key),
     )
     assert isinstance(averaged, Classifier)
+    if dropout is not None:
+        stop_dropping(averaged.backbone)
     return freeze(averaged), log

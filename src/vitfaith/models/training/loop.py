@@ -46,6 +46,11 @@ def batches(count: int, batch_size: int, epoch: int, seed: int) -> Iterator[NDAr
         yield order[start : start + batch_size]
 
 
+def steps_per_epoch(recipe: Schedule, count: int) -> int:
+    """Number of batches of an epoch over ``count`` images."""
+    return min(count // recipe.batch_size, recipe.batches or count)
+
+
 def warmup_cosine(optimiser: torch.optim.Optimizer, total: int, warmup: int) -> Callable[[int], None]:
     """A function that sets every group's rate before step 0, 1, …: linear warm-up, then a half cosine to zero at ``total``.
 
@@ -98,20 +103,20 @@ def fit(
         rate_of=rate_of,
         orthogonal=orthogonal,
     )
-    steps_per_epoch = min(count // recipe.batch_size, recipe.batches or count)
-    total = recipe.epochs * steps_per_epoch
+    steps = steps_per_epoch(recipe, count)
+    total = recipe.epochs * steps
     set_rates = warmup_cosine(learner, total, max(1, min(total // 20, 500)))
     average = moving_average(network, recipe.ema_decay)
     networks = {"network": network, "average": average.module}
     log: list[dict[str, Any]] = [] if checkpoint is None else checkpoint.load(networks, learner)
-    step = len(log) * steps_per_epoch
+    step = len(log) * steps
     start = time.perf_counter() - (log[-1]["seconds"] if log else 0.0)
     for epoch in range(len(log), recipe.epochs):
         network.train()
         losses: Tensor | float = 0.0  # where the network is, so the CPU waits for a GPU once per epoch
         for indices in tqdm(
-            islice(batches(count, recipe.batch_size, epoch, seed), steps_per_epoch),
-            total=steps_per_epoch,
+            islice(batches(count, recipe.batch_size, epoch, seed), steps),
+            total=steps,
             desc=f"epoch {epoch + 1}/{recipe.epochs}",
             mininterval=10,
         ):
@@ -124,7 +129,7 @@ def fit(
             losses = losses + loss.detach()
             step += 1
             average.update(network, step)
-        mean_loss = float(losses) / max(1, steps_per_epoch)
+        mean_loss = float(losses) / max(1, steps)
         if not math.isfinite(mean_loss):
             raise VitfaithError(f"training diverged: loss is {mean_loss} after step {step}; lower the learning rate")
         row = {"epoch": epoch + 1, "step": step, "loss": mean_loss, "seconds": time.perf_counter() - start}

@@ -42,6 +42,16 @@ class ClassifierRecipe(Parameters):
         description="share of the images of a step in which a random rectangle, 2 % to 33 % of the area, becomes noise (Random "
         "Erasing, arXiv 1708.04896)",
     )
+    patch_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the patches that the network does not see in a step, others for each image and step (PatchDropout, arXiv "
+        "2208.07220); a step takes less time. For timm's VisionTransformer",
+    )
+    whole_epochs: int = Field(
+        1, ge=0, description="with patch_dropout: number of last epochs in which the network sees all patches"
+    )
     ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
     teacher: str | None = Field(
         None,
@@ -77,6 +87,14 @@ class ClassifierRecipe(Parameters):
         for key in ("trained_blocks", "start_learning_rate", "keep_head"):
             if self.start_from is None and getattr(self, key) not in (None, False):
                 raise ValueError(f"{key} belongs to fine-tuning; name the weights in start_from, or remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _patch_dropout(self) -> ClassifierRecipe:
+        if self.patch_dropout == 0 and self.whole_epochs != type(self).model_fields["whole_epochs"].default:
+            raise ValueError(
+                "whole_epochs belongs to patch_dropout; set the share of patches in patch_dropout, or remove it"
+            )
         return self
 
     @model_validator(mode="after")
