@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from vitfaith.artifacts.named import write_named
 from vitfaith.artifacts.provenance import provenance
-from vitfaith.artifacts.schemas import SCORES, SHARDS
+from vitfaith.artifacts.schemas import MAPS, SCORES, SHARDS
 from vitfaith.artifacts.store import write_table
 from vitfaith.cli.main import app
 from vitfaith.compare.folder import left_out, read_folds, read_scores, settings_of
@@ -105,6 +105,36 @@ def test_table(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
     assert len(rows) == 4
     flagged = next(row for row in rows if row["attack"] == "pgd" and row["method"] == "rollout")
     assert (flagged["n"], flagged["flagged"], flagged["mean"]) == ("0", "24", "")
+
+
+def test_a_table_has_the_share_of_tied_features_where_there_are_maps(
+    tmp_path: Path, values: dict[str, np.ndarray]
+) -> None:
+    write(tmp_path, values)
+    assert "Tied" not in results_table([tmp_path], {}, "markdown", baseline="random", statistics=STATISTICS)
+    shares = {"random": [0.0, 0.0], "rollout": [0.5, 0.25]}
+    for shard, place in enumerate(("shard-000", "shard-001")):
+        rows = {
+            "image_id": [f"{place} {method}" for method in shares],
+            "method": list(shares),
+            "target": [0, 0],
+            "rows": [1, 1],
+            "columns": [2, 2],
+            "map": [[0.0, 1.0]] * 2,
+            "spread": [None, None],
+            "samples": [1, 1],
+            "flag": ["", ""],
+            "tied": [share[shard] for share in shares.values()],
+        }
+        condition = (
+            "attribute/dataset=toy/model=vit/attack=clean/smoothing=none/explained=clean_prediction/family=one_pass"
+        )
+        write_table(pa.table(rows), tmp_path / condition / f"{place}.parquet", MAPS, provenance("attribute", {}, "c1"))
+    text = results_table([tmp_path], {}, "markdown", baseline="random", statistics=STATISTICS)
+    tied = {
+        line.split("|")[1].strip(): line.split("|")[-2].strip() for line in text.splitlines() if line.startswith("|")
+    }
+    assert (tied["Method"], tied["Rollout"], tied["Random"]) == ("Tied", "38 %", "0 %")
 
 
 def test_wrong_names_tell_the_right_ones(tmp_path: Path, values: dict[str, np.ndarray]) -> None:

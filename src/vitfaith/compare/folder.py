@@ -51,7 +51,11 @@ def left_out(results: Path) -> str:
 
 
 def _all_score_files(results: Path) -> list[Path]:
-    return sorted(p for p in (results / "scores").rglob("*.parquet") if not _hidden(p.relative_to(results)))
+    return _files(results, "scores")
+
+
+def _files(results: Path, stage: str) -> list[Path]:
+    return sorted(p for p in (results / stage).rglob("*.parquet") if not _hidden(p.relative_to(results)))
 
 
 def _hidden(path: Path) -> bool:
@@ -102,6 +106,11 @@ def read_folds(folders: Sequence[Path], chosen: Mapping[str, str]) -> pd.DataFra
             f"'{frame.loc[twice, 'image_id'].iloc[0]}'; name folders whose studies hold out different images"
         )
     return sort_rows(frame, [*KEYS, "image_id"])
+
+
+def map_files(results: Path) -> list[Path]:
+    """Files with maps that the last run was asked for; none where a folder was copied without them."""
+    return named_files(results, _files(results, "attribute"))[0]
 
 
 def _none_with(column: str, value: str, values: set[str], results: Path) -> ArtifactError:

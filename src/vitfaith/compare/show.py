@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from vitfaith.compare.folder import KEYS, read_folds, traits
+from vitfaith.compare.folder import KEYS, map_files, read_folds, traits
 from vitfaith.compare.runs import Difference
 from vitfaith.explained import CLEAN_PREDICTION, COLUMN
 from vitfaith.statistics import COVERAGE, paired_comparisons, small_sample_note, summarise_compared
 from vitfaith.tables.boards import boards_text
 from vitfaith.tables.cells import mark_of
 from vitfaith.tables.collect import CONDITION, condition_text, sort_rows, tells
+from vitfaith.tables.maps import summary_of_files
 from vitfaith.tables.pooled import pooled_summary
 from vitfaith.tables.text import markdown_table
 
@@ -44,7 +45,8 @@ def results_table(
         return summary.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     better = {metric: trait["direction"] for metric, trait in known.items()}
     tests = paired_comparisons(single, by=[*CONDITION, "metric", "variant"], **statistics)
-    return boards_text(summary, tests, better, form, baseline, statistics.get("coverage", COVERAGE))
+    maps = summary_of_files(path for folder in results for path in map_files(folder))
+    return boards_text(summary, tests, better, form, baseline, statistics.get("coverage", COVERAGE), maps)
 
 
 def difference_text(found: Difference) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from vitfaith.artifacts.schemas import MAPS
 from vitfaith.artifacts.store import open_parquet, partition_values, provenance_of
-from vitfaith.explained import COLUMN
+from vitfaith.explained import CLEAN_PREDICTION, COLUMN
 from vitfaith.tables.collect import CONDITION, INPUT
 from vitfaith.tables.files import Place, by_input, stage_files
 
@@ -66,6 +67,25 @@ class MapFacts:
             named = {"model": place["model"], "family": place["family"], "sharing": len(methods)}
             self._costs += [{**named, "method": method, **counts} for method in methods]
         return rows
+
+
+def summary_of_files(files: Iterable[Path]) -> pd.DataFrame:
+    """The rows of :func:`map_summary` for files of maps, all files of a condition together; files of versions without ``tied`` are left out.
+
+    Raises:
+        ArtifactError: a file is damaged.
+    """
+    parts = []
+    for path in files:
+        if "tied" in parquet.read_schema(path).names:
+            rows: pd.DataFrame = open_parquet(path, MAPS).read(columns=["method", "flag", "tied"]).to_pandas()
+            parts.append(rows.assign(**{COLUMN: CLEAN_PREDICTION, **partition_values(path)}))
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    together = pd.concat(parts, ignore_index=True).groupby(CONDITION)
+    return pd.concat(
+        [_summary(rows, dict(zip(CONDITION, place, strict=True))) for place, rows in together], ignore_index=True
+    )
 
 
 def map_summary(spec: Mapping[str, Any], results: str) -> pd.DataFrame:
