@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import re
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import joblib
 import torch
+from benchmarks.machine import processor_name
 from tests.explainers.backbones import BACKBONES
 from tests.explainers.judge import ENTRIES, Verdict, judge
 from tools import backbones_page
@@ -25,13 +23,6 @@ def column(task: tuple[str, tuple[str, ...]]) -> list[Verdict]:
     torch.set_num_threads(1)
     name, explainers = task
     return [judge(explainer, name) for explainer in explainers]
-
-
-def processor() -> str:
-    """The processor's name and the cores that this process may use."""
-    told = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", told.read_text(encoding="utf-8")) if told.exists() else []
-    return f"{names[0] if names else platform.processor()}, {joblib.cpu_count()} cores"
 
 
 def write(path: Path, part: list[Verdict]) -> None:
@@ -62,7 +53,7 @@ def main() -> None:
             print(part[0].backbone, dict(Counter(verdict.state for verdict in part)), flush=True)
     print(dict(Counter(verdict.state for verdict in found)))
     if not (options.explainers or options.backbones):
-        backbones_page.write(json.loads(options.json.read_text(encoding="utf-8")), processor())
+        backbones_page.write(json.loads(options.json.read_text(encoding="utf-8")), processor_name())
     for verdict in found:
         if verdict.state in ("ERROR", "WRONG"):
             print(f"{verdict.state:6} {verdict.backbone:26} {verdict.explainer:26} {verdict.why[:140]}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import torch
+from benchmarks.machine import cpuinfo, processor_name
 
 from vitfaith.explainers.registry import EXPLAINERS
 from vitfaith.registry import Entry
@@ -18,12 +18,13 @@ def one_pass() -> list[Entry]:
 
 def processor() -> str:
     """The processor's name with family and model, its instruction set as torch sees it, and whether it multiplies bfloat16."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    told = {key: found[1] if (found := re.search(rf"^{key}\s*: (.*)$", text, re.MULTILINE)) else "?"
-            for key in ("model name", "cpu family", "model")}  # fmt: skip
-    cores = len(re.findall(r"^processor", text, re.MULTILINE))
+    text = cpuinfo()
+    family, model = (
+        found[1] if (found := re.search(rf"^{key}\s*: (.*)$", text, re.MULTILINE)) else "?"
+        for key in ("cpu family", "model")
+    )
     half = "with" if "avx512_bf16" in text else "without"
     return (
-        f"{told['model name']} (family {told['cpu family']}, model {told['model']}), {cores} cores, "
+        f"{processor_name()} (family {family}, model {model}), "
         f"{torch.backends.cpu.get_cpu_capability()}, {half} AVX512-BF16; torch {torch.__version__.split('+')[0]}, one thread"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.machine import processor_name
 from torch import Tensor
 
 from vitfaith.denoisers.adm import build_network
@@ -128,7 +129,7 @@ class Setup:
 
 def machine(device: str) -> Row:
     """Names and versions for the head of the page."""
-    found: Row = {"device": device, "processor": _processor(), "python": platform.python_version()}
+    found: Row = {"device": device, "processor": processor_name(), "python": platform.python_version()}
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         found |= {
@@ -147,15 +148,6 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:
             yield name, "not installed"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
 def _driver() -> str:
