@@ -88,6 +88,33 @@ def test_a_difference_is_named_by_its_line(old: str, new: str, line: int) -> Non
     assert compare_pages(PAGE, now) == [PageDifference(line, PAGE.splitlines()[line - 1], now.splitlines()[line - 1])]
 
 
+LINE = (
+    "Made by `vitfaith reproduce findings` (`config/config.yaml`, `tools/findings.py`): study seed 2024, n = 256 images"
+)
+ENDS = ("; 14 CPU minutes on Intel(R) Xeon(R) Processor, 2 cores.", "; 2.3 CPU hours on AMD EPYC 9B14, 16 cores.")
+
+
+def test_time_and_processor_of_a_line_of_provenance_are_not_compared() -> None:
+    first, second = (f"# Page\n\n{LINE}{end}\n\nn = 256\n" for end in ENDS)
+    assert compare_pages(first, second, units=0) == []
+    assert [d.line for d in compare_pages(first, second.replace("2024", "2025"))] == [3]
+    assert [d.line for d in compare_pages(first, second.replace("256 images", "128 images"))] == [3]
+    assert [d.line for d in compare_pages(f"Runs; on Intel{ENDS[0]}", f"Runs; on Intel{ENDS[1]}")] == [1], (
+        "other lines are"
+    )
+
+
+def test_a_line_of_provenance_stands_below_each_heading_of_new_tables() -> None:
+    table = "| m |\n| --- |\n| a |\n"
+    page = f"# P\n\n## One\n\ntext\n\n{table}\n## Two\n\n{table}\nend\n"
+    first, second = (f"{LINE}{end}" for end in ENDS)
+    made = with_tables(page, f"{first}\n\n{table}\n{table}", ["## One", "## Two"])
+    assert made == f"# P\n\n## One\n\n{first}\n\ntext\n\n{table}\n## Two\n\n{first}\n\n{table}\nend\n"
+    again = with_tables(made, f"{second}\n\n{table}\n{table}", ["## One", "## Two"])
+    assert again == made.replace(first, second)
+    assert with_tables(made, table, ["## One"]) == made, "a tool without the line leaves it"
+
+
 def test_lines_that_are_missing_or_new() -> None:
     lines = PAGE.splitlines()
     assert compare_pages(PAGE, "\n".join(lines[:-1])) == [PageDifference(8, lines[-1], "")]
@@ -182,6 +209,16 @@ def test_errors(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / LIST).write_text("a: {page: p.md}")
     with pytest.raises(ConfigError, match=r"a.*command"):
+        read_pages(tmp_path)
+
+
+def test_what_changed_belongs_to_whole_pages(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    entry = "a: {page: p.md, command: [tools/x.py], changed: SaCo of Rollout rose."
+    (tmp_path / LIST).write_text(entry + "}")
+    assert read_pages(tmp_path)["a"].changed == "SaCo of Rollout rose."
+    (tmp_path / LIST).write_text(entry + ", tables: ['## T']}")
+    with pytest.raises(ConfigError, match="write it into the page"):
         read_pages(tmp_path)
 
 

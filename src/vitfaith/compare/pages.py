@@ -16,6 +16,8 @@ _NUMBER = re.compile(
 )
 _RULE = re.compile(r"(?<=\|) *:?-{3,}:? *(?=\|)")
 """A cell of the line below the head of a table, in its several spellings."""
+MADE = "Made by `vitfaith reproduce"
+"""Start of the line that says how a page was made; its end, from the last semicolon, names time and processor."""
 _TIME = re.compile(r"\b(?:ms|s|seconds?|min|minutes?|hours?|h)\b")
 _TIME_AFTER = re.compile(r"\s*(?:(?:CPU|core|wall)[ -])?(?:ms|s|seconds?|min|minutes?|hours?|h)\b")
 
@@ -54,9 +56,9 @@ def compare_pages(committed: str, now: str, units: int = 1) -> list[PageDifferen
     """The lines in which two Markdown pages differ, in their order.
 
     Text other than numbers must be equal. Numbers agree as in :func:`numbers_agree`; those before a unit of time, or in a column of a table
-    whose head names one, are not compared.
+    whose head names one, are not compared. Nor is the end of a line of provenance (:data:`MADE`).
     """
-    lines = committed.splitlines(), now.splitlines()
+    lines = [[_without_machine(line) for line in page.splitlines()] for page in (committed, now)]
     masked = [[_NUMBER.sub("#", _RULE.sub("---", line)) for line in side] for side in lines]
     timed = _times(lines[0])
     found: list[PageDifference] = []
@@ -70,6 +72,11 @@ def compare_pages(committed: str, now: str, units: int = 1) -> list[PageDifferen
             i, j = a + place, c + place
             found.append(PageDifference(min(i + 1, b), lines[0][i] if i < b else "", lines[1][j] if j < d else ""))
     return found
+
+
+def _without_machine(line: str) -> str:
+    """The line; one of provenance without time and processor, which differ between machines."""
+    return line.rpartition("; ")[0] or line if line.startswith(MADE) else line
 
 
 def tables_of(page: str) -> list[str]:
@@ -110,15 +117,28 @@ def compare_tables(committed: str, now: str, headings: Sequence[str], units: int
 def with_tables(committed: str, now: str, headings: Sequence[str]) -> str:
     """The page ``committed`` with the tables in ``now`` in place of the first table below each heading.
 
+    Where ``now`` has a line of provenance (:data:`MADE`), it stands below each heading, in place of an older one.
+
     Raises:
         ArtifactError: as :func:`compare_tables`.
     """
+    made = next((line for line in now.splitlines() if line.startswith(MADE)), None)
     for heading, table in _beside(now, headings):
         before, kept = table_below(committed, heading)
         lines = committed.splitlines()
         lines[before : before + len(kept.splitlines())] = table.splitlines()
+        if made is not None:
+            start = lines.index(heading) + 1
+            lines[start:before] = _made_first(lines[start:before], made)
         committed = "\n".join([*lines, ""])
     return committed
+
+
+def _made_first(lines: Sequence[str], made: str) -> list[str]:
+    """The lines between a heading and its table, with the line of provenance first."""
+    rest = [line for line in lines if not line.startswith(MADE)]
+    text = "\n".join(rest).strip("\n")
+    return ["", made, "", *([*text.split("\n"), ""] if text else [])]
 
 
 def _beside(now: str, headings: Sequence[str]) -> list[tuple[str, str]]:

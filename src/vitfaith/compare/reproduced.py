@@ -6,10 +6,10 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitfaith.compare.pages import PageDifference, compare_pages, compare_tables, with_tables
 from vitfaith.errors import ConfigError, did_you_mean
@@ -39,6 +39,15 @@ class Page(BaseModel):
         description="committed picture, relative to the clone → its file in the folder of the results, made by the study or the tool",
     )
     units: int = Field(1, ge=0, description="tolerance in units of the last digit shown")
+    changed: str = Field(
+        "", description="what changed against the numbers of an earlier version; the tool prints it as the last section"
+    )
+
+    @model_validator(mode="after")
+    def _changed_needs_a_whole_page(self) -> Self:
+        if self.changed and self.tables:
+            raise ValueError("changed: only the text of a whole page is printed by its tool; write it into the page")
+        return self
 
     def words(self, root: Path) -> list[str]:
         """The command that makes the page, for any folder."""
