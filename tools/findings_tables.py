@@ -1,7 +1,8 @@
-"""What the scripts that print findings share: an experiment's tables, and Markdown."""
+"""What the scripts that print findings share: an experiment's tables, Markdown, and words for counts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,3 +27,13 @@ def markdown(frame: pd.DataFrame, corner: str = "") -> str:
     """A data frame as a Markdown table."""
     head = [corner, *map(str, frame.columns)]
     return markdown_table(head, [[index, *row] for index, row in zip(frame.index, frame.to_numpy(), strict=True)])
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence: ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def share(count: int, total: int) -> str:
+    """How many of how many: ``all 12``, ``none of 12``, ``11 of 12``."""
+    return f"none of {total}" if count == 0 else f"all {total}" if count == total > 1 else f"{count} of {total}"
