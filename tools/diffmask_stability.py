@@ -9,6 +9,8 @@ table and draws OUT/curves.png.
 from __future__ import annotations
 
 import argparse
+import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from provenance import cpu_seconds, line
 
 from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.datasets.opening import open_source
@@ -54,11 +57,15 @@ def train(given: argparse.Namespace) -> None:
                 continue
             changes = {**RULES[rule][1], "seed": seed, "steps": given.steps, "epochs": 10_000}
             settings = DiffMaskRecipe(**{**recipe.model_dump(), **changes})
+            start = time.process_time()
             try:
                 _, log = train_diffmask(model, images, held_out, settings)
             except VitfaithError as error:
                 print(f"{rule}, seed {seed}: {error}")
                 log = []
+            spent = given.out / "benchmarks" / f"{rule}.{seed}.jsonl"
+            spent.parent.mkdir(exist_ok=True)
+            spent.write_text(json.dumps({"cpu_time": time.process_time() - start}), encoding="utf-8")
             pq.write_table(pa.Table.from_pylist(log, schema=DIFFMASK_LOG), path)
 
 
@@ -115,6 +122,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     train(given)
+    facts = [f"seeds 0 to {given.seeds - 1} of the training", f"{given.steps} steps", "ranges over the seeds"]
+    print(f"{line('diffmask', facts, cpu_seconds(given.out))}\n")
     print(table(given))
     draw(given)
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from provenance import made
 
 from vitfaith.figures.drawing.style import Style
 from vitfaith.order import natural
@@ -42,8 +43,9 @@ def fills_table(summary: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the line of provenance and the table."""
     results = Path(sys.argv[1] if len(sys.argv) > 1 else "results")
+    print(f"{made('fills', results)}\n")
     print(fills_table(pd.read_parquet(results / "tables" / "experiment=fills" / "summary.parquet")))
 
 

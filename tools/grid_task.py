@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from provenance import made
 
 from vitfaith.figures.drawing.style import Style
 from vitfaith.tables.text import markdown_table
+
+PAGES = {"grid": ("grid_3x3", "grid_5x5"), "grid-smoke": ("grid",)}
+"""Page of tools/pages.yaml → experiments of its study."""
 
 
 def board(folder: Path, experiment: str) -> str:
@@ -44,9 +48,12 @@ def board(folder: Path, experiment: str) -> str:
 
 
 def main() -> None:
-    """Print the experiments, by default both of the study."""
+    """Print the line of provenance and the experiments, by default both of the study."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "results/tables")
-    for experiment in sys.argv[2:] or ("grid_3x3", "grid_5x5"):
+    experiments = sys.argv[2:] or PAGES["grid"]
+    name = next((page for page, asked in PAGES.items() if list(asked) == list(experiments)), "grid")
+    print(f"{made(name, folder.parent, experiments)}\n")
+    for experiment in experiments:
         print(f"### {experiment}\n\n{board(folder, experiment)}\n")
 
 

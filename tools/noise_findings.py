@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from findings_tables import interval, markdown, read
+from provenance import changed, made
 
 from vitfaith.figures.accuracy_by_condition import share_correct
 from vitfaith.statistics import confidence_interval
@@ -19,6 +20,12 @@ from vitfaith.statistics import confidence_interval
 NOISES = ("gaussian", "laplace", "uniform")
 NORMS = {"l1": "l1", "radius": "l2", "linf": "l∞"}
 METHOD, K, BETA = "transformer_mm", 5, 0.2
+PARTS = ("prediction", "map")
+OWN = "PGD 32/255 through the own noise"
+CLOSE = 0.25
+"""Factors this near to 1 are called close."""
+Radii = dict[str, pd.DataFrame]
+"""Of predictions and of maps."""
 ATTACKS = {"clean": "clean", "pgd_16": "PGD 16/255", "pgd_32": "PGD 32/255"}
 
 
@@ -76,8 +83,7 @@ def attack_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracy and top-k overlap with the clean map behind the same noise, smoothing × attack."""
     accuracy: dict[str, dict[str, str]] = {}
     overlap: dict[str, dict[str, str]] = {}
-    own = "PGD 32/255 through the own noise"
-    sources = [("noise", "", ATTACKS), *((f"adaptive_{n}", "few_", {f"through_{n}": own}) for n in NOISES)]
+    sources = [("noise", "", ATTACKS), *((f"adaptive_{n}", "few_", {f"through_{n}": OWN}) for n in NOISES)]
     for experiment, prefix, attacks in sources:
         predictions, summary = read(folder, experiment, "predictions"), read(folder, experiment, "summary")
         chosen = summary.query(
@@ -115,41 +121,53 @@ def size_note(folder: Path) -> str:
     )
 
 
+def close(factors: list[str]) -> bool:
+    """Whether all factors are known and within :data:`CLOSE` of 1."""
+    return all(not f.startswith("–") and abs(float(f) - 1) <= CLOSE for f in factors)
+
+
+def found(by_quantile: Radii, by_divergence: Radii, accuracy: pd.DataFrame) -> str:
+    """The first paragraph: whether Gaussian noise certifies larger radii, and what attacks through the noise leave."""
+    l2 = {(part, n): ratio(by_quantile[part], "radius", n) for part in PARTS for n in NOISES[1:]}
+    l1 = {(part, n): ratio(by_quantile[part], "l1", n) for part in PARTS for n in NOISES[1:]}
+    kept = {part: ratio(by_divergence[part], "radius", "laplace") for part in PARTS}
+    factors = [*kept.values(), *(l2[part, "uniform"] for part in PARTS)]
+    holds = all(not f.startswith("–") and float(f) > 1 for f in factors)
+    attacked = [str(accuracy.loc[n, OWN]) for n in NOISES]
+    return (
+        f"**Does the claim hold?** For what can be proved in l2 and l∞, {'yes' if holds else 'not on these images'}. The mean l2 radius of "
+        f"predictions behind Gaussian noise is {kept['prediction']} times the radius behind Laplace noise and {l2['prediction', 'uniform']} times "
+        f"the radius behind uniform noise; for maps the factors are {kept['map']} and {l2['map', 'uniform']}. "
+        f"With the certificates through l1 alone, the factors over Laplace noise are {l2['prediction', 'laplace']} and {l2['map', 'laplace']}"
+        f"{conversion(l2, kept)}. In l1 itself the factors are {l1['prediction', 'laplace']} (Laplace) and {l1['prediction', 'uniform']} (uniform) "
+        f"for predictions, {l1['map', 'laplace']} and {l1['map', 'uniform']} for maps: {'the laws are close' if close([*l1.values()]) else 'the laws differ'}; "
+        f"below 1 the other law is better. Attacks through the noise leave an accuracy of {attacked[0]} (Gaussian), {attacked[1]} (Laplace) and "
+        f"{attacked[2]} (uniform): {'some intervals do not overlap' if apart(attacked) else 'the three intervals overlap, so no law is found more robust'}."
+    )
+
+
+def conversion(l2: dict[tuple[str, str], str], kept: dict[str, str]) -> str:
+    """Says so where the certificates through l1 at least double every factor over Laplace noise."""
+    pairs = [(l2[part, "laplace"], kept[part]) for part in PARTS]
+    doubled = all("–" not in a + b and float(a) >= 2 * float(b) for a, b in pairs)
+    return ": most of that is lost in the conversion from l1, not by the noise" if doubled else ""
+
+
 def main() -> None:
     """Print the document."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "results/tables")
     rows, both = read(folder, "noise", "certificates"), read(folder, "divergence", "certificates")
     sigma, images = rows.sigma.iloc[0], rows.image_id.nunique()
     samples = int((rows.selection + rows.samples).max())
-    by_quantile = {part: best_radii(rows, ("cohen", "grouped"), part == "map") for part in ("prediction", "map")}
+    by_quantile = {part: best_radii(rows, ("cohen", "grouped"), part == "map") for part in PARTS}
     by_divergence = {
-        part: best_radii(both, ("cohen", "grouped", "renyi", "renyi_prediction"), part == "map")
-        for part in ("prediction", "map")
+        part: best_radii(both, ("cohen", "grouped", "renyi", "renyi_prediction"), part == "map") for part in PARTS
     }
     accuracy, overlap = attack_tables(folder)
-    lost = {n: ratio(by_quantile["prediction"], "radius", n) for n in NOISES[1:]}
-    kept = ratio(by_divergence["prediction"], "radius", "laplace")
-    lost_map = {n: ratio(by_quantile["map"], "radius", n) for n in NOISES[1:]}
-    kept_map = ratio(by_divergence["map"], "radius", "laplace")
-    first = {n: ratio(by_quantile["prediction"], "l1", n) for n in NOISES[1:]}
-    own = "PGD 32/255 through the own noise"
     print("# Findings on the law of the noise\n")
-    print(
-        "Written by `python tools/noise_findings.py` from the tables of `config/noise.yaml`. Theory: [noise.md](noise.md).\n"
-    )
-    first_map = {n: ratio(by_quantile["map"], "l1", n) for n in NOISES[1:]}
-    factors = [kept, lost["uniform"], kept_map, lost_map["uniform"]]
-    holds = all(not f.startswith("–") and float(f) > 1 for f in factors)
-    attacked = [str(accuracy.loc[n, own]) for n in NOISES]
-    print(
-        f"{size_note(folder)}**Does the claim hold?** For what can be proved in l2 and l∞, {'yes' if holds else 'not on these images'}. The mean "
-        f"radius of predictions behind Gaussian noise is {kept} times that behind Laplace and {lost['uniform']} times that behind uniform noise, "
-        f"of maps {kept_map} and {lost_map['uniform']} times. With the certificates through l1 alone the factors over Laplace noise are "
-        f"{lost['laplace']} and {lost_map['laplace']}: most of that is lost in the conversion from l1, not by the noise. In l1 the laws are close: "
-        f"the factors are {first['laplace']} (Laplace) and {first['uniform']} (uniform) for predictions, {first_map['laplace']} and "
-        f"{first_map['uniform']} for maps; below 1 the other law is better. Attacks through the noise leave an accuracy of {attacked[0]} "
-        f"(Gaussian), {attacked[1]} (Laplace) and {attacked[2]} (uniform): {'some intervals do not overlap' if apart(attacked) else 'the three intervals overlap'}.\n"
-    )
+    print(f"{found(by_quantile, by_divergence, accuracy)}\n\n{size_note(folder)}", end="")
+    print(made("noise", folder.parent, intervals="95 % intervals by bootstrap over images (shares: Wilson)") + "\n")
+    print("Theory: [noise.md](noise.md).\n")
     print(
         f"{images} Fashion-MNIST test images, σ = {sigma:g}, {samples} noise samples per image for certificates, failure probability 0.001 per "
         f"row; maps of `{METHOD}`, k = {K}, β = {BETA:g}. Factors are ratios of means over the images certified behind both. Means "
@@ -162,19 +180,20 @@ def main() -> None:
         "Right: accuracy and mean top 20 % overlap with the clean map behind the same noise, under blind PGD on the undefended "
         "classifier, with 95 % intervals. One colour and line a law of noise.*\n"
     )
-    for title, found in (
+    for title, radii in (
         ("Predictions, `cohen`: the certified class is the label", by_quantile["prediction"]),
         ("Predictions, best of `cohen` and `renyi_prediction`", by_divergence["prediction"]),
         ("Maps, `grouped`", by_quantile["map"]),
         ("Maps, best of `grouped` and `renyi`", by_divergence["map"]),
     ):
-        print(f"**{title}**\n\n{markdown(radius_table(found), 'noise')}\n")
+        print(f"**{title}**\n\n{markdown(radius_table(radii), 'noise')}\n")
     print("![The same with certificates by divergence](images/noise_by_divergence.png)\n")
     print(
         "*The same with the larger radius of `cohen` and `renyi_prediction` above, of `grouped` and `renyi` below; n as above.*\n"
     )
     print(f"**Accuracy under attack**\n\n{markdown(accuracy, 'noise')}\n")
     print(f"**Top 20 % overlap with the clean map behind the same noise**\n\n{markdown(overlap, 'noise')}")
+    print(changed("noise"), end="")
 
 
 if __name__ == "__main__":

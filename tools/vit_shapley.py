@@ -1,7 +1,7 @@
 """Print the tables of docs/vit-shapley.md: error against exact Shapley values, and the place of vit_shapley in leaderboards.
 
-python tools/vit_shapley.py exact [images]             # nine cells, all 512 sets; needs no run
-python tools/vit_shapley.py board RESULTS EXPERIMENT   # clean images of a run, from its tables
+python tools/vit_shapley.py exact [images]                    # nine cells, all 512 sets; needs no run
+python tools/vit_shapley.py board RESULTS EXPERIMENT [PAGE]   # clean images of a run, from its tables; PAGE of tools/pages.yaml
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from provenance import line, made
 from torch import Tensor
 
 from vitfaith.api.summary import leaderboard
@@ -175,10 +176,16 @@ def main() -> None:
     torch.set_num_threads(1)
     what, *rest = sys.argv[1:]
     if what == "exact":
-        print(against_exact(int(rest[0]) if rest else 128))
+        count = int(rest[0]) if rest else 128
+        found = against_exact(count)
+        print(
+            f"{line('vit-shapley', [f'seed {SEED}', f'n = {count} images', 'no intervals'], time.process_time())}\n\n{found}"
+        )
         return
-    results, experiment = rest
+    results, experiment, *page = rest
     scores = pd.read_parquet(Path(results, "tables", f"experiment={experiment}", "scores.parquet"))
+    if page:
+        print(f"{made(page[0], Path(results), [experiment])}\n")
     print(place(scores))
 
 
