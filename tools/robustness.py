@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
+from findings_tables import listed, share
+from provenance import changed, made
 from robustness_claims import CLAIMS, Reading, support
 from robustness_run import STUDY, Run
 
@@ -28,6 +30,8 @@ COLUMNS = (
     "model",
     "resolution",
 )
+Columns = Mapping[str, Mapping[str, Reading]]
+"""Column → name of the choice → reading of a claim."""
 DEPENDS_NOT = {
     "dds": {"tie key", "group arrangement", "fill", "in-domain network"},
     "certified": {"tie key", "group arrangement", "fill", "in-domain network"},
@@ -44,12 +48,38 @@ def cell(claim: str, column: str, found: Mapping[str, Reading]) -> str:
     return f"{verdict}: {worst.text}" + (f" ({name})" if len(found) > 1 else "")
 
 
-def verdict(found: Mapping[str, Mapping[str, Mapping[str, Reading]]]) -> str:
-    """The first paragraph: which claims survive everything tested, and what breaks the others."""
+def broken_by(columns: Columns) -> list[str]:
+    """Columns with a reading that does not support the claim."""
+    return [c for c in COLUMNS if any(not reading.survives for reading in columns.get(c, {}).values())]
+
+
+def summary(found: Mapping[str, Columns]) -> str:
+    """The first paragraph: how many claims hold as published, which survive every tested choice, and which do not."""
+    tested = {place: columns for place, columns in enumerate(found.values(), 1) if columns.get("as published")}
+    broken = {place: broken_by(columns) for place, columns in tested.items()}
+    hold = [place for place, choices in broken.items() if "as published" not in choices]
+    robust = [place for place in hold if not broken[place]]
+    fragile = [f"{place} (to {listed(broken[place])})" for place in hold if broken[place]]
+    fail = [place for place in tested if place not in hold]
+    told = [
+        f"As published, {share(len(hold), len(tested))} tested claims hold on these data.",
+        f"{_claims(robust)} every tested choice." if robust else "No claim survives every tested choice.",
+        *([f"Not robust to all choices: {listed(fragile)}."] if fragile else []),
+        *([f"Not supported as published: {listed(list(map(str, fail)))}."] if fail else []),
+    ]
+    return " ".join(told)
+
+
+def _claims(places: list[int]) -> str:
+    one = len(places) == 1
+    return f"Claim{'' if one else 's'} {listed(list(map(str, places)))} survive{'s' if one else ''}"
+
+
+def verdict(found: Mapping[str, Columns]) -> str:
+    """The claims as a list: which survive everything tested, and what breaks the others."""
     lines = []
     for place, (claim, columns) in enumerate(found.items(), 1):
-        broken = [c for c in COLUMNS if any(not reading.survives for reading in columns.get(c, {}).values())]
-        tested = sum(bool(columns.get(c)) for c in COLUMNS)
+        broken, tested = broken_by(columns), sum(bool(columns.get(c)) for c in COLUMNS)
         if not columns.get("as published"):
             state = "not tested"
         elif "as published" in broken:
@@ -62,7 +92,7 @@ def verdict(found: Mapping[str, Mapping[str, Mapping[str, Reading]]]) -> str:
     return "\n".join(lines)
 
 
-def details(found: Mapping[str, Mapping[str, Mapping[str, Reading]]]) -> Iterator[list[str]]:
+def details(found: Mapping[str, Columns]) -> Iterator[list[str]]:
     """Rows of the table of all readings."""
     for place, columns in enumerate(found.values(), 1):
         for column in COLUMNS:
@@ -100,9 +130,9 @@ def main() -> None:
         for place, (claim, columns) in enumerate(order.items(), 1)
     ]
     print(
-        "# Do the claims survive other choices?\n\n"
-        "Written by `uv run vitfaith reproduce robustness`: the study `config/robustness.yaml`, then `tools/robustness.py`. Each claim is a "
-        "statement that `tools/robustness_claims.py` tests.\n\n"
+        f"# Do the claims survive other choices?\n\n{summary(order)} A claim holds where the whole interval of its number supports it.\n\n"
+        f"{made('robustness', given.results)}\n\n"
+        "Each claim is a statement that `tools/robustness_claims.py` tests.\n\n"
         f"{smaller(run)}{verdict(order)}\n\n## One choice changed at a time\n\n"
         "Each cell has the number that decides, with its 95 % interval over images. A claim survives where the whole interval supports it; of "
         "several choices in a column, the cell shows the one that supports it least. – : the number cannot depend on this choice.\n\n"
@@ -112,6 +142,7 @@ def main() -> None:
         "images without a random share of their patches. *Seed*: other images, so other random maps, attacks and noise. *Resolution*: natural "
         "images of 112 px, where that study was run.\n\n## All readings\n\n"
         + markdown_table(["claim", "choice", "", "number", "n", "verdict", "remark"], list(details(order)))
+        + (f"\n{text.rstrip()}" if (text := changed("robustness")) else "")
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from robustness_claims import (
     raise_saco,
     random_is_zero,
 )
-from robustness_ties import rescored
+from robustness_ties import has_scores, rescored
 
 from vitfaith.compare.folder import read_folds
 
@@ -31,6 +31,10 @@ NATURAL = "112 px, natural images"
 Source = Callable[[], pd.DataFrame]
 Readings = dict[str, dict[str, Callable[[], Reading]]]
 """Column → name of the choice → how to read the claim under it."""
+
+
+class NotRunError(Exception):
+    """A choice whose experiment the run does not have; its reading is left out."""
 
 
 def plain(source: Source, saco: str = "saco", k: int = 10, suffix: str = "") -> Source:
@@ -59,12 +63,19 @@ class Run:
 
     def __init__(self, results: Path, stamps: Path | None = None, folds: Path | None = None) -> None:
         self.results, self.stamps, self.folds = results, stamps, folds
-        self.again = {name: cache(partial(rescored, results, STUDY, *of)) for name, of in AGAIN.items()}
+        self.again = {name: cache(partial(self.scored_again, name)) for name in AGAIN}
+
+    def scored_again(self, name: str) -> pd.DataFrame:
+        """Scores of the maps of :data:`AGAIN` under another key."""
+        dataset, model = AGAIN[name]
+        if not has_scores(self.results, dataset, model):
+            raise NotRunError(f"{model} on {dataset}")
+        return rescored(self.results, STUDY, dataset, model)
 
     @cache  # noqa: B019 - a run lives as long as the script
     def table(self, experiment: str, name: str = "scores") -> pd.DataFrame:
         """A table of an experiment of the study."""
-        return read(self.results / "tables", experiment, name)
+        return table_of(self.results / "tables", experiment, name)
 
     def scores(self, experiment: str, beside: str = "") -> Source:
         """The scores of an experiment, without the images of another."""
@@ -76,9 +87,13 @@ class Run:
         """Scores of natural images: of all folds, else of the study of one split."""
         if self.folds is not None and (scored := sorted(self.folds.glob("fold_*/results/scores"))):
             return read_folds([folder.parent for folder in scored], {})
+        return self.of_stamps("explainers", "scores")
+
+    def of_stamps(self, experiment: str, name: str) -> pd.DataFrame:
+        """A table of the study of natural images."""
         if self.stamps is None:
-            raise FileNotFoundError
-        return read(self.stamps, "explainers", "scores")
+            raise NotRunError("natural images")
+        return table_of(self.stamps, experiment, name)
 
     def of_saco(self, claim: Callable[[pd.DataFrame], Reading]) -> Readings:
         """Readings of a claim about SaCo and the older metrics."""
@@ -145,9 +160,7 @@ class Run:
             return now
 
         def of_natural() -> Reading:
-            if self.stamps is None:
-                raise FileNotFoundError
-            predictions, stability = (read(self.stamps, "robustness", name) for name in ("predictions", "stability"))
+            predictions, stability = (self.of_stamps("robustness", name) for name in ("predictions", "stability"))
             return dds_keeps(predictions, overlaps(stability, "k=0.2"))
 
         return {
@@ -221,6 +234,18 @@ class Run:
         }
 
 
+def table_of(tables: Path, experiment: str, name: str) -> pd.DataFrame:
+    """A table of an experiment.
+
+    Raises:
+        NotRunError: the experiment has no tables.
+        FileNotFoundError: it has tables, but not this one.
+    """
+    if not (tables / f"experiment={experiment}").is_dir():
+        raise NotRunError(experiment)
+    return read(tables, experiment, name)
+
+
 def overlaps(stability: pd.DataFrame, k: str) -> pd.DataFrame:
     """Overlaps of the top share ``k`` with the clean map behind the same smoothing."""
     chosen = (stability["metric"] == "top_k_overlap") & (stability["variant"] == k)
@@ -230,5 +255,5 @@ def overlaps(stability: pd.DataFrame, k: str) -> pd.DataFrame:
 def _run(choices: Mapping[str, Callable[[], Reading]]) -> Iterator[tuple[str, Reading]]:
     """The readings whose experiment has run."""
     for name, reading in choices.items():
-        with suppress(FileNotFoundError):
+        with suppress(NotRunError):
             yield name, reading()

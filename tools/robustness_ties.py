@@ -21,6 +21,20 @@ PUBLISHED = (9, 10)
 NEED_TRUTH = ("localisation_auroc", "admissible_mask")
 
 
+def has_scores(results: Path, dataset: str, model: str) -> bool:
+    """Whether the run has scores of the clean, undefended maps of a model."""
+    return bool(_scores(results, dataset, model))
+
+
+def _scores(results: Path, dataset: str, model: str) -> list[Path]:
+    """Files of the scores of the clean, undefended maps of a model."""
+    return sorted((results / "scores" / _condition(dataset, model).folder).rglob("*.parquet"))
+
+
+def _condition(dataset: str, model: str) -> Condition:
+    return Condition(dataset, model, "clean", "none", "clean_prediction")
+
+
 def rescored(results: Path, study: Path, dataset: str, model: str) -> pd.DataFrame:
     """Scores of the clean, undefended maps of a model under :data:`OTHER_KEY`, one K per metric.
 
@@ -35,12 +49,12 @@ def rescored(results: Path, study: Path, dataset: str, model: str) -> pd.DataFra
     Returns:
         Rows image_id, method, metric, variant, value.
     """
-    condition = Condition(dataset, model, "clean", "none", "clean_prediction")
+    condition = _condition(dataset, model)
     images = Condition(dataset, model, "clean", "")
     settings = load_study(read_yaml(study))
     diffmasks = Path(str(settings.explainers["diffmask"].parameters.model_dump()["weights"]))
     parts = []
-    for scores in sorted((results / "scores" / condition.folder).rglob("*.parquet")):
+    for scores in _scores(results, dataset, model):
         family, shard = partition_values(scores)["family"], scores.stem
         spec = {**read_provenance(scores)["spec"], "seed": OTHER_KEY}
         spec["metrics"] = dict(_again(spec["metrics"]))

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-
-from vitfaith.study.load import load_study, read_yaml
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))  # tools import each other by name
-
-import robustness  # noqa: E402
-import robustness_run  # noqa: E402
-from robustness_claims import (  # noqa: E402
+import robustness
+import robustness_run
+from robustness_claims import (
     OLDER,
     Reading,
     certificates_cover,
@@ -28,6 +21,8 @@ from robustness_claims import (  # noqa: E402
     random_is_zero,
     weakest,
 )
+
+from vitfaith.study.load import load_study, read_yaml
 
 IMAGES = [f"image-{number:02}" for number in range(40)]
 
@@ -184,6 +179,36 @@ def test_experiments_that_have_not_run_are_not_tested(tmp_path: Path) -> None:
     assert robustness.verdict({"random": columns}).endswith("**Not tested.**")
 
 
+def test_a_missing_table_of_an_experiment_that_has_run_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "tables" / "experiment=choices").mkdir(parents=True)
+    run = robustness_run.Run(tmp_path)
+    with pytest.raises(FileNotFoundError, match="scores"):
+        dict(robustness_run._run(run.of_saco(random_is_zero)["as published"]))
+    with pytest.raises(robustness_run.NotRunError, match="indomain"):
+        run.table("indomain")
+
+
+def test_maps_without_their_files_are_an_error_where_scores_are(tmp_path: Path) -> None:
+    """A second scoring is left out only where the first is missing."""
+    run = robustness_run.Run(tmp_path)
+    choices = run.of_saco(random_is_zero)["tie key"]
+    assert dict(robustness_run._run(choices)) == {}
+    place = (
+        "dataset=fashion_mnist/model=vit_patch4/attack=clean/smoothing=none/explained=clean_prediction/family=one_pass"
+    )
+    (tmp_path / "scores" / place).mkdir(parents=True)
+    (tmp_path / "scores" / place / "shard-000.parquet").write_bytes(b"not a table")
+    with pytest.raises(Exception, match="shard-000") as raised:
+        dict(robustness_run._run(choices))
+    assert not isinstance(raised.value, robustness_run.NotRunError)
+
+
+def test_natural_images_are_left_out_without_a_run_of_them(tmp_path: Path) -> None:
+    run = robustness_run.Run(tmp_path)
+    assert dict(robustness_run._run(run.of_dds()["resolution"])) == {}
+    assert dict(robustness_run._run(run.of_saco(random_is_zero)["resolution"])) == {}
+
+
 def test_an_undefined_part_is_the_weakest() -> None:
     known, unknown = Reading(1, 0.9, 1.1, 0.9, 3), Reading(np.nan, np.nan, np.nan, np.nan, 3)
     assert weakest({"a": known, "b": unknown}).remark == "b"
@@ -212,3 +237,21 @@ def test_the_verdict_names_what_breaks_a_claim() -> None:
     assert lines[0].endswith("**Survives all 2 tested choices.**")
     assert lines[1].endswith("**Holds; not robust to K.**")
     assert lines[2].endswith("**Does not hold as published; 1 of 2 columns support it.**")
+
+
+def test_the_summary_counts_claims_and_names_what_breaks_them() -> None:
+    good, poor = Reading(0.5, 0.4, 0.6, 0.4, 9), Reading(0.1, -0.1, 0.3, -0.1, 9)
+    found = {
+        "random": {"as published": {"": good}, "K": {"5": good}},
+        "raise": {"as published": {"": good}, "K": {"5": good, "20": poor}, "fill": {"black": poor}},
+        "dds": {"as published": {"": poor}, "K": {"5": good}},
+        "certified": {"as published": {}},
+    }
+    assert robustness.summary(found) == (
+        "As published, 2 of 3 tested claims hold on these data. Claim 1 survives every tested choice. "
+        "Not robust to all choices: 2 (to K and fill). Not supported as published: 3."
+    )
+    alone = {"random": found["random"], "dds": found["random"]}
+    assert robustness.summary(alone).endswith(
+        "all 2 tested claims hold on these data. Claims 1 and 2 survive every tested choice."
+    )
