@@ -100,14 +100,16 @@ def verdict(table: pd.DataFrame) -> str:
     agreeing = table[(table["group"] == "fills, in-domain") & (table["low"] > 0)]
     pairs, whole = int((table["group"] == "fills, in-domain").sum()), int((agreeing["high"] >= 1).sum())
     moved = table[table["group"] == "original / in-domain"]
+    below = int((moved["high"] < 1).sum())
     told = [f"{kind} from {between[kind]:.2f} to {inside[kind]:.2f}" for kind in KINDS]
     return (
         f"**On a network that knows removed patches, the fills agree more about the order of methods for {share(len(gained), len(KINDS))} "
         f"metrics{f' ({listed(gained)})' if 0 < len(gained) < len(KINDS) else ''}.** The mean τ between fills moves for {listed(told)}. "
         f"In-domain the interval of τ lies above 0 for {share(len(agreeing), pairs)} pairs of fills and reaches 1 for {share(whole, pairs)}: "
-        f"{'the fill no longer matters there' if whole == pairs else 'the choice of the fill still matters'}. "
-        f"The network itself matters, too: τ between the orders on the original and on the in-domain network is "
-        f"{moved['tau'].min():.2f} to {moved['tau'].max():.2f}, and its interval lies above 0 for {share(int((moved['low'] > 0).sum()), len(moved))} fills and metrics."
+        f"{'no effect of the fill is found there' if whole == pairs else 'the choice of the fill still matters'}. "
+        f"Between the original and the in-domain network τ is {moved['tau'].min():.2f} to {moved['tau'].max():.2f}; its interval lies above 0 "
+        f"for {share(int((moved['low'] > 0).sum()), len(moved))} fills and metrics and below 1 for {share(below, len(moved))}: "
+        f"{'the network changes the order, too' if below else 'no change of the order by the network is found'}."
     )
 
 

@@ -131,7 +131,7 @@ def main() -> None:
     ]
     print(
         f"# Do the claims survive other choices?\n\n{summary(order)} A claim holds where the whole interval of its number supports it.\n\n"
-        f"{made('robustness', given.results)}\n\n"
+        f"{made('robustness', given.results, intervals='95 % bootstrap intervals over images')}\n\n"
         "Each claim is a statement that `tools/robustness_claims.py` tests.\n\n"
         f"{smaller(run)}{verdict(order)}\n\n## One choice changed at a time\n\n"
         "Each cell has the number that decides, with its 95 % interval over images. A claim survives where the whole interval supports it; of "

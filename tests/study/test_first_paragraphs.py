@@ -172,7 +172,7 @@ def test_below_zero_says_that_maps_stay_only_where_they_do(precision: float, sta
 @pytest.mark.parametrize(
     ("inside", "low", "high", "words"),
     [
-        (0.8, 0.5, 1.0, ["for all 3 metrics.**", "above 0 for all 9 pairs of fills and reaches 1 for all 9", "no longer matters"]),
+        (0.8, 0.5, 1.0, ["for all 3 metrics.**", "above 0 for all 9 pairs of fills and reaches 1 for all 9", "no effect of the fill"]),
         (0.8, 0.5, 0.9, ["for all 3 metrics.**", "reaches 1 for none of 9", "still matters"]),
         (0.1, -0.2, 0.3, ["for none of 3 metrics.**", "above 0 for none of 9", "still matters"]),
     ],
@@ -187,7 +187,10 @@ def test_indomain(inside: float, low: float, high: float, words: list[str]) -> N
     text = indomain.verdict(pd.DataFrame(rows, columns=["metric", "group", "what", "tau", "low", "high"]))
     assert all(word in text for word in words), text
     assert f"saco from 0.30 to {inside:.2f}, deletion from" in text
-    assert "is 0.60 to 0.60, and its interval lies above 0 for all 9" in text
+    assert (
+        "τ is 0.60 to 0.60; its interval lies above 0 for all 9 fills and metrics and below 1 for all 9: the network changes"
+        in text
+    )
 
 
 def radii(gaussian: float, laplace: float, uniform: float, l1: float = 1.0) -> pd.DataFrame:
