@@ -136,11 +136,11 @@ def proved_found(folder: Path) -> str:
     told = ", ".join(f"{value:.2f} at {radius}" for radius, value in shares)
     uncovered = [radius for radius, value in shares if value == 0]
     rest = (
-        f"At {uncovered[0]} no certificate covers the attack" if uncovered else "At every radius some maps are covered"
+        f"at {uncovered[0]} no certificate covers the attack" if uncovered else "at every radius some maps are covered"
     )
     return (
-        f"What is proved: the share of maps with a sound certificate beyond the mean l2 length of blind PGD is {told}. {rest}; "
-        "what is seen beyond the certified radii is an observation."
+        "What is proved: the share of maps (all σ, β and k) with a sound certificate beyond the mean l2 length of blind PGD is "
+        f"{told}; {rest}."
     )
 
 

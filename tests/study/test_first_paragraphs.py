@@ -267,11 +267,11 @@ def certified_tables(folder: Path, *, dds: float, adaptive: float, saco: float, 
         (
             {"dds": 0.9, "adaptive": 0.5, "saco": 0.3, "radius": 0.3},
             ["from 1.00 to 0.20 without", "from 1.00 to 0.90 behind", "in 1 of 1 cells (", "no gain in faithfulness",
-             "do more harm behind `dds` in 1 of 2", "is 0.00 at 8/255. At 8/255 no certificate covers"],
+             "do more harm behind `dds` in 1 of 2", "is 0.00 at 8/255; at 8/255 no certificate covers"],
         ),
         (
             {"dds": 0.42, "adaptive": 0.42, "saco": 0.6, "radius": 0.9},
-            ["in none of 1 cells (", "faithfulness gains in some cells", "in none of 2", "is 0.50 at 8/255. At every radius"],
+            ["in none of 1 cells (", "faithfulness gains in some cells", "in none of 2", "is 0.50 at 8/255; at every radius"],
         ),
     ],
 )  # fmt: skip
