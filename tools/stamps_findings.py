@@ -74,13 +74,13 @@ def board_found(summary: pd.DataFrame) -> str:
         f"SaCo puts {share(above, len(rest))} explainers above random maps and {share(below, len(rest))} below (intervals that do "
         f"not meet). `{first.name}` is highest with {interval(first)}; "
         f"{near or 'no'} other interval{meet} this one{', so the order at the top is open' if near else ''}. "
-        f"Faithfulness and localisation agree {_degree(min(agreement))}: the rank correlation of SaCo with scores of localisation is "
+        f"Faithfulness and localisation {_degree(min(agreement))}: the rank correlation of SaCo with scores of localisation is "
         f"{min(agreement):.2f} to {max(agreement):.2f}, and `{first.name}` has place {place} of {len(rest)} by average precision."
     )
 
 
 def _degree(correlation: float) -> str:
-    return "closely" if correlation >= 0.8 else "in part" if correlation >= 0.3 else "hardly"
+    return "agree closely" if correlation >= 0.8 else "agree in part" if correlation >= 0.3 else "hardly agree"
 
 
 def by_saco(summary: pd.DataFrame) -> tuple[str, str]:
