@@ -1,6 +1,6 @@
 """Why a DiffMask that keeps the garment is worse than a random order behind one fill, and best behind another.
 
-Run:  uv run python -m benchmarks.diffmask_placeholder [steps] [folder with the full Fashion-MNIST]     (see docs/training.md)
+Run:  uv run python benchmarks/diffmask_placeholder.py [steps] [folder with the full Fashion-MNIST]     (see docs/training.md)
 
 Shipped DiffMasks beside ones trained for some steps with the fixed placeholder ``mean_colour``, on the 256 images of the default study:
 which share of the patches with a garment and of the empty ones each keeps, what it costs (KL, nats) to fill the patches below ½ with
@@ -28,7 +28,20 @@ from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.study.load import load_study, read_yaml
+from vitfaith.tables.text import markdown_table
 
+ROOT = Path(__file__).resolve().parents[1]
+HEAD = [
+    "model",
+    "DiffMask",
+    "garment kept",
+    "background kept",
+    "KL, placeholder",
+    "KL, black",
+    "KL, image mean",
+    "SaCo, image mean",
+    "SaCo, black",
+]
 FILLS = ("image_mean", "black")
 
 
@@ -63,25 +76,24 @@ def saco(model: Classifier, images: Tensor, maps: Tensor) -> list[str]:
 
 def main(steps: int = 300, folder: str | None = None) -> None:
     """Print a Markdown table."""
-    study = load_study(read_yaml(Path("config/config.yaml")))
+    study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
     source = open_source(study.datasets["fashion_mnist"][0].spec())
     shown = source.read(np.arange(len(source.labels)))[:256]
     images = torch.from_numpy(shown.copy()).float() / 255
     reader = {"use": "fashion_mnist", "split": "train"} | ({} if folder is None else {"folder": folder})
     pictures, _ = read_all(reader)
-    print("| model | DiffMask | garment kept | background kept | KL, placeholder | KL, black | KL, image mean ", end="")
-    print("| SaCo, image mean | SaCo, black |\n|" + "---|" * 9)
+    rows = []
     for name in ("vit_patch4", "vit_patch2"):
         section = study.models[name]
         model = load_classifier(section.model_dump(mode="json"), Path(str(section.weights)))
-        shipped = load_diffmask(Path(f"resources/diffmasks/{name}.safetensors"), model)
+        shipped = load_diffmask(ROOT / "resources" / "diffmasks" / f"{name}.safetensors", model)
         recipe = DiffMaskRecipe(steps=steps, epochs=100, learning_rate=2e-3, placeholder="mean_colour")
         fixed, _ = train_diffmask(model, pictures, shown, recipe)
         for label, network in (("shipped: learned placeholder", shipped), (f"mean colour, {steps} steps", fixed)):
-            cells = row(model, images, network.explain(model, images), network)
-            print(f"| {name} | {label} | " + " | ".join(cells) + " |", flush=True)
+            rows.append([name, label, *row(model, images, network.explain(model, images), network)])
         random = vf.explain(model, images, "random")["random"]
-        print(f"| {name} | Random | " + " | ".join(row(model, images, random, None)) + " |", flush=True)
+        rows.append([name, "Random", *row(model, images, random, None)])
+    print(markdown_table(HEAD, rows))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
-"""Print the tables of docs/trust.md and draw its figures under other choices: the studies of config/trust_choices.yaml in one process.
+"""Print the tables of docs/trust.md under other choices: an experiment of config/trust_choices.yaml in one process.
 
-Run: snakemake --cores all train --configfile config/trust_choices.yaml; python tools/trust_findings.py [EXPERIMENT …]
+Run: python tools/trust_findings.py counting|planted|fashion_mnist [OUT] [--alone] [--figure FILE] [--images N] [--cores N]
+The workflow fine-tunes the in-domain network in OUT (default: this folder) where it is missing. `--alone` adds the table of the in-domain
+network alone; `--images` takes fewer images.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from study_run import run_study
 
 from vitfaith.api.trust import trust
 from vitfaith.compare.trusted import draw, trust_text
@@ -22,8 +25,7 @@ from vitfaith.metrics.evaluate import evaluate
 from vitfaith.models.load import load_classifier
 from vitfaith.study.load import load_study, read_yaml
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
-TRAINED = Path("results/train/classifier")
+STUDY = Path(__file__).resolve().parents[1] / "config" / "trust_choices.yaml"
 TRUTH = {"counting": "admissible_mask auroc", "planted": "localisation_auroc"}
 """Experiment → the metric that knows the truth."""
 OTHER_TIES = 7
@@ -46,17 +48,30 @@ def plain(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[~scores["metric"].astype(str).str.endswith(OTHER_SETTINGS)]
 
 
-def rated(experiment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of :func:`vitfaith.trust` for one experiment: with all other choices, and on the in-domain network alone."""
-    study = load_study(read_yaml(Path(__file__).parents[1] / "config" / "trust_choices.yaml"))
+def indomain_weights(model: str) -> str:
+    """The file of the workflow with the weights of ``model`` that know removed patches, relative to the folder of the run."""
+    return f"results/train/classifier/{model}_indomain.safetensors"
+
+
+def rated(experiment: str, out: Path, count: int | None, cores: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of :func:`vitfaith.trust` for one experiment: with all other choices, and on the in-domain network alone.
+
+    Args:
+        experiment: of the study.
+        out: folder with the in-domain network, which is fine-tuned there where it is missing.
+        count: images; None takes those of the study.
+        cores: of the fine-tuning; None takes all.
+    """
+    study = load_study(read_yaml(STUDY))
     asked, model = study.experiments[experiment], study.experiments[experiment].models[0]
+    run_study(STUDY, out, [indomain_weights(model)], cores)
     reader, section = study.datasets[asked.datasets[0]]
     source = open_source(reader.spec())
-    chosen = stratified_subset(source.labels, section.images, study.seed)
+    chosen = stratified_subset(source.labels, count or section.images, study.seed)
     images, ids = torch.from_numpy(source.read(chosen)).float() / 255, [source.image_ids[i] for i in chosen]
     truth = None if source.masks is None else torch.from_numpy(np.stack(list(source.masks(chosen))))  # type: ignore[arg-type]
     classifier = load_classifier(study.models[model].spec(), Path(str(study.models[model].weights)), "cpu")
-    knows = load_classifier(study.models[model].spec(), TRAINED / f"{model}_indomain.safetensors", "cpu")
+    knows = load_classifier(study.models[model].spec(), out / indomain_weights(model), "cpu")
     with torch.inference_mode():
         targets = torch.cat([classifier(part).argmax(1) for part in images.split(256)])
     items = {}
@@ -93,14 +108,22 @@ def rated(experiment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, trust(knowing, truth=truths, seed=study.seed)
 
 
-def main(experiments: list[str]) -> None:
-    """Print one table per experiment, and draw each."""
+def main() -> None:
+    """Print the tables of one experiment."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=["counting", "planted", "fashion_mnist"])
+    parser.add_argument("out", type=Path, nargs="?", default=Path())
+    parser.add_argument("--alone", action="store_true", help="also the table of the in-domain network alone")
+    parser.add_argument("--figure", type=Path, help="draw the first table into this file")
+    parser.add_argument("--images", type=int, help="default: those of the study")
+    parser.add_argument("--cores", type=int, help="default: all")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    for experiment in experiments or ["counting", "planted", "fashion_mnist"]:
-        table, knowing = rated(experiment)
-        draw(table, IMAGES / f"trust_{experiment}.png")
-        print(f"**{experiment}**\n\n{trust_text(table, 'markdown')}\n{trust_text(knowing, 'markdown')}", flush=True)
+    table, knowing = rated(given.experiment, given.out, given.images, given.cores)
+    if given.figure:
+        draw(table, given.figure)
+    print("\n".join(trust_text(shown, "markdown") for shown in (table, knowing)[: 1 + given.alone]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
