@@ -16,19 +16,22 @@ from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.smoothings.dds import DdsParameters, dds
 from vitfaith.study.load import load_study, read_yaml
+from vitfaith.tables.text import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(count: int = 10000, samples: int = 1) -> None:
-    """Print clean accuracy and the accuracy of the mean probability over ``samples`` denoised draws, σ = 0.25."""
-    study = load_study(read_yaml(Path("config/config.yaml")))
+    """Print, as Markdown, clean accuracy and the accuracy of the mean probability over ``samples`` denoised draws, σ = 0.25."""
+    study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
     pixels, labels = read_all({"use": "fashion_mnist", "split": "test"})
     images = torch.from_numpy(pixels[:count].copy()).float() / 255
     truth = torch.from_numpy(labels[:count].copy())
-    denoiser = Denoiser.load(Path("resources/denoisers/fashion_mnist"))
+    denoiser = Denoiser.load(ROOT / "resources" / "denoisers" / "fashion_mnist")
     parameters = DdsParameters(sigma=0.25, samples=samples, denoiser="fashion_mnist")
     ids = [f"test-{i:05d}" for i in range(len(images))]
     denoised = dds(denoiser, images, ids, parameters, range(samples), seed=study.seed, batch_size=250)
-    print(f"{len(images)} images, {samples} samples\n{'model':12} {'clean':>8} {'denoised':>9} {'one draw':>9}")
+    rows = []
     for name in ("vit_patch4", "vit_patch2"):
         model = study.models[name]
         classifier = load_classifier(model.model_dump(), Path(str(model.weights)))
@@ -36,7 +39,9 @@ def main(count: int = 10000, samples: int = 1) -> None:
         logits = forward_in_batches(classifier, denoised.flatten(0, 1), 250).unflatten(0, denoised.shape[:2])
         smoothed, single = logits.softmax(-1).mean(1).argmax(1), logits[:, 0].argmax(1)
         rates = [float((p == truth).float().mean()) for p in (clean, smoothed, single)]
-        print(f"{name:12} {rates[0]:8.4f} {rates[1]:9.4f} {rates[2]:9.4f}")
+        rows.append([f"`{name}`", *(f"{rate:.3f}" for rate in rates)])
+    head = ["model", "clean", f"mean probability of {samples} denoised draws", "a single draw"]
+    print(f"The first {len(images)} test images.\n\n{markdown_table(head, rows)}")
 
 
 if __name__ == "__main__":

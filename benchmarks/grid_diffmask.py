@@ -1,13 +1,15 @@
 """DiffMask on the coloured grids over several seeds: dual ascent against the released rule, scored with the right masks.
 
-Run:  python benchmarks/grid_diffmask.py OUT [rule …] [--seeds 5] [--task grid_3x3]
-Writes OUT/{rule}.scores.parquet, OUT/{rule}.curves.parquet (kept rule by rule), and prints the table of docs/grid-task.md;
---table prints it from what is there, --figure FILE draws the curves.
+Run:  python benchmarks/grid_diffmask.py OUT [rule …] [--seeds 5] [--task grid_3x3] [--steps N] [--figure FILE]
+Trains with every rule and seed, keeps OUT/{task}.{rule}.{seed}.scores.parquet and ….curves.parquet (seeds that are there are not trained
+again), and prints the table of docs/grid-task.md. --figure draws the curves; --steps replaces the number of steps of all rules.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from vitfaith.metrics.evaluate import evaluate
 from vitfaith.metrics.registry import METRICS
 from vitfaith.models.load import load_classifier
 from vitfaith.study.load import load_study, read_yaml
+from vitfaith.tables.text import markdown_table
 
+STUDY = Path(__file__).resolve().parents[1] / "config" / "grid.yaml"
 OURS: dict[str, Any] = {
     "epochs": 100,
     "steps": 1000,
@@ -43,8 +47,6 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Rule → (what it is, settings over the defaults)."""
 
-MEASURES = ("iou", "exact", "auroc", "consistency", "inside", "kl", "kept_share", "multiplier")
-
 
 def scores_of(
     maps: torch.Tensor, source: Any, images: torch.Tensor, labels: Any, truth: Any, model: Any
@@ -61,9 +63,22 @@ def scores_of(
     return {**values, "inside": inside, "consistency": max(inside, 1 - inside)}
 
 
-def run(task: str, rule: str, seeds: int, out: Path) -> None:
-    """Train with every seed and keep scores and curves."""
-    study = load_study(read_yaml(Path("config/grid.yaml")))
+def kept(out: Path, task: str, rule: str, seed: int, kind: str) -> Path:
+    """The file with the ``kind`` of values, scores or curves, of one training."""
+    return out / f"{task}.{rule}.{seed}.{kind}.parquet"
+
+
+def run(task: str, rule: str, seeds: int, out: Path, steps: int | None = None) -> None:
+    """Train with every seed that has no scores yet, and keep scores and curves.
+
+    Args:
+        task: of the study, ``grid_3x3`` or ``grid_5x5``.
+        rule: of :data:`RULES`.
+        seeds: 0 … seeds − 1.
+        out: folder of the files.
+        steps: replaces the rule's number of steps.
+    """
+    study = load_study(read_yaml(STUDY))
     section = study.models[f"vit_{task}"]
     model = load_classifier(section.model_dump(), Path(str(section.weights)))
     train, source = (open_source(study.datasets[name][0].spec()) for name in (f"{task}_train", task))
@@ -72,68 +87,72 @@ def run(task: str, rule: str, seeds: int, out: Path) -> None:
     pixels, truth = source.read(everything), np.stack([np.asarray(mask) for mask in source.masks(everything)])
     images, learned = torch.from_numpy(pixels).float() / 255, train.read(np.arange(len(train.labels)))
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    curves: list[pd.DataFrame] = []
+    shorter = {} if steps is None else {"steps": steps}
     for seed in range(seeds):
-        recipe = DiffMaskRecipe(**{**RULES[rule][1], "seed": seed})
-        row: dict[str, Any] = {"rule": rule, "seed": seed, "diverged": False}
+        scores = kept(out, task, rule, seed, "scores")
+        if scores.is_file():
+            continue
+        row: dict[str, Any] = {"rule": rule, "seed": seed}
         try:
-            network, log = train_diffmask(model, learned, pixels, recipe)
-        except VitfaithError:  # loss or gradient not finite
-            rows.append({**row, "diverged": True})
+            network, log = train_diffmask(
+                model, learned, pixels, DiffMaskRecipe(**{**RULES[rule][1], **shorter, "seed": seed})
+            )
+        except VitfaithError as error:  # loss or gradient not finite
+            print(f"{rule}, seed {seed}: {error}", file=sys.stderr)
+            pd.DataFrame([row]).to_parquet(scores)
             continue
         last = log[-1]
         row |= {"kl": last["test_kl"], "kept_share": last["test_kept_share"], "multiplier": last["multiplier"]}
-        for kind in ("expected", "official"):
-            found = scores_of(network.explain(model, images, kind=kind), source, images, source.labels, truth, model)
-            rows.append({**row, "read_out": kind, **found})
-        curves.append(pd.DataFrame(log).assign(rule=rule, seed=seed))
-        print(rows[-2], flush=True)
-        pd.DataFrame(rows).to_parquet(out / f"{task}.{rule}.scores.parquet")
-        pd.concat(curves, ignore_index=True).to_parquet(out / f"{task}.{rule}.curves.parquet")
+        rows = [
+            {**row, "read_out": read_out}
+            | scores_of(network.explain(model, images, kind=read_out), source, images, source.labels, truth, model)
+            for read_out in ("expected", "official")
+        ]
+        print(rows[0], file=sys.stderr, flush=True)
+        pd.DataFrame(log).assign(rule=rule, seed=seed).to_parquet(kept(out, task, rule, seed, "curves"))
+        pd.DataFrame(rows).to_parquet(scores)
 
 
-def table(task: str, out: Path) -> str:
-    """Markdown: mean over seeds, and the worst seed's IoU."""
-    lines = [
-        "| rule | read-out | IoU, mean of seeds | worst seed | exact | AUROC | consistency | KL, largest | kept share | λ at the end | IoU ≥ 0.95 | KL ≤ 0.1 |",
-        "|---" * 12 + "|",
-    ]
-    for rule, (title, _) in RULES.items():
-        path = out / f"{task}.{rule}.scores.parquet"
-        if not path.is_file():
+def table(task: str, rules: Sequence[str], seeds: int, out: Path) -> str:
+    """Markdown: mean over the seeds whose training stayed finite, the worst seed's IoU, and on how many of all seeds a mask is right."""
+    head = ["rule", "read-out", "IoU, mean of seeds", "worst seed", "exact", "AUROC", "consistency", "KL, largest", "kept share",
+            "λ at the end", "IoU ≥ 0.95", "KL ≤ 0.1"]  # fmt: skip
+    lines = []
+    for rule in rules:
+        frame = pd.concat([pd.read_parquet(kept(out, task, rule, seed, "scores")) for seed in range(seeds)])
+        if "read_out" not in frame:
+            lines.append([RULES[rule][0], "not finite with any seed", *[""] * 10])
             continue
-        frame = pd.read_parquet(path)
-        for kind, part in frame.groupby("read_out", sort=True):
+        for read_out, part in frame.groupby("read_out", sort=True):
             share = f"{part.kept_share.min():.2f} … {part.kept_share.max():.2f}"
             ends = f"{part.multiplier.min():.3g} … {part.multiplier.max():.3g}"
-            number = frame.seed.nunique()
-            solved = f"{(part.iou >= 0.95).sum()} of {number} | {(part.kl <= 0.1).sum()} of {number}"
-            lines.append(
-                f"| {title} | {kind} | **{part.iou.mean():.3f}** | {part.iou.min():.3f} | {part.exact.mean():.3f} "
-                f"| {part.auroc.mean():.3f} | {part.consistency.mean():.3f} | {part.kl.max():.3g} | {share} | {ends} | {solved} |"
-            )
-    return "\n".join(lines)
+            means = [f"{part[name].mean():.3f}" for name in ("exact", "auroc", "consistency")]
+            held = [f"{count} of {seeds}" for count in ((part.iou >= 0.95).sum(), (part.kl <= 0.1).sum())]
+            iou = [f"**{part.iou.mean():.3f}**", f"{part.iou.min():.3f}"]
+            lines.append([RULES[rule][0], str(read_out), *iou, *means, f"{part.kl.max():.3g}", share, ends, *held])
+    return markdown_table(head, lines)
 
 
-def figure(task: str, out: Path, path: Path) -> None:
-    """KL, kept share and multiplier against the images seen, a line a seed, a column a rule."""
+def figure(task: str, rules: Sequence[str], out: Path, path: Path) -> None:
+    """KL, kept share and multiplier against the images seen, one line per seed, one column per rule."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    rules = [r for r in RULES if (out / f"{task}.{r}.curves.parquet").is_file()]
     panels = (("kl", "KL (nats)", "symlog"), ("kept_share", "kept share", "linear"), ("multiplier", "mean λ", "linear"))
+    curves = {
+        rule: [pd.read_parquet(file) for file in sorted(out.glob(f"{task}.{rule}.*.curves.parquet"))] for rule in rules
+    }
+    curves = {rule: frames for rule, frames in curves.items() if frames}
     picture, axes = plt.subplots(
-        3, len(rules), figsize=(3.1 * len(rules), 6), sharex="col", sharey="row", squeeze=False
+        3, len(curves), figsize=(3.1 * len(curves), 6), sharex="col", sharey="row", squeeze=False
     )
-    for column, rule in enumerate(rules):
-        frame = pd.read_parquet(out / f"{task}.{rule}.curves.parquet")
+    for column, (rule, frames) in enumerate(curves.items()):
         for row, (name, label, scale) in enumerate(panels):
             panel = axes[row, column]
-            for seed, part in frame.groupby("seed"):
-                panel.plot(part.images / 1000, part[name], lw=1.1, label=f"seed {seed}")
+            for part in frames:
+                panel.plot(part.images / 1000, part[name], lw=1.1, label=f"seed {part.seed[0]}")
             panel.set_yscale(scale, **({"linthresh": 0.01} if scale == "symlog" else {}))
             if name == "kl":
                 panel.axhline(0.1, color="black", lw=0.8, ls="--")
@@ -155,15 +174,17 @@ def main() -> None:
     parser.add_argument("rules", nargs="*", help=f"any of {', '.join(RULES)}; none: all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--task", default="grid_3x3")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
-    for rule in () if given.table or given.figure else given.rules or RULES:
-        run(given.task, rule, given.seeds, given.out)
+    rules = list(given.rules or RULES)
+    if unknown := set(rules) - set(RULES):
+        parser.error(f"no rule {', '.join(sorted(unknown))}; there are {', '.join(RULES)}")
+    for rule in rules:
+        run(given.task, rule, given.seeds, given.out, given.steps)
     if given.figure:
-        figure(given.task, given.out, given.figure)
-    else:
-        print(table(given.task, given.out))
+        figure(given.task, rules, given.out, given.figure)
+    print(table(given.task, rules, given.seeds, given.out))
 
 
 if __name__ == "__main__":

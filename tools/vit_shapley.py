@@ -2,6 +2,7 @@
 
 python tools/vit_shapley.py exact [images]                    # nine cells, all 512 sets; needs no run
 python tools/vit_shapley.py board RESULTS EXPERIMENT [PAGE]   # clean images of a run, from its tables; PAGE of tools/pages.yaml
+    [--trainings]                                             # and where the run's trainings ended, from their logs
 """
 
 from __future__ import annotations
@@ -171,6 +172,27 @@ def place(scores: pd.DataFrame) -> str:
     )
 
 
+def trainings(results: Path) -> str:
+    """Where the trainings of classifiers and heads of a run ended: the last rows of their logs."""
+    logs = {f"`{_trained(file)}`": file for file in sorted(results.glob("train/classifier/*.log.parquet"))}
+    logs |= {f"head for `{_trained(file)}`": file for file in sorted(results.glob("train/shapley/*/*.log.parquet"))}
+    rows = []
+    for name, file in logs.items():
+        last = pd.read_parquet(file).iloc[-1]
+        rates = [f"{last[key]:.3f}" if key in last else "" for key in ("test_accuracy", "removed_accuracy")]
+        head = "test_explained" in last
+        errors = [f"{last['test_loss']:.5f}", f"{100 * last['test_explained']:.1f} %"] if head else ["", ""]
+        rows.append([name, *rates, *errors, f"{last['seconds']:.0f}"])
+    return markdown_table(
+        ["network", "accuracy", "patches removed", "held-out error", "below equal shares", "seconds"], rows
+    )
+
+
+def _trained(log: Path) -> str:
+    """The model of a log."""
+    return log.name.removesuffix(".log.parquet")
+
+
 def main() -> None:
     """Print what is asked for."""
     torch.set_num_threads(1)
@@ -182,11 +204,13 @@ def main() -> None:
             f"{line('vit-shapley', [f'seed {SEED}', f'n = {count} images', 'no intervals'], time.process_time())}\n\n{found}"
         )
         return
-    results, experiment, *page = rest
+    results, experiment, *page = (word for word in rest if word != "--trainings")
     scores = pd.read_parquet(Path(results, "tables", f"experiment={experiment}", "scores.parquet"))
     if page:
         print(f"{made(page[0], Path(results), [experiment])}\n")
     print(place(scores))
+    if "--trainings" in rest:
+        print(f"\n{trainings(Path(results))}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,336 @@
+"""Print the tables of trainings, measured from the shipped files: docs/training.md, docs/vit-shapley.md and docs/grid-task.md.
+
+Run: python tools/training_page.py networks|diffmasks|grids|shapley|logs … [--images N]
+Recipes come from config/config.yaml and config/grid.yaml, accuracies from the whole test sets (--images: from the first N), rows of logs
+from the files beside the weights. `logs` needs NAME.log.parquet beside the weights of each network, as a training writes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitfaith.datasets.opening import open_source
+from vitfaith.datasets.subset import stratified_subset
+from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.explainers.diffmask.files import load_diffmask
+from vitfaith.explainers.passes.shared_pass import run_capture
+from vitfaith.explainers.shapley.files import load_shapley
+from vitfaith.explainers.shapley.kernel import draw_sets, efficient
+from vitfaith.explainers.shapley.network import Game, ShapleyHead
+from vitfaith.explainers.shapley.recipe import ShapleyRecipe
+from vitfaith.metrics.fills.removal import Removal, remover
+from vitfaith.models.classifier import Classifier
+from vitfaith.models.load import load_classifier
+from vitfaith.models.training.classifier import accuracy
+from vitfaith.rng import derive_seed, generator
+from vitfaith.shipped import located
+from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.study import Study
+from vitfaith.tables.text import markdown_table
+
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+NETWORKS = ("vit_patch4", "vit_patch2")
+GRIDS = ("vit_grid_3x3", "vit_grid_5x5")
+DENOISER = "fashion_mnist"
+HEADS = (("grid.yaml", "vit_grid_3x3"), ("config.yaml", "vit_patch4"), ("config.yaml", "vit_patch2"))
+"""Study and explained model of each shipped head of ViT-Shapley."""
+PLAIN = {"shift": "shift ±{}", "flip": "flip", "max_timestep": "t < {}", "sets": "{} sets per image", "fill": "fill {}"}
+"""Field of a recipe that is always named, unless it is off → its words."""
+UNSAID = {
+    "train_on",
+    "test_on",
+    "seed",
+    "epochs",
+    "batch_size",
+    "batches",
+    "learning_rate",
+    "surrogates",
+    "held_out",
+    "ema_decay",
+    "channels",
+    "removal",
+    "start_from",
+    "keep_head",
+}
+"""Fields that have other words, or that the page's text states."""
+
+
+def study_of(name: str) -> Study:
+    """A shipped study."""
+    return load_study(read_yaml(CONFIG / name))
+
+
+def images_of(study: Study, dataset: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) in [0, 1] and labels (N,) of a dataset as trainings read it; of them the first ``count``."""
+    reader, section = study.datasets[dataset]
+    source = open_source(reader.spec())
+    chosen = stratified_subset(source.labels, section.images, study.seed)[:count]
+    return torch.from_numpy(source.read(chosen)).float().div_(255), torch.from_numpy(source.labels[chosen])
+
+
+def size_of(study: Study, dataset: str) -> int:
+    """Number of images of a dataset."""
+    reader, section = study.datasets[dataset]
+    return section.images or len(open_source(reader.spec()).labels)
+
+
+def parameters(network: nn.Module) -> int:
+    """Number of trained numbers."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def recipe_text(recipe: BaseModel) -> str:
+    """A recipe in words: length, batch, rate, and the settings that are not the defaults."""
+    given: dict[str, Any] = recipe.model_dump(mode="json")
+    length = f"{given['epochs']} epochs, batch {given['batch_size']}"
+    if given.get("batches"):
+        length = f"{given['epochs'] * given['batches']} batches of {given['batch_size']}"
+    words = [length, f"learning rate {given['learning_rate']:g}"]
+    words += [text.format(given[key]) for key, text in PLAIN.items() if given.get(key)]
+    removal: Removal | None = getattr(recipe, "removal", None)
+    if removal is not None:
+        share = "" if removal.up_to == 1 else f", up to {removal.up_to:g} of the patches"
+        words.append(f"patches removed by {removal.fill.name}{share}")
+    if given.get("start_from"):
+        words.append(f"from {Path(given['start_from']).stem}")
+    for key, field in type(recipe).model_fields.items():
+        value = given[key]
+        if key not in UNSAID | set(PLAIN) and value != field.default:
+            shown = f"{value:g}" if isinstance(value, float) else value
+            words.append(key.replace("_", " ") + ("" if value is True else f" {shown}"))
+    return ", ".join(words)
+
+
+def load(study: Study, model: str) -> Classifier:
+    """A model of a study with its shipped weights."""
+    section = study.models[model]
+    return load_classifier(section.spec(), Path(str(section.weights)), "cpu")
+
+
+def classifier_row(study: Study, model: str, count: int | None) -> list[object]:
+    """Shape, parameters, recipe and accuracy of one network."""
+    section, classifier = study.models[model], load(study, model)
+    assert section.training is not None
+    images, labels = images_of(study, section.training.test_on, count)
+    rows, columns = classifier.grid
+    shape = ", ".join(
+        f"{text}{section.arguments[key]}{end}"
+        for key, text, end in (("embed_dim", "width ", ""), ("depth", "depth ", ""), ("num_heads", "", " heads"))
+    )
+    right = accuracy(classifier, images, labels)
+    return [
+        f"`{model}`: {rows} × {columns} patches, {shape}", f"{parameters(classifier.backbone):,}", recipe_text(section.training),
+        f"**{100 * right:.1f} %** on the {len(labels):,} test images",
+    ]  # fmt: skip
+
+
+@torch.inference_mode()
+def denoiser_loss(denoiser: Denoiser, images: Tensor, max_timestep: int, seed: int) -> float:
+    """Mean squared error of the predicted noise, as the training's log has it.
+
+    Args:
+        denoiser: predicts noise.
+        images: (B, C, H, W) in [0, 1].
+        max_timestep: timesteps are below it.
+        seed: of the training.
+    """
+    clean = images * 2 - 1
+    source = torch.Generator().manual_seed(derive_seed(seed, "test", "noise", 0))
+    noise = torch.randn(clean.shape, generator=source)
+    timesteps = torch.randint(0, max_timestep, (len(clean),), generator=source)
+    kept = torch.from_numpy(denoiser.schedule.alphas_cumprod)[timesteps].float()[:, None, None, None]
+    found = denoiser.network(kept.sqrt() * clean + (1 - kept).sqrt() * noise, timesteps).sample
+    return float(functional.mse_loss(found, noise))
+
+
+def denoiser_row(study: Study, count: int | None) -> list[object]:
+    """Shape, parameters, recipe and test loss of the denoiser."""
+    section = study.denoisers[DENOISER]
+    assert section.training is not None
+    denoiser, recipe = Denoiser.load(section.path), section.training
+    images, _ = images_of(study, recipe.test_on, min(512, count or 512))
+    config: Any = denoiser.network.config
+    channels, steps = "–".join(map(str, config.block_out_channels)), len(denoiser.schedule.alphas_cumprod)
+    loss = denoiser_loss(denoiser, images, recipe.max_timestep, recipe.seed)
+    return [
+        f"denoiser: U-Net, channels {channels}, ε-prediction, linear β, {steps} steps", f"{parameters(denoiser.network):,}",
+        recipe_text(recipe), f"test loss {loss:.4f}",
+    ]  # fmt: skip
+
+
+def networks(count: int | None) -> str:
+    """The default study's networks."""
+    study = study_of("config.yaml")
+    rows = [classifier_row(study, model, count) for model in NETWORKS]
+    return markdown_table(["network", "parameters", "recipe", "result"], [*rows, denoiser_row(study, count)])
+
+
+def grids(count: int | None) -> str:
+    """The networks of the coloured grids."""
+    study, rows = study_of("grid.yaml"), []
+    for model in GRIDS:
+        section, classifier = study.models[model], load(study, model)
+        assert section.training is not None
+        images, labels = images_of(study, section.training.test_on, count)
+        side, patch = section.arguments["img_size"], section.arguments["patch_size"]
+        trained = f"{size_of(study, section.training.train_on):,} grids, {recipe_text(section.training)}"
+        right = f"**{100 * accuracy(classifier, images, labels):.1f} %** of {len(labels):,}"
+        cells = " × ".join(map(str, classifier.grid))
+        rows.append([f"`{model}`", cells, f"{side} px, patches of {patch}", classifier.num_classes, f"{parameters(classifier.backbone):,}", trained, right])  # fmt: skip
+    head = ["network", "cells", "input", "classes", "parameters", "trained on", "accuracy, validation grids"]
+    return markdown_table(head, rows)
+
+
+def log_of(file: Path) -> pd.DataFrame:
+    """The log beside a file of weights, or in a folder with weights.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    path = file / "log.parquet" if file.is_dir() else file.with_suffix(".log.parquet")
+    if not path.is_file():
+        raise SystemExit(f"'{path}' does not exist; the training writes it beside the weights, copy it with them")
+    return pd.read_parquet(path)
+
+
+def diffmasks(count: int | None) -> str:
+    """The default study's DiffMasks: where each training ended, and its log at every evaluation."""
+    study, ends, logs = study_of("config.yaml"), [], []
+    for model in NETWORKS:
+        file = Path(located(f"vitfaith:diffmasks/{model}.safetensors"))
+        log, network = log_of(file), load_diffmask(file, load(study, model))
+        tested = log.dropna(subset="test_kl")
+        last = tested.iloc[-1]
+        found = [f"{last[name]:.3f}" for name in ("test_kl", "test_kept_share", "test_agreement")]
+        ends.append([f"`{model}`", f"{parameters(network):,}", *found])
+        logs.append(f"### DiffMask of {model}\n\n{diffmask_log(tested)}")
+    head = ["model", "parameters", "held-out KL", "kept share", "same prediction"]
+    return "\n\n".join([markdown_table(head, ends), *logs])
+
+
+def diffmask_log(tested: pd.DataFrame) -> str:
+    """The rows of a log at which held-out images were looked at."""
+    head = ["step", "KL", "kept share", "λ", "same prediction", "held-out KL", "held-out kept share"]
+    names = {"kl": 3, "kept_share": 3, "multiplier": 2, "agreement": 3, "test_kl": 3, "test_kept_share": 3}
+    return markdown_table(
+        head,
+        [
+            [int(row["step"]), *(f"{row[name]:.{digits}f}" for name, digits in names.items())]
+            for _, row in tested.iterrows()
+        ],
+    )
+
+
+@torch.no_grad()
+def held_out_error(
+    classifier: Classifier, head: ShapleyHead, game: Game, images: Tensor, recipe: ShapleyRecipe
+) -> tuple[float, float]:
+    """Mean squared error over held-out images, sets and classes: of the head, and of equal shares.
+
+    Args:
+        classifier: the explained network.
+        head, game: from the file of ViT-Shapley.
+        images: (B, C, H, W) in [0, 1]; looked at in parts of 64, as in the training.
+        recipe: seed and number of sets.
+    """
+    errors: list[tuple[Tensor, Tensor]] = []
+    for number, part in enumerate(images.split(64)):
+        sets = draw_sets(
+            len(part),
+            recipe.sets,
+            classifier.grid[0] * classifier.grid[1],
+            generator(recipe.seed, "test", "shapley-sets", number),
+        )
+        none, everything = game.ends(part, classifier.patches)
+        gains = game.of_sets(part, sets, classifier.patches) - none[:, None]
+        capture = run_capture(classifier, part, torch.zeros(len(part), dtype=torch.int64), frozenset({"hidden"}))
+        values = head(capture.patches(capture.depth))
+        pair = [
+            (gains - sets.float() @ efficient(v, everything - none)) ** 2 for v in (values, torch.zeros_like(values))
+        ]
+        errors.append((pair[0], pair[1]))
+    own, equal = (float(torch.cat([pair[i] for pair in errors]).mean()) for i in (0, 1))
+    return own, equal
+
+
+def without_patches(surrogate: Classifier, images: Tensor, removal: Removal, seed: int) -> Tensor:
+    """Test images with random patches removed, those of the training's log."""
+    remove = remover(removal, surrogate, seed)
+    parts = [remove(x, [f"test {500 * i + j}" for j in range(len(x))]) for i, x in enumerate(images.split(500))]
+    return torch.cat(parts)
+
+
+def images_text(study: Study, recipe: Any) -> str:
+    """How many images a training read: of how many, where it did not read all."""
+    count = size_of(study, recipe.train_on)
+    if recipe.batches is None:
+        return f"{count:,}"
+    return f"{min(count, recipe.epochs * recipe.batches * recipe.batch_size):,} of {count:,}"
+
+
+def shapley(count: int | None) -> str:
+    """The shipped surrogates and heads of ViT-Shapley."""
+    rows = []
+    for name, model in HEADS:
+        study = study_of(name)
+        settings: Any = study.explainers["vit_shapley"].parameters
+        recipe: ShapleyRecipe = settings.training
+        taught = recipe.surrogates[model]
+        training = study.models[taught].training
+        assert training is not None
+        assert training.removal is not None
+        classifier = load(study, model)
+        head, game = load_shapley(Path(located(f"vitfaith:shapley/{model}.safetensors")), classifier)
+        images, labels = images_of(study, training.test_on, count)
+        removed = without_patches(game.surrogate, images, training.removal, training.seed)
+        rates = [f"{accuracy(game.surrogate, shown, labels):.3f}" for shown in (images, removed)]
+        rows.append([f"surrogate `{taught}`", recipe_text(training), images_text(study, training), *rates, "", ""])
+        held_out, _ = images_of(study, recipe.test_on, min(recipe.held_out, count or recipe.held_out))
+        own, equal = held_out_error(classifier, head, game, held_out, recipe)
+        found = [f"{own:.5f}", f"{100 * (1 - own / equal):.1f} %"]
+        rows.append([f"head for `{model}`", recipe_text(recipe), images_text(study, recipe), "", "", *found])
+    head_line = ["network", "recipe", "images", "accuracy", "patches removed", "held-out error", "below equal shares"]
+    return markdown_table(head_line, rows)
+
+
+def logs(count: int | None) -> str:
+    """The logs of the default study's networks, a table for each."""
+    study, parts = study_of("config.yaml"), []
+    files = {model: Path(str(study.models[model].weights)) for model in NETWORKS}
+    for name, file in (files | {"denoiser": Path(study.denoisers[DENOISER].path)}).items():
+        tested = "test_loss" if name == "denoiser" else "test_accuracy"
+        rows = [
+            [int(row["epoch"]), f"{row['loss']:.4f}", f"{row[tested]:.4f}", f"{row['seconds']:.0f}"]
+            for _, row in log_of(file).iterrows()
+        ]
+        head = ["epoch", "training loss", tested.replace("_", " "), "seconds"]
+        parts.append(f"### {name}\n\n{markdown_table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+PARTS: dict[str, Callable[[int | None], str]] = {
+    "networks": networks, "diffmasks": diffmasks, "grids": grids, "shapley": shapley, "logs": logs,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Print what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("--images", type=int, help="test images; default: all")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print("\n\n".join(PARTS[part](given.images) for part in given.parts))
+
+
+if __name__ == "__main__":
+    main()
