@@ -1,7 +1,7 @@
 """Print the tables of trainings, measured from the shipped files: docs/training.md, docs/vit-shapley.md and docs/grid-task.md.
 
-Run: python tools/training_page.py networks|diffmasks|grids|shapley|logs … [--images N]
-Recipes come from config/config.yaml and config/grid.yaml, accuracies from the whole test sets (--images: from the first N), rows of logs
+Run: python tools/training_page.py networks|diffmasks|grids|shapley|logs … [--images N] [--recipes config.yaml]
+Recipes come from config/config.yaml and config/grid.yaml (those of vit_patch4 and vit_patch2 from --recipes), accuracies from the whole test sets (--images: from the first N), rows of logs
 from the files beside the weights. `logs` needs NAME.log.parquet beside the weights of each network, as a training writes it.
 """
 
@@ -111,9 +111,8 @@ def recipe_text(recipe: BaseModel) -> str:
 
 
 def load(study: Study, model: str) -> Classifier:
-    """A model of a study with its shipped weights."""
-    section = study.models[model]
-    return load_classifier(section.spec(), Path(str(section.weights)), "cpu")
+    """A model of a study with its shipped weights, also where the study trains it."""
+    return load_classifier(study.models[model].spec(), Path(located(f"vitfaith:models/{model}.safetensors")), "cpu")
 
 
 def classifier_row(study: Study, model: str, count: int | None) -> list[object]:
@@ -167,11 +166,11 @@ def denoiser_row(study: Study, count: int | None) -> list[object]:
     ]  # fmt: skip
 
 
-def networks(count: int | None) -> str:
-    """The default study's networks."""
-    study = study_of("config.yaml")
-    rows = [classifier_row(study, model, count) for model in NETWORKS]
-    return markdown_table(["network", "parameters", "recipe", "result"], [*rows, denoiser_row(study, count)])
+def networks(count: int | None, recipes: str) -> str:
+    """The default study's networks, with the recipes of the study ``recipes``."""
+    rows = [classifier_row(study_of(recipes), model, count) for model in NETWORKS]
+    rows.append(denoiser_row(study_of("config.yaml"), count))
+    return markdown_table(["network", "parameters", "recipe", "result"], rows)
 
 
 def grids(count: int | None) -> str:
@@ -202,7 +201,7 @@ def log_of(file: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def diffmasks(count: int | None) -> str:
+def diffmasks() -> str:
     """The default study's DiffMasks: where each training ended, and its log at every evaluation."""
     study, ends, logs = study_of("config.yaml"), [], []
     for model in NETWORKS:
@@ -302,7 +301,7 @@ def shapley(count: int | None) -> str:
     return markdown_table(head_line, rows)
 
 
-def logs(count: int | None) -> str:
+def logs() -> str:
     """The logs of the default study's networks, a table for each."""
     study, parts = study_of("config.yaml"), []
     files = {model: Path(str(study.models[model].weights)) for model in NETWORKS}
@@ -317,19 +316,24 @@ def logs(count: int | None) -> str:
     return "\n\n".join(parts)
 
 
-PARTS: dict[str, Callable[[int | None], str]] = {
-    "networks": networks, "diffmasks": diffmasks, "grids": grids, "shapley": shapley, "logs": logs,
-}  # fmt: skip
-
-
 def main() -> None:
     """Print what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("parts", nargs="+", choices=["networks", "diffmasks", "grids", "shapley", "logs"])
     parser.add_argument("--images", type=int, help="test images; default: all")
+    parser.add_argument(
+        "--recipes", default="config.yaml", help="study in config/ with the recipes of vit_patch4 and vit_patch2"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print("\n\n".join(PARTS[part](given.images) for part in given.parts))
+    made: dict[str, Callable[[], str]] = {
+        "networks": lambda: networks(given.images, given.recipes),
+        "diffmasks": diffmasks,
+        "grids": lambda: grids(given.images),
+        "shapley": lambda: shapley(given.images),
+        "logs": logs,
+    }
+    print("\n\n".join(made[part]() for part in given.parts))
 
 
 if __name__ == "__main__":
