@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from findings_tables import read
 from provenance import changed, made
 from stamps_findings import board_found, by_saco, wide
 from stamps_folds import write_studies
+from study_run import run_study
 
 from vitfaith.compare.folder import read_folds
 from vitfaith.compare.show import results_table
@@ -26,12 +25,6 @@ from vitfaith.tables.text import markdown_table
 
 NAME = "stamps-crossfit"
 STATISTICS = {"confidence": 0.95, "resamples": 2000, "seed": 0, "coverage": 0.9}
-
-
-def run(place: Path, cores: int) -> None:
-    """Run one fold, or what is missing of it; its messages go to standard error."""
-    command = [sys.executable, "-m", "vitfaith", "run", "study.yaml", "scores", "--cores", str(cores)]
-    subprocess.run(command, cwd=place, stdout=sys.stderr, check=True)
 
 
 def accuracies(folders: Sequence[Path], scores: pd.DataFrame) -> str:
@@ -88,7 +81,7 @@ def main() -> None:
     given = parser.parse_args()
     places = write_studies(given.out)
     for place in places:
-        run(place, given.cores)
+        run_study(place / "study.yaml", place, ["scores"], given.cores)
     folders = [place / "results" for place in places]
     scores, summary = read_folds(folders, {}), pooled(folders)
     line = made(

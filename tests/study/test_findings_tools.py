@@ -29,6 +29,7 @@ from vitfaith.study.sections import ClassifierTraining
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))  # tools import each other by name
 
 from diffmask_table1 import COLUMNS, METHODS, spread, table1
+from study_run import run_study
 from trust_findings import STUDY, indomain_weights
 
 
@@ -198,3 +199,13 @@ def test_seeds_whose_training_diverged_count_as_seeds_without_a_right_mask(tmp_p
         [RULES["dual"][0], name, "**0.960**", "0.960"] for name in ("expected", "official")
     ]
     assert {tuple(row[-2:]) for row in found[2:]} == {("1 of 2", "1 of 2")}
+
+
+def test_a_tool_runs_a_study_in_its_own_folder_wherever_the_study_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("study_run.subprocess.run", lambda command, **_: commands.append(command))
+    folder = STUDY.parents[1] / "reproduced" / "fold_0"  # inside the clone, where `vitfaith run` works at its root
+    run_study(STUDY, folder, ["scores"], cores=3)
+    (command,) = commands
+    assert command[command.index("--directory") + 1] == str(folder)
+    assert command[command.index("scores") + 1 :] == ["--cores", "3", "--configfile", str(STUDY)]
