@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from findings_tables import read
+from provenance import made
 
 from vitfaith.tables.text import markdown_table
 
@@ -69,7 +70,7 @@ def main() -> None:
     """Print the table."""
     results = Path(sys.argv[1] if len(sys.argv) > 1 else "results")
     summary = read(results / "tables", "diffmask_table1", "summary")
-    print(f"{table1(summary)}\n\n{spread(summary)}")
+    print(f"{made('diffmask-table1', results)}\n\n{table1(summary)}\n\n{spread(summary)}")
 
 
 if __name__ == "__main__":
