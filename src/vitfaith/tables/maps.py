@@ -75,7 +75,7 @@ def summary_of_files(files: Iterable[Path]) -> pd.DataFrame:
     Raises:
         ArtifactError: a file is damaged.
     """
-    parts = []
+    parts: list[pd.DataFrame] = []
     for path in files:
         if "tied" in parquet.read_schema(path).names:
             rows: pd.DataFrame = open_parquet(path, MAPS).read(columns=["method", "flag", "tied"]).to_pandas()
@@ -83,9 +83,8 @@ def summary_of_files(files: Iterable[Path]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     together = pd.concat(parts, ignore_index=True).groupby(CONDITION)
-    return pd.concat(
-        [_summary(rows, dict(zip(CONDITION, place, strict=True))) for place, rows in together], ignore_index=True
-    )
+    found = [_summary(rows, dict(zip(CONDITION, map(str, place), strict=True))) for place, rows in together]
+    return pd.concat(found, ignore_index=True)
 
 
 def map_summary(spec: Mapping[str, Any], results: str) -> pd.DataFrame:

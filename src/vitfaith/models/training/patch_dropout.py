@@ -30,11 +30,11 @@ def start_dropping(backbone: nn.Module, share: float) -> PatchDropout | None:
             "leave patch_dropout out"
         )
     layer = PatchDropout(share, num_prefix_tokens=backbone.num_prefix_tokens)
-    backbone.patch_drop = layer
+    backbone.add_module("patch_drop", layer)  # timm declares it as the layer that the network was built with
     return layer
 
 
 def stop_dropping(backbone: nn.Module) -> None:
     """Undo :func:`start_dropping`, in the network or in a copy of it."""
     assert isinstance(backbone, VisionTransformer)
-    backbone.patch_drop = nn.Identity()
+    backbone.add_module("patch_drop", nn.Identity())
