@@ -82,7 +82,9 @@ def test_differentiable_maps_are_the_registered_ones(variant: str, pixels: Tenso
         image = pixels.clone().requires_grad_()
         maps, logits = DifferentiableExplainer(vit, EXPLAINERS.item(name))(image, targets)
         expected = maps_of(vit, pixels, targets, name)
-        assert float((maps.detach() - expected).abs().max() / expected.abs().max()) <= 1e-5, name
+        # rounding that depends on the processor; token_xgradcam divides by a sum of both signs, which enlarges it
+        tolerance = 1e-4 if name == "token_xgradcam" else 1e-5
+        assert float((maps.detach() - expected).abs().max() / expected.abs().max()) <= tolerance, name
         assert torch.allclose(logits, vit(pixels), atol=1e-5)
         (gradient,) = torch.autograd.grad(maps.square().sum(), image)
         assert bool(gradient.isfinite().all()), name
