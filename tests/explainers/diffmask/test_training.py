@@ -41,14 +41,14 @@ def fresh(classifier: Classifier, beta: float, **options: Any) -> DiffMask:
 
 
 def test_masks_shrink_until_they_cost_the_margin(sharp: Classifier, pictures: Pictures) -> None:
-    recipe = RECIPE.model_copy(update={"steps": 150, "epochs": 50, "seed": 2})
+    recipe = RECIPE.model_copy(update={"steps": 200, "epochs": 67, "seed": 2})
     _, log = train_diffmask(sharp, pictures, pictures, recipe)
     assert log[0]["kept_share"] > 0.8
     assert log[-1]["test_kept_share"] < 0.75
     assert np.mean([row["kl"] for row in log[-10:]]) == pytest.approx(recipe.margin, abs=0.1)
-    assert log[-1]["test_kl"] < 1.5 * recipe.margin
-    assert [row["step"] for row in log] == list(range(5, 151, 5))
-    assert [row["step"] for row in log if row["test_kl"] is not None] == list(range(10, 151, 10))
+    assert log[-1]["test_kl"] < 2 * recipe.margin
+    assert [row["step"] for row in log] == list(range(5, 201, 5))
+    assert [row["step"] for row in log if row["test_kl"] is not None] == list(range(10, 201, 10))
 
 
 def test_a_step_of_dual_ascent_costs_two_forwards_and_one_backward(vit: Classifier, images: torch.Tensor) -> None:
