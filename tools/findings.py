@@ -175,7 +175,7 @@ def robustness_found(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
     closer = int((wide["low", "dds"] > wide["high", "none"]).sum())
     return (
         f"The attacks lower accuracy by up to {lost['none']:.2f} without smoothing and by up to {lost['dds']:.2f} behind `dds`; "
-        f"on clean images `dds` costs up to {max(costs, 0):.2f}. Under attack the top 20 % of patches stay closer to those of the clean "
+        f"on clean images `dds` costs up to {max(costs, 0):.2f}. Under attack, maps keep more of the top 20 % of patches of the clean "
         f"image behind `dds` than without it in {share(closer, len(wide))} cells (intervals that do not meet). These attacks "
         "do not see the smoothing: [others do](certified-findings.md), and certificates are there, too."
     )
