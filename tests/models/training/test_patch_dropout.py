@@ -28,7 +28,7 @@ def tokens_of_steps(recipe: ClassifierRecipe, monkeypatch: pytest.MonkeyPatch) -
             if block.training:
                 seen.append(inputs[0].shape[1])
 
-        backbone.blocks[0].register_forward_pre_hook(note)  # type: ignore[index, union-attr]
+        backbone.get_submodule("blocks.0").register_forward_pre_hook(note)
         return backbone
 
     monkeypatch.setattr("vitfaith.models.training.classifier.build_backbone", watched)
