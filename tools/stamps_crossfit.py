@@ -1,6 +1,6 @@
 """Write docs/stamps-crossfit.md: the cut-outs of config/stamps.yaml, each scored by a network that has not seen it.
 
-After `bash tools/stamps.sh`, 1½ hours on two cores; a stopped run continues:
+After `bash tools/stamps.sh`, `vitfaith reproduce stamps-crossfit` does it in 1½ hours on two cores; a stopped run continues. By hand:
     python tools/stamps_crossfit.py OUT [--cores 2] > docs/stamps-crossfit.md
 """
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--cores", type=int, default=2)
     given = parser.parse_args()
-    places = write_studies(given.out)
+    places = write_studies(given.out.resolve())
     for place in places:
         run_study(place / "study.yaml", place, ["scores"], given.cores)
     folders = [place / "results" for place in places]
