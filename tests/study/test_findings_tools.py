@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from benchmarks.grid_diffmask import RULES, kept
-from benchmarks.grid_diffmask import table as grid_table
 from tools.fills import FILLS, fills_table
+from tools.grid_diffmask import RULES, kept
+from tools.grid_diffmask import table as grid_table
 from tools.training_page import denoiser_loss, diffmask_log, held_out_error, log_of, recipe_text
 from tools.vit_shapley import place, trainings
 

@@ -52,7 +52,14 @@ MENU: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("Reference", "Configuration"): ("config/index.md", "config/*"),
     ("Reference", "Comparisons and costs"): ("conformance.md", "backbones.md", "performance.md"),
-    ("Findings",): ("findings.md", "robustness.md", "*findings.md", "stamps-crossfit.md", "grid-task.md", "indomain.md"),
+    ("Findings",): (
+        "findings.md",
+        "robustness.md",
+        "*findings.md",
+        "stamps-crossfit.md",
+        "grid-task.md",
+        "indomain.md",
+    ),
     ("Gallery",): ("gallery.md",),
     ("Project",): ("contributing.md", "changelog.md"),
 }

@@ -1,13 +1,15 @@
-"""How well the diffusion in-fill fits what stays, for steps × resamples, and what it costs; default study's images and denoiser.
+"""How well the diffusion in-fill fits what stays, for steps × resamples; default study's images and denoiser.
 
-Run:  uv run python benchmarks/infill.py [--images 64] [--out infill.png]
-Half of the 4 × 4 patches of each image are removed at random. Prints the error at removed pixels (root mean square, in [0, 1]), the
-share of images that a classifier puts into the same class as the whole image, and milliseconds an image; a constant fill beside them.
+Run:  uv run python tools/infill.py [--images 64] [--out infill.png]
+Half of the 4 × 4 patches of each image are removed at random. Prints the denoiser's calls per image, the error at removed pixels (root
+mean square, in [0, 1]) and the share of images that a classifier puts into the same class as the whole image; a constant fill beside
+them. Milliseconds per image go to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
+from provenance import line as made
 from torch import Tensor
 
 from vitfaith.datasets.opening import open_source
@@ -26,8 +29,9 @@ from vitfaith.models.forward import forward_in_batches
 from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
 from vitfaith.study.load import load_study, read_yaml
+from vitfaith.tables.text import markdown_table
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 SETTINGS: list[tuple[Literal["ancestral", "ddim"], int, int]] = [
     ("ancestral", 10, 1),
     ("ancestral", 10, 4),
@@ -60,9 +64,10 @@ def main() -> None:
     def line(name: str, calls: int, filled: Tensor, seconds: float) -> None:
         error = float((filled - images)[removed[:, None]].square().mean().sqrt())
         same = float((forward_in_batches(classifier, filled, 64).argmax(1) == clean).float().mean())
-        print(f"| {name} | {calls} | {error:.3f} | {same:.2f} | {1000 * seconds / len(images):.0f} |", flush=True)
+        rows.append([name, str(calls), f"{error:.3f}", f"{same:.2f}"])
+        print(f"{name}: {1000 * seconds / len(images):.0f} ms per image", file=sys.stderr, flush=True)
 
-    print("| fill | calls | error | same class | ms per image |\n" + "|---" * 5 + "|")
+    rows: list[list[str]] = []
     mean = images.mean((1, 2, 3), keepdim=True)
     line("image mean", 0, torch.where(removed[:, None], mean, images), 0)
     default = DiffusionParameters(denoiser="")
@@ -77,11 +82,13 @@ def main() -> None:
         note = " (default)" if parameters == default else ""
         line(f"{name}, {steps} steps × {resamples}{note}", parameters.calls, filled, seconds)
         shown.append(filled)
+    facts = [f"study seed {study.seed}", f"n = {len(images)} images", "no intervals"]
+    print(made("infill", facts, time.process_time()) + "\n")
+    print(markdown_table(["fill", "calls", "error", "same class"], rows))
     if given.out:
-        rows = torch.cat([torch.cat(list(row[:8, 0]), 1) for row in shown])
-        Image.fromarray((rows.numpy() * 255).astype("uint8")).resize((rows.shape[1] * 3, rows.shape[0] * 3), 0).save(
-            given.out
-        )
+        pictures = torch.cat([torch.cat(list(row[:8, 0]), 1) for row in shown])
+        size = (pictures.shape[1] * 3, pictures.shape[0] * 3)
+        Image.fromarray((pictures.numpy() * 255).astype("uint8")).resize(size, 0).save(given.out)
 
 
 if __name__ == "__main__":

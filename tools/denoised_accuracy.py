@@ -1,14 +1,16 @@
 """Accuracy of the shipped classifiers behind the shipped denoiser on Fashion-MNIST's test set.
 
-Run:  uv run python benchmarks/denoised_accuracy.py [images] [samples]      (needs the full set, see docs/training.md)
+Run:  uv run python tools/denoised_accuracy.py [images] [samples]      (needs the full set, see docs/training.md)
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import torch
+from provenance import line
 
 from vitfaith.datasets.opening import read_all
 from vitfaith.denoisers.denoiser import Denoiser
@@ -41,7 +43,8 @@ def main(count: int = 10000, samples: int = 1) -> None:
         rates = [float((p == truth).float().mean()) for p in (clean, smoothed, single)]
         rows.append([f"`{name}`", *(f"{rate:.3f}" for rate in rates)])
     head = ["model", "clean", f"mean probability of {samples} denoised draws", "a single draw"]
-    print(f"The first {len(images)} test images.\n\n{markdown_table(head, rows)}")
+    facts = [f"study seed {study.seed}", f"n = {len(images)} images", "the first of the test set, no intervals"]
+    print(f"{line('training-denoised', facts, time.process_time())}\n\n{markdown_table(head, rows)}")
 
 
 if __name__ == "__main__":

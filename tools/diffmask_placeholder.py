@@ -1,6 +1,6 @@
 """Why a DiffMask that keeps the garment is worse than a random order behind one fill, and best behind another.
 
-Run:  uv run python benchmarks/diffmask_placeholder.py [steps] [folder with the full Fashion-MNIST]     (see docs/training.md)
+Run:  uv run python tools/diffmask_placeholder.py [steps] [folder with the full Fashion-MNIST]     (see docs/training.md)
 
 Shipped DiffMasks beside ones trained for some steps with the fixed placeholder ``mean_colour``, on the 256 images of the default study:
 which share of the patches with a garment and of the empty ones each keeps, what it costs (KL, nats) to fill the patches below ½ with
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from provenance import line
 from torch import Tensor
 from torch.nn import functional
 
@@ -93,7 +95,8 @@ def main(steps: int = 300, folder: str | None = None) -> None:
             rows.append([name, label, *row(model, images, network.explain(model, images), network)])
         random = vf.explain(model, images, "random")["random"]
         rows.append([name, "Random", *row(model, images, random, None)])
-    print(markdown_table(HEAD, rows))
+    facts = [f"study seed {study.seed}", f"n = {len(images)} images", "± standard errors over images"]
+    print(f"{line('diffmask-placeholder', facts, time.process_time())}\n\n{markdown_table(HEAD, rows)}")
 
 
 if __name__ == "__main__":

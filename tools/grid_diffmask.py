@@ -1,6 +1,6 @@
 """DiffMask on the coloured grids over several seeds: dual ascent against the released rule, scored with the right masks.
 
-Run:  python benchmarks/grid_diffmask.py OUT [rule …] [--seeds 5] [--task grid_3x3] [--steps N] [--figure FILE]
+Run:  python tools/grid_diffmask.py OUT [rule …] [--seeds 5] [--task grid_3x3] [--steps N] [--figure FILE]
 Trains with every rule and seed, keeps OUT/{task}.{rule}.{seed}.scores.parquet and ….curves.parquet (seeds that are there are not trained
 again), and prints the table of docs/grid-task.md. --figure draws the curves; --steps replaces the number of steps of all rules.
 """
