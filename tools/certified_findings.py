@@ -12,38 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from findings_tables import interval, markdown, read, share
+from certified_found import adaptive_found, blind_found, proved_found
+from certified_tables import ADAPTIVE, blind_attacks, by_radius, cells_apart, certified_maps, compared, level
+from findings_tables import interval, markdown, read, top_patches
 from provenance import changed, made
 
-K = "k=0.2"
 EXPERIMENTS = ("radius", "adaptive", "certified")
-ADAPTIVE = {"pgd": "adaptive_pgd", "top_k_attack": "top_k_attack_through_smoothing"}
-"""Blind attack → the same through the smoothing."""
 IN_USE = ("lipschitz", "grouped", "renyi")
 """Certificates of maps that are sound and on votes."""
-
-
-def level(eps: float) -> str:
-    """A radius as a fraction of 255."""
-    return f"{255 * eps:.3g}/255"
-
-
-def wilson(hits: pd.Series) -> tuple[float, float, float]:
-    """Share with its 95 % Wilson interval."""
-    n, z = len(hits), 1.959964
-    share = float(hits.mean())
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return share, centre - half, centre + half
-
-
-def accuracies(predictions: pd.DataFrame, attacks: pd.DataFrame) -> pd.DataFrame:
-    """One row per (attack, smoothing): kind, eps, mean, low, high."""
-    rows = []
-    for (attack, smoothing), part in predictions.groupby(["attack", "smoothing"]):
-        mean, low, high = wilson(part.prediction == part.label)
-        rows.append({"attack": attack, "smoothing": smoothing, "mean": mean, "low": low, "high": high, "n": len(part)})
-    return pd.DataFrame(rows).merge(attacks[["attack", "kind", "eps"]], on="attack").sort_values(["kind", "eps"])
 
 
 def pivot(frame: pd.DataFrame, index: list[str], columns: list[str]) -> pd.DataFrame:
@@ -58,102 +34,10 @@ def pivot(frame: pd.DataFrame, index: list[str], columns: list[str]) -> pd.DataF
     return table
 
 
-def cells_apart(summary: pd.DataFrame, first: str, second: str) -> tuple[int, int, int]:
-    """In how many cells the interval of one smoothing lies above that of another, and the reverse; and the number of cells."""
-    keys = ["method", "attack"]
-    both = summary[summary.smoothing == first].merge(
-        summary[summary.smoothing == second], on=keys, suffixes=("", "_other")
-    )
-    both = both[both.method != "random"]
-    return int((both.low > both.high_other).sum()), int((both.high < both.low_other).sum()), len(both)
-
-
 def apart(summary: pd.DataFrame, first: str, second: str) -> str:
     """:func:`cells_apart` in words."""
     above, below, cells = cells_apart(summary, first, second)
     return f"above in {above}, below in {below}, not distinguished in {cells - above - below} of {cells} cells"
-
-
-def by_radius(folder: Path, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracies, and the summary with kind and radius of the attack, of an experiment."""
-    summary, predictions, attacks = (read(folder, experiment, name) for name in ("summary", "predictions", "attacks"))
-    found = accuracies(predictions, attacks).assign(radius=lambda f: f.eps.map(level))
-    rows = summary.merge(attacks[["attack", "kind", "eps"]], on="attack").assign(radius=lambda f: f.eps.map(level))
-    return found, rows
-
-
-def top_patches(rows: pd.DataFrame, reference: str = "clean") -> pd.DataFrame:
-    """Rows of the overlap of the top 20 % of patches with the map under ``reference``."""
-    return rows[(rows.metric == "top_k_overlap") & (rows.reference == reference) & (rows.variant == K)]
-
-
-def blind_found(folder: Path) -> str:
-    """What a blind attack does to predictions, top patches and SaCo, with and without smoothing."""
-    found, rows = by_radius(folder, "radius")
-    ends = found.sort_values("eps").groupby("smoothing")["mean"].agg(["first", "last"])
-    attacked = rows[rows.eps > 0]
-    closer, _, cells = cells_apart(top_patches(attacked), "dds", "none")
-    official = cells_apart(top_patches(attacked), "official", "dds")
-    above, below, scored = cells_apart(attacked.query("metric == 'saco' and reference == ''"), "dds", "none")
-    gain = (
-        "no gain in faithfulness is found"
-        if not above
-        else "faithfulness gains in some cells"
-        if above > below
-        else ("faithfulness does not gain on the whole")
-    )
-    return (
-        f"Blind PGD up to {level(found.eps.max())} lowers accuracy from {ends['first']['none']:.2f} to {ends['last']['none']:.2f} "
-        f"without smoothing, and from {ends['first']['dds']:.2f} to {ends['last']['dds']:.2f} behind `dds`. Behind `dds` the top patches stay "
-        f"closer to the clean map in {share(closer, cells)} cells (intervals that do not meet). SaCo under attack is higher there in "
-        f"{share(above, scored)} cells and lower in {share(below, scored)}: {gain}. Behind the published `official` mode the top "
-        f"patches stay closer than behind `dds` in {share(official[0], official[2])} cells."
-    )
-
-
-def adaptive_found(folder: Path) -> str:
-    """Whether attacks that see the smoothing do more harm behind it."""
-    found, rows = by_radius(folder, "adaptive")
-    overlap = top_patches(rows)
-    verdicts = [
-        *compared(found, "pgd", ADAPTIVE["pgd"]),
-        *compared(overlap[overlap.method == "transformer_mm"], "top_k_attack", ADAPTIVE["top_k_attack"]),
-    ]
-    lower = sum(verdict == "lower" for _, _, _, verdict in verdicts)
-    return (
-        f"Attacks that see the smoothing do more harm behind `dds` in {share(lower, len(verdicts))} comparisons with blind attacks "
-        "of the same radius (accuracy and top patches)."
-    )
-
-
-def proved_found(folder: Path) -> str:
-    """How far the certificates reach beside the attacks."""
-    maps, attacks = certified_maps(folder), blind_attacks(folder)
-    shares = [
-        (level(eps), float((maps.radius > length).mean()))
-        for eps, length in zip(attacks.eps, attacks.mean_l2, strict=True)
-    ]
-    told = ", ".join(f"{value:.2f} at {radius}" for radius, value in shares)
-    uncovered = [radius for radius, value in shares if value == 0]
-    rest = (
-        f"at {uncovered[0]} no certificate covers the attack" if uncovered else "at every radius some maps are covered"
-    )
-    return (
-        "What is proved: the share of maps (all σ, β and k) with a sound certificate beyond the mean l2 length of blind PGD is "
-        f"{told}; {rest}."
-    )
-
-
-def blind_attacks(folder: Path) -> pd.DataFrame:
-    """The attacks of the first section by radius, with their mean l2 length."""
-    attacks = read(folder, "radius", "attacks")
-    return attacks[attacks.kind == "pgd"].sort_values("eps")
-
-
-def certified_maps(folder: Path) -> pd.DataFrame:
-    """Radii of the certificate ``grouped`` of all maps but those of random."""
-    rows = read(folder, "certified", "certificates")
-    return rows[rows.method.ne("") & rows.method.ne("random") & rows.sound & (rows.certificate == "grouped")]
 
 
 def radius_section(folder: Path) -> str:
@@ -203,17 +87,6 @@ def radius_section(folder: Path) -> str:
         "",
     ]
     return "\n".join(text)
-
-
-def compared(frame: pd.DataFrame, blind: str, adaptive: str) -> list[tuple[str, float, float, str]]:
-    """Behind ``dds`` at each radius: the radius, the mean under both attacks, and whether the adaptive one's interval lies lower."""
-    rows = frame[frame.smoothing == "dds"].set_index(["kind", "eps"])
-    found = []
-    for eps in sorted(rows.loc[adaptive].index):
-        a, b = rows.loc[(blind, eps)], rows.loc[(adaptive, eps)]
-        verdict = "lower" if b.high < a.low else "higher" if b.low > a.high else "not distinguished"
-        found.append((level(eps), a["mean"], b["mean"], verdict))
-    return found
 
 
 def adaptive_section(folder: Path) -> str:

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 import pandas as pd
-from findings_tables import listed, markdown, share
+from findings_tables import listed, markdown, share, top_patches
 from provenance import changed, made
 
 from vitfaith.statistics.paired import against
@@ -155,11 +155,6 @@ def accuracies(predictions: pd.DataFrame) -> pd.DataFrame:
     return hits.groupby(["model", "smoothing", "attack"], observed=True).hit.agg(["mean", "count"])
 
 
-def overlaps(summary: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the overlap of the top 20 % of patches with the clean map behind the same smoothing."""
-    return summary.query("metric == 'top_k_overlap' and reference == 'clean' and variant == 'k=0.2'")
-
-
 def robustness_found(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
     """How much the attacks take from predictions and from top patches, without smoothing and behind it."""
     accuracy = accuracies(predictions)["mean"].unstack("attack")
@@ -167,7 +162,7 @@ def robustness_found(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
     lost = falls.max(axis=1).groupby("smoothing").max().clip(lower=0)
     costs = (accuracy["clean"].xs("none", level="smoothing") - accuracy["clean"].xs("dds", level="smoothing")).max()
     wide = (
-        overlaps(summary)
+        top_patches(summary)
         .query("method != 'random'")
         .pivot(index=["model", "method", "attack"], columns="smoothing", values=["low", "high"])
     )
@@ -185,7 +180,7 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
     """Accuracy and top-k overlap with and without smoothing."""
     accuracy = accuracies(predictions)
     table = accuracy["mean"].unstack("attack").map(lambda v: f"{v:.3f}")
-    overlap = overlaps(summary)
+    overlap = top_patches(summary)
     overlap = overlap.assign(value=overlap.apply(interval, axis=1)).pivot(
         index=["model", "method"], columns=["attack", "smoothing"], values="value"
     )

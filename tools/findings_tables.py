@@ -9,6 +9,9 @@ import pandas as pd
 
 from vitfaith.tables.text import markdown_table
 
+TOP_PATCHES = "k=0.2"
+"""Variant of the overlap that the pages show."""
+
 
 def read(folder: Path, experiment: str, name: str) -> pd.DataFrame:
     """A table of an experiment, with plain strings for categories."""
@@ -37,3 +40,10 @@ def listed(words: Sequence[str]) -> str:
 def share(count: int, total: int) -> str:
     """How many of how many: ``all 12``, ``none of 12``, ``11 of 12``."""
     return f"none of {total}" if count == 0 else f"all {total}" if count == total > 1 else f"{count} of {total}"
+
+
+def top_patches(summary: pd.DataFrame, reference: str = "clean") -> pd.DataFrame:
+    """Rows of the overlap of the top 20 % of patches with the map under ``reference``, behind the same smoothing where that is clean."""
+    return summary[
+        (summary.metric == "top_k_overlap") & (summary.reference == reference) & (summary.variant == TOP_PATCHES)
+    ]

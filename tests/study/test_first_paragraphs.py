@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import certified_findings as certified
+import certified_found as certified
 import findings
 import indomain
 import noise_findings as noise
