@@ -14,24 +14,23 @@ from typing import Any
 
 import pandas as pd
 import torch
+from diffusers import DDPMScheduler
 from pydantic import BaseModel
 from torch import Tensor, nn
-from torch.nn import functional
 
+from vitfaith.artifacts.tensors import unit_pixels
 from vitfaith.datasets.opening import open_source
 from vitfaith.datasets.subset import stratified_subset
 from vitfaith.denoisers.denoiser import Denoiser
+from vitfaith.denoisers.training import held_out_loss
 from vitfaith.explainers.diffmask.files import load_diffmask
-from vitfaith.explainers.passes.shared_pass import run_capture
 from vitfaith.explainers.shapley.files import load_shapley
-from vitfaith.explainers.shapley.kernel import draw_sets, efficient
-from vitfaith.explainers.shapley.network import Game, ShapleyHead
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
+from vitfaith.explainers.shapley.train import held_out_error
 from vitfaith.metrics.fills.removal import Removal, remover
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
-from vitfaith.models.training.classifier import accuracy
-from vitfaith.rng import derive_seed, generator
+from vitfaith.models.training.classifier import accuracy, without_patches
 from vitfaith.shipped import located
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.study import Study
@@ -69,12 +68,18 @@ def study_of(name: str) -> Study:
     return load_study(read_yaml(CONFIG / name))
 
 
-def images_of(study: Study, dataset: str, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) in [0, 1] and labels (N,) of a dataset as trainings read it; of them the first ``count``."""
+def levels_of(study: Study, dataset: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Grey levels (N, C, H, W) uint8 and labels (N,) of a dataset as trainings read it; of them the first ``count``."""
     reader, section = study.datasets[dataset]
     source = open_source(reader.spec())
     chosen = stratified_subset(source.labels, section.images, study.seed)[:count]
-    return torch.from_numpy(source.read(chosen)).float().div_(255), torch.from_numpy(source.labels[chosen])
+    return torch.from_numpy(source.read(chosen)), torch.from_numpy(source.labels[chosen])
+
+
+def images_of(study: Study, dataset: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """:func:`levels_of` with images float32 in [0, 1]."""
+    levels, labels = levels_of(study, dataset, count)
+    return unit_pixels(levels), labels
 
 
 def size_of(study: Study, dataset: str) -> int:
@@ -132,23 +137,17 @@ def classifier_row(study: Study, model: str, count: int | None) -> list[object]:
     ]  # fmt: skip
 
 
-@torch.inference_mode()
-def denoiser_loss(denoiser: Denoiser, images: Tensor, max_timestep: int, seed: int) -> float:
-    """Mean squared error of the predicted noise, as the training's log has it.
+def denoiser_loss(folder: Path, images: Tensor, max_timestep: int, seed: int) -> float:
+    """Mean squared error of the predicted noise of a shipped denoiser, as the training's log has it.
 
     Args:
-        denoiser: predicts noise.
+        folder: of the denoiser, with its scheduler.
         images: (B, C, H, W) in [0, 1].
         max_timestep: timesteps are below it.
         seed: of the training.
     """
-    clean = images * 2 - 1
-    source = torch.Generator().manual_seed(derive_seed(seed, "test", "noise", 0))
-    noise = torch.randn(clean.shape, generator=source)
-    timesteps = torch.randint(0, max_timestep, (len(clean),), generator=source)
-    kept = torch.from_numpy(denoiser.schedule.alphas_cumprod)[timesteps].float()[:, None, None, None]
-    found = denoiser.network(kept.sqrt() * clean + (1 - kept).sqrt() * noise, timesteps).sample
-    return float(functional.mse_loss(found, noise))
+    scheduler: Any = DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
+    return held_out_loss(Denoiser.load(folder).network, scheduler, images * 2 - 1, max_timestep, seed)
 
 
 def denoiser_row(study: Study, count: int | None) -> list[object]:
@@ -159,7 +158,7 @@ def denoiser_row(study: Study, count: int | None) -> list[object]:
     images, _ = images_of(study, recipe.test_on, min(512, count or 512))
     config: Any = denoiser.network.config
     channels, steps = "–".join(map(str, config.block_out_channels)), len(denoiser.schedule.alphas_cumprod)
-    loss = denoiser_loss(denoiser, images, recipe.max_timestep, recipe.seed)
+    loss = denoiser_loss(Path(section.path), images, recipe.max_timestep, recipe.seed)
     return [
         f"denoiser: U-Net, channels {channels}, ε-prediction, linear β, {steps} steps", f"{parameters(denoiser.network):,}",
         recipe_text(recipe), f"test loss {loss:.4f}",
@@ -229,45 +228,6 @@ def diffmask_log(tested: pd.DataFrame) -> str:
     )
 
 
-@torch.no_grad()
-def held_out_error(
-    classifier: Classifier, head: ShapleyHead, game: Game, images: Tensor, recipe: ShapleyRecipe
-) -> tuple[float, float]:
-    """Mean squared error over held-out images, sets and classes: of the head, and of equal shares.
-
-    Args:
-        classifier: the explained network.
-        head, game: from the file of ViT-Shapley.
-        images: (B, C, H, W) in [0, 1]; looked at in parts of 64, as in the training.
-        recipe: seed and number of sets.
-    """
-    errors: list[tuple[Tensor, Tensor]] = []
-    for number, part in enumerate(images.split(64)):
-        sets = draw_sets(
-            len(part),
-            recipe.sets,
-            classifier.grid[0] * classifier.grid[1],
-            generator(recipe.seed, "test", "shapley-sets", number),
-        )
-        none, everything = game.ends(part, classifier.patches)
-        gains = game.of_sets(part, sets, classifier.patches) - none[:, None]
-        capture = run_capture(classifier, part, torch.zeros(len(part), dtype=torch.int64), frozenset({"hidden"}))
-        values = head(capture.patches(capture.depth))
-        pair = [
-            (gains - sets.float() @ efficient(v, everything - none)) ** 2 for v in (values, torch.zeros_like(values))
-        ]
-        errors.append((pair[0], pair[1]))
-    own, equal = (float(torch.cat([pair[i] for pair in errors]).mean()) for i in (0, 1))
-    return own, equal
-
-
-def without_patches(surrogate: Classifier, images: Tensor, removal: Removal, seed: int) -> Tensor:
-    """Test images with random patches removed, those of the training's log."""
-    remove = remover(removal, surrogate, seed)
-    parts = [remove(x, [f"test {500 * i + j}" for j in range(len(x))]) for i, x in enumerate(images.split(500))]
-    return torch.cat(parts)
-
-
 def images_text(study: Study, recipe: Any) -> str:
     """How many images a training read: of how many, where it did not read all."""
     count = size_of(study, recipe.train_on)
@@ -290,11 +250,11 @@ def shapley(count: int | None) -> str:
         classifier = load(study, model)
         head, game = load_shapley(Path(located(f"vitfaith:shapley/{model}.safetensors")), classifier)
         images, labels = images_of(study, training.test_on, count)
-        removed = without_patches(game.surrogate, images, training.removal, training.seed)
+        removed = without_patches(images, remover(training.removal, game.surrogate, training.seed))
         rates = [f"{accuracy(game.surrogate, shown, labels):.3f}" for shown in (images, removed)]
         rows.append([f"surrogate `{taught}`", recipe_text(training), images_text(study, training), *rates, "", ""])
-        held_out, _ = images_of(study, recipe.test_on, min(recipe.held_out, count or recipe.held_out))
-        own, equal = held_out_error(classifier, head, game, held_out, recipe)
+        held_out, _ = levels_of(study, recipe.test_on, min(recipe.held_out, count or recipe.held_out))
+        own, equal = held_out_error(classifier, game, head, held_out, recipe)
         found = [f"{own:.5f}", f"{100 * (1 - own / equal):.1f} %"]
         rows.append([f"head for `{model}`", recipe_text(recipe), images_text(study, recipe), "", "", *found])
     head_line = ["network", "recipe", "images", "accuracy", "patches removed", "held-out error", "below equal shares"]

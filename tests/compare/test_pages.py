@@ -148,13 +148,12 @@ def test_differences_are_a_table_whatever_the_lines_hold() -> None:
 def test_a_page_its_study_and_its_tool_exist_and_the_page_names_them(name: str) -> None:
     page = PAGES[name]
     text = (ROOT / page.page).read_text(encoding="utf-8")
-    assert (" ".join(page.command[:2]) if page.command[0] == "vitfaith" else page.command[0]) in text
+    assert page.command[0] in text
     assert all(heading in text.splitlines() for heading in page.tables)
     if page.study is not None:
         load_study(yaml.safe_load(study_text(page, ROOT)))
         assert page.study == Path("config/config.yaml") or str(page.study) in text
-    if page.command[0] != "vitfaith":
-        assert (ROOT / page.command[0]).is_file()
+    assert (ROOT / page.command[0]).is_file()
     shown = CliRunner().invoke(app, ["reproduce", name, "--dry-run"]).stdout.splitlines()
     assert len(shown) == (1 if page.study is None else 3)
     assert page.command[0].rpartition("/")[2] in shown[-1]
@@ -172,7 +171,7 @@ def test_the_study_of_a_page_plans_and_has_what_the_tool_reads(name: str) -> Non
     assert all(needed.parts[0] == "data" for needed in page.needs), "where git ignores what is fetched"
     if not page.needs:
         assert jobs(Plan(study, "results"))
-    tool = "" if page.command[0] == "vitfaith" else (ROOT / page.command[0]).read_text(encoding="utf-8")
+    tool = (ROOT / page.command[0]).read_text(encoding="utf-8")
     named = EXPERIMENT.findall(" ".join([tool, *page.command]))
     assert {one or other for one, other in named} <= set(study.experiments)
 

@@ -11,17 +11,20 @@ import torch
 from tools.fills import FILLS, fills_table
 from tools.grid_diffmask import RULES, kept
 from tools.grid_diffmask import table as grid_table
-from tools.training_page import denoiser_loss, diffmask_log, held_out_error, log_of, recipe_text
+from tools.training_page import denoiser_loss, diffmask_log, log_of, recipe_text
 from tools.vit_shapley import place, trainings
 
 from tests.conftest import tiny_vit
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.recipe import DenoiserRecipe
 from vitfaith.denoisers.training import save_denoiser, train_denoiser
+from vitfaith.explainers.passes.shared_pass import run_capture
+from vitfaith.explainers.shapley.kernel import draw_sets
 from vitfaith.explainers.shapley.network import Game
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
-from vitfaith.explainers.shapley.train import train_shapley
+from vitfaith.explainers.shapley.train import held_out_error, train_shapley
 from vitfaith.metrics.fills.removal import Removal
+from vitfaith.rng import derive_seed, generator
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.sections import ClassifierTraining
@@ -147,21 +150,49 @@ def test_the_log_of_a_diffmask_has_the_rows_at_which_it_was_tested() -> None:
         log_of(Path(__file__).parents[2] / "resources" / "models" / "no.safetensors")
 
 
-def test_errors_that_are_measured_from_files_are_the_errors_of_the_logs(tmp_path: Path) -> None:
-    source = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (70, 3, 12, 12), dtype=torch.uint8, generator=source)
-    images = pixels.float() / 255
+def test_the_error_of_a_head_is_the_mean_over_images_sets_and_classes_and_that_of_the_log() -> None:
+    pixels = torch.randint(0, 256, (70, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     classifier, surrogate = (tiny_vit(seed=seed, img_size=12) for seed in (0, 1))
     recipe = ShapleyRecipe(surrogates={}, epochs=1, batch_size=8, batches=2, sets=2, seed=3)
     head, log = train_shapley(classifier, surrogate, pixels.numpy(), pixels.numpy(), recipe)
-    own, equal = held_out_error(classifier, head, Game(surrogate, recipe.fill), images, recipe)
-    assert (own, 1 - own / equal) == pytest.approx((log[-1]["test_loss"], log[-1]["test_explained"]), rel=1e-4)
+    game, patches = Game(surrogate, recipe.fill), classifier.grid[0] * classifier.grid[1]
+    own, equal = held_out_error(classifier, game, head, pixels, recipe)
+    assert (own, 1 - own / equal) == pytest.approx((log[-1]["test_loss"], log[-1]["test_explained"]), rel=1e-6)
 
+    slow: list[float] = []
+    for number, part in enumerate((pixels.float() / 255).split(64)):
+        sets = draw_sets(len(part), 2, patches, generator(recipe.seed, "test", "shapley-sets", number))
+        for image, chosen in zip(part[:, None], sets, strict=True):
+            capture = run_capture(classifier, image, torch.zeros(1, dtype=torch.int64), frozenset({"hidden"}))
+            raw = head(capture.patches(capture.depth))[0]
+            none, everything = (end[0] for end in game.ends(image, classifier.patches))
+            share = (everything - none - raw.sum(0)) / patches  # what makes the values add up to the whole gain
+            for members in chosen:
+                gain = game.of_sets(image, members[None, None], classifier.patches)[0, 0] - none
+                found = sum((raw[i] + share for i in members.nonzero()[:, 0].tolist()), torch.zeros_like(none))
+                slow += ((gain - found) ** 2).tolist()
+    assert own == pytest.approx(sum(slow) / len(slow), rel=1e-4)
+
+
+def test_the_loss_of_a_denoiser_is_measured_from_its_files_as_in_the_log(tmp_path: Path) -> None:
+    pixels = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     short = DenoiserRecipe(channels=(8, 8), epochs=1, batch_size=32, max_timestep=300)
     network, scheduler, rows = train_denoiser(pixels.numpy(), pixels.numpy(), short, seed=short.seed)
     save_denoiser(network, scheduler, tmp_path)
-    found = denoiser_loss(Denoiser.load(tmp_path), images, short.max_timestep, short.seed)
+    found = denoiser_loss(tmp_path, pixels.float() / 255, short.max_timestep, short.seed)
     assert found == pytest.approx(rows[-1]["test_loss"], rel=1e-4)
+
+    denoiser = Denoiser.load(tmp_path)  # its own schedule: x_t = √ᾱ x + √(1 − ᾱ) ε
+    source = torch.Generator().manual_seed(derive_seed(short.seed, "test", "noise", 0))
+    noise = torch.randn(pixels.shape, generator=source)
+    timesteps = torch.randint(0, 300, (40,), generator=source)
+    slow = []
+    with torch.no_grad():
+        for image, drawn, t in zip(pixels.float() / 127.5 - 1, noise, timesteps.tolist(), strict=True):
+            kept = float(denoiser.schedule.alphas_cumprod[t])
+            noisy = kept**0.5 * image + (1 - kept) ** 0.5 * drawn
+            slow.append(float((denoiser.network(noisy[None], t).sample[0] - drawn).square().mean()))
+    assert found == pytest.approx(sum(slow) / len(slow), rel=1e-4)
 
 
 def test_trainings_of_a_run_are_the_last_rows_of_their_logs(tmp_path: Path) -> None:

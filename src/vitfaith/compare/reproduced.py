@@ -52,8 +52,7 @@ class Page(BaseModel):
     def words(self, root: Path) -> list[str]:
         """The command that makes the page, for any folder."""
         first, *rest = self.command
-        start = [sys.executable, "-m", "vitfaith"] if first == "vitfaith" else [sys.executable, str(root / first)]
-        return [*start, *(word.replace("{root}", str(root)) for word in rest)]
+        return [sys.executable, str(root / first), *(word.replace("{root}", str(root)) for word in rest)]
 
     def targets(self) -> list[str]:
         """Targets of the study: all tables, and the pictures that the workflow draws."""
@@ -61,7 +60,7 @@ class Page(BaseModel):
 
     def shown(self) -> str:
         """The command as a page names it."""
-        return ("" if self.command[0] == "vitfaith" else "python ") + shlex.join(self.command)
+        return f"python {shlex.join(self.command)}"
 
 
 def read_pages(root: Path | None) -> dict[str, Page]:

@@ -58,27 +58,46 @@ def train_denoiser(
         corners = rng.integers(0, [whole.shape[2] - side + 1, whole.shape[3] - side + 1], (len(whole), 2))
         return torch.stack([x[:, r : r + side, c : c + side] for x, (r, c) in zip(whole, corners, strict=True)])
 
-    def prediction_loss(net: nn.Module, clean: Tensor, key: str, step: int) -> Tensor:
-        source = torch.Generator().manual_seed(derive_seed(seed, key, "noise", step))
-        noise = upload(torch.randn(clean.shape, generator=source), device)
-        timesteps = upload(torch.randint(0, recipe.max_timestep, (len(clean),), generator=source), device)
-        noisy = scheduler.add_noise(clean, noise, timesteps)
-        return functional.mse_loss(net(noisy, timesteps).sample, noise)
-
-    @torch.inference_mode()
-    def evaluate(net: nn.Module) -> dict[str, float]:
-        return {"test_loss": float(prediction_loss(net, held_out, "test", 0))}
+    def loss_of(indices: NDArray[np.int64], step: int) -> Tensor:
+        key = derive_seed(seed, "train", "noise", step)
+        return prediction_loss(network, scheduler, upload(crops(indices, step), device), recipe.max_timestep, key)
 
     averaged, log = fit(
         network,
-        lambda indices, step: prediction_loss(network, upload(crops(indices, step), device), "train", step),
+        loss_of,
         recipe,
         count=len(images),
         seed=seed,
-        evaluate=evaluate,
+        evaluate=lambda net: {"test_loss": held_out_loss(net, scheduler, held_out, recipe.max_timestep, seed)},
     )
     assert isinstance(averaged, UNet2DModel)
     return averaged.eval(), scheduler, log
+
+
+def prediction_loss(
+    network: nn.Module, scheduler: DDPMScheduler, clean: Tensor, max_timestep: int, seed: int
+) -> Tensor:
+    """Mean squared error of the predicted noise, one draw of noise and timestep per image (Ho et al. 2020, eq. 14).
+
+    Args:
+        network: diffusers U-Net that predicts noise.
+        scheduler: gives the share of noise at every timestep.
+        clean: (B, C, H, W) in [−1, 1], on the network's device.
+        max_timestep: timesteps are drawn below it.
+        seed: of the draws, which are made on the CPU.
+    """
+    source = torch.Generator().manual_seed(seed)
+    noise = upload(torch.randn(clean.shape, generator=source), clean.device)
+    timesteps = upload(torch.randint(0, max_timestep, (len(clean),), generator=source), clean.device)
+    noisy = scheduler.add_noise(clean, noise, timesteps)
+    return functional.mse_loss(network(noisy, timesteps).sample, noise)
+
+
+@torch.inference_mode()
+def held_out_loss(network: nn.Module, scheduler: DDPMScheduler, clean: Tensor, max_timestep: int, seed: int) -> float:
+    """:func:`prediction_loss` of held-out images with the draws of every epoch's test; ``seed`` is the training's."""
+    key = derive_seed(seed, "test", "noise", 0)
+    return float(prediction_loss(network, scheduler, clean, max_timestep, key))
 
 
 def save_denoiser(network: UNet2DModel, scheduler: DDPMScheduler, folder: Path) -> None:

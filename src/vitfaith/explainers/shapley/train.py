@@ -65,27 +65,15 @@ def train_shapley(
     if len(train) < recipe.batch_size:
         raise ConfigError(f"training: batch_size is {recipe.batch_size}, but there are {len(train)} images")
     images, held_out = torch.from_numpy(train), torch.from_numpy(test[: recipe.held_out])
-    device, area = classifier.mean.device, classifier.patches
-    game, patches = Game(surrogate, recipe.fill), classifier.grid[0] * classifier.grid[1]
+    game = Game(surrogate, recipe.fill)
 
-    def errors(head: nn.Module, some: Tensor, key: str, step: int) -> tuple[Tensor, Tensor]:
-        """Squared errors (B, n, K) of the head and of equal shares."""
-        pixels = unit_pixels(upload(some, device))
-        source = generator(recipe.seed, key, "shapley-sets", step)
-        sets = upload(draw_sets(len(pixels), recipe.sets, patches, source), device)
-        none, everything = game.ends(pixels, area)
-        gains = game.of_sets(pixels, sets, area) - none[:, None]
-        values = head(_tokens(classifier, pixels))
-        members = sets.float()
-        found = members @ efficient(values, everything - none)
-        equal = members @ efficient(torch.zeros_like(values), everything - none)
-        return (gains - found) ** 2, (gains - equal) ** 2
+    def loss_of(indices: NDArray[np.int64], step: int) -> Tensor:
+        drawn = generator(recipe.seed, "batch", "shapley-sets", step)
+        return errors(classifier, game, head, images[torch.from_numpy(indices)], recipe.sets, drawn)[0].mean()
 
-    @torch.no_grad()
     def evaluate(head: nn.Module) -> dict[str, float]:
-        parts = [errors(head, part, "test", i) for i, part in enumerate(held_out.split(_PART))]
-        own, equal = (torch.cat([part[i] for part in parts]).mean() for i in (0, 1))
-        return {"test_loss": float(own), "test_explained": float(1 - own / equal)}
+        own, equal = held_out_error(classifier, game, head, held_out, recipe)
+        return {"test_loss": own, "test_explained": 1 - own / equal}
 
     with torch.inference_mode(False), torch.enable_grad(), frozen(classifier), frozen(surrogate):
         head = new_head(
@@ -93,7 +81,7 @@ def train_shapley(
             classifier.num_classes,
             recipe.hidden,
             generator=generator(recipe.seed, "shapley", "initialise"),
-        ).to(device)
+        ).to(classifier.mean.device)
         facts = (
             recipe.model_dump(mode="json"),
             len(train),
@@ -102,7 +90,7 @@ def train_shapley(
         )
         averaged, log = fit(
             head,
-            lambda indices, step: errors(head, images[torch.from_numpy(indices)], "batch", step)[0].mean(),
+            loss_of,
             recipe,
             count=len(images),
             seed=recipe.seed,
@@ -111,6 +99,47 @@ def train_shapley(
         )
     assert isinstance(averaged, ShapleyHead)
     return freeze(averaged), log
+
+
+def errors(
+    classifier: Classifier, game: Game, head: nn.Module, levels: Tensor, sets: int, source: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Squared errors (B, sets, K) of the head and of equal shares, over sets that ``source`` draws by the Shapley kernel.
+
+    Args:
+        classifier: the explained ViT, whose last tokens the head reads.
+        game: v(S) of the surrogate.
+        head: :class:`ShapleyHead`.
+        levels: (B, C, H, W) grey levels 0 … 255, on any device.
+        sets: number per image.
+        source: draws the sets, on the CPU.
+    """
+    device, area = classifier.mean.device, classifier.patches
+    pixels = unit_pixels(upload(levels, device))
+    drawn = upload(draw_sets(len(pixels), sets, classifier.grid[0] * classifier.grid[1], source), device)
+    none, everything = game.ends(pixels, area)
+    gains = game.of_sets(pixels, drawn, area) - none[:, None]
+    values = head(_tokens(classifier, pixels))
+    members = drawn.float()
+    found = members @ efficient(values, everything - none)
+    equal = members @ efficient(torch.zeros_like(values), everything - none)
+    return (gains - found) ** 2, (gains - equal) ** 2
+
+
+@torch.no_grad()
+def held_out_error(
+    classifier: Classifier, game: Game, head: nn.Module, levels: Tensor, recipe: ShapleyRecipe
+) -> tuple[float, float]:
+    """Mean squared error over held-out images, sets and classes, of the head and of equal shares; the sets are those of every epoch's test.
+
+    Args: as :func:`errors`; ``recipe`` has the seed and the number of sets.
+    """
+    parts = [
+        errors(classifier, game, head, part, recipe.sets, generator(recipe.seed, "test", "shapley-sets", i))
+        for i, part in enumerate(levels.split(_PART))
+    ]
+    own, equal = (torch.cat([part[i] for part in parts]).mean() for i in (0, 1))
+    return float(own), float(equal)
 
 
 def _tokens(classifier: Classifier, images: Tensor) -> Tensor:
