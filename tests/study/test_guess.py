@@ -68,3 +68,11 @@ def test_guesses_are_marked_and_warn_nobody(capsys: pytest.CaptureFixture[str]) 
     assert "≈844 " in text
     assert "slow CPU, 3 forward passes" in " ".join(text.split())
     assert not short_jobs([row])
+
+
+def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    print_plan([Row("attribute", 4050, 4050, 4_050_000, 271_350_000.0, 271_350_000.0, 2356.0, 38.0)])
+    text = capsys.readouterr().out
+    assert text.count("271,350,000") == 4
+    assert text.count("4,050,000") == 1

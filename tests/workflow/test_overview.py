@@ -85,5 +85,6 @@ def test_status(study: Workflow) -> None:
         command, cwd=study.folder, env=study.environment, capture_output=True, text=True, check=True
     ).stdout
     assert f"failed: {failed.log}: error: 'maps.parquet' is damaged" in shown
+    assert "done = the files exist, with any settings" in shown
     line = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["score"])
     assert line == ["score", "4", "2", "0", "0", "1", "1"]

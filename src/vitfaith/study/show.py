@@ -19,13 +19,16 @@ HINT = (
     "a slow {device}, {rate:.0f} forward passes of a ViT-B per second"
 )
 
+DONE = "done = the files exist, with any settings: vitfaith run STUDY -n lists jobs that will run again"
+
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right")
+        widest = max((len(str(row[place])) for row in rows), default=0)  # a narrow terminal must not cut a number
+        table.add_column(column, justify="left" if place == 0 else "right", min_width=widest)
     for row in rows:
         table.add_row(*map(str, row))
     return table
@@ -62,7 +65,7 @@ def print_plan(rows: Sequence[Row], *, on_gpu: bool = True) -> None:
         for r in [*rows, total]
     ]
     console = Console()
-    console.print(_table(columns, lines))
+    console.print(_table(columns, lines), crop=False)
     if any(r.unknown for r in rows):
         device, rate = ("GPU", PER_SECOND_GPU) if on_gpu else ("CPU", PER_SECOND_CPU)
         console.print(HINT.format(device=device, rate=rate))
@@ -76,6 +79,8 @@ def print_status(found: Status) -> None:
     total: Counter[State] = sum(found.counts.values(), Counter())
     lines = [(stage, c.total(), *(c[s] for s in STATES)) for stage, c in [*found.counts.items(), ("all", total)]]
     console.print(_table(("stage", "jobs", *STATES), lines))
+    if total["done"]:
+        console.print(DONE)
     for reason, number in found.waits.most_common():
         console.print(waiting(reason, number), markup=False)
     for job, error in found.failures:
