@@ -396,6 +396,15 @@ def test_a_teacher_of_other_images_is_reported(run: Callable[..., list[str]]) ->
     assert sum("models.cnn: is trained first" in line for line in lines) == 1
 
 
+def test_a_dataset_and_a_model_are_compared_once(
+    run: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    monkeypatch.setattr(check, "check_pair", lambda *given: compared.append((given[0], given[2])))
+    run()  # four conditions
+    assert compared == [("tiny", "vit_patch4")]
+
+
 def test_class_order() -> None:
     model = ["tench, Tinca tinca", "goldfish", "great white shark, white shark"]
     assert class_order_note(["tench", "Goldfish", "white_shark"], model) == ""

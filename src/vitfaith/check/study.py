@@ -61,10 +61,9 @@ def _check(config: Path, study: Study, elsewhere: bool, results: str, sample: in
     datasets, models, denoisers = _datasets(study, plan, report), _models(plan, report), _denoisers(plan, report)
     check_numbers({f"models.{id_}.weights": plan.weights(id_) for id_ in models}, report)
     check_numbers({f"denoisers.{id_}.path": _used_denoisers(plan)[id_][1] for id_ in denoisers}, report)
-    for condition in plan.conditions:
-        if condition.dataset in datasets and condition.model in models:
-            facts = datasets[condition.dataset]
-            check_pair(condition.dataset, facts, condition.model, models[condition.model], report)
+    for dataset, model in dict.fromkeys((c.dataset, c.model) for c in plan.conditions):
+        if dataset in datasets and model in models:
+            check_pair(dataset, datasets[dataset], model, models[model], report)
     _check_denoised(plan, datasets, denoisers, report)
     _check_metrics(study, datasets, report)
     check_fit(plan, models, denoisers, report)
