@@ -49,7 +49,7 @@ def test_unknown_values_name_what_there_is(data: FigureData) -> None:
 
 def test_variants() -> None:
     frame = pd.DataFrame({"variant": ["k=5", "k=20"]})
-    with pytest.raises(ConfigError, match=r"several variants \('k=5', 'k=20'\); set the parameter variant"):
+    with pytest.raises(ConfigError, match=r"several variants \('k=5', 'k=20'\); name the .* variant: k=5$"):
         pick_variant(frame, "summary", None)
     assert pick_variant(frame, "summary", None, preferred="k=5") == "k=5"
     assert pick_variant(frame[:1], "summary", None) == "k=5"

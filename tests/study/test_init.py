@@ -75,7 +75,7 @@ def test_the_geometry_is_the_pretrained_models(tmp_path: Path, weights: dict[int
         check_study(tmp_path / "study.yaml", elsewhere=True)
     assert str(caught.value) == (
         "datasets.mine.classes: missing; 2 class names in sorted order are labels 0 to 1, and models.model has 1000 classes; "
-        "give a class list with the names at the model's labels"
+        "give a class list with each name on the line of its label in the model, label 0 on line 1"
     )
 
 

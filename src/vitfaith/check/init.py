@@ -201,8 +201,9 @@ def write_config(
         )
     elif 0 < labelled < found.classes:
         remark = (
-            f"\n  # The images have {labelled} classes, the model {found.classes}: are labels 0 to {labelled - 1} the model's? If not, "
-            "give `classes`\n  # (docs/datasets.md). Accuracies depend on it; explanations are of the class that the model predicts."
+            f"\n  # The images have {labelled} classes, the model {found.classes}: give `classes`, a text file with each class folder on "
+            "the line of its label\n  # in the model, label 0 on line 1 (docs/datasets.md). Accuracies depend on it; explanations are of "
+            "the class that the model predicts."
         )
         notes.append(f"the model has {found.classes} classes: see the remark under datasets")
     if "order" in reader and listed is None:

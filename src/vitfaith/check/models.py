@@ -71,7 +71,7 @@ def check_pair(dataset: str, facts: DatasetFacts, model: str, classifier: Classi
         report.problem(
             f"datasets.{dataset}.classes",
             f"missing; {len(facts.classes)} class names in sorted order are labels 0 to {len(facts.classes) - 1}, and "
-            f"models.{model} has {classifier.num_classes} classes; give a class list with the names at the model's labels",
+            f"models.{model} has {classifier.num_classes} classes; give a class list with each name on the line of its label in the model, label 0 on line 1",
         )
     note = class_order_note(facts.classes, classifier.class_names)
     if note:

@@ -268,7 +268,8 @@ def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: s
     if preferred in present:
         return preferred
     raise ConfigError(
-        f"table '{table}' has several variants ({', '.join(map(repr, present))}); set the parameter variant to one"
+        f"table '{table}' has several variants ({', '.join(map(repr, present))}); name the one to show in the settings of the "
+        f"figure, for example variant: {present[0]}"
     )
 
 
