@@ -130,9 +130,10 @@ def errors(
 def held_out_error(
     classifier: Classifier, game: Game, head: nn.Module, levels: Tensor, recipe: ShapleyRecipe
 ) -> tuple[float, float]:
-    """Mean squared error over held-out images, sets and classes, of the head and of equal shares; the sets are those of every epoch's test.
+    """Mean squared error over held-out images, sets and classes, of the head and of equal shares.
 
-    Args: as :func:`errors`; ``recipe`` has the seed and the number of sets.
+    Every epoch's test and every later call have the same sets. Arguments as in :func:`errors`; ``recipe`` has the seed and the number
+    of sets.
     """
     parts = [
         errors(classifier, game, head, part, recipe.sets, generator(recipe.seed, "test", "shapley-sets", i))
