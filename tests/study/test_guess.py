@@ -12,6 +12,7 @@ from vitfaith.study.granularity import short_jobs
 from vitfaith.study.guess import START, guess
 from vitfaith.study.jobs import Job, jobs
 from vitfaith.study.load import load_study, read_yaml
+from vitfaith.study.needs import asked, memory_mb, minutes
 from vitfaith.study.plan import Plan
 from vitfaith.study.show import print_plan
 
@@ -76,3 +77,27 @@ def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str], mo
     text = capsys.readouterr().out
     assert text.count("271,350,000") == 4
     assert text.count("4,050,000") == 1
+
+
+def test_the_plan_says_what_a_job_asks_of_a_cluster(
+    full: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = estimate(jobs(full), tmp_path, {}, asked=partial(asked, full, on_gpu=True))
+    for row in rows:
+        alike = [job.wildcards for job in jobs(full) if job.stage == row.stage]
+        assert row.memory == max(memory_mb(full, row.stage, wildcards) for wildcards in alike)
+        assert row.minutes == max(minutes(full, row.stage, wildcards) for wildcards in alike)
+    print_plan(rows)
+    text = capsys.readouterr().out
+    score = next(row for row in rows if row.stage == "score")
+    assert f"{score.memory / 1000:.1f} GB, {score.minutes} min" in text
+
+
+def test_wildcards_of_a_job_are_those_of_its_rule(full: Plan) -> None:
+    found = {job.stage: set(job.wildcards) for job in jobs(full)}
+    condition = {"dataset", "model", "attack", "smoothing"}
+    assert found["shard"] == {"dataset"}
+    assert found["attack"] == {"dataset", "model", "attack"}
+    assert found["denoise"] == found["predict"] == condition
+    assert found["attribute"] == found["score"] == condition | {"explained", "family"}
+    assert found["tables"] == found["figures"] == found["page"] == {"experiment"}

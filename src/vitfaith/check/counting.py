@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitfaith.artifacts.store import partition_values
 from vitfaith.attacks.registry import ATTACKS
 from vitfaith.check.models import model_of
 from vitfaith.check.report import Report
@@ -180,9 +179,7 @@ def passes_of(plan: Plan, job: Job) -> Passes | None:
     """Forward and backward passes of one image of ``job``; None if they cannot be known without running the job."""
     if job.stage in FREE:
         return NONE
-    wildcards = {
-        k: v for k, v in partition_values(job.outputs[0]).items() if not (job.stage == "attack" and k == "smoothing")
-    }
+    wildcards = job.wildcards
     try:
         spec = json.loads(spec_of(plan, job.stage, wildcards | {"shard": job.outputs[0].stem}))
         if job.stage == "predict":

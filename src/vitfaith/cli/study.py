@@ -122,12 +122,13 @@ def plan(
         Path | None, typer.Option(help="folder of a finished run of this study on this machine, to take times from")
     ] = None,
 ) -> None:
-    """Show jobs, network passes, hours and disk space per stage, before anything runs."""
+    """Show jobs, network passes, hours, disk space, and what a job asks of a cluster, per stage, before anything runs."""
     from vitfaith.cli.launch import inside
     from vitfaith.study.estimate import costs, estimate
     from vitfaith.study.granularity import short_jobs
     from vitfaith.study.guess import computes_on_gpu, guess
     from vitfaith.study.jobs import jobs
+    from vitfaith.study.needs import asked
     from vitfaith.study.show import print_plan
 
     earlier = None if like is None else like.absolute()
@@ -141,7 +142,8 @@ def plan(
         study = _plan(path)
         found, on_gpu = jobs(study), computes_on_gpu(study)
         guessed = partial(guess, study, on_gpu=on_gpu)
-        rows = estimate(found, Path(), costs(found, earlier or Path()), count, guessed)
+        asks = partial(asked, study, on_gpu=on_gpu)
+        rows = estimate(found, Path(), costs(found, earlier or Path()), count, guessed, asks)
         print_plan(rows, on_gpu=on_gpu)
     if shutil.which("sbatch"):
         for line in short_jobs(rows):

@@ -45,6 +45,8 @@ class Row:
         unknown: jobs without similar finished jobs; passes are counted if possible, hours and disk are guessed.
         guessed: unknown jobs whose hours and disk were guessed.
         uncounted: unknown jobs whose passes could not be counted.
+        memory: MB of main memory that the largest job asks of a cluster, in its first try.
+        minutes: that the longest job asks.
     """
 
     stage: str
@@ -58,6 +60,8 @@ class Row:
     unknown: int = 0
     guessed: int = 0
     uncounted: int = 0
+    memory: int = 0
+    minutes: int = 0
 
 
 def _facts(path: Path) -> dict[str, float]:
@@ -95,6 +99,7 @@ def estimate(
     known: dict[tuple[str, ...], Cost],
     count: Callable[[Job], tuple[float, float] | None] = lambda job: None,
     guess: Callable[[Job, tuple[float, float] | None], tuple[float, float] | None] = lambda job, passes: None,
+    asked: Callable[[Job], tuple[int, int]] = lambda job: (0, 0),
 ) -> list[Row]:
     """One row per stage, in the order of ``jobs``.
 
@@ -102,6 +107,7 @@ def estimate(
         known: cost by kind of job, from this study's folder or another's (see :func:`costs`).
         count: forward and backward passes of one image of a job that nothing like has run yet, None where it cannot say.
         guess: seconds and bytes of such a job, given these passes; None where it cannot say.
+        asked: MB of main memory and minutes that a job asks of a cluster.
     """
     rows: dict[str, Row] = {}
     there = {path for path in {p for job in jobs for p in (*job.outputs, *job.reads)} if (folder / path).is_file()}
@@ -109,6 +115,8 @@ def estimate(
         row = rows.setdefault(job.stage, Row(job.stage))
         row.jobs += 1
         row.images += job.images
+        memory, minutes = asked(job)
+        row.memory, row.minutes = max(row.memory, memory), max(row.minutes, minutes)
         # tables, figures and page run again when a result that they read changes
         if there.issuperset(job.outputs) and there.issuperset(job.reads):
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from vitfaith.artifacts.store import partition_values
 from vitfaith.study.jobs import Job
 from vitfaith.study.needs import PER_SECOND_CPU, PER_SECOND_GPU
 from vitfaith.study.plan import Plan
@@ -37,13 +36,11 @@ def guess(plan: Plan, job: Job, counted: Passes | None, on_gpu: bool) -> tuple[f
     Args:
         counted: passes of one image, where they were counted; else they are taken in closed form.
     """
+    wildcards = job.wildcards
     if job.stage in _OF_EXPERIMENT:
-        experiment = job.place.split("/")[0]
+        experiment = wildcards["experiment"]
         size = tables_of(plan, experiment) if job.stage == "tables" else 0
         return START + _OF_EXPERIMENT[job.stage] * _rows(plan, experiment), size
-    wildcards = partition_values(job.outputs[0])
-    if job.stage == "attack":
-        wildcards.pop("smoothing", None)
     size = job.images * stored(plan, job.stage, wildcards)
     if job.stage in WITHOUT_NETWORK:
         each = (

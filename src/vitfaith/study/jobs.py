@@ -14,7 +14,10 @@ STAGE_OF = {"predictions": "predict", "scores": "score", "curves": "score", "cer
 """Folder below the results → stage, where the two differ."""
 
 ORDER = ("shard", "attack", "denoise", "predict", "bank", "attribute", "score", "stability", "sanity", "certify")
-"""Stages over shards, in the order of the chain; ``tables``, ``figures`` and ``page`` follow."""
+"""Stages over shards, in the order of the chain."""
+
+OF_EXPERIMENT = ("tables", "figures", "page")
+"""Stages over experiments, which follow."""
 
 
 @dataclass
@@ -43,6 +46,16 @@ class Job:
     def benchmark(self) -> Path:
         """Where Snakemake notes its seconds."""
         return Path("results", "benchmarks", self.stage, f"{self.place}.jsonl")
+
+    @property
+    def wildcards(self) -> dict[str, str]:
+        """Its wildcards in the workflow, from its first output; of tables, figures and page the experiment."""
+        if self.stage in OF_EXPERIMENT:
+            return {"experiment": self.place.split("/")[0]}
+        values = partition_values(self.outputs[0])
+        if self.stage == "attack":
+            values.pop("smoothing", None)  # of the predictions that it writes, too
+        return values
 
     @property
     def kinds(self) -> list[tuple[str, ...]]:
@@ -74,7 +87,7 @@ def jobs(plan: Plan) -> list[Job]:
         for figure in experiment.figures:
             picture = Path(plan.results, "figures", name, f"{figure}.png")
             listed.append(Job("figures", f"{name}/{figure}", 0, [picture], reads))
-    return sorted(listed, key=lambda j: [*ORDER, "tables", "figures", "page"].index(j.stage))
+    return sorted(listed, key=lambda j: [*ORDER, *OF_EXPERIMENT].index(j.stage))
 
 
 def images_of(plan: Plan, dataset: str, shard: str) -> int:

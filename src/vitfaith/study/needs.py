@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from vitfaith.study.jobs import Job
 from vitfaith.study.plan import Plan
 from vitfaith.study.sizes import cells_of, methods_of, network_of, pixels_of, samples_of, stored
 from vitfaith.study.work import WITHOUT_NETWORK, passes
@@ -38,6 +39,11 @@ def memory_mb(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: bool
 def minutes(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: bool = True) -> int:
     """Minutes that a job takes at most on a slow device."""
     return _minutes(plan, stage, _key(wildcards), on_gpu)
+
+
+def asked(plan: Plan, job: Job, on_gpu: bool = True) -> tuple[int, int]:
+    """MB of main memory and minutes that a job asks of a cluster in its first try."""
+    return memory_mb(plan, job.stage, job.wildcards, on_gpu), minutes(plan, job.stage, job.wildcards, on_gpu)
 
 
 def seconds(plan: Plan, stage: str, wildcards: Mapping[str, str], images: int, on_gpu: bool = True) -> float:

@@ -27,7 +27,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
     table = Table(box=None, header_style="bold")
     for place, column in enumerate(columns):
-        widest = max((len(str(row[place])) for row in rows), default=0)  # a narrow terminal must not cut a number
+        words = [*column.split(), *(str(row[place]) for row in rows)]  # a narrow terminal must not cut a number
+        widest = max(map(len, words))
         table.add_column(column, justify="left" if place == 0 else "right", min_width=widest)
     for row in rows:
         table.add_row(*map(str, row))
@@ -43,14 +44,25 @@ def _shown(value: float | None, digits: int, guessed: int = 0) -> str:
 
 
 def print_plan(rows: Sequence[Row], *, on_gpu: bool = True) -> None:
-    """One line per stage, and the sum; guessed hours are for a GPU or a CPU."""
+    """One line per stage, and the sum (of memory and minutes of a job: the most); guessed hours are for a GPU or a CPU."""
     from rich.console import Console
 
     total = Row("all", sum(r.jobs for r in rows), sum(r.to_do for r in rows), guessed=sum(r.guessed for r in rows))
+    total.memory, total.minutes = (max((getattr(r, name) for r in rows), default=0) for name in ("memory", "minutes"))
     for name in ("forwards", "backwards", "hours", "gigabytes"):
         values = [getattr(r, name) for r in rows]
         setattr(total, name, None if None in values else sum(values))
-    columns = ("stage", "jobs", "to do", "images", "forwards", "backwards", "hours of one device", "GB")
+    columns = (
+        "stage",
+        "jobs",
+        "to do",
+        "images",
+        "forwards",
+        "backwards",
+        "hours of one device",
+        "GB",
+        "asked per job",
+    )
     lines = [
         (
             r.stage,
@@ -61,6 +73,7 @@ def print_plan(rows: Sequence[Row], *, on_gpu: bool = True) -> None:
             _shown(r.backwards, 0),
             _shown(r.hours, 2, r.guessed),
             _shown(r.gigabytes, 3, r.guessed),
+            f"{r.memory / 1000:.1f} GB, {r.minutes} min",
         )
         for r in [*rows, total]
     ]
