@@ -123,6 +123,7 @@ def test_a_growing_table_has_the_bytes_of_one_written_at_once(piece: int, tmp_pa
     frame = pd.DataFrame({"name": [f"i{i}" for i in range(300)], "value": draw.normal(size=300), "n": np.arange(300)})
     frame["kind"] = pd.Categorical(np.where(frame.n % 3, "a", "b"), categories=["b", "a"])
     frame["cluster"] = pd.Series([None if i < 50 else f"c{i // 7}" for i in range(300)], dtype=object)
+    frame["label_name"] = pd.Series([None if i < 150 else f"class {i % 9}" for i in range(300)], dtype=object)
     with GrowingTable(tmp_path / "grown.parquet", frame.iloc[:0], 128) as out:
         for start in range(0, 300, piece):
             out.add(frame.iloc[start : start + piece].reset_index(drop=True))

@@ -14,6 +14,8 @@ from PIL import Image
 
 from tests.tables.test_at_size import made
 from tests.tables.test_pairs import WHERE, rows
+from vitfaith.artifacts.schemas import IMAGES
+from vitfaith.artifacts.store import read_any, write_table
 from vitfaith.metrics.saco import saco_pairs
 from vitfaith.stages.tables import run_tables
 from vitfaith.tables.clusters import Images
@@ -96,3 +98,18 @@ def test_tables_of_a_study(tmp_path: Path) -> None:
     assert drawn.pixels.tolist() == kept[drawn.image_id].tolist()
     assert frames["gallery"].pixels.notna().all()
     assert set(frames["conditions"].axis) == {"attack", "smoothing"}
+
+
+@pytest.mark.parametrize("model", ["deit_b", "vit_b"])
+def test_only_one_of_two_models_names_the_classes(model: str, tmp_path: Path) -> None:
+    """The pictures that are written first may be those without names."""
+    asked = {"models": ["deit_b", "vit_b"], "attacks": ["clean"], "smoothings": ["none"], "metrics": ["saco"]}
+    spec = made(tmp_path, Size(classes=5, grid=2, side=4), images=4, certificates=[], sanity=[], stability=[], **asked)
+    for path in (tmp_path / "results" / "attack").rglob("shard-*.parquet"):
+        if f"model={model}" in path.parts:
+            write_table(read_any(path), path, IMAGES, {"classes": list("abcde")})
+    run_tables(spec, "", str(tmp_path / "results"), tmp_path / "tables")
+    pictures = pd.read_parquet(tmp_path / "tables" / "sample_pictures.parquet")
+    named = pictures.model == model
+    assert pictures[named].label_name.tolist() == ["abcde"[label] for label in pictures[named].label]
+    assert pictures[~named].label_name.isna().all()

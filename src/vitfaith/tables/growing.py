@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vitfaith.artifacts.schemas import CLUSTER
 from vitfaith.artifacts.store import growing_parquet
 
 GROUP = 2**20
@@ -80,11 +79,10 @@ class GrowingTable:
 
 
 def _schema(frame: pd.DataFrame) -> pa.Schema:
-    """The schema of ``frame``; clusters are texts, also where its first images have none."""
-    if CLUSTER.name in frame:
-        named = pd.Series([""], index=frame.index[:1], dtype=object)
-        frame = frame.iloc[:1].assign(**{CLUSTER.name: named})
-    return pa.Table.from_pandas(frame, preserve_index=False).schema
+    """The schema of ``frame``; a column without a value (clusters, names of classes) is one of texts, as later frames have."""
+    lacking = [name for name, column in frame.items() if column.dtype == object and not column.notna().any()]
+    named = frame.assign(**{str(name): pd.Series("", index=frame.index, dtype=object) for name in lacking})
+    return pa.Table.from_pandas(named, preserve_index=False).schema
 
 
 def texts(names: Sequence[str], places: NDArray[np.integer[Any]]) -> pa.Array:
