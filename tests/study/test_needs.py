@@ -64,6 +64,14 @@ def test_shapes_come_from_settings_and_from_names(full: Plan) -> None:
     assert network_of(named, "vit_b").patch == 14
 
 
+def test_a_swin_costs_what_a_vit_of_its_size_costs() -> None:
+    """Swin-B: 15.4 G multiplications, ViT-B: 17.6 G; but its maps have cells of 4 pixels."""
+    swin = {"timm": "swin_base_patch4_window7_224.ms_in1k", "weights": "pretrained"}
+    plan = study("examples/imagenet_full.yaml", models={"vit_b": swin})
+    assert cells_of(plan, "imagenet", "vit_b") == 56 * 56
+    assert forward(plan, "imagenet", "vit_b") == 1
+
+
 def test_bytes_of_files(full: Plan) -> None:
     assert stored(full, "shard", {"dataset": "imagenet"}) == PIXELS + 40
     shared = {"dataset": "imagenet", "model": "shared", "attack": "clean", "smoothing": "dds_0.12"}
@@ -84,6 +92,15 @@ def test_memory_by_hand(full: Plan) -> None:
     assert memory_mb(full, "attack", {**PLACE, "shard": "shard-007"}) == WITH_NETWORK + attack
     shard = 1000 * (4 * PIXELS + 3 * (PIXELS + 40)) // 10**6
     assert memory_mb(full, "shard", {"dataset": "imagenet", "shard": "shard-000"}) == PROGRAM + shard
+
+
+def test_tables_hold_the_curves_of_one_condition(full: Plan) -> None:
+    table, few = {"experiment": "imagenet"}, PROGRAM + 2_000 + 50_000 * 15 * 1_000 // 10**6
+    assert memory_mb(full, "tables", table) == few
+    many = study("examples/imagenet_full.yaml", metrics={"saco": {"groups": [5, 10, 20, 49, 196]}})
+    points = 280 + 11 + 11
+    assert memory_mb(many, "tables", table) == PROGRAM + 2_000 + 50_000 * 15 * 30 * points // 10**6
+    assert memory_mb(many, "figures", table) == few
 
 
 def test_jobs_of_all_imagenet_ask_for_few_gigabytes_and_hours(full: Plan) -> None:

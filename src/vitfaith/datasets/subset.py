@@ -46,3 +46,13 @@ def shard_count(images: int, shard_size: int) -> int:
 def shard_name(index: int) -> str:
     """File stem of a shard, ``shard-000`` onwards."""
     return f"shard-{index:03d}"
+
+
+def shard_number(name: str) -> int:
+    """Place of a shard among the shards of its dataset, from its name.
+
+    Example:
+        >>> shard_number(shard_name(12))
+        12
+    """
+    return int(name.removeprefix("shard-"))

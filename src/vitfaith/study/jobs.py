@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vitfaith.artifacts.paths import SHARED, Condition, artifact
 from vitfaith.artifacts.store import partition_values
+from vitfaith.datasets.subset import shard_number
 from vitfaith.study.plan import Plan
 
 STAGE_OF = {"predictions": "predict", "scores": "score", "curves": "score", "certificates": "certify"}
@@ -93,7 +94,7 @@ def jobs(plan: Plan) -> list[Job]:
 def images_of(plan: Plan, dataset: str, shard: str) -> int:
     """Images of one shard; the last one may be smaller."""
     size = plan.study.datasets[dataset][1].shard_size
-    return min(size, plan.images(dataset) - plan.shards(dataset).index(shard) * size)
+    return min(size, plan.images(dataset) - shard_number(shard) * size)
 
 
 def _shard_files(plan: Plan) -> Iterator[Path]:

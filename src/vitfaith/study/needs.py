@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.jobs import Job
 from vitfaith.study.plan import Plan
-from vitfaith.study.sizes import cells_of, methods_of, network_of, pixels_of, samples_of, stored
+from vitfaith.study.sizes import cells_of, methods_of, network_of, pixels_of, points_of, samples_of, stored
 from vitfaith.study.work import WITHOUT_NETWORK, passes
 
 PROGRAM, WITH_NETWORK = 1_500, 5_000
@@ -28,7 +29,10 @@ KEPT_CELLS = 750_000
 """Bytes per cell that a ViT-B keeps for its backward pass."""
 
 TABLE_ROW = 1_000
-"""Bytes of an image × method that the tables of one condition hold at once."""
+"""Bytes of an image × method that the tables of one condition hold at once, where its curves have few points."""
+
+TABLE_POINT = 30
+"""Bytes of a point of a curve that they hold at once: three numbers, two more of a group of SaCo, copies of one curve."""
 
 
 def memory_mb(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: bool = True) -> int:
@@ -62,7 +66,8 @@ def _memory(plan: Plan, stage: str, key: tuple[tuple[str, str], ...], on_gpu: bo
         return TRAINING_MB
     wildcards = dict(key)
     if "experiment" in wildcards:
-        return PROGRAM + 2_000 + _rows(plan, wildcards["experiment"]) * TABLE_ROW // 10**6
+        curves = TABLE_POINT * _points(plan, wildcards["experiment"]) if stage == "tables" else 0
+        return PROGRAM + 2_000 + _rows(plan, wildcards["experiment"]) * max(TABLE_ROW, curves) // 10**6
     program = PROGRAM if stage in WITHOUT_NETWORK else WITH_NETWORK
     return program + _images_at_once(plan, stage, wildcards) * _per_image(plan, stage, wildcards, on_gpu) // 10**6
 
@@ -71,6 +76,11 @@ def _rows(plan: Plan, experiment: str) -> int:
     """Images × methods of the largest condition of an experiment."""
     asked = plan.study.experiments[experiment]
     return max(plan.images(dataset) for dataset in asked.datasets) * len(asked.explainers)
+
+
+def _points(plan: Plan, experiment: str) -> int:
+    """Points of the curves of a map, in the condition of an experiment that has most."""
+    return max(points_of(plan, condition) for condition in experiment_conditions(plan.study.experiments[experiment]))
 
 
 def _images_at_once(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> int:

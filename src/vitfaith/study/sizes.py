@@ -45,7 +45,7 @@ class Network:
         shape: of the images that it takes.
         patch: side of a cell of its maps, in pixels.
         classes: of its head.
-        work: its width × depth relative to a ViT-B; 1 if unknown.
+        work: its width × depth per cell relative to a ViT-B; 1 if unknown.
     """
 
     shape: Shape
@@ -65,6 +65,10 @@ def network_of(plan: Plan, model: str) -> Network:
     named = next((size for word, size in _WIDTH_AND_DEPTH.items() if f"_{word}" in name), (768, 12))
     wide, deep = (arguments.get(key, size) for key, size in zip(("embed_dim", "depth"), named, strict=True))
     work = wide * deep / (768 * 12) if isinstance(wide, int) and isinstance(deep, int) else 1.0
+    if (
+        "swin" in name
+    ):  # merges its patches of 4 pixels: most blocks, and the width in its name, are over patches of 16 and more
+        work *= (side / PATCH) ** 2
     channels, classes = int(arguments.get("in_chans", 3)), int(arguments.get("num_classes", CLASSES))
     return Network((channels, height, width), side, classes, work)
 
@@ -149,8 +153,8 @@ def arrays_of(plan: Plan, condition: Condition) -> int:
 
 
 @cache
-def scored(plan: Plan, condition: Condition) -> int:
-    """Bytes per map of scores and of curves, which metrics of the same settings share."""
+def points_of(plan: Plan, condition: Condition) -> int:
+    """Points per map of its curves, which metrics of the same settings share."""
     points: dict[str, int] = {}
     for parameters in (plan.study.metrics[id_].parameters for id_ in plan.metrics(condition)):
         settings = [str(getattr(parameters, name, "")) for name in ("level", "upsampling", "fill")]
@@ -158,7 +162,13 @@ def scored(plan: Plan, condition: Condition) -> int:
             points[f"{settings} groups {count}"] = count
         if isinstance(steps := getattr(parameters, "steps", None), int):
             points[f"{settings} steps {steps}"] = 2 * (steps + 1)  # most and least relevant first
-    return _values(plan, condition) + POINT * sum(points.values())
+    return sum(points.values())
+
+
+@cache
+def scored(plan: Plan, condition: Condition) -> int:
+    """Bytes per map of scores and of curves."""
+    return _values(plan, condition) + POINT * points_of(plan, condition)
 
 
 @cache
