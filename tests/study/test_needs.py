@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from vitfaith.artifacts.store import partition_values
+from vitfaith.errors import ConfigError
 from vitfaith.study.jobs import jobs
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.needs import PROGRAM, WITH_NETWORK, memory_mb, minutes, seconds
@@ -62,6 +63,17 @@ def test_shapes_come_from_settings_and_from_names(full: Plan) -> None:
     )
     assert network_of(named, "vit_b").shape == (3, 336, 336)
     assert network_of(named, "vit_b").patch == 14
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("img_size", "big"), ("patch_size", 0), ("num_classes", None), ("in_chans", True), ("img_size", [])],
+)
+def test_a_size_that_is_no_number_is_an_error_that_names_its_key(key: str, value: object) -> None:
+    raw = read_yaml(ROOT / "config" / "tiny.yaml")
+    raw["models"]["vit_patch4"]["arguments"][key] = value
+    with pytest.raises(ConfigError, match=rf"models\.vit_patch4\.arguments\.{key}: .* is no positive whole number"):
+        network_of(Plan(load_study(raw)), "vit_patch4")
 
 
 def test_a_swin_costs_what_a_vit_of_its_size_costs() -> None:

@@ -10,6 +10,7 @@ from math import ceil, prod
 from typing import Any
 
 from vitfaith.artifacts.paths import Condition
+from vitfaith.errors import ConfigError
 from vitfaith.study.conditions import experiment_conditions
 from vitfaith.study.plan import Plan
 
@@ -56,12 +57,19 @@ class Network:
 
 @cache
 def network_of(plan: Plan, model: str) -> Network:
-    """Sizes of the study's ``model``."""
+    """Sizes of the study's ``model``.
+
+    Raises:
+        ConfigError: a size among its arguments is no positive whole number.
+    """
     section = plan.study.models[model]
     arguments, name = section.arguments, section.timm or ""
     found, patch = _IN_NAME.search(name), _PATCH_IN_NAME.search(name)
-    height, width = _pair(arguments.get("img_size", int(found[1]) if found else SIDE))
-    side = _pair(section.patch or arguments.get("patch_size", int(patch[1]) if patch else PATCH))[0]
+    where = f"models.{model}.arguments"
+    height, width = _pair(arguments.get("img_size", int(found[1]) if found else SIDE), f"{where}.img_size")
+    side = _pair(
+        section.patch or arguments.get("patch_size", int(patch[1]) if patch else PATCH), f"{where}.patch_size"
+    )[0]
     named = next((size for word, size in _WIDTH_AND_DEPTH.items() if f"_{word}" in name), (768, 12))
     wide, deep = (arguments.get(key, size) for key, size in zip(("embed_dim", "depth"), named, strict=True))
     work = wide * deep / (768 * 12) if isinstance(wide, int) and isinstance(deep, int) else 1.0
@@ -69,7 +77,8 @@ def network_of(plan: Plan, model: str) -> Network:
         "swin" in name
     ):  # merges its patches of 4 pixels: most blocks, and the width in its name, are over patches of 16 and more
         work *= (side / PATCH) ** 2
-    channels, classes = int(arguments.get("in_chans", 3)), int(arguments.get("num_classes", CLASSES))
+    channels = _whole(arguments.get("in_chans", 3), f"{where}.in_chans")
+    classes = _whole(arguments.get("num_classes", CLASSES), f"{where}.num_classes")
     return Network((channels, height, width), side, classes, work)
 
 
@@ -214,6 +223,15 @@ def _variants(parameters: Any) -> int:
     return prod(len(value) for _, value in parameters if isinstance(value, tuple) and value)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    first, last = (value, value) if isinstance(value, int | str) else (value[0], value[-1])
-    return int(first), int(last)
+def _pair(value: Any, key: str) -> tuple[int, int]:
+    """Height and width from one number or two; ``key`` names the setting in errors."""
+    both = value if isinstance(value, list | tuple) and value else [value]
+    return _whole(both[0], key), _whole(both[-1], key)
+
+
+def _whole(value: Any, key: str) -> int:
+    if isinstance(value, bool) or not (isinstance(value, int) or str(value).isdecimal()) or int(value) < 1:
+        raise ConfigError(
+            f"{key}: {value!r} is no positive whole number; write one, or leave the key out for the default"
+        )
+    return int(value)
