@@ -12,6 +12,8 @@ import json
 import os
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,19 @@ def used(command: list[str]) -> tuple[float, float]:
     return spent.ru_utime + spent.ru_stime, spent.ru_maxrss / 1024
 
 
+def written(images: int, place: Path) -> dict[str, Any]:
+    """Write the results and give the specifications of their jobs.
+
+    In a process of its own: the peak memory of a job is at least the peak of the process that starts it.
+    """
+    config = study(images, min(images, 1000), figures=list(FIGURES))
+    config["figures"] |= {name: {} for name in FIGURES}
+    plan = write_results(config, place, Size())
+    specs: dict[str, Any] = {"tables": tables_spec(plan, EXPERIMENT), "page": page_spec(plan, EXPERIMENT)}
+    specs["figures"] = {figure: figures_spec(plan, EXPERIMENT, figure) for figure in FIGURES}
+    return specs
+
+
 def jobs(specs: dict[str, Any], folder: Path, images: int) -> dict[str, list[str]]:
     """Name → command of the jobs of a study of the first ``images``."""
     shards = min(specs["tables"]["shards"][EXPERIMENT], -(-images // 1000))
@@ -60,11 +75,8 @@ def main() -> None:
         whole = [size for size in sizes if size % 1000 == 0]
         for group in [[size] for size in sizes if size % 1000] + ([whole] if whole else []):
             place = folder / str(group[-1])
-            config = study(group[-1], min(group[-1], 1000), figures=list(FIGURES))
-            config["figures"] |= {name: {} for name in FIGURES}
-            plan = write_results(config, place, Size())
-            specs = {"tables": tables_spec(plan, EXPERIMENT), "page": page_spec(plan, EXPERIMENT)}
-            specs["figures"] = {figure: figures_spec(plan, EXPERIMENT, figure) for figure in FIGURES}
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                specs = pool.submit(written, group[-1], place).result()
             os.chdir(place)
             for images in group:
                 for job, command in jobs(specs, place, images).items():
