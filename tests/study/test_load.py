@@ -224,7 +224,12 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("seed", value="one"), "seed: expected an integer"),
         (
             _set("figures", "saco_leaderboard", value={"metric": "sako"}),
-            r"figures\.saco_leaderboard\.metric: 'sako' is not in experiments\.fashion_mnist\.metrics, .*'saco'\?\)",
+            r"figures\.saco_leaderboard\.metric: 'sako' is not in experiments\.fashion_mnist\.metrics \(.*'saco'\?\)",
+        ),
+        (
+            _set("metrics", "saco", value={"groups": [7, 14]}),
+            r"figures\.saco_leaderboard\.variant: missing; metric 'saco' has several variants \('k=7', 'k=14'\); name the one "
+            r"to show, for example 'variant: k=7' \(experiments\.fashion_mnist\)$",
         ),
         (
             _set("figures", "gallery", value={"smoothing": "dss"}),

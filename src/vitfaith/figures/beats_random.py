@@ -9,9 +9,10 @@ from pydantic import Field
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
-from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
+from vitfaith.figures.drawing.draw import canvas, count_text, facets, metric_text, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import Known, ShowsVariants, check_variant, default_variant
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
 from vitfaith.order import natural
@@ -33,17 +34,22 @@ def stars(p: float) -> str:
     return next((mark for level, mark in STARS if p < level), "")
 
 
-class BeatsRandom(MethodsOfOneCondition):
+class BeatsRandom(ShowsVariants, MethodsOfOneCondition):
     """Which condition, metrics and opponent."""
 
     opponent: Annotated[str, Ids("explainers")] = Field("random", description="method to compare with")
     metrics: Annotated[tuple[str, ...], Ids("metrics")] = Field(
         (), description="metrics to show; empty: all for which higher or lower is better"
     )
-    variants: Annotated[dict[str, str], Ids("metrics", "stability", "sanity")] = Field(
-        default_factory=dict, description="metric → its variant; without it the only one, or k=10"
+    variants: Annotated[dict[str, str], Ids("metrics")] = Field(
+        default_factory=dict, description="metric → its variant; without it the only one, k=10, or else the first"
     )
     directions: Directions
+
+    def check_variants(self, known: Known) -> None:
+        """See :class:`~vitfaith.figures.drawing.variants.ShowsVariants`."""
+        for metric, asked in self.variants.items():
+            check_variant("variants", metric, known.compared.get(metric), asked, "k=10")
 
 
 def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
@@ -73,7 +79,7 @@ def rows(data: FigureData, parameters: BeatsRandom) -> DataFrame:
         variants = sorted(part["variant"].unique(), key=natural)
         asked = parameters.variants.get(metric)
         if asked is None:
-            asked = "k=10" if "k=10" in variants else variants[0]
+            asked = default_variant(variants, "k=10") or variants[0]
         part = select(part, "statistics", variant=asked)
         sign = 1.0 if direction == "higher" else -1.0
         part = against(part, parameters.opponent, [*CONDITION, "metric"])
@@ -102,6 +108,7 @@ def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Fig
     """Paired differences from random maps by method and metric, with Holm-adjusted significance."""
     table = rows(data, parameters)
     metrics = list(dict.fromkeys(sorted(table["metric"], key=natural)))
+    variants = dict(zip(table["metric"], table["variant"], strict=True))
     methods = style.order(table["method"])
     panels = facets(table, PANEL, style)
     two = style.columns == "two" and len(metrics) <= 5 and len(panels) > 1
@@ -125,7 +132,9 @@ def beats_random(data: FigureData, parameters: BeatsRandom, style: Style) -> Fig
             style,
             bound=1,
             rows=[style.label(m) for m in methods],
-            columns=[style.label(m) + ARROWS[direction_of(m, parameters.directions)] for m in metrics],
+            columns=[
+                metric_text(style, m, variants[m]) + ARROWS[direction_of(m, parameters.directions)] for m in metrics
+            ],
             turned=True,
             font_size=0.8 * style.font_size,
         )

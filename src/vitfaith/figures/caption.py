@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vitfaith.explained import COLUMN, PREDICTION, in_words
 from vitfaith.figures.drawing.names import order_conditions
+from vitfaith.order import natural
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
@@ -90,6 +91,22 @@ def conditions_text(rows: DataFrame) -> str:
     return " ".join(told)
 
 
+def variants_text(rows: DataFrame) -> str:
+    """Sentence on the variants of metrics that are shown, for example "Shown: ``k=10`` of ``saco``."; empty without variants.
+
+    ``rows`` has variant and mostly metric; or the text itself, in variants.
+    """
+    if "variants" in rows:
+        shown = [text for text in rows["variants"].unique() if text]
+    elif "variant" in rows:
+        names = rows[["variant"]].assign(metric=rows.get("metric", "")).astype(str)
+        pairs = sorted(set(zip(names["metric"], names["variant"], strict=True)), key=lambda p: (p[0], natural(p[1])))
+        shown = [f"``{variant}``" + (f" of ``{metric}``" if metric else "") for metric, variant in pairs if variant]
+    else:
+        return ""
+    return f"Shown: {', '.join(dict.fromkeys(shown))}." if shown else ""
+
+
 def fills_text(fills: Mapping[str, str]) -> str:
     """Sentence on the replacement of removed pixels, from metric → fill."""
     users: dict[str, list[str]] = {}
@@ -117,6 +134,7 @@ def caption(
     rows: DataFrame = figure.traits["rows"](data, figure.parameters)
     sentences = [
         figure.traits["caption"].format(**figure.parameters.model_dump()),
+        variants_text(rows),
         conditions_text(rows),
         fills_text(fills or {}),
     ]

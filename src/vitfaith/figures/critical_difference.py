@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class CriticalDifference(Leaderboard):
     """Which metric, condition and level."""
 
+    table = "scores"
+
     alpha: float = Field(0.05, gt=0, lt=0.5, description="family-wise error of Nemenyi's test")
     coverage: float | None = Field(
         None,

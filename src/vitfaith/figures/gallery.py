@@ -85,7 +85,8 @@ def rows(data: FigureData, parameters: Gallery) -> DataFrame:
         "several classes are explained for the first of ``targets`` alone; the choice is made by this rule alone): clean, attacked, and attacked behind the smoothing. The top row is "
         "the image that is explained, with the predicted class and its probability (red where it is not the explained "
         "class). Where several classes are explained, ``clean class`` is predicted for the clean image, and ``own class`` for the "
-        "image shown. Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo. "
+        "image shown. Maps are on the patch grid, each scaled to its own range, dark low and bright high, with their SaCo "
+        "(of several SaCo metrics the first by name, of several K the smallest). "
         "Lines show the borders of objects where the data set knows them. Studies without SaCo show their first images."
     ),
     category="examples",

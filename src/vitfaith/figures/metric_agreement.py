@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, OneCondition, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, facets, wrap_titles
 from vitfaith.figures.drawing.heat import heat_panel
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import Known, ShowsVariants, listed
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
 from vitfaith.order import natural
@@ -29,7 +31,7 @@ TITLES: dict[Level, str] = {
 }
 
 
-class Agreement(OneCondition):
+class Agreement(ShowsVariants, OneCondition):
     """Which condition and level."""
 
     metrics: tuple[str, ...] = Field(
@@ -40,6 +42,17 @@ class Agreement(OneCondition):
         min_length=1,
         description="compared orders: methods (of their means), methods_per_image (of the methods on each image), images (for each method)",
     )
+
+    def check_variants(self, known: Known) -> None:
+        """See :class:`~vitfaith.figures.drawing.variants.ShowsVariants`."""
+        if None in known.compared.values():
+            return
+        names = [f"{metric} {one}".strip() for metric, variants in known.compared.items() for one in variants or ()]
+        for asked in self.metrics:
+            if asked not in names:
+                raise ConfigError(
+                    f"metrics: there is no '{asked}'{did_you_mean(asked, names)}; there is {listed(names)}"
+                )
 
 
 def rows(data: FigureData, parameters: Agreement) -> DataFrame:

@@ -16,6 +16,7 @@ from vitfaith.figures.drawing.draw import canvas, count_text, legend_above, wrap
 from vitfaith.figures.drawing.names import order_conditions, order_methods
 from vitfaith.figures.drawing.radius import ByRadius, draw_series, with_radius
 from vitfaith.figures.drawing.style import LINES, Style, is_baseline
+from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
 from vitfaith.registry import Ids
@@ -33,7 +34,7 @@ PREDICTION, MAP = "prediction", "map"
 _INPUT = ("dataset", "model")
 
 
-class NoiseCompared(ByRadius):
+class NoiseCompared(OneVariant, ByRadius):
     """The certificates, the maps, and the attacks to draw. One dataset, model and method: the first of several."""
 
     certificates: Annotated[tuple[str, ...], Ids("certificates")] = Field(
@@ -49,6 +50,11 @@ class NoiseCompared(ByRadius):
     variant: str | None = Field(None, description="its variant; without it the only one, or k=0.2")
     steps: int = Field(120, ge=5, description="points along a certified curve")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals of shares")
+
+    @property
+    def preferred(self) -> str:
+        """See :class:`OneVariant`."""
+        return "k=0.2"
 
 
 def rows(data: FigureData, parameters: NoiseCompared) -> DataFrame:
@@ -129,7 +135,7 @@ def _attacked(data: FigureData, parameters: NoiseCompared, place: dict[str, str]
         "attack": parameters.attacks,
         "smoothing": parameters.smoothings,
     }
-    overlap = metric_rows(data, parameters.metric, parameters.variant, "clean", "k=0.2", wanted)
+    overlap = metric_rows(data, parameters.metric, parameters.variant, "clean", parameters.preferred, wanted)
     overlap = tidy(with_radius(overlap, data, parameters), "summary", [*CONDITION, "method", "kind"])
     for part, found in ((PREDICTION, accuracy), (MAP, overlap)):
         kept = ["smoothing", "attack", "kind", "eps", "n", "flagged", "confidence", "mean", "low", "high"]

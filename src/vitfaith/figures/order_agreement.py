@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from vitfaith.errors import ConfigError
+from vitfaith.errors import ConfigError, did_you_mean
 from vitfaith.figures.drawing.data import (
     CONDITION,
     SCORES,
@@ -23,6 +23,7 @@ from vitfaith.figures.drawing.directions import Directions, direction_of
 from vitfaith.figures.drawing.draw import arms, canvas, count_text, legend_above, wrap_titles
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.style import MARKERS, PALETTES, Style
+from vitfaith.figures.drawing.variants import Known, ShowsVariants, check_variant
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
 from vitfaith.order import natural
@@ -45,7 +46,7 @@ class Reading(NamedTuple):
     model: str
 
 
-class OrderAgreement(MethodsOfOneCondition):
+class OrderAgreement(ShowsVariants, MethodsOfOneCondition):
     """Which orders are compared. One dataset: the first of several."""
 
     groups: dict[str, tuple[str, ...]] = Field(
@@ -56,10 +57,23 @@ class OrderAgreement(MethodsOfOneCondition):
         default_factory=dict,
         description="id of a metric → model on which it is in-domain; these models are compared with the others, metric by metric",
     )
+    variants: Annotated[dict[str, str], Ids("metrics")] = Field(
+        default_factory=dict, description="metric → its variant; without it the only one, or k=10"
+    )
     directions: Directions
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
     resamples: int = Field(2000, ge=1, description="bootstrap resamples of the images")
     seed: int = Field(0, description="seed of the resamples")
+
+    def check_variants(self, known: Known) -> None:
+        """See :class:`~vitfaith.figures.drawing.variants.ShowsVariants`; also whether the experiment has the metrics."""
+        grouped = dict.fromkeys(metric for group in self.groups.values() for metric in group)
+        for metric in grouped or known.ranking:
+            if metric not in known.scores:
+                hint = did_you_mean(metric, known.scores) or f"; known: {', '.join(known.scores)}"
+                raise ConfigError(f"groups: '{metric}' is not in the metrics of the experiment{hint}")
+            asked, example = self.variants.get(metric), f"variants: {{{metric}: VARIANT}}"
+            check_variant("variants", metric, known.scores[metric], asked, "k=10", example)
 
 
 def _pairs(
@@ -93,7 +107,7 @@ def _choices(metrics: Sequence[str]) -> dict[str, str]:
 
 
 def rows(data: FigureData, parameters: OrderAgreement) -> DataFrame:
-    """One row per comparison: panel, group (kind), what, tau, low, high, n (images), methods.
+    """One row per comparison: panel, group (kind), what, tau, low, high, n (images), methods, and variants of its panel.
 
     Images on which a compared method has no score in one of a panel's readings are left out of the panel.
 
@@ -121,18 +135,29 @@ def rows(data: FigureData, parameters: OrderAgreement) -> DataFrame:
         pairs = list(_pairs(metrics, models, parameters.own))
         if not pairs:
             continue
-        grids, codes = _grids(frame, list(dict.fromkeys(one for pair in pairs for one in pair[2:])))
+        readings = list(dict.fromkeys(one for pair in pairs for one in pair[2:]))
+        variants = _variants(frame, [one.metric for one in readings], parameters.variants)
+        grids, codes = _grids(frame, readings, variants)
+        shown = ", ".join(f"``{variant}`` of ``{metric}``" for metric, variant in variants.items() if variant)
         for group, what, one, other in pairs:
             tau, low, high = order_agreement(grids[one], grids[other], codes=codes, **settings)
             images, methods = grids[one].shape
-            found.append((panel, group, what, tau, low, high, images, methods, parameters.confidence))
+            found.append((panel, group, what, tau, low, high, images, methods, parameters.confidence, shown))
     if not found:
         raise ConfigError("there is one metric on one model, so no two orders; give groups of metrics, or more models")
-    names = ["panel", "group", "what", "tau", "low", "high", "n", "methods", "confidence"]
+    names = ["panel", "group", "what", "tau", "low", "high", "n", "methods", "confidence", "variants"]
     return pd.DataFrame(found, columns=names)
 
 
-def _grids(frame: DataFrame, readings: Sequence[Reading]) -> tuple[dict[Reading, np.ndarray], Codes | None]:
+def _variants(frame: DataFrame, metrics: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
+    """Metric → the variant that is compared."""
+    parts = {metric: select(frame, "scores", metric=metric) for metric in metrics}
+    return {metric: pick_variant(part, "scores", asked.get(metric)) for metric, part in parts.items()}
+
+
+def _grids(
+    frame: DataFrame, readings: Sequence[Reading], variants: Mapping[str, str]
+) -> tuple[dict[Reading, np.ndarray], Codes | None]:
     """Reading → scores (images, methods) of the images and methods that all have, and the clusters of the images."""
     from vitfaith.statistics.clusters import cluster_codes
     from vitfaith.statistics.common import COVERAGE, common_images
@@ -140,7 +165,7 @@ def _grids(frame: DataFrame, readings: Sequence[Reading]) -> tuple[dict[Reading,
     tables = {}
     for reading in readings:
         part = select(frame, "scores", metric=reading.metric, model=reading.model)
-        part = select(part, "scores", variant=pick_variant(part, "scores", None))
+        part = select(part, "scores", variant=variants[reading.metric])
         tables[reading] = part.pivot(index="method", columns="image_id", values="value")
     first = next(iter(tables.values()))
     shared = {reading: table.reindex_like(first).to_numpy(float) for reading, table in tables.items()}

@@ -19,6 +19,7 @@ from vitfaith.figures.drawing.draw import (
     wrap_titles,
 )
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import Known, ShowsVariants, check_exists
 from vitfaith.figures.registry import figure
 from vitfaith.order import natural
 from vitfaith.registry import Ids
@@ -32,7 +33,7 @@ SHORT = {"morf": "MoRF", "lerf": "LeRF"}
 COLUMNS = (*KEYS, "fraction", "quantity", *INTERVAL)
 
 
-class Curves(Selection):
+class Curves(ShowsVariants, Selection):
     """Which curves; the clean, undefended condition unless others are named."""
 
     attacks: Annotated[tuple[str, ...], Ids("attacks")] = Field(("clean",), description="attacks to show; empty: all")
@@ -48,6 +49,20 @@ class Curves(Selection):
     quantity: Literal["probability", "kl"] = Field(
         "probability", description="probability of the explained class, or KL(clean ‖ perturbed) in nats"
     )
+
+    def check_variants(self, known: Known) -> None:
+        """See :class:`~vitfaith.figures.drawing.variants.ShowsVariants`."""
+        if known.curves is None:
+            return
+        found = {curve: known.curves.get(curve, ()) for curve in self.curves}
+        if not set.intersection(*map(set, found.values())):
+            raise ConfigError(
+                f"curves: the experiment has no metric that reads {' and '.join(found)}; add one to its metrics, such as abpc, or "
+                "name one curve"
+            )
+        for curve, variants in found.items():
+            if self.variant is not None:
+                check_exists("variant", f"the curve '{curve}'", variants, self.variant)
 
 
 def finest_variant(frame: DataFrame, curves: tuple[str, ...]) -> str:

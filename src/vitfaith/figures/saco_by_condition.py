@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from vitfaith.figures.drawing.data import FigureData, Selection, metric_rows
 from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.draw import ZERO_LINE, metric_text
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure
-from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,11 +18,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-class ByCondition(Selection):
+class ByCondition(OneVariant, Selection):
     """Which metric; all conditions unless some are named."""
 
-    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to show")
-    variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
     directions: Directions
 
 

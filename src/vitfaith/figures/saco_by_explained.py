@@ -12,6 +12,7 @@ from vitfaith.figures.drawing.directions import Directions, direction_of
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.draw import ZERO_LINE, metric_text
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure
 from vitfaith.registry import Ids
 
@@ -35,11 +36,11 @@ COLUMNS = (
 )
 
 
-class ByExplained(Selection):
+class ByExplained(OneVariant, Selection):
     """Which metric, and which two explained classes."""
 
-    metric: Annotated[str, Ids("metrics")] = Field("saco", description="metric to show")
-    variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
+    table = "compared"
+
     explained: Annotated[tuple[str, ...], Ids("targets")] = Field(
         (PREDICTION,), min_length=1, description="values of explained whose scores are shown, against opponent"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.data import CONDITION, PANEL, SUMMARY, FigureData, select, tidy
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
@@ -21,6 +23,7 @@ from vitfaith.figures.drawing.draw import (
 )
 from vitfaith.figures.drawing.names import number_in
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import Known, check_exists
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard
 
@@ -29,7 +32,25 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
+class ByGroups(Leaderboard):
+    """Which metric and condition."""
+
+    variant: str | None = Field(None, description="the variant to show; default: all k=…")
+
+    def check_variants(self, known: Known) -> None:
+        """See :class:`~vitfaith.figures.drawing.variants.ShowsVariants`."""
+        variants = known.summary.get(self.metric)
+        if variants is None:
+            return
+        if all(number_in(one, "k") is None for one in variants):
+            raise ConfigError(
+                f"metric: '{self.metric}' has no variant k=…; name a metric with the setting groups, such as saco"
+            )
+        if self.variant is not None:
+            check_exists("variant", f"metric '{self.metric}'", variants, self.variant)
+
+
+def rows(data: FigureData, parameters: ByGroups) -> DataFrame:
     """One row per (dataset, model, method, K); ``groups`` is the number K."""
     frame = select(data.table("summary", SUMMARY), "summary", metric=parameters.metric)
     frame = select(
@@ -59,10 +80,10 @@ def rows(data: FigureData, parameters: Leaderboard) -> DataFrame:
         "sideways so that they can be read. Where lines cross, the order of the methods depends on K."
     ),
     category="metrics",
-    parameters=Leaderboard,
+    parameters=ByGroups,
     citation="Wu et al. 2024 (arXiv 2404.01415), table 2",
 )
-def saco_by_groups(data: FigureData, parameters: Leaderboard, style: Style) -> Figure:
+def saco_by_groups(data: FigureData, parameters: ByGroups, style: Style) -> Figure:
     """Mean of a metric with intervals against the number of groups, by method."""
     table = rows(data, parameters)
     panels = facets(table, PANEL, style)

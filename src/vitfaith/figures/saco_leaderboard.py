@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from vitfaith.figures.drawing.data import PANEL, FigureData, MethodsOfOneCondition, metric_rows
 from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
@@ -21,20 +19,18 @@ from vitfaith.figures.drawing.draw import (
 )
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
+from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
-from vitfaith.registry import Ids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
-class Leaderboard(MethodsOfOneCondition):
+class Leaderboard(OneVariant, MethodsOfOneCondition):
     """Which metric and condition."""
 
-    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field("saco", description="metric to show")
-    variant: str | None = Field(None, description="its variant; without it the only one, or k=10")
     directions: Directions
 
 

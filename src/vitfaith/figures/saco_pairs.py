@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import Known, ShowsVariants, check_exists
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
 from vitfaith.order import natural
@@ -21,12 +23,24 @@ if TYPE_CHECKING:
 KEYS = (*CONDITION, "method", "variant", "first", "second")
 
 
-class Pairs(MethodsOfOneCondition):
+class Pairs(ShowsVariants, MethodsOfOneCondition):
     """Which condition, methods and groups."""
 
     variant: str | None = Field(
         None, description="level, fill and groups as in the table ('patch image_mean k=10'); without it the first one"
     )
+
+    def check_variants(self, known: Known) -> None:
+        """See :class:`~vitfaith.figures.drawing.variants.ShowsVariants`."""
+        if known.curves is None:
+            return
+        groups = known.curves.get("groups", ())
+        if not groups:
+            raise ConfigError(
+                "variant: the experiment has no metric of groups, whose pairs this figure shows; add saco to its metrics"
+            )
+        if self.variant is not None:
+            check_exists("variant", "the table 'pairs'", groups, self.variant)
 
 
 def rows(data: FigureData, parameters: Pairs) -> DataFrame:

@@ -10,6 +10,7 @@ from vitfaith.figures.drawing.data import FigureData, Selection, metric_rows
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.names import number_in
 from vitfaith.figures.drawing.style import Style
+from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure
 from vitfaith.map_values import CHANCE
 from vitfaith.registry import Ids
@@ -20,12 +21,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-class TopK(Selection):
+class TopK(OneVariant, Selection):
     """Which size of the leading set and which reference."""
 
-    metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field(
-        "top_k_overlap", description="id of the stability measure"
-    )
+    metric: Annotated[str, Ids("stability")] = Field("top_k_overlap", description="id of the stability measure")
     variant: str | None = Field(None, description="its variant; without it the only one, or k=0.1")
     reference: Literal["clean", "undefended"] = Field(
         "clean", description="clean: same smoothing without attack; undefended: neither attack nor smoothing"
@@ -33,6 +32,11 @@ class TopK(Selection):
     patches: Annotated[dict[str, int], Ids("models")] = Field(
         default_factory=dict, description="model → patches of its maps, for the chance level of an absolute k"
     )
+
+    @property
+    def preferred(self) -> str:
+        """See :class:`OneVariant`."""
+        return "k=0.1"
 
 
 def rows(data: FigureData, parameters: TopK) -> DataFrame:
@@ -42,7 +46,7 @@ def rows(data: FigureData, parameters: TopK) -> DataFrame:
         parameters.metric,
         parameters.variant,
         reference=parameters.reference,
-        preferred="k=0.1",
+        preferred=parameters.preferred,
         wanted=parameters.wanted(),
     )
 

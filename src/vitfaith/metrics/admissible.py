@@ -16,7 +16,7 @@ from vitfaith.lazy import torch
 from vitfaith.map_values import unit_range
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.localisation import auroc, best_iou, truth_flag
-from vitfaith.metrics.registry import Metric, metric
+from vitfaith.metrics.registry import ONE_VALUE, Metric, metric
 from vitfaith.registry import Ids, Parameters
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ class AdmissibleMask(_Admissible[AdmissibleParameters]):
     side is empty are flagged "no object" or "no background".
     """
 
+    variants = ("iou", "exact", "best_iou", "auroc")
+
     def score(self, maps: Tensor, inside: Tensor) -> dict[str, Tensor]:
         """The four variants."""
         iou = overlaps(maps > self.parameters.threshold, inside).amax(1)
@@ -159,6 +161,9 @@ class AdmissibleSide(_Admissible[AdmissibleParameters]):
     :func:`vitfaith.statistics.side_scores`: ``consistency``, the share of images on the side of the majority, at
     least 0.5. The mean of the rows in the table ``scores`` shows which side that is.
     """
+
+    variants = ONE_VALUE
+    summary_variants = ("consistency",)
 
     def score(self, maps: Tensor, inside: Tensor) -> dict[str, Tensor]:
         """See :func:`side`."""

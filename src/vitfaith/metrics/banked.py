@@ -22,7 +22,7 @@ from vitfaith.metrics.common import FillParameters, Output
 from vitfaith.metrics.context import Answers, Response, ScoreContext
 from vitfaith.metrics.correlation import pearson, spearman
 from vitfaith.metrics.engine.requests import Clean
-from vitfaith.metrics.registry import Metric, metric
+from vitfaith.metrics.registry import ONE_VALUE, Metric, metric
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
@@ -105,6 +105,11 @@ class BankMetric(Metric[P]):
     def score(self, sums: Tensor, drops: Tensor, /) -> Tensor:
         """(B, M) scores from the sets' attributions (B, M, S) and drops (B, 1, S), float64."""
         raise NotImplementedError
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """One for every mask set."""
+        return tuple(self.masks())
 
     def banked(self) -> Sequence[BankRequest]:
         """One request per mask set."""
@@ -292,6 +297,8 @@ class SingleDeletionScore(BankMetric[CellParameters]):
 )
 class MonotonicityCorrelation(BankMetric[MonotonicityParameters]):
     """Spearman correlation between |attribution| of each patch and the mean squared response to replacing it."""
+
+    variants = ONE_VALUE
 
     @property
     def scale_dependent(self) -> bool:

@@ -16,7 +16,7 @@ from vitfaith.lazy import torch
 from vitfaith.metrics.context import Answers, Response, ScoreContext
 from vitfaith.metrics.engine.requests import Curve, EqualSteps, Features, Grid, Level, Order, Upsampling
 from vitfaith.metrics.fills.registry import Fill
-from vitfaith.metrics.registry import Metric, metric
+from vitfaith.metrics.registry import ONE_VALUE, Metric, metric
 from vitfaith.registry import Direction, Item, Parameters
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class CurveMetric(Metric[Any]):
     """The metric of one row."""
 
     read_out: ClassVar[ReadOut]
+    variants = ONE_VALUE
 
     def curves(self) -> list[Curve]:
         """The curves, in the order of the row."""

@@ -15,7 +15,7 @@ from vitfaith.metrics.engine.ranking import ranking_of
 from vitfaith.metrics.engine.requests import Clean, EqualSteps, Features, Prepared
 from vitfaith.metrics.engine.segments import MaskSegment
 from vitfaith.metrics.fills.registry import prepare_fill
-from vitfaith.metrics.registry import Metric, metric
+from vitfaith.metrics.registry import ONE_VALUE, Metric, metric
 from vitfaith.registry import Item
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class EffectiveComplexity(Metric[EffectiveComplexityParameters]):
     The paper takes the expectation over replacements of the other patches; here ``fill`` gives one replacement.
     Quantus uses this name for another number, see ``nonzero_share``.
     """
+
+    variants = ONE_VALUE
 
     @property
     def scale_dependent(self) -> bool:

@@ -11,6 +11,7 @@ from vitfaith.lazy import torch
 from vitfaith.map_values import unit_range
 from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.localisation import (
+    COUNTS,
     auroc,
     average_precision,
     best_iou,
@@ -22,7 +23,7 @@ from vitfaith.metrics.localisation import (
     truth_flag,
     two_channel_average_precision,
 )
-from vitfaith.metrics.registry import Metric, metric
+from vitfaith.metrics.registry import ONE_VALUE, Metric, metric
 from vitfaith.registry import Parameters
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class TruthMetric(Metric[P], Generic[P]):
 
 
 class _OneValue(TruthMetric[P], Generic[P]):
+    variants = ONE_VALUE
+
     def score(self, maps: Tensor, truth: Tensor, flag: str) -> dict[str, Tensor]:
         """:meth:`value`, or NaN where it cannot be computed."""
         return {"": torch.full_like(maps[:, 0, 0], torch.nan) if flag else self.value(maps, truth)}
@@ -83,6 +86,9 @@ class Segmentation(Metric[Parameters]):
     Each is a variant. The table ``summary`` has pixel accuracy and mIoU of the whole dataset, mAP and mean F1, computed
     from these rows by :func:`vitfaith.statistics.segmentation_scores`. Images need a labelled pixel, but no object.
     """
+
+    variants = (*COUNTS, "average_precision", "f1")
+    summary_variants = ("pixel_accuracy", "miou", "map", "f1")
 
     def read(self, context: ScoreContext, responses: Answers) -> Mapping[str, tuple[Tensor, list[list[str]]]]:
         """See :class:`Metric`."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+COUNTS = ("correct", "labelled", "intersection_background", "union_background", "intersection_object", "union_object")
+"""Names of :func:`segmentation_counts`."""
+
+
 def truth_flag(truth: Tensor) -> str:
     """The reason why a segmentation (H, W) allows no score (no labelled pixel, or only one class); else ""."""
     if not (truth >= 0).any():

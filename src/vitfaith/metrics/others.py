@@ -16,7 +16,7 @@ from vitfaith.metrics.context import Answers, ScoreContext
 from vitfaith.metrics.engine.requests import Clean, Full, Prepared
 from vitfaith.metrics.engine.segments import ImageSegment
 from vitfaith.metrics.fills.registry import Fill, prepare_fill
-from vitfaith.metrics.registry import Metric, metric
+from vitfaith.metrics.registry import ONE_VALUE, Metric, metric
 from vitfaith.registry import Item, Parameters
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class SoftMaskParameters(FillParameters):
 
 
 class _SoftMasked(Metric[SoftMaskParameters]):
+    variants = ONE_VALUE
+
     def requests(self, context: ScoreContext) -> Sequence[Clean | SoftMask]:
         """The clean and the blended images."""
         return [Clean(), SoftMask(self.parameters.fill)]
@@ -154,6 +156,8 @@ class CompletenessParameters(FillParameters):
 class CompletenessError(Metric[CompletenessParameters]):
     """Distance between the sum of the map and the difference in output between the image and the baseline."""
 
+    variants = ONE_VALUE
+
     @property
     def scale_dependent(self) -> bool:
         """Yes: the sum of the map is compared with a difference in output."""
@@ -195,6 +199,8 @@ def entropy(maps: Tensor) -> Tensor:
 class SparsityGini(Metric[Parameters]):
     """Gini index of the map's magnitudes, high for few patches. It does not measure faithfulness."""
 
+    variants = ONE_VALUE
+
     @property
     def scale_dependent(self) -> bool:
         """Yes: a shift changes every magnitude."""
@@ -214,6 +220,8 @@ class SparsityGini(Metric[Parameters]):
 )
 class Entropy(Metric[Parameters]):
     """Entropy (nats) of the map's magnitudes, high for many patches. It does not measure faithfulness."""
+
+    variants = ONE_VALUE
 
     @property
     def scale_dependent(self) -> bool:
@@ -245,6 +253,8 @@ class NonzeroShare(Metric[NonzeroParameters]):
     Quantus calls the number of these patches effective complexity. The paper's measure of that name queries the model;
     here it is ``effective_complexity``.
     """
+
+    variants = ONE_VALUE
 
     @property
     def scale_dependent(self) -> bool:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitfaith.metrics.bank.masks import BankRequest
+    from vitfaith.metrics.engine.requests import Curve, Groups
 
 Need = Literal["labels", "truth"]
 
@@ -56,6 +57,9 @@ METRICS: Registry = Registry("metric", direction=get_args(Direction), needs=get_
 
 
 P = TypeVar("P", bound=Parameters)
+
+ONE_VALUE = ("",)
+"""Variants of a metric or measure that has one value."""
 
 
 class Metric(Generic[P]):
@@ -76,6 +80,24 @@ class Metric(Generic[P]):
         were each scaled to [0, 1].
         """
         return False
+
+    @property
+    def variants(self) -> tuple[str, ...] | None:
+        """Names of the values of :meth:`read`, from the parameters alone; None (default): not known before it runs.
+
+        A study is refused if a figure asks for another variant, or does not say which of several it shows. A metric that
+        defines them also defines :meth:`curves`, if it has any.
+        """
+        return None
+
+    @property
+    def summary_variants(self) -> tuple[str, ...] | None:
+        """The same in the table ``summary``; others only for a metric with one score per dataset (trait ``pooled``)."""
+        return self.variants
+
+    def curves(self) -> Sequence[Curve | Groups]:
+        """The requests along a ranking, from the parameters alone (default none); see :attr:`variants`."""
+        return ()
 
     def requests(self, context: ScoreContext) -> Sequence[Any]:
         """The images that the model must see (default none).

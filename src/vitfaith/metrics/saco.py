@@ -54,23 +54,28 @@ class _Saco(Metric[SacoParameters]):
         """Yes if groups of different sizes are weighted by their sum."""
         return self.parameters.salience == "sum"
 
-    def groups(self) -> list[Groups]:
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """One for every K."""
+        return tuple(f"k={count}" for count in self.parameters.groups)
+
+    def curves(self) -> list[Groups]:
         """K groups for every K."""
         p = self.parameters
         return [Groups(count, p.features, p.fill, p.salience) for count in p.groups]
 
     def requests(self, context: ScoreContext) -> Sequence[Clean | Groups]:
         """The clean images and the groups."""
-        return [Clean(), *self.groups()]
+        return [Clean(), *self.curves()]
 
     def _read(
         self, context: ScoreContext, responses: Answers, formula: Callable[[Tensor, Tensor], Tensor]
     ) -> dict[str, Tensor]:
         clean = responses[Clean()].probability[:, None, None]
         values = {}
-        for request in self.groups():
+        for variant, request in zip(self.variants, self.curves(), strict=True):
             drops = clean - responses[request].probability
-            values[f"k={request.count}"] = formula(map_salience(context, request), drops)
+            values[variant] = formula(map_salience(context, request), drops)
         return values
 
 

@@ -15,7 +15,7 @@ from vitfaith.errors import InputError
 from vitfaith.lazy import np
 from vitfaith.map_values import CEILING, CHANCE, membership, within_rounding
 from vitfaith.registry import Parameters
-from vitfaith.stability.registry import Maps, Values, measure
+from vitfaith.stability.registry import Maps, Values, measure, one_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,6 +84,7 @@ def top_k_count(size: int | float, patches: int) -> int:
     "top_k_overlap",
     direction="higher",
     parameters=TopK,
+    variants=lambda parameters: tuple(f"k={size}{end}" for end in ("", CEILING, CHANCE) for size in parameters.k),
     citation="Ghorbani et al. 2019; Hu et al. 2024 (arXiv 2311.17983)",
 )
 def top_k_overlap(a: Maps, b: Maps, parameters: TopK) -> dict[str, Values]:
@@ -109,19 +110,19 @@ def top_k_overlap(a: Maps, b: Maps, parameters: TopK) -> dict[str, Values]:
     return bounded | ceilings | chances
 
 
-@measure("pearson", direction="higher", citation="Pearson correlation")
+@measure("pearson", direction="higher", citation="Pearson correlation", variants=one_value)
 def pearson(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Pearson correlation over patches, in [-1, 1]."""
     return {"": row_pearson(flatten(a), flatten(b))}
 
 
-@measure("spearman", direction="higher", citation="Spearman rank correlation; Ghorbani et al. 2019")
+@measure("spearman", direction="higher", citation="Spearman rank correlation; Ghorbani et al. 2019", variants=one_value)
 def spearman(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Spearman rank correlation over patches, in [-1, 1]; ties share their mean rank."""
     return {"": row_pearson(row_ranks(flatten(a)), row_ranks(flatten(b)))}
 
 
-@measure("kendall", direction="higher", citation="Kendall 1945 (tau-b)")
+@measure("kendall", direction="higher", citation="Kendall 1945 (tau-b)", variants=one_value)
 def kendall(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Kendall's rank correlation τ-b over patches, in [-1, 1]."""
     from scipy.stats import kendalltau
@@ -130,20 +131,24 @@ def kendall(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     return {"": np.array([kendalltau(x, y, method="asymptotic").statistic for x, y in rows], dtype=np.float64)}
 
 
-@measure("cosine", scale_dependent=True, direction="higher", citation="cosine similarity")
+@measure("cosine", scale_dependent=True, direction="higher", citation="cosine similarity", variants=one_value)
 def cosine(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Cosine of the angle between the maps, in [-1, 1]; unlike ``pearson`` it depends on their means."""
     x, y = unit_mass(a), unit_mass(b)
     return {"": np.clip((x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1)), -1.0, 1.0)}
 
 
-@measure("l1", scale_dependent=True, direction="lower", citation="L1 distance after L1 normalisation")
+@measure(
+    "l1", scale_dependent=True, direction="lower", citation="L1 distance after L1 normalisation", variants=one_value
+)
 def l1(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Σ|a − b| of maps scaled to Σ|·| = 1, in [0, 2]: twice the total variation for non-negative maps."""
     return {"": np.minimum(np.abs(unit_mass(a) - unit_mass(b)).sum(axis=1), 2.0)}  # rounding of sums, for opposite maps
 
 
-@measure("l2", scale_dependent=True, direction="lower", citation="L2 distance after L1 normalisation")
+@measure(
+    "l2", scale_dependent=True, direction="lower", citation="L2 distance after L1 normalisation", variants=one_value
+)
 def l2(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """√Σ(a − b)² of maps scaled to Σ|·| = 1, in [0, 2]."""
     difference = unit_mass(a) - unit_mass(b)

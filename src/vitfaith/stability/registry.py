@@ -25,6 +25,11 @@ larger value means more similar maps. They get only finite, non-constant maps; o
 :mod:`vitfaith.stability.compare`."""
 
 
+def one_value(parameters: Any) -> tuple[str, ...]:
+    """The variants of a measure that has one value."""
+    return ("",)
+
+
 def measure(
     name: str,
     *,
@@ -32,13 +37,21 @@ def measure(
     citation: str,
     parameters: type[Parameters] = Parameters,
     scale_dependent: bool = False,
+    variants: Callable[[Any], tuple[str, ...]] | None = None,
 ) -> Callable[[Measure], Measure]:
     """Register ``function(a, b, parameters)`` under ``name``.
 
     Args:
         scale_dependent: whether a positive affine change of one map (a·map + b, a > 0) changes the value. Behind a
             smoothing, scale-dependent measures read the mean of the raw maps, and all others the mean of the scaled maps.
+        variants: ``variants(parameters)`` returns the names of the values; a study is refused if a figure asks for another, or
+            does not say which of several it shows. Default: they are not known before it runs.
     """
     return STABILITY_MEASURES.register(
-        name, parameters=parameters, citation=citation, direction=direction, scale_dependent=scale_dependent
+        name,
+        parameters=parameters,
+        citation=citation,
+        direction=direction,
+        scale_dependent=scale_dependent,
+        variants=variants,
     )

@@ -11,7 +11,7 @@ from vitfaith.lazy import np
 from vitfaith.map_values import unit_range
 from vitfaith.registry import Parameters
 from vitfaith.stability.measures import unit_mass
-from vitfaith.stability.registry import Maps, Values, measure
+from vitfaith.stability.registry import Maps, Values, measure, one_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +76,7 @@ def ssim(a: Maps, b: Maps, parameters: Ssim) -> dict[str, Values]:
     "centre_of_mass_shift",
     scale_dependent=True,
     direction="lower",
+    variants=one_value,
     citation="Ghorbani et al. 2019 (mass-centre attack)",
 )
 def centre_of_mass_shift(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
@@ -86,7 +87,13 @@ def centre_of_mass_shift(a: Maps, b: Maps, parameters: Parameters) -> dict[str, 
     return {"": np.minimum(np.sqrt((shift * shift).sum(axis=1)) / np.hypot(rows - 1, columns - 1), 1.0)}
 
 
-@measure("wasserstein", scale_dependent=True, direction="lower", citation="Kantorovich 1942; Beckmann 1952 (flow form)")
+@measure(
+    "wasserstein",
+    scale_dependent=True,
+    direction="lower",
+    citation="Kantorovich 1942; Beckmann 1952 (flow form)",
+    variants=one_value,
+)
 def wasserstein(a: Maps, b: Maps, parameters: Parameters) -> dict[str, Values]:
     """Least work, in patches, to move one map's mass |·| onto the other's along rows and columns (exact W1).
 

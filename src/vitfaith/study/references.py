@@ -18,6 +18,7 @@ from vitfaith.study.combinations import check_certificates, check_scales
 from vitfaith.study.sections import OF_SECTIONS, DenoiserSection, ModelSection
 from vitfaith.study.study import Study
 from vitfaith.study.values import validate
+from vitfaith.study.variants import check_variants
 
 _SECTIONS = ("attacks", "smoothings", "explainers", "metrics", "stability", "sanity", "certificates")
 
@@ -40,6 +41,7 @@ def check_references(study: Study) -> None:
     check_scales(study)
     _check_learned(study)
     _check_figures(study)
+    check_variants(study)
     _check_trained(study)
     _check_teachers(study)
     for where, recipe in recipes(study):

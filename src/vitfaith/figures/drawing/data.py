@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ArtifactError, ConfigError, did_you_mean
-from vitfaith.map_values import CEILING, CHANCE
+from vitfaith.figures.drawing.variants import Known, OneVariant, default_variant, listed, scores_of
 from vitfaith.order import natural, natural_order
 from vitfaith.registry import Ids, Parameters
 
@@ -262,15 +262,14 @@ def pick_variant(frame: DataFrame, table: str, variant: str | None, preferred: s
     if variant is not None:
         select(frame, table, variant=variant)
         return variant
-    present = sorted((str(v) for v in frame["variant"].unique() if not str(v).endswith((CEILING, CHANCE))), key=natural)
-    if len(present) == 1:
-        return present[0]
-    if preferred in present:
-        return preferred
-    raise ConfigError(
-        f"table '{table}' has several variants ({', '.join(map(repr, present))}); name the one to show in the settings of the "
-        f"figure, for example variant: {present[0]}"
-    )
+    present = scores_of(map(str, frame["variant"].unique()))
+    found = default_variant(present, preferred)
+    if found is None:
+        raise ConfigError(
+            f"table '{table}' has several variants ({listed(present)}); name the one to show in the settings of the figure, "
+            f"for example variant: {present[0]}"
+        )
+    return found
 
 
 def tidy(frame: DataFrame, table: str, keys: Sequence[str]) -> DataFrame:
@@ -311,14 +310,32 @@ def metric_rows(
     return tidy(select(frame, "summary", **(wanted or {})), "summary", [*CONDITION, "method"])
 
 
-class OneMetric(Selection):
-    """Which number a figure shows."""
+class OneMetric(OneVariant, Selection):
+    """Which number a figure shows, of a metric or of a comparison with a reference map."""
 
     metric: Annotated[str, Ids("metrics", "stability", "sanity")] = Field(
         "saco", description="id of a metric or of a stability measure"
     )
     variant: str | None = Field(None, description="its variant; without it the only one, k=10 or k=0.2")
     reference: str = Field("", description="for a stability measure: clean or undefended")
+
+    @property
+    def preferred(self) -> str:
+        """See :class:`OneVariant`."""
+        return "k=0.2" if self.reference else "k=10"
+
+    def check_variants(self, known: Known) -> None:
+        """See :class:`ShowsVariants`; also whether values of the metric have the reference."""
+        found = known.references.get(self.metric)
+        if found is not None and self.reference not in found:
+            if found == ("",):
+                raise ConfigError(
+                    f"reference: metric '{self.metric}' is compared with no reference map; leave reference out"
+                )
+            text = f"'{self.metric}' compares maps with a reference map; set it to {' or '.join(found)}"
+            wrong = f"unknown '{self.reference}'; " if self.reference else "missing; "
+            raise ConfigError(f"reference: {wrong}{text}")
+        super().check_variants(known)
 
 
 def chosen_rows(data: FigureData, parameters: OneMetric) -> DataFrame:
@@ -328,7 +345,7 @@ def chosen_rows(data: FigureData, parameters: OneMetric) -> DataFrame:
         parameters.metric,
         parameters.variant,
         reference=parameters.reference,
-        preferred="k=0.2" if parameters.reference else "k=10",
+        preferred=parameters.preferred,
         wanted=parameters.wanted(),
     )
 
