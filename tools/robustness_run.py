@@ -84,9 +84,10 @@ class Run:
         return lambda: others(self.table(experiment), self.table(beside))
 
     def natural(self) -> pd.DataFrame:
-        """Scores of natural images: of all folds, else of the study of one split."""
-        if self.folds is not None and (scored := sorted(self.folds.glob("fold_*/results/scores"))):
-            return read_folds([folder.parent for folder in scored], {})
+        """Scores of natural images: of all folds, else (also where a fold is not finished) of the study of one split."""
+        folds = [] if self.folds is None else [fold / "results" for fold in sorted(self.folds.glob("fold_*"))]
+        if folds and all((fold / "tables" / "experiment=explainers").is_dir() for fold in folds):
+            return read_folds(folds, {})
         return self.of_stamps("explainers", "scores")
 
     def of_stamps(self, experiment: str, name: str) -> pd.DataFrame:

@@ -209,6 +209,19 @@ def test_natural_images_are_left_out_without_a_run_of_them(tmp_path: Path) -> No
     assert dict(robustness_run._run(run.of_saco(random_is_zero)["resolution"])) == {}
 
 
+def test_folds_count_when_all_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fold without tables, or one that has not begun, would be missing from the mean in silence."""
+    monkeypatch.setattr(robustness_run, "read_folds", lambda folders, chosen: pd.DataFrame({"folders": list(folders)}))
+    run = robustness_run.Run(tmp_path, None, tmp_path)
+    results = [tmp_path / f"fold_{number}" / "results" for number in (0, 1)]
+    (tmp_path / "fold_1").mkdir()
+    for folder in results:
+        with pytest.raises(robustness_run.NotRunError):
+            run.natural()
+        (folder / "tables" / "experiment=explainers").mkdir(parents=True)
+    assert run.natural()["folders"].tolist() == results
+
+
 def test_an_undefined_part_is_the_weakest() -> None:
     known, unknown = Reading(1, 0.9, 1.1, 0.9, 3), Reading(np.nan, np.nan, np.nan, np.nan, 3)
     assert weakest({"a": known, "b": unknown}).remark == "b"
