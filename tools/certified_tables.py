@@ -36,12 +36,15 @@ def accuracies(predictions: pd.DataFrame, attacks: pd.DataFrame) -> pd.DataFrame
 
 
 def cells_apart(summary: pd.DataFrame, first: str, second: str) -> tuple[int, int, int]:
-    """In how many cells the interval of one smoothing lies above that of another, and the reverse; and the number of cells."""
+    """In how many cells the interval of one smoothing lies above that of another, and the reverse; and the number of cells.
+
+    Cells in which a method is not compared do not count.
+    """
     keys = ["method", "attack"]
     both = summary[summary.smoothing == first].merge(
         summary[summary.smoothing == second], on=keys, suffixes=("", "_other")
     )
-    both = both[both.method != "random"]
+    both = both[both.method != "random"].dropna(subset=["mean", "mean_other"])
     return int((both.low > both.high_other).sum()), int((both.high < both.low_other).sum()), len(both)
 
 
@@ -59,7 +62,8 @@ def compared(frame: pd.DataFrame, blind: str, adaptive: str) -> list[tuple[str, 
     found = []
     for eps in sorted(rows.loc[adaptive].index):
         a, b = rows.loc[(blind, eps)], rows.loc[(adaptive, eps)]
-        verdict = "lower" if b.high < a.low else "higher" if b.low > a.high else "not distinguished"
+        apart = "lower" if b.high < a.low else "higher" if b.low > a.high else "not distinguished"
+        verdict = "not compared" if np.isnan(a["mean"]) or np.isnan(b["mean"]) else apart
         found.append((level(eps), a["mean"], b["mean"], verdict))
     return found
 

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 import pandas as pd
-from findings_tables import listed, markdown, share, top_patches
+from findings_tables import interval, listed, markdown, share, top_patches
 from provenance import changed, made
 
 from vitfaith.statistics.paired import against
@@ -32,17 +32,10 @@ DIRECTIONS = {"saco": 1, "insertion_auc": 1, "aopc": 1, "deletion_auc": -1, "log
 """Metric → sign by which larger is better."""
 
 
-def interval(row: pd.Series) -> str:
-    """Mean and interval as text; those over its own images for a method that is not compared."""
-    if row["compared"]:
-        return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-    return f"not compared; {row['mean_own']:.3f} on {row['n_own']} of {row['asked']} images"
-
-
 def random_is_zero(summary: pd.DataFrame) -> str:
     """SaCo of random maps in every condition."""
     rows = summary.query("metric == 'saco' and method == 'random' and reference == ''")
-    table = rows.assign(value=rows.apply(interval, axis=1)).pivot(
+    table = rows.assign(value=rows.apply(interval, axis=1, digits=3)).pivot(
         index=["model"], columns=["attack", "smoothing"], values="value"
     )
     table.columns = [", ".join(column) for column in table.columns]
@@ -138,7 +131,7 @@ def ablation(summary: pd.DataFrame) -> str:
     for model, group in summary.query(f"{CLEAN} and metric == 'saco' and reference == ''").groupby(
         "model", observed=True
     ):
-        values = group.set_index("method").apply(interval, axis=1)
+        values = group.set_index("method").apply(interval, axis=1, digits=3)
         table = pd.DataFrame(index=["last layer", "all layers"], columns=["no gradient", "gradient"])
         for (layers, gradient), method in ABLATION.items():
             table.loc[layers, gradient] = f"{values[method]} ({method})"
@@ -181,7 +174,7 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
     accuracy = accuracies(predictions)
     table = accuracy["mean"].unstack("attack").map(lambda v: f"{v:.3f}")
     overlap = top_patches(summary)
-    overlap = overlap.assign(value=overlap.apply(interval, axis=1)).pivot(
+    overlap = overlap.assign(value=overlap.apply(interval, axis=1, digits=3)).pivot(
         index=["model", "method"], columns=["attack", "smoothing"], values="value"
     )
     overlap.index = [" / ".join(i) for i in overlap.index]

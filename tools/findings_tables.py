@@ -21,9 +21,11 @@ def read(folder: Path, experiment: str, name: str) -> pd.DataFrame:
     return frame
 
 
-def interval(row: pd.Series) -> str:
-    """Mean and interval as text."""
-    return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+def interval(row: pd.Series, digits: int = 2) -> str:
+    """Mean and interval as text; of a method that is not compared, the mean over its own images and their number."""
+    if not row.get("compared", True):
+        return f"not compared; {row['mean_own']:.{digits}f} on {row['n_own']} of {row['asked']} images"
+    return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
 
 
 def markdown(frame: pd.DataFrame, corner: str = "") -> str:

@@ -74,9 +74,9 @@ def ratio(radii: pd.DataFrame, column: str, other: str) -> str:
 
 
 def apart(texts: list[str]) -> bool:
-    """Whether the intervals of two of the cells do not meet."""
-    ends = [tuple(map(float, text.split("[")[1].strip("]").split(","))) for text in texts]
-    return max(low for low, _ in ends) > min(high for _, high in ends)
+    """Whether the intervals of two of the cells do not meet; a cell that is not compared has none."""
+    ends = [tuple(map(float, text.split("[")[1].strip("]").split(","))) for text in texts if "[" in text]
+    return len(ends) > 1 and max(low for low, _ in ends) > min(high for _, high in ends)
 
 
 def attack_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

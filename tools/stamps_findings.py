@@ -122,7 +122,7 @@ def robustness_found(results: Path) -> str:
     hits = predictions.assign(hit=predictions["prediction"] == predictions["label"])
     accuracy = hits.groupby(["smoothing", "attack"])["hit"].mean()
     rows = summary[(summary["reference"] == "") & (summary["method"] != "random")]
-    saco = rows[(rows["metric"] == "saco") & (rows["attack"] == attack)]
+    saco = rows[(rows["metric"] == "saco") & (rows["attack"] == attack)].dropna(subset=["mean"])
     below = {
         smoothing: share(int((part["high"] < 0).sum()), len(part)) for smoothing, part in saco.groupby("smoothing")
     }

@@ -13,7 +13,8 @@ import noise_findings as noise
 import pandas as pd
 import pytest
 import stamps_findings as stamps
-from findings_tables import listed, share
+from certified_tables import cells_apart, compared
+from findings_tables import interval, listed, share
 
 CLEAN = {"attack": "clean", "smoothing": "none"}
 
@@ -26,6 +27,25 @@ def test_counts_and_lists_in_words() -> None:
         "a and b",
         "a, b and c",
     ]
+
+
+def test_a_method_that_is_not_compared_has_no_interval_and_is_in_no_count() -> None:
+    columns = ["attack", "smoothing", "method", "mean", "low", "high", "compared", "mean_own", "n_own", "asked"]
+    rows = [
+        ("pgd", "dds", "a", 0.9, 0.8, 1.0, True, 0.9, 64, 64),
+        ("pgd", "none", "a", 0.3, 0.2, 0.4, True, 0.3, 64, 64),
+        ("pgd", "dds", "b", 0.9, 0.8, 1.0, True, 0.9, 64, 64),
+        ("pgd", "none", "b", float("nan"), float("nan"), float("nan"), False, 0.25, 52, 64),
+    ]
+    summary = pd.DataFrame(rows, columns=columns)
+    assert summary.apply(interval, axis=1).tolist()[2:] == [
+        "0.90 [0.80, 1.00]",
+        "not compared; 0.25 on 52 of 64 images",
+    ]
+    assert cells_apart(summary, "dds", "none") == (1, 0, 1)
+    cells = summary.assign(kind=["adaptive", "blind"] * 2, eps=[0.1, 0.1, 0.2, 0.2], smoothing="dds")
+    assert [verdict for *_, verdict in compared(cells, "blind", "adaptive")] == ["higher", "not compared"]
+    assert not noise.apart(["0.90 [0.80, 1.00]", "not compared; 0.25 on 52 of 64 images"])
 
 
 def verdicts_of(saco: list[str], older: list[str]) -> pd.DataFrame:
