@@ -26,6 +26,8 @@ FIGURES = (
     *("saco_leaderboard", "saco_by_condition", "beats_random", "metric_agreement", "accuracy_by_condition"),
     *("perturbation_curves", "critical_difference", "gallery", "saco_pairs"),
 )
+SCRATCH = Path(__file__).resolve().parent / "results"
+"""On the disk of the clone, where git ignores what a stopped run leaves."""
 DEFAULT = (250, 1000, 4000, 16000, 50000)
 
 
@@ -70,7 +72,8 @@ def main() -> None:
     """Write, run, print."""
     sizes = sorted(map(int, sys.argv[1:])) or list(DEFAULT)
     print("| images | job | CPU s | peak MB |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as name:
         folder = Path(name)
         whole = [size for size in sizes if size % 1000 == 0]
         for group in [[size] for size in sizes if size % 1000] + ([whole] if whole else []):
