@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib
@@ -224,3 +225,26 @@ def test_three_panels_of_two_columns_leave_one_blank(data: FigureData) -> None:
     three = dataclasses.replace(data, summary=pd.concat([data.summary, third]))
     for name in ("saco_leaderboard", "saco_by_groups"):
         assert [axes.axison for axes in draw(name, three).axes] == [True, True, True, False]
+
+
+def test_titles_of_three_lines_over_square_panels_stay_inside_the_figure(tmp_path: Path) -> None:
+    """Square panels beside a colour bar: only a second pass of the layout makes room for a third line."""
+    names = [
+        f"saco_{fill} k=10" for fill in ("black", "blur", "diffusion", "image_mean", "noise", "noisy_linear", "place")
+    ]
+    rows = [
+        {"metric": a, "other": b, "level": level, "kendall": 0.5, "spearman": 0.5, "n": 1, "images": images, "methods": 9,
+         "left_out": "", "dataset": "d", "model": model, "attack": "clean", "smoothing": "none", "explained": "clean_prediction"}
+        for model, images in (("vit_patch2", 58), ("vit_patch4", 62))
+        for level in ("methods", "methods_per_image")
+        for a, b in combinations(names, 2)
+    ]  # fmt: skip
+    tables = {field.name: None for field in dataclasses.fields(FigureData)} | {"agreement": pd.DataFrame(rows)}
+    figure = draw("metric_agreement", FigureData(**tables), Style(columns="two", dpi=60))
+    save_figure(figure, tmp_path / "agreement")
+    axes = [panel for panel in figure.axes if panel.axison and panel._left_title.get_text()]
+    titles = [panel._left_title for panel in axes]
+    assert titles[0].get_text().count("\n") == titles[2].get_text().count("\n") == 2
+    assert max(title.get_window_extent().y1 for title in titles) <= figure.bbox.height
+    lowest = min(label.get_window_extent().y0 for label in axes[0].get_xticklabels())
+    assert titles[2].get_window_extent().y1 <= lowest

@@ -107,7 +107,7 @@ def metric_agreement(data: FigureData, parameters: Agreement, style: Style) -> F
     ]
     shape = (-(-len(panels) // side_by_side), side_by_side)
     room = (style.width * 25.4 - 22) / shape[1] - 32
-    picture, axes = canvas(style, *shape, panel_mm=min(room, 70) + 32)
+    picture, axes = canvas(style, *shape, panel_mm=min(room, 70) + 37)
     size = style.font_size * min(0.85, 5.2 / len(names))
     for panel, (title, part) in zip(axes.flat, panels, strict=True):
         grid = np.full((len(names), len(names)), np.nan)

@@ -143,16 +143,22 @@ def wrap_titles(figure: Figure) -> None:
     Titles break at `` · ``, ``: `` and `` (`` first, then at spaces, as labels do.
     """
     figure.draw_without_rendering()
+    wrapped = False
     for panel in figure.axes:
         title = next((t for t in (panel._left_title, panel.title) if t.get_text()), None)  # type: ignore[attr-defined]
         if title is not None and panel.axison:
             _wrap(title, r"(?<= · )|(?<=: )|(?= \()", panel.get_window_extent().width, False)
+            wrapped |= "\n" in title.get_text()
     for label, room, upright in (
         (figure._supxlabel, figure.bbox.width, False),  # type: ignore[attr-defined]
         (figure._supylabel, figure.bbox.height, True),  # type: ignore[attr-defined]
     ):
         if label is not None:
             _wrap(label, r"(?<= )", 0.98 * room, upright)
+    if (
+        wrapped
+    ):  # the layout needs two passes to make room for more lines over panels of a fixed shape; the file's is the second
+        figure.draw_without_rendering()
 
 
 def _wrap(artist: Any, breaks: str, room: float, upright: bool) -> None:
