@@ -1,6 +1,6 @@
 """Write docs/stamps-crossfit.md: the cut-outs of config/stamps.yaml, each scored by a network that has not seen it.
 
-After `bash tools/stamps.sh`, `vitfaith reproduce stamps-crossfit` does it in 1½ hours on two cores; a stopped run continues. By hand:
+After `bash tools/stamps.sh`, 1½ hours on two cores; a stopped run continues:
     python tools/stamps_crossfit.py OUT [--cores 2] > docs/stamps-crossfit.md
 """
 
