@@ -73,9 +73,8 @@ def network_of(plan: Plan, model: str) -> Network:
     named = next((size for word, size in _WIDTH_AND_DEPTH.items() if f"_{word}" in name), (768, 12))
     wide, deep = (arguments.get(key, size) for key, size in zip(("embed_dim", "depth"), named, strict=True))
     work = wide * deep / (768 * 12) if isinstance(wide, int) and isinstance(deep, int) else 1.0
-    if (
-        "swin" in name
-    ):  # merges its patches of 4 pixels: most blocks, and the width in its name, are over patches of 16 and more
+    # Merges its patches of 4 pixels: most blocks, and the width in its name, are over patches of 16 pixels and more.
+    if "swin" in name:
         work *= (side / PATCH) ** 2
     channels = _whole(arguments.get("in_chans", 3), f"{where}.in_chans")
     classes = _whole(arguments.get("num_classes", CLASSES), f"{where}.num_classes")
