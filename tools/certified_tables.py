@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from findings_tables import read
 
+from vitfaith.figures.accuracy_by_condition import share_correct
+
 ADAPTIVE = {"pgd": "adaptive_pgd", "top_k_attack": "top_k_attack_through_smoothing"}
 """Blind attack → the same through the smoothing."""
 
@@ -17,21 +19,11 @@ def level(eps: float) -> str:
     return f"{255 * eps:.3g}/255"
 
 
-def wilson(hits: pd.Series) -> tuple[float, float, float]:
-    """Share with its 95 % Wilson interval."""
-    n, z = len(hits), 1.959964
-    share = float(hits.mean())
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return share, centre - half, centre + half
-
-
 def accuracies(predictions: pd.DataFrame, attacks: pd.DataFrame) -> pd.DataFrame:
-    """One row per (attack, smoothing): kind, eps, mean, low, high."""
+    """One row per (attack, smoothing): kind, eps, n, mean, and Wilson's 95 % interval low, high."""
     rows = []
     for (attack, smoothing), part in predictions.groupby(["attack", "smoothing"]):
-        mean, low, high = wilson(part.prediction == part.label)
-        rows.append({"attack": attack, "smoothing": smoothing, "mean": mean, "low": low, "high": high, "n": len(part)})
+        rows.append({"attack": attack, "smoothing": smoothing, **share_correct(part, "label", 0.95)})
     return pd.DataFrame(rows).merge(attacks[["attack", "kind", "eps"]], on="attack").sort_values(["kind", "eps"])
 
 

@@ -6,11 +6,10 @@ Run:  uv run python tools/denoised_accuracy.py [images] [samples]      (needs th
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import torch
-from provenance import line
+from provenance import measured
 
 from vitfaith.datasets.opening import read_all
 from vitfaith.denoisers.denoiser import Denoiser
@@ -43,8 +42,8 @@ def main(count: int = 10000, samples: int = 1) -> None:
         rates = [float((p == truth).float().mean()) for p in (clean, smoothed, single)]
         rows.append([f"`{name}`", *(f"{rate:.3f}" for rate in rates)])
     head = ["model", "clean", f"mean probability of {samples} denoised draws", "a single draw"]
-    facts = [f"study seed {study.seed}", f"n = {len(images)} images", "the first of the test set, no intervals"]
-    print(f"{line('training-denoised', facts, time.process_time())}\n\n{markdown_table(head, rows)}")
+    print(measured("training-denoised", study.seed, len(images), "the first of the test set, no intervals") + "\n")
+    print(markdown_table(head, rows))
 
 
 if __name__ == "__main__":

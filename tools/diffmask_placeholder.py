@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from provenance import line
+from provenance import measured
 from torch import Tensor
 from torch.nn import functional
 
@@ -95,8 +94,8 @@ def main(steps: int = 300, folder: str | None = None) -> None:
             rows.append([name, label, *row(model, images, network.explain(model, images), network)])
         random = vf.explain(model, images, "random")["random"]
         rows.append([name, "Random", *row(model, images, random, None)])
-    facts = [f"study seed {study.seed}", f"n = {len(images)} images", "± standard errors over images"]
-    print(f"{line('diffmask-placeholder', facts, time.process_time())}\n\n{markdown_table(HEAD, rows)}")
+    print(measured("diffmask-placeholder", study.seed, len(images), "± standard errors over images") + "\n")
+    print(markdown_table(HEAD, rows))
 
 
 if __name__ == "__main__":

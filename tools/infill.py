@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
-from provenance import line as made
+from provenance import measured
 from torch import Tensor
 
 from vitfaith.datasets.opening import open_source
@@ -82,8 +82,7 @@ def main() -> None:
         note = " (default)" if parameters == default else ""
         line(f"{name}, {steps} steps × {resamples}{note}", parameters.calls, filled, seconds)
         shown.append(filled)
-    facts = [f"study seed {study.seed}", f"n = {len(images)} images", "no intervals"]
-    print(made("infill", facts, time.process_time()) + "\n")
+    print(measured("infill", study.seed, len(images), "no intervals") + "\n")
     print(markdown_table(["fill", "calls", "error", "same class"], rows))
     if given.out:
         pictures = torch.cat([torch.cat(list(row[:8, 0]), 1) for row in shown])

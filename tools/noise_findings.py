@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from findings_tables import interval, markdown, read
+from findings_tables import interval, markdown, read, top_patches
 from provenance import changed, made
 
 from vitfaith.figures.accuracy_by_condition import share_correct
@@ -86,9 +86,7 @@ def attack_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     sources = [("noise", "", ATTACKS), *((f"adaptive_{n}", "few_", {f"through_{n}": OWN}) for n in NOISES)]
     for experiment, prefix, attacks in sources:
         predictions, summary = read(folder, experiment, "predictions"), read(folder, experiment, "summary")
-        chosen = summary.query(
-            "metric == 'top_k_overlap' and reference == 'clean' and variant == 'k=0.2' and method == @METHOD"
-        )
+        chosen = top_patches(summary).query("method == @METHOD")
         for attack, name in attacks.items():
             for smoothing in (prefix + n for n in NOISES):
                 noise = smoothing.removeprefix(prefix)

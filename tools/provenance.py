@@ -53,6 +53,11 @@ def line(name: str, facts: Sequence[str], seconds: float) -> str:
     return f"{_maker(name)}: {', '.join(facts)}; {duration(seconds)} on {processor_name()}."
 
 
+def measured(name: str, seed: int, count: int, intervals: str) -> str:
+    """The line of a page that one process measured, without a run of the workflow: study seed, n, intervals, its own CPU time."""
+    return line(name, [f"study seed {seed}", images_text([count]), intervals], time.process_time())
+
+
 def _maker(name: str) -> str:
     page = read_pages(ROOT).get(name)
     if page is None:

@@ -56,12 +56,19 @@ def undecided(data: FigureData) -> FigureData:
     return FigureData(**frames)
 
 
+def settings_of(name: str, **settings: Any) -> ShowsVariants:
+    """Settings of a figure that shows variants."""
+    parameters = FIGURES[name].parameters(**settings)
+    assert isinstance(parameters, ShowsVariants)
+    return parameters
+
+
 def outcomes(name: str, data: FigureData, **settings: Any) -> tuple[str, str]:
     """Errors about a variant: when a study is read, and when the figure is drawn; empty where there is none."""
     found = []
-    parameters = FIGURES[name].parameters(**FEW.get(name, {}), **settings)
+    parameters = settings_of(name, **FEW.get(name, {}), **settings)
     for attempt in (
-        lambda: parameters.check_variants(known_of(data)),  # type: ignore[attr-defined]
+        lambda: parameters.check_variants(known_of(data)),
         lambda: FIGURES[name].traits["rows"](data, parameters),
     ):
         try:
@@ -124,7 +131,7 @@ def test_other_settings_that_no_table_could_satisfy(
     name: str, settings: dict[str, Any], message: str, data: FigureData
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        FIGURES[name].parameters(**settings).check_variants(known_of(data))  # type: ignore[attr-defined]
+        settings_of(name, **settings).check_variants(known_of(data))
     assert outcomes(name, data, **settings)[1]
 
 
@@ -137,7 +144,8 @@ def test_what_an_unknown_metric_has_is_not_guessed(data: FigureData) -> None:
     for name in SHOWING:
         entry = FIGURES[name].parameters
         if "metric" not in entry.model_fields or entry.model_fields["metric"].default == "saco":
-            entry(**({"variant": "mine"} if "variant" in entry.model_fields else {})).check_variants(known)  # type: ignore[attr-defined]
+            given = {"variant": "mine"} if "variant" in entry.model_fields else {}
+            settings_of(name, **given).check_variants(known)
 
 
 def test_captions_name_the_variants(undecided: FigureData) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vitfaith.explained import COLUMN, PREDICTION, in_words
 from vitfaith.figures.drawing.names import order_conditions
+from vitfaith.figures.drawing.variants import variant_text
 from vitfaith.order import natural
 from vitfaith.registry import Item
 
@@ -101,7 +102,7 @@ def variants_text(rows: DataFrame) -> str:
     elif "variant" in rows:
         names = rows[["variant"]].assign(metric=rows.get("metric", "")).astype(str)
         pairs = sorted(set(zip(names["metric"], names["variant"], strict=True)), key=lambda p: (p[0], natural(p[1])))
-        shown = [f"``{variant}``" + (f" of ``{metric}``" if metric else "") for metric, variant in pairs if variant]
+        shown = [variant_text(variant, metric) for metric, variant in pairs if variant]
     else:
         return ""
     return f"Shown: {', '.join(dict.fromkeys(shown))}." if shown else ""

@@ -23,7 +23,7 @@ from vitfaith.figures.drawing.directions import Directions, direction_of
 from vitfaith.figures.drawing.draw import arms, canvas, count_text, legend_above, wrap_titles
 from vitfaith.figures.drawing.names import order_conditions
 from vitfaith.figures.drawing.style import MARKERS, PALETTES, Style
-from vitfaith.figures.drawing.variants import Known, ShowsVariants, check_variant
+from vitfaith.figures.drawing.variants import Known, ShowsVariants, check_variant, variant_text
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np
 from vitfaith.order import natural
@@ -138,7 +138,7 @@ def rows(data: FigureData, parameters: OrderAgreement) -> DataFrame:
         readings = list(dict.fromkeys(one for pair in pairs for one in pair[2:]))
         variants = _variants(frame, [one.metric for one in readings], parameters.variants)
         grids, codes = _grids(frame, readings, variants)
-        shown = ", ".join(f"``{variant}`` of ``{metric}``" for metric, variant in variants.items() if variant)
+        shown = ", ".join(variant_text(variant, metric) for metric, variant in variants.items() if variant)
         for group, what, one, other in pairs:
             tau, low, high = order_agreement(grids[one], grids[other], codes=codes, **settings)
             images, methods = grids[one].shape

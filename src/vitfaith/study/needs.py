@@ -47,7 +47,8 @@ def minutes(plan: Plan, stage: str, wildcards: Mapping[str, str], on_gpu: bool =
 
 def asked(plan: Plan, job: Job, on_gpu: bool = True) -> tuple[int, int]:
     """MB of main memory and minutes that a job asks of a cluster in its first try."""
-    return memory_mb(plan, job.stage, job.wildcards, on_gpu), minutes(plan, job.stage, job.wildcards, on_gpu)
+    wildcards = job.wildcards
+    return memory_mb(plan, job.stage, wildcards, on_gpu), minutes(plan, job.stage, wildcards, on_gpu)
 
 
 def seconds(plan: Plan, stage: str, wildcards: Mapping[str, str], images: int, on_gpu: bool = True) -> float:

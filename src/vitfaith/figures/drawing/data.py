@@ -244,9 +244,8 @@ def select(frame: DataFrame, table: str, **wanted: str | Sequence[str] | None) -
         present = sorted({str(v) for v in frame[column].unique()}, key=natural)
         for value in asked:
             if value not in present:
-                shown = ", ".join(repr(p) for p in present)
                 raise ConfigError(
-                    f"table '{table}' has no {column} '{value}'{did_you_mean(value, present)}; there is {shown}"
+                    f"table '{table}' has no {column} '{value}'{did_you_mean(value, present)}; there is {listed(present)}"
                 )
         frame = frame[frame[column].isin(asked)]
     return frame

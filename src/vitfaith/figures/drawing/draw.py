@@ -155,9 +155,8 @@ def wrap_titles(figure: Figure) -> None:
     ):
         if label is not None:
             _wrap(label, r"(?<= )", 0.98 * room, upright)
-    if (
-        wrapped
-    ):  # the layout needs two passes to make room for more lines over panels of a fixed shape; the file's is the second
+    # The layout needs two passes to make room for more lines over panels of a fixed shape; the file's is the second.
+    if wrapped:
         figure.draw_without_rendering()
 
 

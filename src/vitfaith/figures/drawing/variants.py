@@ -89,6 +89,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
+def variant_text(variant: str, metric: str) -> str:
+    """A variant and its metric in a caption; the variant alone where the metric is empty."""
+    return f"``{variant}``" + (f" of ``{metric}``" if metric else "")
+
+
 def check_variant(
     key: str, metric: str, variants: Variants, asked: str | None, preferred: str, example: str = "variant: VARIANT"
 ) -> None:
