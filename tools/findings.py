@@ -9,13 +9,15 @@ import math
 from pathlib import Path
 
 import pandas as pd
-from findings_tables import interval, listed, markdown, share, top_patches
+from explained_findings import explained_class, explained_found
+from findings_tables import interval, listed, markdown, read, share, top_patches
 from provenance import changed, made
 
 from vitfaith.statistics.paired import against
 
 EXPERIMENT = "fashion_mnist"
-TABLES = Path(f"results/tables/experiment={EXPERIMENT}")
+ATTACKED_CLASS = "attacked_class"
+TABLES = Path("results/tables")
 CLEAN = "attack == 'clean' and smoothing == 'none'"
 ABLATION = {
     ("last layer", "no gradient"): "raw_attention",
@@ -97,7 +99,7 @@ def beats_random(tests: pd.DataFrame) -> str:
     for model, group in tests.groupby("model", observed=True):
         bold = group.verdict.replace({"better": "**better**", "worse": "**worse**"})
         group = group.assign(
-            cell=[v if math.isnan(p) else f"{v} (p = {p:.1e})" for v, p in zip(bold, group.p_adjusted, strict=True)]
+            cell=[v if math.isnan(p) else f"{v} (p = {p:.2g})" for v, p in zip(bold, group.p_adjusted, strict=True)]
         )
         parts.append(f"### {model}\n\n{markdown(group.pivot(index='method', columns='metric', values='cell'))}\n")
     return (
@@ -191,7 +193,8 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
 
 OTHERS = """## Other studies
 
-- [Natural images with known objects](stamps-findings.md): 28 explainers on a ViT-S/14, faithfulness beside localisation.
+- [Natural images with known objects](stamps-findings.md): 28 explainers on a ViT-S/14, faithfulness beside localisation;
+  17 of them, [each cut-out scored by a network that has not seen it](stamps-crossfit.md).
 - [Attacks, smoothing and what is proved](certified-findings.md).
 - [DiffMask's Table 1](diffmask.md#table-1), and [a counting task with exact ground truth](grid-task.md).
 """
@@ -199,26 +202,26 @@ OTHERS = """## Other studies
 
 def main() -> None:
     """Print the document."""
-    summary = pd.read_parquet(TABLES / "summary.parquet")
-    statistics = pd.read_parquet(TABLES / "statistics.parquet")
-    predictions = pd.read_parquet(TABLES / "predictions.parquet")
-    for frame in (summary, statistics, predictions):
-        for column in frame.select_dtypes("category"):
-            frame[column] = frame[column].astype(str)
+    summary, statistics, predictions = (
+        read(TABLES, EXPERIMENT, name) for name in ("summary", "statistics", "predictions")
+    )
+    explained, both_classes = (read(TABLES, ATTACKED_CLASS, name) for name in ("explained", "summary"))
     tests = against_random(statistics)
     found = [
         random_found(summary),
         metrics_found(tests),
         ablation_found(statistics),
         robustness_found(summary, predictions),
+        explained_found(explained),
     ]
     print(
-        f"# Findings on the default study\n\n{' '.join(found)}\n\n{made('findings', Path('results'), [EXPERIMENT])}\n"
+        f"# Findings on the default study\n\n{' '.join(found)}\n\n{made('findings', Path('results'), [EXPERIMENT, ATTACKED_CLASS])}\n"
     )
     print(random_is_zero(summary))
     print(beats_random(tests))
     print(ablation(summary))
     print(robustness(summary, predictions))
+    print(explained_class(explained, both_classes))
     print(OTHERS + changed("findings"), end="")
 
 
