@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from tests.figures.test_figures import STYLE, draw
 from vitfaith.errors import ConfigError
 from vitfaith.figures.caption import caption, fills_text, flagged_text
-from vitfaith.figures.drawing.data import FigureData, metric_rows, pick_variant, select
+from vitfaith.figures.drawing.data import FigureData, pick_variant, select
 from vitfaith.figures.drawing.directions import direction_of
 from vitfaith.figures.drawing.names import label_of, number_in, order_conditions, order_methods
+from vitfaith.figures.drawing.one_metric import metric_rows
 from vitfaith.figures.drawing.save import save_figure
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, PALETTES, Style
 from vitfaith.figures.registry import FIGURES

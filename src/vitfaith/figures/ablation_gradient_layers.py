@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import PANEL, FigureData, metric_rows
+from vitfaith.figures.drawing.data import PANEL, FigureData
 from vitfaith.figures.drawing.directions import ARROWS, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
@@ -22,6 +22,7 @@ from vitfaith.figures.drawing.draw import (
     wrap_titles,
 )
 from vitfaith.figures.drawing.names import decimal
+from vitfaith.figures.drawing.one_metric import metric_rows
 from vitfaith.figures.drawing.style import MARKERS, Look, Style
 from vitfaith.figures.registry import figure
 from vitfaith.figures.saco_leaderboard import Leaderboard

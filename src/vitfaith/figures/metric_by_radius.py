@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, OneMetric, chosen_rows, tidy
+from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, tidy
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     against_text,
@@ -17,6 +17,7 @@ from vitfaith.figures.drawing.draw import (
     shape_of,
     wrap_titles,
 )
+from vitfaith.figures.drawing.one_metric import OneMetric, chosen_rows
 from vitfaith.figures.drawing.radius import ByRadius, draw_series, label_radius, orders, with_radius
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure

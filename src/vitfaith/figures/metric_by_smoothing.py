@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from vitfaith.errors import ConfigError
-from vitfaith.figures.drawing.data import CONDITION, FigureData, OneMetric, chosen_rows, tidy
+from vitfaith.figures.drawing.data import CONDITION, FigureData, tidy
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
     against_text,
@@ -22,6 +22,7 @@ from vitfaith.figures.drawing.draw import (
     shape_of,
     wrap_titles,
 )
+from vitfaith.figures.drawing.one_metric import OneMetric, chosen_rows
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.registry import figure
 from vitfaith.lazy import np

@@ -11,9 +11,10 @@ from vitfaith.errors import ConfigError
 from vitfaith.figures.accuracy_by_radius import AccuracyByRadius
 from vitfaith.figures.accuracy_by_radius import rows as accuracy_rows
 from vitfaith.figures.drawing.certified import CERTIFICATES, KEYS, reaching
-from vitfaith.figures.drawing.data import CONDITION, FigureData, metric_rows, select, tidy
+from vitfaith.figures.drawing.data import CONDITION, FigureData, select, tidy
 from vitfaith.figures.drawing.draw import canvas, count_text, legend_above, wrap_titles
 from vitfaith.figures.drawing.names import order_conditions, order_methods
+from vitfaith.figures.drawing.one_metric import metric_rows
 from vitfaith.figures.drawing.radius import ByRadius, draw_series, with_radius
 from vitfaith.figures.drawing.style import LINES, Style, is_baseline
 from vitfaith.figures.drawing.variants import OneVariant

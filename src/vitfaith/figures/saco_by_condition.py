@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.drawing.data import FigureData, Selection, metric_rows
+from vitfaith.figures.drawing.data import FigureData, Selection
 from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.draw import ZERO_LINE, metric_text
+from vitfaith.figures.drawing.one_metric import metric_rows
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitfaith.figures.drawing.data import PANEL, FigureData, MethodsOfOneCondition, metric_rows
+from vitfaith.figures.drawing.data import PANEL, FigureData, MethodsOfOneCondition
 from vitfaith.figures.drawing.directions import ARROWS, Directions, direction_of
 from vitfaith.figures.drawing.draw import (
     ZERO_LINE,
@@ -18,6 +18,7 @@ from vitfaith.figures.drawing.draw import (
     wrap_titles,
 )
 from vitfaith.figures.drawing.names import decimal
+from vitfaith.figures.drawing.one_metric import metric_rows
 from vitfaith.figures.drawing.style import BASELINE_COLOUR, Style, is_baseline
 from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure

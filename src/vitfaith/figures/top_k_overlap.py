@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from vitfaith.figures.drawing.data import FigureData, Selection, metric_rows
+from vitfaith.figures.drawing.data import FigureData, Selection
 from vitfaith.figures.drawing.dodged import dodged_points
 from vitfaith.figures.drawing.names import number_in
+from vitfaith.figures.drawing.one_metric import metric_rows
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.drawing.variants import OneVariant
 from vitfaith.figures.registry import figure
