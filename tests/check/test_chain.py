@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.check.test_study import image_file
+from tests.check.changes import image_file
 from vitfaith.artifacts.attacked import read_images
 from vitfaith.artifacts.images import decode_images
 from vitfaith.artifacts.schemas import DENOISED, IMAGES, PREDICTIONS

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.check.test_study import ROOT, dataset, image_file, problems, put
+from tests.check.changes import ROOT, dataset, image_file, problems, put
 from vitfaith.datasets.opening import open_source
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.models.checkpoint import read_checkpoint

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from tests.figures.conftest import IMAGES
+from tests.figures.score_tables import IMAGES
 from tests.figures.test_figures import draw
 from tests.figures.test_values import bars
 from vitfaith.errors import ConfigError

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.figures.conftest import IMAGES
+from tests.figures.score_tables import IMAGES
 from tests.figures.test_figures import draw
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.data import FigureData

@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 import vitfaith.figures
 import vitfaith.metrics
 import vitfaith.stability.measures  # noqa: F401
-from tests.figures.conftest import ATTACKS, MODELS, SMOOTHINGS
+from tests.figures.score_tables import ATTACKS, MODELS, SMOOTHINGS
 from tests.figures.test_figures import draw
 from vitfaith.errors import ArtifactError, ConfigError
 from vitfaith.figures.accuracy_by_condition import share_correct
