@@ -49,7 +49,7 @@ def radius_section(folder: Path) -> str:
     text = [
         "## Robustness against the radius of a blind attack",
         "",
-        f"PGD (10 steps) on the undefended classifier, n = {found.n.min()} images. `dds` is calibrated, σ = 0.25, {samples} samples; "
+        f"PGD (10 steps) on the undefended classifier, n = {found.n.min()} images, maps and scores of {rows.n.min()} to {rows.n.max()}. `dds` is calibrated, σ = 0.25, {samples} samples; "
         "`official` is the published notebook, δ = 8/255, 45 steps, 2 samples.",
         "",
         "**Accuracy**",
@@ -73,7 +73,7 @@ def radius_section(folder: Path) -> str:
     attacked = overlap[overlap.eps > 0]
     worse = undefended[undefended.eps > 0]
     text += [
-        "What holds, by intervals that do not meet (random maps left out):",
+        "What holds, by intervals that do not meet before rounding (random maps left out):",
         "",
         f"* stability, `dds` against none: {apart(attacked, 'dds', 'none')};",
         f"* stability, `official` against none: {apart(attacked, 'official', 'none')};",

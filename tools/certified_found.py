@@ -14,6 +14,7 @@ def blind_found(folder: Path) -> str:
     ends = found.sort_values("eps").groupby("smoothing")["mean"].agg(["first", "last"])
     attacked = rows[rows.eps > 0]
     closer, _, cells = cells_apart(top_patches(attacked), "dds", "none")
+    nearer, farther, pairs = cells_apart(top_patches(attacked, "undefended"), "dds", "none")
     official = cells_apart(top_patches(attacked), "official", "dds")
     above, below, scored = cells_apart(attacked.query("metric == 'saco' and reference == ''"), "dds", "none")
     gain = (
@@ -26,7 +27,8 @@ def blind_found(folder: Path) -> str:
     return (
         f"Blind PGD up to {level(found.eps.max())} lowers accuracy from {ends['first']['none']:.2f} to {ends['last']['none']:.2f} "
         f"without smoothing, and from {ends['first']['dds']:.2f} to {ends['last']['dds']:.2f} behind `dds`. Behind `dds` the top patches stay "
-        f"closer to the clean map in {share(closer, cells)} cells (intervals that do not meet). SaCo under attack is higher there in "
+        f"closer to the clean map behind the same smoothing in {share(closer, cells)} cells (intervals that do not meet). Of the clean map "
+        f"without smoothing they keep more in {share(nearer, pairs)} cells and fewer in {farther}: smoothing itself changes the map. SaCo under attack is higher there in "
         f"{share(above, scored)} cells and lower in {share(below, scored)}: {gain}. Behind the published `official` mode the top "
         f"patches stay closer than behind `dds` in {share(official[0], official[2])} cells."
     )

@@ -13,7 +13,6 @@ import math
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from provenance import measured
 from torch import Tensor
@@ -21,6 +20,7 @@ from torch.nn import functional
 
 import vitfaith as vf
 from vitfaith.datasets.opening import open_source, read_all
+from vitfaith.datasets.subset import stratified_subset
 from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.explainers.diffmask.network import DiffMask
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
@@ -46,7 +46,7 @@ HEAD = [
 FILLS = ("image_mean", "black")
 
 
-def row(model: Classifier, images: Tensor, maps: Tensor, network: DiffMask | None) -> list[str]:
+def row(model: Classifier, images: Tensor, maps: Tensor, network: DiffMask | None, seed: int) -> list[str]:
     """Cells of one DiffMask's maps (B, rows, columns); without a network, of maps that no DiffMask made."""
     patch = images.shape[-1] // maps.shape[-1]
     garment = functional.avg_pool2d(images, patch)[:, 0] > 0.02
@@ -60,17 +60,18 @@ def row(model: Classifier, images: Tensor, maps: Tensor, network: DiffMask | Non
             model(images * pixels + fill * (1 - pixels)).log_softmax(1) for fill in (torch.zeros_like(mean), mean)
         ]
         if network is None:
-            return [*cells, *["-"] * 3, *saco(model, images, maps)]
+            return [*cells, *["-"] * 3, *saco(model, images, maps, seed)]
         answers.insert(0, masked_pass(model, images, keep.flatten(1), network.placeholder))
     cells += [f"{divergence(clean, answer).mean():.2f}" for answer in answers]
-    return cells + saco(model, images, maps)
+    return cells + saco(model, images, maps, seed)
 
 
-def saco(model: Classifier, images: Tensor, maps: Tensor) -> list[str]:
+def saco(model: Classifier, images: Tensor, maps: Tensor, seed: int) -> list[str]:
     """Mean SaCo ± its standard error behind each of the fills."""
     cells = []
     for fill in FILLS:
-        values = vf.score(model, images, {"map": maps}, ("saco", {"groups": [10], "fill": fill}))["value"].dropna()
+        metric = ("saco", {"groups": [10], "fill": fill})
+        values = vf.score(model, images, {"map": maps}, metric, seed=seed)["value"].dropna()
         cells.append(f"{values.mean():.3f} ± {values.std() / math.sqrt(len(values)):.3f}")
     return cells
 
@@ -78,22 +79,23 @@ def saco(model: Classifier, images: Tensor, maps: Tensor) -> list[str]:
 def main(steps: int = 300, folder: str | None = None) -> None:
     """Print a Markdown table."""
     study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
-    source = open_source(study.datasets["fashion_mnist"][0].spec())
-    shown = source.read(np.arange(len(source.labels)))[:256]
+    reader, section = study.datasets["fashion_mnist"]
+    source = open_source(reader.spec())
+    shown = source.read(stratified_subset(source.labels, section.images, study.seed))
     images = torch.from_numpy(shown.copy()).float() / 255
-    reader = {"use": "fashion_mnist", "split": "train"} | ({} if folder is None else {"folder": folder})
-    pictures, _ = read_all(reader)
+    train = {"use": "fashion_mnist", "split": "train"} | ({} if folder is None else {"folder": folder})
+    pictures, _ = read_all(train)
     rows = []
     for name in ("vit_patch4", "vit_patch2"):
-        section = study.models[name]
-        model = load_classifier(section.model_dump(mode="json"), Path(str(section.weights)))
+        told = study.models[name]
+        model = load_classifier(told.model_dump(mode="json"), Path(str(told.weights)))
         shipped = load_diffmask(ROOT / "resources" / "diffmasks" / f"{name}.safetensors", model)
         recipe = DiffMaskRecipe(steps=steps, epochs=100, learning_rate=2e-3, placeholder="mean_colour")
         fixed, _ = train_diffmask(model, pictures, shown, recipe)
         for label, network in (("shipped: learned placeholder", shipped), (f"mean colour, {steps} steps", fixed)):
-            rows.append([name, label, *row(model, images, network.explain(model, images), network)])
-        random = vf.explain(model, images, "random")["random"]
-        rows.append([name, "Random", *row(model, images, random, None)])
+            rows.append([name, label, *row(model, images, network.explain(model, images), network, study.seed)])
+        random = vf.explain(model, images, "random", seed=study.seed)["random"]
+        rows.append([name, "Random", *row(model, images, random, None, study.seed)])
     print(measured("diffmask-placeholder", study.seed, len(images), "± standard errors over images") + "\n")
     print(markdown_table(HEAD, rows))
 

@@ -44,9 +44,9 @@ def random_is_zero(summary: pd.DataFrame) -> str:
     largest = rows["mean"].abs().max()
     verdict = "holds" if largest <= 0.03 else "does not hold everywhere"
     return (
-        "## Random maps score zero under SaCo\n\n"
+        "## Random maps under SaCo\n\n"
         f"Expected within ±0.03; the largest absolute mean over the {len(rows)} conditions is {largest:.3f}: {verdict}. "
-        f"n = {rows.n.min()} images each.\n\n{markdown(table)}\n"
+        f"n = {rows.n.min()} to {rows.n.max()} images.\n\n{markdown(table)}\n"
     )
 
 
@@ -186,8 +186,8 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
         "## Attacks and smoothing\n\nAccuracy on "
         f"{accuracy['count'].min()} images (behind `dds`: arg-max of the mean probability):\n\n{markdown(table)}\n\n"
         "Overlap of the top 20 % of patches with the map of the clean image behind the same smoothing (random maps are keyed by the image and do not look at it, so theirs is 1 by construction). The attacks are "
-        "aimed at the undefended classifier's prediction, neither at the explanation nor through the smoothing, and "
-        "their l2 length is far beyond any certified radius: what follows is empirical.\n\n" + markdown(overlap) + "\n"
+        "aimed at the undefended classifier's prediction, neither at the explanation nor through the smoothing: what follows is "
+        "measured and proves nothing; [certificates](certified-findings.md) do.\n\n" + markdown(overlap) + "\n"
     )
 
 
