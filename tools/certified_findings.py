@@ -49,7 +49,7 @@ def radius_section(folder: Path) -> str:
     text = [
         "## Robustness against the radius of a blind attack",
         "",
-        f"PGD (10 steps) on the undefended classifier, n = {found.n.min()} images, maps and scores of {rows.n.min()} to {rows.n.max()}. `dds` is calibrated, σ = 0.25, {samples} samples; "
+        f"PGD (10 steps) on the undefended classifier, n = {found.n.min()} images, maps and scores of {rows[rows.n > 0].n.min()} to {rows.n.max()}. `dds` is calibrated, σ = 0.25, {samples} samples; "
         "`official` is the published notebook, δ = 8/255, 45 steps, 2 samples.",
         "",
         "**Accuracy**",

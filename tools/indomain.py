@@ -106,7 +106,8 @@ def verdict(table: pd.DataFrame) -> str:
         pair.loc[pair["group"] == f"fills, {network}", "tau"] for network in ("original network", "in-domain")
     )
     raised = now > before.reindex(now.index)
-    rest = [f"{what} ({kind})" for kind, what in now.index[~raised]]
+    same = now.index[~raised].to_frame(index=False).groupby("what", sort=False)["metric"].agg(", ".join)
+    rest = [f"{what} ({metrics})" for what, metrics in same.items()]
     told = [f"{kind} from {between[kind]:.2f} to {inside[kind]:.2f}" for kind in KINDS]
     return (
         f"**On a network that knows removed patches, the fills agree more about the order of methods for {share(len(gained), len(KINDS))} "
