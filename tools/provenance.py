@@ -22,7 +22,11 @@ MOST_LISTED = 3
 
 
 def made(
-    name: str, results: Path | Sequence[Path], experiments: Sequence[str] | None = None, intervals: str | None = None
+    name: str,
+    results: Path | Sequence[Path],
+    experiments: Sequence[str] | None = None,
+    intervals: str | None = None,
+    count: str | None = None,
 ) -> str:
     """The line of a page from the results of a run: command, study seed, n, intervals; CPU time and processor.
 
@@ -31,6 +35,7 @@ def made(
         results: folder of the results, or several whose images are pooled.
         experiments: whose images count; default: all.
         intervals: what the intervals are; default: the bootstrap intervals of the page's study.
+        count: where n is told; default: the number of images is told here.
 
     Raises:
         FileNotFoundError: the run has no scores, or not these experiments.
@@ -39,7 +44,7 @@ def made(
     seeds = sorted({seed_of(folder) for folder in folders})
     facts = [
         f"study seed {' and '.join(map(str, seeds))}",
-        images_text(images(folders, experiments)),
+        count or images_text(images(folders, experiments)),
         intervals or bootstrap(read_pages(ROOT)[name]),
     ]
     return line(name, facts, sum(map(cpu_seconds, folders)) + time.process_time())

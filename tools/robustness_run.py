@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache, partial
+from math import nan
 from pathlib import Path
 
 import pandas as pd
 from findings_tables import read
 from robustness_claims import (
     OLDER,
-    Reading,
     certificates_cover,
     dds_keeps,
     diffmask_faithful,
@@ -20,14 +20,18 @@ from robustness_claims import (
     raise_saco,
     random_is_zero,
 )
+from robustness_reading import NotComparedError, Reading
 from robustness_ties import has_scores, rescored
+from stamps_folds import FOLDS
 
 from vitfaith.compare.folder import read_folds
 
 STUDY = Path(__file__).resolve().parents[1] / "config" / "robustness.yaml"
 AGAIN = {"garments": ("fashion_mnist", "vit_patch4"), "cells": ("planted_cell", "reader")}
 """Dataset and model of the maps that are scored again under another key."""
-NATURAL = "112 px, natural images"
+NATURAL = "natural images, 112 px"
+ATTACK = "PGD 4/255"
+"""The attack of config/stamps.yaml; a test compares."""
 Source = Callable[[], pd.DataFrame]
 Readings = dict[str, dict[str, Callable[[], Reading]]]
 """Column → name of the choice → how to read the claim under it."""
@@ -64,6 +68,9 @@ class Run:
     def __init__(self, results: Path, stamps: Path | None = None, folds: Path | None = None) -> None:
         self.results, self.stamps, self.folds = results, stamps, folds
         self.again = {name: cache(partial(self.scored_again, name)) for name in AGAIN}
+        self.fold_results = [] if folds is None else [folds / f"fold_{fold}" / "results" for fold in range(FOLDS)]
+        self.cross_fitted = bool(folds) and all(map(_has_explainers, self.fold_results))
+        self.natural_name = f"{NATURAL}{', cross-fitted' if self.cross_fitted else ''}"
 
     def scored_again(self, name: str) -> pd.DataFrame:
         """Scores of the maps of :data:`AGAIN` under another key."""
@@ -85,9 +92,8 @@ class Run:
 
     def natural(self) -> pd.DataFrame:
         """Scores of natural images: of all folds, else (also where a fold is not finished) of the study of one split."""
-        folds = [] if self.folds is None else [fold / "results" for fold in sorted(self.folds.glob("fold_*"))]
-        if folds and all((fold / "tables" / "experiment=explainers").is_dir() for fold in folds):
-            return read_folds(folds, {})
+        if self.cross_fitted:
+            return read_folds(self.fold_results, {})
         return self.of_stamps("explainers", "scores")
 
     def of_stamps(self, experiment: str, name: str) -> pd.DataFrame:
@@ -111,7 +117,7 @@ class Run:
             "in-domain network": {"knows removed patches": plain(self.scores("indomain"))},
             "seed": {"other images": plain(self.scores("images", beside="choices"))},
             "model": {"vit_patch2": plain(self.scores("model"))},
-            "resolution": {NATURAL: plain(self.natural)},
+            "resolution": {self.natural_name: plain(self.natural)},
         }
 
         def of(source: Source) -> Callable[[], Reading]:
@@ -142,7 +148,7 @@ class Run:
                 "image mean": one("image mean", "saco"),
                 **{fill: one(fill, f"saco_{fill}") for fill in ("black", "blur")},
             },
-            "in-domain network": {"knows removed patches": one("noise", "saco_noise", self.scores("indomain"))},
+            "in-domain network": {"behind noise alone": one("noise", "saco_noise", self.scores("indomain"))},
             "seed": {"other images": both(self.scores("images", beside="choices"))},
             "model": {"vit_patch2": both(self.scores("model"))},
         }
@@ -169,7 +175,7 @@ class Run:
             "K": {f"top {k} %": kept("vit_patch4", f"k={k / 100:g}") for k in (5, 10)},
             "seed": {"other images": kept("vit_patch4", experiment="attacked_images", beside="attacked")},
             "model": {"vit_patch2": kept("vit_patch2")},
-            "resolution": {NATURAL: of_natural},
+            "resolution": {f"{NATURAL}, {ATTACK}": of_natural},
         }
 
     def of_certificates(self) -> Readings:
@@ -215,7 +221,7 @@ class Run:
             "in-domain network": {"knows removed patches": follows(self.scores("located_indomain"))},
             "seed": {"other images": follows(self.scores("located_images"))},
             "model": {"counter": follows(self.scores("located_counting"), truth="admissible_mask")},
-            "resolution": {NATURAL: follows(self.natural, "saco", 10)},
+            "resolution": {self.natural_name: follows(self.natural, "saco", 10)},
         }
 
     def readings(self) -> dict[str, dict[str, dict[str, Reading]]]:
@@ -233,6 +239,11 @@ class Run:
             claim: {column: dict(_run(choices)) for column, choices in columns.items()}
             for claim, columns in asked.items()
         }
+
+
+def _has_explainers(results: Path) -> bool:
+    """Whether a fold has tables."""
+    return (results / "tables" / "experiment=explainers").is_dir()
 
 
 def table_of(tables: Path, experiment: str, name: str) -> pd.DataFrame:
@@ -254,7 +265,10 @@ def overlaps(stability: pd.DataFrame, k: str) -> pd.DataFrame:
 
 
 def _run(choices: Mapping[str, Callable[[], Reading]]) -> Iterator[tuple[str, Reading]]:
-    """The readings whose experiment has run."""
+    """The readings whose experiment has run; where a method of the claim is not compared, one that says so."""
     for name, reading in choices.items():
         with suppress(NotRunError):
-            yield name, reading()
+            try:
+                yield name, reading()
+            except NotComparedError as rare:
+                yield name, Reading(*[nan] * 5, 0, f"not compared: {rare}")

@@ -39,6 +39,9 @@ EXPLAINERS = (
 whose two trainings per fold cost as much as seven explainers; and close relatives of others."""
 
 
+FOLDS = 5
+
+
 def study_of_fold(
     fold: int, folds: int, per_cutout: int, images: int | None = None, explainers: Sequence[str] | None = None
 ) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def study_of_fold(
 
 def write_studies(
     out: Path,
-    folds: int = 5,
+    folds: int = FOLDS,
     per_cutout: int = 3,
     images: int | None = 105,
     explainers: Sequence[str] | None = EXPLAINERS,
@@ -88,7 +91,7 @@ def main() -> None:
     """Write the studies and print what to do with them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--per-cutout", type=int, default=3)
     parser.add_argument(
         "--images", type=int, default=105, help="scored images per fold; with --all those of all cut-outs"
