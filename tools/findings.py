@@ -63,14 +63,16 @@ def random_found(summary: pd.DataFrame) -> str:
 def against_random(statistics: pd.DataFrame) -> pd.DataFrame:
     """Tests of all methods against Random on clean, undefended images; ``verdict`` is in the metric's own sense."""
     tests = against(statistics.query(CLEAN), "random", ["model", "metric", "variant"])
-    gain = tests.metric.map(DIRECTIONS).astype(int) * tests.difference
-    return tests.assign(verdict=[_verdict(g, p) for g, p in zip(gain, tests.p_adjusted, strict=True)])
+    signs = tests.metric.map(DIRECTIONS).astype(int)
+    bounds = zip(signs * tests.low, signs * tests.high, tests.p_adjusted, strict=True)
+    return tests.assign(verdict=[_verdict(min(pair), max(pair), p) for *pair, p in bounds])
 
 
-def _verdict(gain: float, p: float) -> str:
+def _verdict(low: float, high: float, p: float) -> str:
+    """A verdict needs the test, which is of ranks, and the interval of the mean difference: the two can disagree."""
     if math.isnan(p):
         return "not compared"
-    return "not distinguished" if p >= 0.05 or gain == 0 else "better" if gain > 0 else "worse"
+    return "not distinguished" if p >= 0.05 or low <= 0 <= high else "better" if low > 0 else "worse"
 
 
 def metrics_found(tests: pd.DataFrame) -> str:
@@ -105,7 +107,8 @@ def beats_random(tests: pd.DataFrame) -> str:
     return (
         "## Which metrics distinguish which methods from Random\n\n"
         "Paired Wilcoxon signed-rank tests over images, clean and undefended, p adjusted by Holm over the tests against "
-        "Random of a metric and model; better and worse in the metric's own sense at 0.05.\n\n" + "\n".join(parts)
+        "Random of a metric and model. Better and worse, in the metric's own sense: p below 0.05, and an interval of the mean difference without 0.\n\n"
+        + "\n".join(parts)
     )
 
 

@@ -57,12 +57,18 @@ def board(summary: pd.DataFrame, scores: pd.DataFrame) -> str:
     images, cutouts = scores["image_id"].nunique(), scores["cluster"].nunique()
     return (
         f"## All explainers\n\nClean images; means over n = {images} images of {cutouts} cut-outs with 95 % bootstrap intervals over whole "
-        f"cut-outs (pixel accuracy and mIoU: over images), in the order of SaCo.\n\n{table}\n\n"
+        f"cut-outs, in the order of SaCo. The intervals do not contain what other networks or other photographs would change.\n\n{table}\n\n"
         f"{agreement}\n\n"
         + markdown_table(["width of the 95 % interval", "median over methods", "largest"],
                          [[name, f"{widths[name].median():.3f}", f"{widths[name].max():.3f}"] for name in widths.columns])
         + "\n"
     )  # fmt: skip
+
+
+def per_cutout(scores: pd.DataFrame) -> str:
+    """Fewest and most scored images of a cut-out."""
+    images = scores.groupby("cluster")["image_id"].nunique()
+    return f"{images.min()} to {images.max()}"
 
 
 def found(summary: pd.DataFrame, scores: pd.DataFrame) -> str:
@@ -93,7 +99,8 @@ def main() -> None:
     print(
         f"# Natural images, cross-fitted\n\n{found(summary, scores)}\n\n{line}\n\n"
         "The cut-outs of `config/stamps.yaml` in five folds; each fold is scored by a ViT-S/14 that was "
-        "fine-tuned on the other four. Each scored cut-out is on several photographs, at several places and scales. 112 px. Attacks, smoothing and "
+        f"fine-tuned on the other four. A cut-out has {per_cutout(scores)} scored images, each at its own place and scale on one of the photographs "
+        "that are left out of the trainings, too. 112 px. Attacks, smoothing and "
         "all explainers are in [the study of one split](stamps-findings.md).\n\n"
         f"{accuracies(folders, scores)}\n{board(summary, scores)}{changed(NAME)}",
         end="",

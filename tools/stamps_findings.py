@@ -7,6 +7,7 @@ Run after `snakemake --configfile config/stamps.yaml`:
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -68,7 +69,7 @@ def board_found(summary: pd.DataFrame) -> str:
     first, near = rest.iloc[0], int((rest["high"].iloc[1:] >= rest["low"].iloc[0]).sum())
     meet = " meets" if near < 2 else "s meet"
     means = wide(summary, "mean")
-    place = int(means["average precision ↑"].drop(index="random").rank(ascending=False)[str(first.name)])
+    place = int(means["average precision ↑"].loc[rest.index].rank(ascending=False)[str(first.name)])
     agreement = rank_correlations(means).values()
     return (
         f"SaCo puts {share(above, len(rest))} explainers above random maps and {share(below, len(rest))} below (intervals that do "
@@ -80,7 +81,8 @@ def board_found(summary: pd.DataFrame) -> str:
 
 
 def _degree(correlation: float) -> str:
-    return "agree closely" if correlation >= 0.8 else "agree in part" if correlation >= 0.3 else "hardly agree"
+    steps = {0.8: "agree closely", 0.3: "agree in part", -0.3: "hardly agree"}
+    return next((words for least, words in steps.items() if correlation >= least), "disagree")
 
 
 def by_saco(summary: pd.DataFrame) -> tuple[str, str]:
@@ -117,7 +119,9 @@ def training(results: Path) -> str:
 
 def robustness_found(results: Path) -> str:
     """What the attack leaves of accuracy, faithfulness and localisation, without smoothing and behind it."""
-    summary, predictions = (read(results / "tables", "robustness", name) for name in ("summary", "predictions"))
+    summary, predictions, scores = (
+        read(results / "tables", "robustness", name) for name in ("summary", "predictions", "scores")
+    )
     attack = next(name for name in predictions["attack"].unique() if name != "clean")
     hits = predictions.assign(hit=predictions["prediction"] == predictions["label"])
     accuracy = hits.groupby(["smoothing", "attack"])["hit"].mean()
@@ -130,20 +134,24 @@ def robustness_found(results: Path) -> str:
         f"The attack `{attack}` lowers accuracy from {accuracy['none', 'clean']:.2f} to {accuracy['none', attack]:.2f} without smoothing "
         f"and from {accuracy['dds', 'clean']:.2f} to {accuracy['dds', attack]:.2f} behind `dds`. Under it the SaCo of {below['none']} explainers "
         f"is below 0 without smoothing, and of {below['dds']} behind `dds`; average precision without smoothing falls by at most "
-        f"{max(precision_lost(rows, attack), 0):.2f}."
+        f"{max(precision_lost(scores, list(rows['method'].unique()), attack), 0):.2f}."
     )
 
 
-def precision_lost(summary: pd.DataFrame, attack: str) -> float:
-    """The largest loss of average precision by the attack without smoothing, over the methods of the rows."""
-    rows = summary[(summary["metric"] == "localisation_ap") & (summary["smoothing"] == "none")]
-    means = rows.pivot(index="method", columns="attack", values="mean")
-    return float((means["clean"] - means[attack]).max())
+def precision_lost(scores: pd.DataFrame, methods: Sequence[str], attack: str) -> float:
+    """The largest mean loss of average precision by the attack without smoothing, over the methods; images with both values."""
+    rows = scores[
+        (scores["metric"] == "localisation_ap") & (scores["smoothing"] == "none") & scores["method"].isin(methods)
+    ]
+    both = rows.pivot(index=["method", "image_id"], columns="attack", values="value")[["clean", attack]].dropna()
+    return float((both["clean"] - both[attack]).groupby("method").mean().max())
 
 
 def robustness(results: Path) -> str:
     """Accuracy, faithfulness, localisation and overlap under attack and behind smoothing."""
-    summary, predictions = (read(results / "tables", "robustness", name) for name in ("summary", "predictions"))
+    summary, predictions, scores = (
+        read(results / "tables", "robustness", name) for name in ("summary", "predictions", "scores")
+    )
     place = ["attack", "smoothing"]
     hits = predictions.assign(hit=predictions["prediction"] == predictions["label"]).groupby(place)["hit"].mean()
     accuracy = ", ".join(f"{' + '.join(map(str, key))} {value:.3f}" for key, value in hits.items())
@@ -167,18 +175,18 @@ def robustness(results: Path) -> str:
     return (
         f"## Under attack and behind denoised smoothing\n\nAccuracy on the {images} scored images: {accuracy}.\n\n"
         + "\n".join(parts)
-        + below_zero(summary)
+        + below_zero(summary, scores)
     )
 
 
-def below_zero(summary: pd.DataFrame) -> str:
+def below_zero(summary: pd.DataFrame, scores: pd.DataFrame) -> str:
     """Names the explainers whose maps are less faithful under attack than no order at all, where there are any."""
     rows = summary[(summary["metric"] == "saco") & (summary["attack"] != "clean") & (summary["smoothing"] == "none")]
-    found = rows[rows["high"] < 0]
+    found = rows[(rows["high"] < 0) & (rows["method"] != "random")]
     names = sorted(found["method"].unique())
     if not names:
         return ""
-    lost = max(precision_lost(summary[summary["method"].isin(names)], attack) for attack in found["attack"].unique())
+    lost = max(precision_lost(scores, names, attack) for attack in found["attack"].unique())
     stay = (
         " The maps stay on the object. But the explained class is the one predicted for the clean image, and the attack made the "
         "object's pixels speak against it: removing them raises its probability. Overlap and localisation do not show this."

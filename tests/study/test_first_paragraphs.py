@@ -12,7 +12,6 @@ import indomain
 import noise_findings as noise
 import pandas as pd
 import pytest
-import stamps_findings as stamps
 from certified_tables import cells_apart, compared
 from findings_tables import interval, listed, share
 
@@ -75,11 +74,14 @@ def test_older_metrics(saco: list[str], older: list[str], words: list[str]) -> N
 def test_a_verdict_needs_a_gain_in_the_sense_of_the_metric() -> None:
     rows = [("m", metric, "", "a", "random", 30, difference, p) for metric, difference, p in
             (("saco", 0.2, 0.001), ("deletion_auc", 0.2, 0.001), ("aopc", 0.2, 0.2), ("log_odds", float("nan"), float("nan")))]  # fmt: skip
+    rows.append(("m", "insertion_auc", "", "a", "random", 30, 0.04, 0.001))  # a mean that few images raise
     names = ["model", "metric", "variant", "method", "opponent", "n", "difference", "p"]
     table = pd.DataFrame(rows, columns=names).assign(**CLEAN, p_adjusted=lambda f: f.p)
+    table = table.assign(low=table["difference"] - 0.1, high=table["difference"] + 0.1)
     found = findings.against_random(table).set_index("metric").verdict
     assert found.to_dict() == {
         "saco": "better",
+        "insertion_auc": "not distinguished",
         "deletion_auc": "worse",
         "aopc": "not distinguished",
         "log_odds": "not compared",
@@ -133,60 +135,6 @@ def test_attacks_and_smoothing() -> None:
         "by up to 0.70 without smoothing and by up to 0.10 behind `dds`; on clean images `dds` costs up to 0.10" in text
     )
     assert "in 1 of 2 cells" in text
-
-
-def board(saco: dict[str, tuple[float, float, float]], precision: dict[str, float]) -> pd.DataFrame:
-    rows = [(m, "saco", "k=10", *values) for m, values in saco.items()]
-    rows += [(m, "localisation_ap", "", value, value, value) for m, value in precision.items()]
-    names = ["method", "metric", "variant", "mean", "low", "high"]
-    return pd.DataFrame(rows, columns=names).assign(reference="")
-
-
-def test_leaderboards_name_the_first_and_what_is_open() -> None:
-    saco = {"a": (0.9, 0.8, 0.95), "b": (0.7, 0.6, 0.85), "c": (-0.5, -0.6, -0.4), "random": (0.0, -0.1, 0.1)}
-    precision = {"a": 0.5, "b": 0.9, "c": 0.1, "random": 0.2}
-    text = stamps.board_found(board(saco, precision))
-    assert "2 of 3 explainers above random maps and 1 of 3 below" in text
-    assert "`a` is highest with 0.90 [0.80, 0.95]; 1 other interval meets" in text
-    assert "agree in part: the rank correlation of SaCo with scores of localisation is 0.50" in text
-    assert "`a` has place 2 of 3" in text
-    alone = stamps.board_found(board({**saco, "b": (0.7, 0.6, 0.75)}, {**precision, "b": 0.4}))
-    assert "no other interval meets this one" in alone
-    assert "agree closely" in alone
-
-
-def test_natural_images_under_attack(tmp_path: Path) -> None:
-    right = {("none", "clean"): 8, ("none", "pgd"): 2, ("dds", "clean"): 7, ("dds", "pgd"): 6}
-    predictions = pd.DataFrame(
-        [(s, a, int(i < hits), 1) for (s, a), hits in right.items() for i in range(10)],
-        columns=["smoothing", "attack", "prediction", "label"],
-    )
-    high = {("a", "none"): -0.1, ("b", "none"): -0.2, ("a", "dds"): 0.1, ("b", "dds"): -0.1}
-    rows = [(m, "saco", "pgd", s, 0.0, value) for (m, s), value in high.items()]
-    rows += [(m, "localisation_ap", a, "none", ap, ap) for m in "ab" for a, ap in (("clean", 0.7), ("pgd", 0.64))]
-    rows.append(("random", "saco", "pgd", "none", 0.0, -0.5))
-    summary = pd.DataFrame(rows, columns=["method", "metric", "attack", "smoothing", "mean", "high"])
-    place = tmp_path / "tables" / "experiment=robustness"
-    place.mkdir(parents=True)
-    predictions.to_parquet(place / "predictions.parquet")
-    summary.assign(reference="").to_parquet(place / "summary.parquet")
-    assert stamps.robustness_found(tmp_path) == (
-        "The attack `pgd` lowers accuracy from 0.80 to 0.20 without smoothing and from 0.70 to 0.60 behind `dds`. Under it the SaCo of "
-        "all 2 explainers is below 0 without smoothing, and of 1 of 2 behind `dds`; average precision without smoothing falls by at most 0.06."
-    )
-
-
-@pytest.mark.parametrize(("precision", "stays"), [(0.55, True), (0.2, False)])
-def test_below_zero_says_that_maps_stay_only_where_they_do(precision: float, stays: bool) -> None:
-    rows = [
-        ("a", "saco", "pgd", -0.5, -0.4),
-        ("a", "localisation_ap", "clean", 0.6, 0.7),
-        ("a", "localisation_ap", "pgd", precision, precision),
-    ]
-    summary = pd.DataFrame(rows, columns=["method", "metric", "attack", "mean", "high"])
-    text = stamps.below_zero(summary.assign(smoothing="none"))
-    assert f"falls by at most {0.6 - precision:.2f}" in text
-    assert ("The maps stay on the object" in text) is stays
 
 
 @pytest.mark.parametrize(
