@@ -187,7 +187,7 @@ def main() -> None:
     )
     print(
         f"# Do the claims survive other choices?\n\n{summary(order)} A claim survives a choice where the whole interval of its number agrees, is "
-        "contradicted where the whole interval disagrees, and is open where the interval has both.\n\n"
+        "contradicted where the whole interval disagrees, and is open where the interval lies on both sides.\n\n"
         f"{line}\n\nEach claim is a statement that `tools/robustness_claims.py` tests.\n\n"
         f"{smaller(run)}{verdict(order)}\n\n## One choice changed at a time\n\n"
         "Each cell has the number that decides, with its 95 % interval over images; of several choices in a column, the cell shows the one with the "
