@@ -55,7 +55,7 @@ def explained_class(explained: pd.DataFrame, summary: pd.DataFrame) -> str:
         "## The explained class under attack\n\n"
         "A map of an attacked image explains the class predicted for the clean image or the class predicted now. The two differ in "
         f"{told}; in the others both have the same score. SaCo under PGD without smoothing; difference: attacked minus clean "
-        "prediction, paired by image, p of Wilcoxon's test by Holm over the methods of a model.\n\n"
+        "prediction, over the images on which both have a map, p of Wilcoxon's test by Holm over the methods of a model.\n\n"
         + markdown(table)
         + "\n"
     )

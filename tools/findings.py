@@ -197,7 +197,7 @@ def robustness(summary: pd.DataFrame, predictions: pd.DataFrame) -> str:
 OTHERS = """## Other studies
 
 - [Natural images with known objects](stamps-findings.md): 28 explainers on a ViT-S/14, faithfulness beside localisation;
-  17 of them, [each cut-out scored by a network that has not seen it](stamps-crossfit.md).
+  16 of them, [each cut-out scored by a network that has not seen it](stamps-crossfit.md).
 - [Attacks, smoothing and what is proved](certified-findings.md).
 - [DiffMask's Table 1](diffmask.md#table-1), and [a counting task with exact ground truth](grid-task.md).
 """

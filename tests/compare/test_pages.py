@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from vitfaith.cli.main import app
+from vitfaith.cli.reproduce import _link
 from vitfaith.compare.pages import PageDifference, compare_pages, compare_tables, numbers_agree, with_tables
 from vitfaith.compare.reproduced import LIST, Page, differences_text, page_named, read_pages, study_text
 from vitfaith.errors import ArtifactError, ConfigError, VitfaithError
@@ -168,12 +169,23 @@ EXPERIMENT = re.compile(r"""experiment=(\w+)|\bread\([^"()]*(?:\([^()]*\))?[^"()
 def test_the_study_of_a_page_plans_and_has_what_the_tool_reads(name: str) -> None:
     page = PAGES[name]
     study = load_study(yaml.safe_load(study_text(page, ROOT)))
-    assert all(needed.parts[0] == "data" for needed in page.needs), "where git ignores what is fetched"
-    if not page.needs:
+    folders = {needed.parts[0] for needed in page.needs}
+    assert folders <= {"data", "reproduced"}, "where git ignores what is fetched and made"
+    if "data" not in folders:
         assert jobs(Plan(study, "results"))
     tool = (ROOT / page.command[0]).read_text(encoding="utf-8")
     named = EXPERIMENT.findall(" ".join([tool, *page.command]))
     assert {one or other for one, other in named} <= set(study.experiments)
+
+
+def test_what_a_page_needs_is_linked_or_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    needed, place = tmp_path / "data" / "page.md", tmp_path / "run" / "data" / "page.md"
+    with pytest.raises(ArtifactError, match=r"page.md' does not exist; in the clone, run: bash tools/stamps.sh"):
+        _link(needed, place, "bash tools/stamps.sh")
+    needed.parent.mkdir()
+    needed.write_text("made", encoding="utf-8")
+    _link(needed, place, "bash tools/stamps.sh")
+    assert place.read_text(encoding="utf-8") == "made"
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -135,9 +135,9 @@ def test_the_verdict_names_what_breaks_a_claim() -> None:
     ends = [line.rpartition(" **")[2].rstrip("*") for line in robustness.verdict(FOUND).splitlines()]
     assert ends == [
         "Survives all 2 tested choices.",
-        "Holds; contradicted by K; open for fill.",
-        "Open as published; 1 of 2 columns support it.",
-        "Contradicted as published; 0 of 2 columns support it.",
+        "Holds; contradicted by K 20; open for fill.",
+        "Open as published; 1 of 2 columns support it in all their readings.",
+        "Contradicted as published; 0 of 2 columns support it in all their readings.",
         "Not tested.",
         "Holds as published; no other choice is tested.",
     ]
@@ -146,7 +146,7 @@ def test_the_verdict_names_what_breaks_a_claim() -> None:
 def test_the_summary_counts_claims_and_names_what_breaks_them() -> None:
     assert robustness.summary(FOUND) == (
         "As published, 3 of 5 tested claims hold on these data; 1 is open (3); 1 is contradicted (4). Claim 1 survives every tested choice. "
-        "Claim 2 holds as published and is contradicted by K and left open by fill."
+        "Claim 2 holds as published and is contradicted by K 20 and left open by fill."
     )
     alone = {"random": FOUND["random"], "dds": FOUND["random"]}
     assert robustness.summary(alone).endswith(

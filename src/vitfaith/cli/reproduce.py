@@ -39,7 +39,7 @@ def reproduce(
     assert root is not None
     if name is None:
         for known, entry in pages.items():
-            typer.echo(f"{known:12} {entry.page}: {entry.study or 'no study'}, {entry.shown()}")
+            typer.echo(f"{known:12} {entry.page}: {entry.study or 'by its tool alone'}, {entry.shown()}")
         return
     page = page_named(pages, name)
     folder = (folder or Path("reproduced", name)).absolute()
@@ -54,8 +54,8 @@ def reproduce(
         for command in commands:
             typer.echo(shlex.join(command))
         return
-    for fetched in page.needs:
-        _link(root / fetched, folder / fetched)
+    for needed, how in page.needs.items():
+        _link(root / needed, folder / needed, how)
     folder.mkdir(parents=True, exist_ok=True)
     if page.study is not None:
         study.write_text(study_text(page, root), encoding="utf-8")
@@ -71,7 +71,7 @@ def reproduce(
     text = new.read_text(encoding="utf-8")
     found = differences(page, committed, text)
     if found:
-        typer.echo(f"{page.page} and '{new}' differ in {len(found)} lines:\n")
+        typer.echo(f"{page.page} and '{new}' differ in {len(found)} {'line' if len(found) == 1 else 'lines'}:\n")
         typer.echo(differences_text(found))
     else:
         typer.echo(f"{page.page}: all numbers agree with '{new}'")
@@ -86,10 +86,10 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _link(fetched: Path, place: Path) -> None:
-    """Make a fetched folder of the clone visible in the folder of a run."""
-    if not fetched.exists():
-        raise ArtifactError(f"'{fetched}' does not exist; the study's file says how to fetch it")
+def _link(needed: Path, place: Path, how: str) -> None:
+    """Make a folder or file of the clone visible in the folder of a run; ``how`` is the command that makes it."""
+    if not needed.exists():
+        raise ArtifactError(f"'{needed}' does not exist; in the clone, run: {how}")
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(fetched, target_is_directory=True)
+        place.symlink_to(needed, target_is_directory=needed.is_dir())

@@ -28,7 +28,10 @@ class Page(BaseModel):
     page: Path = Field(description="the committed page, relative to the clone")
     study: Path | None = Field(None, description="its study, relative to the clone; none where the tool needs no run")
     overrides: dict[str, Any] = Field({}, description="settings that replace settings of the study")
-    needs: tuple[Path, ...] = Field((), description="fetched folders, relative to the clone, that the study reads")
+    needs: dict[Path, str] = Field(
+        {},
+        description="folders and files, relative to the clone, that the study or the tool reads → the command that makes them",
+    )
     command: tuple[str, ...] = Field(
         description="tool and arguments, run in the folder of the results; prints the page; {root} is the clone"
     )
