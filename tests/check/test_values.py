@@ -229,7 +229,7 @@ def test_a_model_beyond_memory(run: Run) -> None:
         put("experiments", "tiny", "datasets", value=["tiny"]),
         put(*MODEL, "weights", value="trained"),
         put(*MODEL, "training", value=training),
-        put(*MODEL, "arguments", "img_size", value=40_000),
+        put(*MODEL, "arguments", "img_size", value=4_000),
     )
     assert any(
         line.startswith("models.vit_patch4: one image needs ")
