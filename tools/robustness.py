@@ -82,6 +82,11 @@ def named(columns: Columns, state: str) -> list[str]:
     return found
 
 
+def against(columns: Columns, words: Mapping[str, str]) -> list[str]:
+    """What speaks against a claim: the words for a state, and the columns that have it."""
+    return [f"{word} {listed(found)}" for state, word in words.items() if (found := named(columns, state))]
+
+
 def summary(found: Mapping[str, Columns]) -> str:
     """The first paragraph: how many claims hold as published, which survive every tested choice, and which do not."""
     every = dict(enumerate(found.values(), 1))
@@ -103,13 +108,7 @@ def summary(found: Mapping[str, Columns]) -> str:
         f"{_claims(robust)} every tested choice." if robust else "No claim survives every tested choice.",
     ]
     for place in fragile:
-        broken = [
-            f"{state} by {listed(named(every[place], state))}"
-            if state == "contradicted"
-            else f"left open by {listed(named(every[place], state))}"
-            for state in ("contradicted", "open")
-            if named(every[place], state)
-        ]
+        broken = against(every[place], {"contradicted": "contradicted by", "open": "left open by"})
         told += [f"Claim {place} holds as published and is {listed(broken)}."] if broken else []
     return " ".join(told)
 
@@ -132,11 +131,7 @@ def verdict(found: Mapping[str, Columns]) -> str:
         known = states(columns)
         others = {column: state for column, state in known.items() if column != "as published"}
         supporting = sum(state == "survives" for state in known.values())
-        parts = [
-            f"{word} {', '.join(named(columns, state))}"
-            for state, word in (("contradicted", "contradicted by"), ("open", "open for"))
-            if named(columns, state)
-        ]
+        parts = against(columns, {"contradicted": "contradicted by", "open": "open for"})
         if "as published" not in known:
             state = "not tested"
         elif known["as published"] != "survives":

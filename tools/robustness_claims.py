@@ -11,7 +11,7 @@ from robustness_reading import Reading, above, clusters_of, count, grid, near_ze
 from scipy.stats import rankdata, wilcoxon
 
 from vitfaith.statistics.clusters import cluster_codes
-from vitfaith.statistics.common import COVERAGE
+from vitfaith.statistics.common import comparable
 from vitfaith.statistics.intervals import confidence_interval
 from vitfaith.statistics.orders import order_agreement
 from vitfaith.statistics.paired import holm
@@ -133,9 +133,8 @@ def dds_keeps(predictions: pd.DataFrame, stability: pd.DataFrame) -> Reading:
     }
     looking = stability[(stability["method"] != "random") & stability["smoothing"].isin(kept)]
     overlap = looking.pivot(index=["image_id", "method"], columns="smoothing", values="value")
-    gain = (overlap["dds"] - overlap["none"]).unstack("method")
-    gain = gain.loc[:, np.isfinite(gain).mean() >= COVERAGE - 1e-9].dropna()
-    gains = {"predictions": kept["dds"] - kept["none"], "top patches": gain.mean(axis=1)}
+    gain = comparable((overlap["dds"] - overlap["none"]).unstack("image_id"))[0]
+    gains = {"predictions": kept["dds"] - kept["none"], "top patches": gain.mean()}
     of = partial(clusters_of, predictions)
     return weakest(
         {

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vitfaith.statistics.clusters import cluster_codes, cluster_count
-from vitfaith.statistics.common import COVERAGE
+from vitfaith.statistics.common import comparable
 from vitfaith.statistics.intervals import confidence_interval, wilson
 
 Interval = tuple[float, float, float]
@@ -115,10 +115,11 @@ def grid(
     rows = scores[scores["metric"] == metric]
     table = rows.pivot(index="image_id", columns="method", values="value")
     table = table.where(np.isfinite(table)).dropna(how="all")
-    known = table.notna().mean()
-    wanted = list(table.columns) if methods is None else list(methods)
-    rare = [method for method in wanted if known.get(method, 0.0) < COVERAGE - 1e-9]
-    if rare and methods is not None:
-        raise NotComparedError(f"{rare[0]} has values on {100 * known.get(rare[0], 0.0):.0f} % of the images")
-    images = table[[method for method in wanted if method not in rare]].dropna()
+    images = comparable(table.T)[0].T
+    if methods is not None:
+        rare = next((method for method in methods if method not in images), None)
+        if rare is not None:
+            share = table[rare].notna().mean() if rare in table else 0
+            raise NotComparedError(f"{rare} has values on {100 * share:.0f} % of the images")
+        images = table[list(methods)].dropna()
     return images, clusters_of(rows, images.index)

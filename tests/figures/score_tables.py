@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -162,13 +162,11 @@ def make_agreement(scores: pd.DataFrame) -> pd.DataFrame:
     clean = scores[(scores.attack == "clean") & (scores.smoothing == "none") & scores.variant.isin(["", "k=10"])]
     named = clean.assign(metric=(clean.metric + " " + clean.variant).str.strip())
     lower: dict[str, Literal["higher", "lower"]] = {"deletion_auc": "lower", "log_odds": "lower"}
-    return pd.concat(
-        [
-            metric_agreement(part, lower).assign(**dict(zip(CONDITION, key, strict=True)))  # type: ignore[misc]
-            for key, part in named.groupby(CONDITION)
-        ],
-        ignore_index=True,
-    )
+    parts = []
+    for key, part in named.groupby(CONDITION):
+        place: dict[str, Any] = dict(zip(CONDITION, key, strict=True))
+        parts.append(metric_agreement(part, lower).assign(**place))
+    return pd.concat(parts, ignore_index=True)
 
 
 def make_explained(scores: pd.DataFrame) -> pd.DataFrame:
