@@ -9,7 +9,6 @@ table and draws OUT/curves.png.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from provenance import cpu_seconds, line
+from provenance import cpu_seconds, keep_seconds, line
 
 from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.datasets.opening import open_source
@@ -63,9 +62,7 @@ def train(given: argparse.Namespace) -> None:
             except VitfaithError as error:
                 print(f"{rule}, seed {seed}: {error}")
                 log = []
-            spent = given.out / "benchmarks" / f"{rule}.{seed}.jsonl"
-            spent.parent.mkdir(exist_ok=True)
-            spent.write_text(json.dumps({"cpu_time": time.process_time() - start}), encoding="utf-8")
+            keep_seconds(given.out, f"{rule}.{seed}", time.process_time() - start)
             pq.write_table(pa.Table.from_pylist(log, schema=DIFFMASK_LOG), path)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from provenance import cpu_seconds, images_text, keep_seconds, line
 
 from vitfaith.datasets.opening import open_source
 from vitfaith.errors import VitfaithError
@@ -93,6 +95,7 @@ def run(task: str, rule: str, seeds: int, out: Path, steps: int | None = None) -
         if scores.is_file():
             continue
         row: dict[str, Any] = {"rule": rule, "seed": seed}
+        start = time.process_time()
         try:
             network, log = train_diffmask(
                 model, learned, pixels, DiffMaskRecipe(**{**RULES[rule][1], **shorter, "seed": seed})
@@ -109,6 +112,7 @@ def run(task: str, rule: str, seeds: int, out: Path, steps: int | None = None) -
             for read_out in ("expected", "official")
         ]
         print(rows[0], file=sys.stderr, flush=True)
+        keep_seconds(out, f"{task}.{rule}.{seed}", time.process_time() - start)
         pd.DataFrame(log).assign(rule=rule, seed=seed).to_parquet(kept(out, task, rule, seed, "curves"))
         pd.DataFrame(rows).to_parquet(scores)
 
@@ -184,6 +188,9 @@ def main() -> None:
         run(given.task, rule, given.seeds, given.out, given.steps)
     if given.figure:
         figure(given.task, rules, given.out, given.figure)
+    grids = open_source(load_study(read_yaml(STUDY)).datasets[given.task][0].spec())
+    facts = [f"seeds 0 to {given.seeds - 1} of the training", images_text([len(grids.labels)]), "ranges over the seeds"]
+    print(line("grid-diffmask", facts, cpu_seconds(given.out)) + "\n")
     print(table(given.task, rules, given.seeds, given.out))
 
 

@@ -85,6 +85,13 @@ def cpu_seconds(results: Path) -> float:
     return sum(_job_seconds(results / "benchmarks"))
 
 
+def keep_seconds(results: Path, job: str, seconds: float) -> None:
+    """Keep the CPU seconds of a training that a tool ran itself, where :func:`cpu_seconds` finds them."""
+    file = results / "benchmarks" / f"{job}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"cpu_time": seconds}), encoding="utf-8")
+
+
 def _job_seconds(benchmarks: Path) -> Iterator[float]:
     for file in sorted(benchmarks.rglob("*.jsonl")):
         for text in file.read_text(encoding="utf-8").splitlines():

@@ -8,6 +8,7 @@ from the files beside the weights. `logs` needs NAME.log.parquet beside the weig
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import pandas as pd
 import torch
 from diffusers import DDPMScheduler
-from pydantic import BaseModel
+from provenance import line
+from recipe_words import recipe_text
 from torch import Tensor, nn
 
 from vitfaith.artifacts.tensors import unit_pixels
@@ -27,11 +29,12 @@ from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.explainers.shapley.files import load_shapley
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
 from vitfaith.explainers.shapley.train import held_out_error
-from vitfaith.metrics.fills.removal import Removal, remover
+from vitfaith.metrics.fills.removal import remover
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.load import load_classifier
 from vitfaith.models.training.classifier import accuracy, without_patches
 from vitfaith.shipped import located
+from vitfaith.statistics.intervals import wilson
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.study import Study
 from vitfaith.tables.text import markdown_table
@@ -42,25 +45,8 @@ GRIDS = ("vit_grid_3x3", "vit_grid_5x5")
 DENOISER = "fashion_mnist"
 HEADS = (("grid.yaml", "vit_grid_3x3"), ("config.yaml", "vit_patch4"), ("config.yaml", "vit_patch2"))
 """Study and explained model of each shipped head of ViT-Shapley."""
-PLAIN = {"shift": "shift ±{}", "flip": "flip", "max_timestep": "t < {}", "sets": "{} sets per image", "fill": "fill {}"}
-"""Field of a recipe that is always named, unless it is off → its words."""
-UNSAID = {
-    "train_on",
-    "test_on",
-    "seed",
-    "epochs",
-    "batch_size",
-    "batches",
-    "learning_rate",
-    "surrogates",
-    "held_out",
-    "ema_decay",
-    "channels",
-    "removal",
-    "start_from",
-    "keep_head",
-}
-"""Fields that have other words, or that the page's text states."""
+PAGES = {("networks", "diffmasks"): "training", ("grids",): "grid-networks", ("shapley",): "vit-shapley-trainings"}
+"""Parts that make up a page of tools/pages.yaml."""
 
 
 def study_of(name: str) -> Study:
@@ -93,28 +79,6 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def recipe_text(recipe: BaseModel) -> str:
-    """A recipe in words: length, batch, rate, and the settings that are not the defaults."""
-    given: dict[str, Any] = recipe.model_dump(mode="json")
-    length = f"{given['epochs']} epochs, batch {given['batch_size']}"
-    if given.get("batches"):
-        length = f"{given['epochs'] * given['batches']} batches of {given['batch_size']}"
-    words = [length, f"learning rate {given['learning_rate']:g}"]
-    words += [text.format(given[key]) for key, text in PLAIN.items() if given.get(key)]
-    removal: Removal | None = getattr(recipe, "removal", None)
-    if removal is not None:
-        share = "" if removal.up_to == 1 else f", up to {removal.up_to:g} of the patches"
-        words.append(f"patches removed by {removal.fill.name}{share}")
-    if given.get("start_from"):
-        words.append(f"from {Path(given['start_from']).stem}")
-    for key, field in type(recipe).model_fields.items():
-        value = given[key]
-        if key not in UNSAID | set(PLAIN) and value != field.default:
-            shown = f"{value:g}" if isinstance(value, float) else value
-            words.append(key.replace("_", " ") + ("" if value is True else f" {shown}"))
-    return ", ".join(words)
-
-
 def load(study: Study, model: str) -> Classifier:
     """A model of a study with its shipped weights, also where the study trains it."""
     return load_classifier(study.models[model].spec(), Path(located(f"vitfaith:models/{model}.safetensors")), "cpu")
@@ -133,8 +97,14 @@ def classifier_row(study: Study, model: str, count: int | None) -> list[object]:
     right = accuracy(classifier, images, labels)
     return [
         f"`{model}`: {rows} × {columns} patches, {shape}", f"{parameters(classifier.backbone):,}", recipe_text(section.training),
-        f"**{100 * right:.1f} %** on the {len(labels):,} test images",
+        f"{percent(right, len(labels))} of the {len(labels):,} test images",
     ]  # fmt: skip
+
+
+def percent(share: float, n: int) -> str:
+    """A share of ``n`` images in percent, with Wilson's 95 % interval."""
+    low, high = wilson(round(share * n), n, 0.95)
+    return f"**{100 * share:.1f} %** [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def denoiser_loss(folder: Path, images: Tensor, max_timestep: int, seed: int) -> float:
@@ -181,7 +151,7 @@ def grids(count: int | None) -> str:
         images, labels = images_of(study, section.training.test_on, count)
         side, patch = section.arguments["img_size"], section.arguments["patch_size"]
         trained = f"{size_of(study, section.training.train_on):,} grids, {recipe_text(section.training)}"
-        right = f"**{100 * accuracy(classifier, images, labels):.1f} %** of {len(labels):,}"
+        right = f"{percent(accuracy(classifier, images, labels), len(labels))} of {len(labels):,}"
         cells = " × ".join(map(str, classifier.grid))
         rows.append([f"`{model}`", cells, f"{side} px, patches of {patch}", classifier.num_classes, f"{parameters(classifier.backbone):,}", trained, right])  # fmt: skip
     head = ["network", "cells", "input", "classes", "parameters", "trained on", "accuracy, validation grids"]
@@ -293,7 +263,11 @@ def main() -> None:
         "shapley": lambda: shapley(given.images),
         "logs": logs,
     }
-    print("\n\n".join(made[part]() for part in given.parts))
+    tables = "\n\n".join(made[part]() for part in given.parts)
+    if page := PAGES.get(tuple(given.parts)):
+        facts = ["from the shipped files", "n in the tables", "95 % intervals of accuracies (Wilson)"]
+        print(line(page, facts, time.process_time()) + "\n")
+    print(tables)
 
 
 if __name__ == "__main__":

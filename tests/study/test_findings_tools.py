@@ -11,7 +11,8 @@ import torch
 from tools.fills import FILLS, fills_table
 from tools.grid_diffmask import RULES, kept
 from tools.grid_diffmask import table as grid_table
-from tools.training_page import denoiser_loss, diffmask_log, log_of, recipe_text
+from tools.recipe_words import recipe_text
+from tools.training_page import denoiser_loss, diffmask_log, log_of, percent
 from tools.vit_shapley import place, trainings
 
 from tests.conftest import tiny_vit
@@ -139,6 +140,11 @@ def test_a_recipe_in_words_names_what_differs_from_the_defaults() -> None:
     assert recipe_text(ShapleyRecipe(surrogates={}, epochs=3, sets=4)) == (
         "3 epochs, batch 64, learning rate 0.001, 4 sets per image, fill image_mean"
     )
+
+
+def test_an_accuracy_has_its_interval_beside_it() -> None:
+    assert percent(0.9, 10) == "**90.0 %** [59.6, 98.2]", "Wilson's interval of 9 of 10, as published tables have it"
+    assert percent(1.0, 1000) == "**100.0 %** [99.6, 100.0]"
 
 
 def test_the_log_of_a_diffmask_has_the_rows_at_which_it_was_tested() -> None:
