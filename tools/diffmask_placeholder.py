@@ -15,23 +15,22 @@ from pathlib import Path
 
 import torch
 from provenance import measured
+from study_data import levels_of, load, study_of
 from torch import Tensor
 from torch.nn import functional
 
 import vitfaith as vf
-from vitfaith.datasets.opening import open_source, read_all
-from vitfaith.datasets.subset import stratified_subset
+from vitfaith.artifacts.tensors import unit_pixels
+from vitfaith.datasets.opening import read_all
 from vitfaith.explainers.diffmask.files import load_diffmask
 from vitfaith.explainers.diffmask.network import DiffMask
 from vitfaith.explainers.diffmask.passes import clean_pass, divergence, masked_pass
 from vitfaith.explainers.diffmask.recipe import DiffMaskRecipe
 from vitfaith.explainers.diffmask.train import train_diffmask
 from vitfaith.models.classifier import Classifier
-from vitfaith.models.load import load_classifier
-from vitfaith.study.load import load_study, read_yaml
+from vitfaith.shipped import located
 from vitfaith.tables.text import markdown_table
 
-ROOT = Path(__file__).resolve().parents[1]
 HEAD = [
     "model",
     "DiffMask",
@@ -78,18 +77,15 @@ def saco(model: Classifier, images: Tensor, maps: Tensor, seed: int) -> list[str
 
 def main(steps: int = 300, folder: str | None = None) -> None:
     """Print a Markdown table."""
-    study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
-    reader, section = study.datasets["fashion_mnist"]
-    source = open_source(reader.spec())
-    shown = source.read(stratified_subset(source.labels, section.images, study.seed))
-    images = torch.from_numpy(shown.copy()).float() / 255
+    study = study_of("config.yaml")
+    levels, *_ = levels_of(study, "fashion_mnist")
+    shown, images = levels.numpy(), unit_pixels(levels)
     train = {"use": "fashion_mnist", "split": "train"} | ({} if folder is None else {"folder": folder})
     pictures, _ = read_all(train)
     rows = []
     for name in ("vit_patch4", "vit_patch2"):
-        told = study.models[name]
-        model = load_classifier(told.model_dump(mode="json"), Path(str(told.weights)))
-        shipped = load_diffmask(ROOT / "resources" / "diffmasks" / f"{name}.safetensors", model)
+        model = load(study, name)
+        shipped = load_diffmask(Path(located(f"vitfaith:diffmasks/{name}.safetensors")), model)
         recipe = DiffMaskRecipe(steps=steps, epochs=100, learning_rate=2e-3, placeholder="mean_colour")
         fixed, _ = train_diffmask(model, pictures, shown, recipe)
         for label, network in (("shipped: learned placeholder", shipped), (f"mean colour, {steps} steps", fixed)):

@@ -102,6 +102,7 @@ def run(task: str, rule: str, seeds: int, out: Path, steps: int | None = None) -
             )
         except VitfaithError as error:  # loss or gradient not finite
             print(f"{rule}, seed {seed}: {error}", file=sys.stderr)
+            keep_seconds(out, f"{task}.{rule}.{seed}", time.process_time() - start)
             pd.DataFrame([row]).to_parquet(scores)
             continue
         last = log[-1]

@@ -18,11 +18,9 @@ import torch
 from diffusers import DDPMScheduler
 from provenance import line
 from recipe_words import recipe_text
+from study_data import images_of, levels_of, load, size_of, study_of
 from torch import Tensor, nn
 
-from vitfaith.artifacts.tensors import unit_pixels
-from vitfaith.datasets.opening import open_source
-from vitfaith.datasets.subset import stratified_subset
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.training import held_out_loss
 from vitfaith.explainers.diffmask.files import load_diffmask
@@ -30,16 +28,12 @@ from vitfaith.explainers.shapley.files import load_shapley
 from vitfaith.explainers.shapley.recipe import ShapleyRecipe
 from vitfaith.explainers.shapley.train import held_out_error
 from vitfaith.metrics.fills.removal import remover
-from vitfaith.models.classifier import Classifier
-from vitfaith.models.load import load_classifier
 from vitfaith.models.training.classifier import accuracy, without_patches
 from vitfaith.shipped import located
 from vitfaith.statistics.intervals import wilson
-from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.study import Study
 from vitfaith.tables.text import markdown_table
 
-CONFIG = Path(__file__).resolve().parents[1] / "config"
 NETWORKS = ("vit_patch4", "vit_patch2")
 GRIDS = ("vit_grid_3x3", "vit_grid_5x5")
 DENOISER = "fashion_mnist"
@@ -49,46 +43,16 @@ PAGES = {("networks", "diffmasks"): "training", ("grids",): "grid-networks", ("s
 """Parts that make up a page of tools/pages.yaml."""
 
 
-def study_of(name: str) -> Study:
-    """A shipped study."""
-    return load_study(read_yaml(CONFIG / name))
-
-
-def levels_of(study: Study, dataset: str, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Grey levels (N, C, H, W) uint8 and labels (N,) of a dataset as trainings read it; of them the first ``count``."""
-    reader, section = study.datasets[dataset]
-    source = open_source(reader.spec())
-    chosen = stratified_subset(source.labels, section.images, study.seed)[:count]
-    return torch.from_numpy(source.read(chosen)), torch.from_numpy(source.labels[chosen])
-
-
-def images_of(study: Study, dataset: str, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """:func:`levels_of` with images float32 in [0, 1]."""
-    levels, labels = levels_of(study, dataset, count)
-    return unit_pixels(levels), labels
-
-
-def size_of(study: Study, dataset: str) -> int:
-    """Number of images of a dataset."""
-    reader, section = study.datasets[dataset]
-    return section.images or len(open_source(reader.spec()).labels)
-
-
 def parameters(network: nn.Module) -> int:
     """Number of trained numbers."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def load(study: Study, model: str) -> Classifier:
-    """A model of a study with its shipped weights, also where the study trains it."""
-    return load_classifier(study.models[model].spec(), Path(located(f"vitfaith:models/{model}.safetensors")), "cpu")
 
 
 def classifier_row(study: Study, model: str, count: int | None) -> list[object]:
     """Shape, parameters, recipe and accuracy of one network."""
     section, classifier = study.models[model], load(study, model)
     assert section.training is not None
-    images, labels = images_of(study, section.training.test_on, count)
+    images, labels, _ = images_of(study, section.training.test_on, count)
     rows, columns = classifier.grid
     shape = ", ".join(
         f"{text}{section.arguments[key]}{end}"
@@ -125,7 +89,7 @@ def denoiser_row(study: Study, count: int | None) -> list[object]:
     section = study.denoisers[DENOISER]
     assert section.training is not None
     denoiser, recipe = Denoiser.load(section.path), section.training
-    images, _ = images_of(study, recipe.test_on, min(512, count or 512))
+    images, *_ = images_of(study, recipe.test_on, min(512, count or 512))
     config: Any = denoiser.network.config
     channels, steps = "–".join(map(str, config.block_out_channels)), len(denoiser.schedule.alphas_cumprod)
     loss = denoiser_loss(Path(section.path), images, recipe.max_timestep, recipe.seed)
@@ -148,7 +112,7 @@ def grids(count: int | None) -> str:
     for model in GRIDS:
         section, classifier = study.models[model], load(study, model)
         assert section.training is not None
-        images, labels = images_of(study, section.training.test_on, count)
+        images, labels, _ = images_of(study, section.training.test_on, count)
         side, patch = section.arguments["img_size"], section.arguments["patch_size"]
         trained = f"{size_of(study, section.training.train_on):,} grids, {recipe_text(section.training)}"
         right = f"{percent(accuracy(classifier, images, labels), len(labels))} of {len(labels):,}"
@@ -219,11 +183,11 @@ def shapley(count: int | None) -> str:
         assert training.removal is not None
         classifier = load(study, model)
         head, game = load_shapley(Path(located(f"vitfaith:shapley/{model}.safetensors")), classifier)
-        images, labels = images_of(study, training.test_on, count)
+        images, labels, _ = images_of(study, training.test_on, count)
         removed = without_patches(images, remover(training.removal, game.surrogate, training.seed))
         rates = [f"{accuracy(game.surrogate, shown, labels):.3f}" for shown in (images, removed)]
         rows.append([f"surrogate `{taught}`", recipe_text(training), images_text(study, training), *rates, "", ""])
-        held_out, _ = levels_of(study, recipe.test_on, min(recipe.held_out, count or recipe.held_out))
+        held_out, *_ = levels_of(study, recipe.test_on, min(recipe.held_out, count or recipe.held_out))
         own, equal = held_out_error(classifier, game, head, held_out, recipe)
         found = [f"{own:.5f}", f"{100 * (1 - own / equal):.1f} %"]
         rows.append([f"head for `{model}`", recipe_text(recipe), images_text(study, recipe), "", "", *found])
