@@ -6,12 +6,20 @@ conformance page (``python -m benchmarks.conformance``) prints the error itself.
 
 from __future__ import annotations
 
-from tests.explainers.oracles import families, learned, loops, packages, stored
+from tests.explainers.oracles import cam_packages, families, learned, loops, packages, stored, zennit_package
 from tests.explainers.oracles.base import Oracle, Pair
 
 __all__ = ["ORACLES", "Oracle", "Pair"]
 
 ORACLES: list[Oracle] = sorted(
-    [*packages.ORACLES, *stored.ORACLES, *loops.ORACLES, *families.ORACLES, *learned.ORACLES],
+    [
+        *packages.ORACLES,
+        *cam_packages.ORACLES,
+        *zennit_package.ORACLES,
+        *stored.ORACLES,
+        *loops.ORACLES,
+        *families.ORACLES,
+        *learned.ORACLES,
+    ],
     key=lambda oracle: oracle.subject,
 )

@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.conftest import tiny_vit
-from tests.explainers.bridge import twin, txv_model
+from tests.explainers.bridge import txv_model
 from tests.explainers.oracles.base import Oracle, Pair, by_image, maps
 from tests.explainers.textbook.path import in_patches
 from tests.explainers.zoo import batch, model
@@ -175,191 +174,6 @@ def beyond_intuition(kind: str) -> Pair:
     return found / found.amax((1, 2), keepdim=True), by_image(classifier, theirs)
 
 
-def zennit(layer: nn.Module, rule: object, values: Tensor, relevance: Tensor) -> Tensor:
-    """What a rule of zennit makes of ``relevance`` at the output of ``layer``."""
-    from zennit.composites import LayerMapComposite
-
-    values = values.clone().requires_grad_()
-    network = nn.Sequential(layer)
-    with LayerMapComposite([(type(layer), rule)]).context(network) as modified:
-        return torch.autograd.grad(modified(values), values, relevance)[0]
-
-
-def zennit_linear() -> Pair:
-    from zennit.rules import ZPlus
-
-    from vitfaith.explainers.relevance import rules
-
-    layer, values, relevance = random_linear()
-    ours = rules.linear(values, layer.weight.detach(), relevance)
-    return ours, zennit(layer, ZPlus(1e-12, zero_params="bias"), values, relevance)
-
-
-def zennit_pixels() -> Pair:
-    from zennit.rules import ZBox
-
-    from vitfaith.explainers.relevance import rules
-
-    generator = torch.Generator().manual_seed(0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layer = nn.Conv2d(3, 5, 4, 4).double()
-    values = torch.randn(1, 3, 8, 8, generator=generator, dtype=torch.float64)
-    relevance = torch.randn(1, 5, 2, 2, generator=generator, dtype=torch.float64)
-    ours = rules.pixels(values, layer.weight.detach(), (4, 4), relevance)
-    return ours, zennit(layer, ZBox(values.min(), values.max(), 1e-12, zero_params="bias"), values, relevance)
-
-
-def zennit_gamma(kind: str) -> Pair:
-    """The γ-rule of one layer; relevance is gradient × output going in and gradient × input coming out."""
-    from zennit.rules import Gamma
-
-    from vitfaith.explainers.relevance.gamma import gamma_convolution, gamma_linear
-
-    generator = torch.Generator().manual_seed(0)
-    layer: nn.Module
-    if kind == "linear":
-        layer, values, relevance = random_linear()
-        forward = gamma_linear(layer, 0.25)
-    else:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            layer = nn.Conv2d(3, 5, 4, 4).double()
-        values = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
-        relevance = torch.randn(2, 5, 2, 2, generator=generator, dtype=torch.float64)
-        forward = gamma_convolution(layer, 0.25)
-    leaf = values.clone().requires_grad_()
-    outputs = forward(leaf)
-    (gradient,) = torch.autograd.grad(outputs, leaf, relevance / outputs.detach())
-    return gradient * values, zennit(layer, Gamma(0.25, stabilizer=1e-12), values, relevance)
-
-
-def zennit_vit() -> Pair:
-    """The whole CP-LRP pass at the pixels, with zennit's γ-rule in the layers that have one: relevance out, relevance in."""
-    from zennit.rules import Gamma
-
-    classifier = copy.deepcopy(model("class_token")).double()
-    images, targets, _ = batch(classifier)
-    net: Any = classifier.backbone
-
-    def hold(layer: nn.Module, gamma: float) -> Any:
-        class Held(torch.autograd.Function):
-            @staticmethod
-            def forward(context: Any, x: Tensor) -> Tensor:
-                context.save_for_backward(x)
-                return layer(x)
-
-            @staticmethod
-            def backward(context: Any, gradient: Tensor) -> Tensor:
-                (x,) = context.saved_tensors
-                with torch.enable_grad():
-                    return zennit(layer, Gamma(gamma, stabilizer=1e-12), x, gradient * layer(x)) / x
-
-        return Held.apply
-
-    def norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
-        scale = torch.sqrt(x.var(-1, keepdim=True, unbiased=False) + layer.eps).detach()
-        return (x - x.mean(-1, keepdim=True)) / scale * layer.weight + layer.bias
-
-    def logits(pixels: Tensor) -> Tensor:
-        x = hold(net.patch_embed.proj, 0.25)(pixels).flatten(2).mT
-        x = torch.cat([net.cls_token.expand(len(x), -1, -1), x], 1) + net.pos_embed
-        for block in net.blocks:
-            qkv = block.attn.qkv(norm(block.norm1, x)).unflatten(-1, (3, 3, 8)).permute(2, 0, 3, 1, 4)
-            a = (qkv[0] @ qkv[1].mT / 8**0.5).softmax(-1).detach()
-            x = x + block.attn.proj((a @ qkv[2]).transpose(1, 2).flatten(2))
-            y = hold(block.mlp.fc1, 0.05)(norm(block.norm2, x))
-            x = x + hold(block.mlp.fc2, 0.05)(y * (nn.functional.gelu(y) / y).detach())
-        return hold(net.head, 0.05)(norm(net.norm, x)[:, 0])
-
-    pixels = ((images.double() - 0.5) / 0.25).requires_grad_()
-    (gradient,) = torch.autograd.grad(logits(pixels).gather(1, targets[:, None]).sum(), pixels)
-    expected = (pixels * gradient).detach().sum(1).unflatten(1, (4, 4)).unflatten(3, (4, 4)).sum((2, 4))
-    return maps(model("class_token"), "cp_lrp", gamma=0.05, gamma_patches=0.25), expected
-
-
-def random_linear() -> tuple[nn.Linear, Tensor, Tensor]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Linear(7, 5).double(), torch.randn(4, 7).double(), torch.randn(4, 5).double()
-
-
-def grad_cam(name: str, theirs: str) -> Pair:
-    import pytorch_grad_cam
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_with_sign_correction
-
-    classifier = copy.deepcopy(model("class_token"))
-    images, targets, _ = batch(classifier)
-
-    def to_channels(tokens: Tensor) -> Tensor:
-        return tokens[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
-
-    layer = classifier.backbone.blocks[-1].norm1
-    with getattr(pytorch_grad_cam, theirs)(classifier, [layer], reshape_transform=to_channels) as cam:
-        cam.get_target_width_height = lambda _: (4, 4)  # their resize, by another library, is not under test
-        if name == "token_eigencam":  # their EigenCAM has a random sign; their Seg-EigenCAM corrects it
-            cam.get_cam_image = lambda *a, **k: get_2d_projection_with_sign_correction(a[3])
-        expected = cam(images.requires_grad_(), [ClassifierOutputTarget(int(t)) for t in targets])
-    return unit(maps(model("class_token"), name)), torch.from_numpy(expected)
-
-
-def unit(maps: Tensor) -> Tensor:
-    """Min-max of each map, as grad-cam scales them."""
-    maps = maps - maps.amin((1, 2), keepdim=True)
-    return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12)
-
-
-def contrasted_cam(theirs: str) -> Pair:
-    """Classes that the network predicts, which is what their FinerCAM compares with the nearest ones."""
-    import pytorch_grad_cam
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST
-
-    classifier = copy.deepcopy(model("class_token"))
-    images, _, ids = batch(classifier)
-    targets = classifier(images).argmax(1)
-    for block in classifier.backbone.blocks:
-        block.attn.fused_attn = False  # has no second derivative
-
-    def to_channels(tokens: Tensor) -> Tensor:
-        return tokens[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
-
-    layer, finer = classifier.backbone.blocks[-1].norm1, theirs == "FinerCAM"
-    with getattr(pytorch_grad_cam, theirs)(classifier, [layer], reshape_transform=to_channels) as cam:
-        inner = cam.base_cam if finer else cam
-        inner.get_target_width_height = lambda _: (4, 4)  # their resize, by another library, is not under test
-        if not finer:  # version 1.5.7 forgets to reshape the tokens of a ViT, and to let go of its views
-
-            def weighted(*given: Any) -> Any:
-                weights = torch.from_numpy(cam.get_cam_weights(*given[:5]))
-                return (weights[:, :, None, None] * to_channels(given[3])).sum(1).detach().numpy()
-
-            cam.get_cam_image, cam.activations_and_grads.clear = weighted, lambda: None
-        wanted = None if finer else [ClassifierOutputReST(int(t)) for t in targets]
-        expected = cam(images.requires_grad_(), wanted)
-    name, settings = ("token_finercam", {"weighting": "probability"}) if finer else ("token_shapleycam", {})
-    methods = {"it": EXPLAINERS.item(name, **settings)}
-    found = explain(model("class_token"), images.detach(), targets, ids, methods, seed=0, batch_size=4)["it"]
-    return unit(found), torch.from_numpy(expected)
-
-
-def legrad() -> Pair:
-    from torchcam.methods import LeGrad
-
-    classifier = model("class_token")
-    images, targets, _ = batch(classifier)
-    other = twin(classifier)
-    with LeGrad(other.vit, list(other.vit.encoder.layers)) as oracle:
-        scores = other(images.requires_grad_())
-        expected = oracle.compute_cams(targets.tolist(), scores, normalized=False)[0]
-    return maps(classifier, "legrad"), expected
-
-
-GRAD_CAMS = {
-    "token_gradcam": "GradCAM", "token_hirescam": "HiResCAM", "token_layercam": "LayerCAM",
-    "token_xgradcam": "XGradCAM", "token_eigencam": "EigenCAM",
-}  # fmt: skip
-
 CAPTUM = "package captum"
 PER_PATCH = f"{CAPTUM}; its pixels summed or averaged over patches"
 OWN_NOISE = f"{CAPTUM}, given our noise; 6 copies, magnitudes"
@@ -388,20 +202,6 @@ ORACLES = [
         for w, s in ((1, 1), (2, 1), (2, 2), (3, 2), (3, 3))
     ],
     Oracle("kernel_shap", "ShapleyValues", f"{CAPTUM}; all orders of 4 patches", 1e-5, captum_shapley),
-    *[
-        Oracle(ours, theirs, "package grad-cam; min–max, without its resize", 2e-5, partial(grad_cam, ours, theirs))
-        for ours, theirs in GRAD_CAMS.items()
-    ],
-    *[
-        Oracle(
-            ours, theirs, f"package grad-cam; predicted classes; {what}; min–max", 2e-5, partial(contrasted_cam, theirs)
-        )
-        for ours, theirs, what in (
-            ("token_finercam", "FinerCAM", "3 references, weights by probability"),
-            ("token_shapleycam", "ShapleyCAM", "ReST"),
-        )
-    ],
-    Oracle("legrad", "LeGrad", "package torchcam, on a torchvision twin with the same weights", 1e-5, legrad),
     Oracle("tam", "TAM", "package txv; 20 points", 1e-5, tam),
     *[
         Oracle(
@@ -413,11 +213,4 @@ ORACLES = [
         )
         for kind in ("head", "token")
     ],
-    Oracle("attnlrp", "Gamma", "package zennit; the γ-rule of one linear layer", 1e-6, partial(zennit_gamma, "linear")),
-    Oracle(
-        "attnlrp", "Gamma", "package zennit; the γ-rule of the patch embedding", 1e-6, partial(zennit_gamma, "conv")
-    ),
-    Oracle("cp_lrp", "Gamma", "package zennit; γ-rule in MLPs, head and patch embedding", 1e-5, zennit_vit),
-    Oracle("lrp", "ZPlus", "package zennit; one linear layer", 1e-6, zennit_linear),
-    Oracle("lrp", "ZBox", "package zennit; the patch embedding", 1e-6, zennit_pixels),
 ]
