@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from findings_tables import read
 from provenance import made
 
 from vitfaith.figures.drawing.style import Style
@@ -20,31 +21,53 @@ PAGES = {"grid": ("grid_3x3", "grid_5x5"), "grid-smoke": ("grid",)}
 """Page of tools/pages.yaml → experiments of its study."""
 
 
+OWN = "†"
+"""After the numbers of a method that is not compared: they are over its own images."""
+
+
 def board(folder: Path, experiment: str) -> str:
-    """One experiment as Markdown, the best IoU first, of equal ones the more consistent."""
-    tables = folder / f"experiment={experiment}"
-    summary = pd.read_parquet(tables / "summary.parquet").astype({"method": str, "metric": str, "variant": str})
-    scores = pd.read_parquet(tables / "scores.parquet").astype({"method": str, "metric": str})
+    """One experiment as Markdown, the best IoU first, of equal ones the more consistent; methods that are not compared come last."""
+    summary = read(folder, experiment, "summary")
+    scores = read(folder, experiment, "scores")
     rows: Any = summary.set_index(["metric", "variant", "method"]).sort_index()
     inside = scores[scores.metric == "admissible_side"].groupby("method").value.mean()
-    mask = rows.loc["admissible_mask"]
-    order = mask["mean"].unstack(0)
-    order["side"] = rows.loc["admissible_side", "consistency"]["mean"]
-    order = order.sort_values(["iou", "side"], ascending=False).index
+    mask, sides = rows.loc["admissible_mask"], rows.loc["admissible_side", "consistency"]
+    saco = rows.loc["saco"].droplevel("variant")
+    order = mask.loc["iou"][["compared", "mean_own"]].assign(side=sides["mean_own"])
+    order = order.sort_values(["compared", "mean_own", "side"], ascending=False).index
     head = ["explainer", "IoU", "exact", "best IoU", "AUROC", "consistency", "counted side", "SaCo", "n"]
-    cells = []
     label = Style(labels={"diffmask_5x5": "DiffMask", "diffmask_per_image": "DiffMask, image by image"}).label
+    cells = []
     for method in order:
         iou = mask.loc["iou", method]
-        mean = {v: float(mask.loc[v, method]["mean"]) for v in ("exact", "best_iou", "auroc")}
-        side = float(rows.loc["admissible_side", "consistency", method]["mean"])
-        saco = float(rows.loc["saco"].xs(method, level="method")["mean"].iloc[0])
-        shown = f"**{iou['mean']:.3f}** [{iou['low']:.3f}, {iou['high']:.3f}]"
-        shares = [f"{mean[v]:.3f}" for v in mean]
+        number, low, high = (iou[of(iou, name)] for name in ("mean", "low", "high"))
         cells.append(
-            [label(method), shown, *shares, *(f"{v:.2f}" for v in (side, inside[method], saco)), int(iou["n"])]
+            [
+                label(method),
+                f"**{number:.3f}** [{low:.3f}, {high:.3f}]{mark(iou)}",
+                *(cell(mask.loc[variant, method], 3) for variant in ("exact", "best_iou", "auroc")),
+                cell(sides.loc[method], 2),
+                f"{inside[method]:.2f}",
+                cell(saco.loc[method], 2),
+                f"{iou[of(iou, 'n')]}{mark(iou)}",
+            ]
         )
     return markdown_table(head, cells)
+
+
+def mark(row: pd.Series) -> str:
+    """The mark of a method that is not compared."""
+    return "" if row["compared"] else OWN
+
+
+def of(row: pd.Series, name: str) -> str:
+    """The column with a number: over the images on which all methods have a map, or of a method that is not compared over its own."""
+    return name if row["compared"] else f"{name}_own"
+
+
+def cell(row: pd.Series, digits: int) -> str:
+    """The mean of a row of the summary."""
+    return f"{row[of(row, 'mean')]:.{digits}f}{mark(row)}"
 
 
 def main() -> None:
