@@ -9,6 +9,7 @@ from pydantic import Field
 from vitfaith.errors import ConfigError
 from vitfaith.figures.drawing.data import CONDITION, PANEL, FigureData, MethodsOfOneCondition, select, tidy
 from vitfaith.figures.drawing.draw import blank, canvas, count_text, facets, shape_of, wrap_titles
+from vitfaith.figures.drawing.heat import heat_map
 from vitfaith.figures.drawing.names import decimal
 from vitfaith.figures.drawing.style import Style
 from vitfaith.figures.drawing.variants import Known, ShowsVariants, check_exists
@@ -69,8 +70,6 @@ def rows(data: FigureData, parameters: Pairs) -> DataFrame:
 )
 def saco_pairs(data: FigureData, parameters: Pairs, style: Style) -> Figure:
     """Share of images on which each pair of groups breaks the order, one panel per model and method."""
-    import seaborn
-
     table = rows(data, parameters)
     groups, methods = facets(table, PANEL, style), style.order(table["method"])
     found = [(title, method, part[part["method"] == method]) for title, part in groups for method in methods]
@@ -81,12 +80,10 @@ def saco_pairs(data: FigureData, parameters: Pairs, style: Style) -> Figure:
     for number, (panel, (title, method, part)) in enumerate(zip(axes.flat, panels, strict=False)):
         share = np.full((count - 1, count - 1), np.nan)
         share[part["first"] - 1, part["second"] - 2] = part["broken"]
-        seaborn.heatmap(
-            share, vmin=0, vmax=1, cmap=style.diverging, mask=np.isnan(share), cbar=False, square=True, ax=panel
-        )
+        heat_map(panel, share, vmin=0, vmax=1, cmap=style.diverging, mask=np.isnan(share), square=True)
         shown = range(0, count - 1, max(1, (count - 1) // 4))
         panel.set_xticks([i + 0.5 for i in shown], [str(i + 2) for i in shown])
-        panel.set_yticks([i + 0.5 for i in shown], [str(i + 1) for i in shown], rotation=0)
+        panel.set_yticks([i + 0.5 for i in shown], [str(i + 1) for i in shown], rotation=0, va="center")
         panel.tick_params(length=0, labelbottom=number + shape[1] >= len(panels))
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitfaith.lazy import np
 
@@ -16,6 +16,25 @@ if TYPE_CHECKING:
 
 EMPTY = "#CCCCCC"
 """Behind cells without a value."""
+
+
+def heat_map(panel: Axes, values: NDArray[np.float64], **settings: Any) -> None:
+    """seaborn's heat map of ``values`` (R, C) without its tick labels and colour bar; ``settings`` go to it.
+
+    seaborn draws the whole figure, with its layout, to see whether its tick labels overlap. For figures of many panels that is most of the
+    time, so meanwhile the figure has a canvas that draws nothing.
+    """
+    import seaborn
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    figure = panel.get_figure(root=True)
+    assert figure is not None
+    canvas = figure.canvas
+    figure.set_canvas(FigureCanvasBase())
+    try:
+        seaborn.heatmap(values, cbar=False, xticklabels=False, yticklabels=False, ax=panel, **settings)
+    finally:
+        figure.set_canvas(canvas)
 
 
 def heat_panel(
@@ -42,12 +61,12 @@ def heat_panel(
     Returns:
         What a colour bar is made from.
     """
-    import seaborn
     from matplotlib.patches import Rectangle
 
     missing = ~np.isfinite(values)
     panel.set_facecolor(EMPTY)
-    seaborn.heatmap(
+    heat_map(
+        panel,
         values,
         vmin=-bound,
         vmax=bound,
@@ -56,8 +75,6 @@ def heat_panel(
         annot=texts,
         fmt="",
         annot_kws={"fontsize": font_size, "linespacing": 1.1},
-        cbar=False,
-        ax=panel,
     )
     for i, j in np.argwhere(missing):
         if blank_diagonal and i == j:
@@ -66,7 +83,7 @@ def heat_panel(
     panel.set_xticks(np.arange(len(columns)) + 0.5, columns)
     for label in panel.get_xticklabels():
         label.set(rotation=40 if turned else 0, ha="right" if turned else "center", rotation_mode="anchor")
-    panel.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
+    panel.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0, va="center")
     panel.tick_params(length=0)
     panel.grid(visible=False)
     panel.spines[:].set_visible(False)
