@@ -39,8 +39,13 @@ GRIDS = ("vit_grid_3x3", "vit_grid_5x5")
 DENOISER = "fashion_mnist"
 HEADS = (("grid.yaml", "vit_grid_3x3"), ("config.yaml", "vit_patch4"), ("config.yaml", "vit_patch2"))
 """Study and explained model of each shipped head of ViT-Shapley."""
-PAGES = {("networks", "diffmasks"): "training", ("grids",): "grid-networks", ("shapley",): "vit-shapley-trainings"}
-"""Parts that make up a page of tools/pages.yaml."""
+WILSON = "95 % intervals of accuracies (Wilson)"
+PAGES = {
+    ("networks", "diffmasks"): ("training", WILSON),
+    ("grids",): ("grid-networks", WILSON),
+    ("shapley",): ("vit-shapley-trainings", "no intervals"),
+}
+"""Parts that make up a page of tools/pages.yaml → its name, and its intervals."""
 
 
 def parameters(network: nn.Module) -> int:
@@ -229,8 +234,8 @@ def main() -> None:
     }
     tables = "\n\n".join(made[part]() for part in given.parts)
     if page := PAGES.get(tuple(given.parts)):
-        facts = ["from the shipped files", "n in the tables", "95 % intervals of accuracies (Wilson)"]
-        print(line(page, facts, time.process_time()) + "\n")
+        name, intervals = page
+        print(line(name, ["from the shipped files", "n in the tables", intervals], time.process_time()) + "\n")
     print(tables)
 
 
