@@ -144,31 +144,35 @@ def figure(task: str, rules: Sequence[str], out: Path, path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    import seaborn
 
     panels = (("kl", "KL (nats)", "symlog"), ("kept_share", "kept share", "linear"), ("multiplier", "mean λ", "linear"))
     curves = {
         rule: [pd.read_parquet(file) for file in sorted(out.glob(f"{task}.{rule}.*.curves.parquet"))] for rule in rules
     }
     curves = {rule: frames for rule, frames in curves.items() if frames}
+    size = (3.1 * len(curves), 6.3)
     picture, axes = plt.subplots(
-        3, len(curves), figsize=(3.1 * len(curves), 6), sharex="col", sharey="row", squeeze=False
+        3, len(curves), figsize=size, sharex="col", sharey="row", squeeze=False, layout="constrained"
     )
+    colours = seaborn.color_palette("colorblind")
     for column, (rule, frames) in enumerate(curves.items()):
         for row, (name, label, scale) in enumerate(panels):
             panel = axes[row, column]
             for part in frames:
-                panel.plot(part.images / 1000, part[name], lw=1.1, label=f"seed {part.seed[0]}")
+                seed = int(part.seed[0])
+                panel.plot(part.images / 1000, part[name], lw=1.1, color=colours[seed % len(colours)], label=f"seed {seed}")
             panel.set_yscale(scale, **({"linthresh": 0.01} if scale == "symlog" else {}))
             if name == "kl":
-                panel.axhline(0.1, color="black", lw=0.8, ls="--")
+                panel.axhline(0.1, color="black", lw=0.8, ls="--")  # the margin
                 panel.set_ylim(0, 20)
             if column == 0:
                 panel.set_ylabel(label)
             panel.grid(alpha=0.3)
         axes[0, column].set_title(RULES[rule][0], fontsize=9)
         axes[2, column].set_xlabel("thousand images")
-    axes[1, 0].legend(fontsize=7, loc="upper right")
-    picture.tight_layout()
+    handles = axes[0, 0].get_lines()[:-1]  # the last is the margin
+    picture.legend(handles=handles, fontsize=8, loc="outside upper center", ncols=len(handles), frameon=False)
     picture.savefig(path, dpi=130, metadata={"Software": None})
 
 
