@@ -10,13 +10,12 @@ from pathlib import Path
 
 import torch
 from provenance import measured
+from study_data import load, study_of
 
 from vitfaith.datasets.opening import read_all
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.models.forward import forward_in_batches
-from vitfaith.models.load import load_classifier
 from vitfaith.smoothings.dds import DdsParameters, dds
-from vitfaith.study.load import load_study, read_yaml
 from vitfaith.tables.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main(count: int = 10000, samples: int = 1) -> None:
     """Print, as Markdown, clean accuracy and the accuracy of the mean probability over ``samples`` denoised draws, σ = 0.25."""
-    study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
+    study = study_of("config.yaml")
     pixels, labels = read_all({"use": "fashion_mnist", "split": "test"})
     images = torch.from_numpy(pixels[:count].copy()).float() / 255
     truth = torch.from_numpy(labels[:count].copy())
@@ -34,8 +33,7 @@ def main(count: int = 10000, samples: int = 1) -> None:
     denoised = dds(denoiser, images, ids, parameters, range(samples), seed=study.seed, batch_size=250)
     rows = []
     for name in ("vit_patch4", "vit_patch2"):
-        model = study.models[name]
-        classifier = load_classifier(model.model_dump(), Path(str(model.weights)))
+        classifier = load(study, name)
         clean = forward_in_batches(classifier, images, 250).argmax(1)
         logits = forward_in_batches(classifier, denoised.flatten(0, 1), 250).unflatten(0, denoised.shape[:2])
         smoothed, single = logits.softmax(-1).mean(1).argmax(1), logits[:, 0].argmax(1)

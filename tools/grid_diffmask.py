@@ -161,7 +161,9 @@ def figure(task: str, rules: Sequence[str], out: Path, path: Path) -> None:
             panel = axes[row, column]
             for part in frames:
                 seed = int(part.seed[0])
-                panel.plot(part.images / 1000, part[name], lw=1.1, color=colours[seed % len(colours)], label=f"seed {seed}")
+                panel.plot(
+                    part.images / 1000, part[name], lw=1.1, color=colours[seed % len(colours)], label=f"seed {seed}"
+                )
             panel.set_yscale(scale, **({"linthresh": 0.01} if scale == "symlog" else {}))
             if name == "kl":
                 panel.axhline(0.1, color="black", lw=0.8, ls="--")  # the margin
@@ -171,7 +173,8 @@ def figure(task: str, rules: Sequence[str], out: Path, path: Path) -> None:
             panel.grid(alpha=0.3)
         axes[0, column].set_title(RULES[rule][0], fontsize=9)
         axes[2, column].set_xlabel("thousand images")
-    handles = axes[0, 0].get_lines()[:-1]  # the last is the margin
+    lines = [drawn for panel in axes[0] for drawn in panel.get_lines() if drawn.get_label().startswith("seed")]
+    handles = list({drawn.get_label(): drawn for drawn in lines}.values())
     picture.legend(handles=handles, fontsize=8, loc="outside upper center", ncols=len(handles), frameon=False)
     picture.savefig(path, dpi=130, metadata={"Software": None})
 
@@ -194,7 +197,11 @@ def main() -> None:
     if given.figure:
         figure(given.task, rules, given.out, given.figure)
     grids = open_source(load_study(read_yaml(STUDY)).datasets[given.task][0].spec())
-    facts = [f"seeds 0 to {given.seeds - 1} of the training", images_text([len(grids.labels)]), "ranges over the seeds"]
+    facts = [
+        f"seeds 0 to {given.seeds - 1} of the training",
+        images_text([len(grids.labels)]),
+        "means and ranges over the seeds",
+    ]
     print(line("grid-diffmask", facts, cpu_seconds(given.out)) + "\n")
     print(table(given.task, rules, given.seeds, given.out))
 

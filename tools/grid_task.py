@@ -30,15 +30,17 @@ def board(folder: Path, experiment: str) -> str:
     summary = read(folder, experiment, "summary")
     scores = read(folder, experiment, "scores")
     rows: Any = summary.set_index(["metric", "variant", "method"]).sort_index()
-    inside = scores[scores.metric == "admissible_side"].groupby("method").value.mean()
     mask, sides = rows.loc["admissible_mask"], rows.loc["admissible_side", "consistency"]
     saco = rows.loc["saco"].droplevel("variant")
-    order = mask.loc["iou"][["compared", "mean_own"]].assign(side=sides["mean_own"])
-    order = order.sort_values(["compared", "mean_own", "side"], ascending=False).index
-    head = ["explainer", "IoU", "exact", "best IoU", "AUROC", "consistency", "counted side", "SaCo", "n"]
+    inside = counted_side(scores, sides)
+    places = pd.DataFrame(
+        {"compared": mask.loc["iou"]["compared"], "iou": shown(mask.loc["iou"]), "side": shown(sides)}
+    )
+    places = places.sort_values(["compared", "iou", "side"], ascending=False)
+    head = ["explainer", "IoU", "exact", "best IoU", "AUROC", "consistency", "counted side", "SaCo", "n, masks"]
     label = Style(labels={"diffmask_5x5": "DiffMask", "diffmask_per_image": "DiffMask, image by image"}).label
     cells = []
-    for method in order:
+    for method in map(str, places.index):
         iou = mask.loc["iou", method]
         number, low, high = (iou[of(iou, name)] for name in ("mean", "low", "high"))
         cells.append(
@@ -47,12 +49,24 @@ def board(folder: Path, experiment: str) -> str:
                 f"**{number:.3f}** [{low:.3f}, {high:.3f}]{mark(iou)}",
                 *(cell(mask.loc[variant, method], 3) for variant in ("exact", "best_iou", "auroc")),
                 cell(sides.loc[method], 2),
-                f"{inside[method]:.2f}",
+                f"{inside[method]:.2f}{mark(sides.loc[method])}",
                 cell(saco.loc[method], 2),
                 f"{iou[of(iou, 'n')]}{mark(iou)}",
             ]
         )
     return markdown_table(head, cells)
+
+
+def counted_side(scores: pd.DataFrame, sides: pd.DataFrame) -> pd.Series:
+    """Method → share of images on whose counted side its map is: images that all compared methods have, or of the others their own."""
+    values = scores[scores.metric == "admissible_side"].pivot(index="image_id", columns="method", values="value")
+    compared = sides.index[sides["compared"]]
+    return pd.concat([values[compared].dropna().mean(), values.drop(columns=compared).mean()])
+
+
+def shown(rows: pd.DataFrame) -> pd.Series:
+    """The means that the table shows."""
+    return rows["mean"].where(rows["compared"], rows["mean_own"])
 
 
 def mark(row: pd.Series) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from provenance import measured
+from study_data import load, study_of
 from torch import Tensor
 
 from vitfaith.datasets.opening import open_source
@@ -26,9 +27,7 @@ from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.denoisers.sampling import keyed_noise
 from vitfaith.metrics.fills.diffusion import DiffusionParameters, infill
 from vitfaith.models.forward import forward_in_batches
-from vitfaith.models.load import load_classifier
 from vitfaith.rng import generator
-from vitfaith.study.load import load_study, read_yaml
 from vitfaith.tables.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,14 +49,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--out", type=Path, help="picture of the first eight images under each setting")
     given = parser.parse_args()
-    study = load_study(read_yaml(ROOT / "config" / "config.yaml"))
+    study = study_of("config.yaml")
     pixels = open_source(study.datasets["fashion_mnist"][0].spec()).read(np.arange(given.images))
     images = torch.from_numpy(pixels.copy()).float() / 255
     patches = torch.rand(len(images), 7, 7, generator=torch.Generator().manual_seed(0)) < 0.5
     removed = patches.repeat_interleave(4, 1).repeat_interleave(4, 2)
     denoiser = Denoiser.load(ROOT / "resources" / "denoisers" / "fashion_mnist")
-    model = study.models["vit_patch4"]
-    classifier = load_classifier(model.model_dump(), Path(str(model.weights)))
+    classifier = load(study, "vit_patch4")
     clean = forward_in_batches(classifier, images, 64).argmax(1)
     shown = [images, torch.where(removed[:, None], 0.5, images)]
 

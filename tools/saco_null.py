@@ -8,7 +8,7 @@ error are over the means of images. Maps of 7 × 7, 14 × 14 and 4 × 4 cells ar
 pixels), maps of 28 × 28 by pixels. K divides none of the numbers of features P; where it does, all groups are equal.
 
 Beside the groups of the metric are, for comparison, groups between the ranks ⌊iP/K⌋, which give each group the same size
-in every image. Prints the table of docs/metrics.md; says on the error stream where a mean is 3 standard errors or more from 0.
+in every image. Prints the table of docs/metrics.md. Exit status 1 where a mean of the metric's groups is 3 standard errors or more from 0.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def scores(
         targets = classifier(images).argmax(1)
     usable = torch.ones(len(images), draws, dtype=torch.bool, device=images.device)
     names = tuple(map(str, range(draws)))
-    context = ScoreContext(classifier, images, targets, tuple(ids), names, values, usable)
+    context = ScoreContext(classifier, images, targets, tuple(ids), names, values, usable, seed=seed)
     answers = Engine(context, 256).answer([Clean(), *requests])
     found = {}
     for index, request in enumerate(requests):
@@ -115,7 +115,7 @@ def cell(mean: float, error: float) -> str:
     return f"{round(mean, 3) + 0.0:.3f} ± {error:.3f}"  # + 0.0: no "-0.000"
 
 
-def main() -> None:
+def main() -> int:
     """Print the table; see the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
@@ -127,7 +127,7 @@ def main() -> None:
     study = study_of("config.yaml")
     pixels, _, ids = images_of(study, "fashion_mnist", given.images)
     images, networks = pixels.to(given.device), {name: load(study, name, given.device) for name in given.models}
-    rows = []
+    rows, good = [], True
     for case in CASES:
         found = {m: means(network, images, ids, case, given.draws, study.seed) for m, network in networks.items()}
         features = f"{case[0] ** 2}{' pixels' if case[2] == 'pixel' else ''}"
@@ -137,11 +137,13 @@ def main() -> None:
             for model in networks:
                 mean, error = found[model][maps, 0]
                 if abs(mean) >= FAR * error:
+                    good = False
                     print(f"{model}, {rows[-1][:3]}: {mean / error:.1f} standard errors from 0", file=sys.stderr)
     facts = [f"study seed {study.seed}", f"n = {len(ids)} images × {given.draws} maps", "± standard errors over images"]
     print(line("saco-null", facts, time.process_time()) + "\n")
     print(markdown_table(["P", "K", "maps", *(f"`{m}`{kind}" for m in networks for kind in KINDS)], rows))
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from vitfaith.denoisers.denoiser import Denoiser
 from vitfaith.explainers.explain import explain
-from vitfaith.map_values import CEILING
 from vitfaith.models.classifier import Classifier
 from vitfaith.models.forward import forward_in_batches
 from vitfaith.registry import Item
@@ -43,12 +42,12 @@ HEAD = ["model", "stored as", "bytes", "largest change", "mean change", "top 20 
 
 
 def kept(found: Tensor, exact: Tensor, share: float = 0.2) -> float:
-    """Mean over images of the share of the leading patches (B, rows, columns) that two sets of maps have in common.
+    """Mean over images of the share of the leading patches of ``exact`` (B, rows, columns) that are leading in ``found``.
 
-    Each image's share is divided by the largest that its ties allow, which equal maps reach.
+    Each image's share is divided by the share that ``exact`` keeps of itself, which ties make smaller than 1.
     """
-    values = top_k_overlap(found.numpy(), exact.numpy(), TopK(k=(share,)))
-    return float((values[f"k={share}"] / values[f"k={share}{CEILING}"]).mean())
+    both, own = (top_k_overlap(maps.numpy(), exact.numpy(), TopK(k=(share,)))[f"k={share}"] for maps in (found, exact))
+    return float((both / own).mean())
 
 
 def smoothed(

@@ -39,13 +39,16 @@ GRIDS = ("vit_grid_3x3", "vit_grid_5x5")
 DENOISER = "fashion_mnist"
 HEADS = (("grid.yaml", "vit_grid_3x3"), ("config.yaml", "vit_patch4"), ("config.yaml", "vit_patch2"))
 """Study and explained model of each shipped head of ViT-Shapley."""
-WILSON = "95 % intervals of accuracies (Wilson)"
 PAGES = {
-    ("networks", "diffmasks"): ("training", WILSON),
-    ("grids",): ("grid-networks", WILSON),
-    ("shapley",): ("vit-shapley-trainings", "no intervals"),
+    "networks": ("training", "accuracies with 95 % intervals (Wilson)"),
+    "diffmasks": ("training-diffmasks", "from the logs, n = 256 held-out images, no intervals"),
+    "grids": ("grid-networks", "accuracies with 95 % intervals (Wilson)"),
+    "shapley": (
+        "vit-shapley-trainings",
+        "accuracies on all test images, errors on the first 256 held-out images at most, no intervals",
+    ),
 }
-"""Parts that make up a page of tools/pages.yaml → its name, and its intervals."""
+"""Part → its page in tools/pages.yaml, and what the numbers are of."""
 
 
 def parameters(network: nn.Module) -> int:
@@ -100,7 +103,7 @@ def denoiser_row(study: Study, count: int | None) -> list[object]:
     loss = denoiser_loss(Path(section.path), images, recipe.max_timestep, recipe.seed)
     return [
         f"denoiser: U-Net, channels {channels}, ε-prediction, linear β, {steps} steps", f"{parameters(denoiser.network):,}",
-        recipe_text(recipe), f"test loss {loss:.4f}",
+        recipe_text(recipe), f"test loss {loss:.4f} on {len(images)} test images",
     ]  # fmt: skip
 
 
@@ -196,7 +199,15 @@ def shapley(count: int | None) -> str:
         own, equal = held_out_error(classifier, game, head, held_out, recipe)
         found = [f"{own:.5f}", f"{100 * (1 - own / equal):.1f} %"]
         rows.append([f"head for `{model}`", recipe_text(recipe), images_text(study, recipe), "", "", *found])
-    head_line = ["network", "recipe", "images", "accuracy", "patches removed", "held-out error", "below equal shares"]
+    head_line = [
+        "network",
+        "recipe",
+        "training images",
+        "accuracy",
+        "patches removed",
+        "held-out error",
+        "below equal shares",
+    ]
     return markdown_table(head_line, rows)
 
 
@@ -233,9 +244,9 @@ def main() -> None:
         "logs": logs,
     }
     tables = "\n\n".join(made[part]() for part in given.parts)
-    if page := PAGES.get(tuple(given.parts)):
-        name, intervals = page
-        print(line(name, ["from the shipped files", "n in the tables", intervals], time.process_time()) + "\n")
+    if len(given.parts) == 1 and given.parts[0] in PAGES:
+        name, of = PAGES[given.parts[0]]
+        print(line(name, ["the shipped files", of], time.process_time()) + "\n")
     print(tables)
 
 

@@ -20,7 +20,7 @@ def summary_of(means: dict[str, tuple[bool, float]]) -> pd.DataFrame:
     for method, (compared, value) in means.items():
         for metric, variant in names:
             common = (value, value - 0.1, value + 0.1, 9) if compared else (float("nan"),) * 3 + (0,)
-            own = (value + 0.01, value - 0.2, value + 0.2, 10 if compared else 4)
+            own = (1 - value if compared else 0.91, value - 0.2, value + 0.2, 10 if compared else 4)
             rows.append((method, metric, variant, compared, *common, *own))
     columns = ["method", "metric", "variant", "compared"]
     return pd.DataFrame(
@@ -35,9 +35,10 @@ def test_a_method_that_is_not_compared_comes_last_with_the_numbers_of_its_own_im
         folder / "summary.parquet"
     )
     sides = pd.DataFrame(
-        {"method": ["rare", "random", "random", "rollout"], "metric": "admissible_side", "value": [1.0, 0.0, 1.0, 1.0]}
-    )
-    sides.to_parquet(folder / "scores.parquet")
+        [("rare", "a", 1.0), ("random", "a", 0.0), ("random", "b", 1.0), ("random", "c", 1.0), ("rollout", "a", 1.0), ("rollout", "b", 1.0)],
+        columns=["method", "image_id", "value"],
+    )  # fmt: skip
+    sides.assign(metric="admissible_side").to_parquet(folder / "scores.parquet")
     found = [[cell.strip() for cell in line.strip("|").split("|")] for line in board(tmp_path, "grid").splitlines()]
     assert [row[1] for row in found[2:]] == [
         "**0.500** [0.400, 0.600]",
@@ -45,4 +46,4 @@ def test_a_method_that_is_not_compared_comes_last_with_the_numbers_of_its_own_im
         "**0.910** [0.700, 1.100]†",
     ]
     assert found[3][2:] == ["0.300", "0.300", "0.300", "0.30", "0.50", "0.30", "9"]
-    assert found[4][2:] == ["0.910†", "0.910†", "0.910†", "0.91†", "1.00", "0.91†", "4†"]
+    assert found[4][2:] == ["0.910†", "0.910†", "0.910†", "0.91†", "1.00†", "0.91†", "4†"]

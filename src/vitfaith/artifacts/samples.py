@@ -16,7 +16,7 @@ from vitfaith.errors import ArtifactError
 
 STORED = np.float16
 """Of a denoised pixel: a mean change of maps of 1e-4 where other noise makes 4e-2, and no changed label; 8 bits change
-maps ten times more, top-k sets and labels (docs/certificates.md, measured by tools/stored_precision.py)."""
+maps ten times more, more top patches and one label of 256 (docs/certificates.md, measured by tools/stored_precision.py)."""
 
 
 def kept_samples(path: Path, facts: Mapping[str, Any], ids: list[str], samples: int) -> NDArray[np.float16] | None:

@@ -26,9 +26,10 @@ def heat_map(panel: Axes, values: NDArray[np.float64], **settings: Any) -> None:
     """
     import seaborn
     from matplotlib.backend_bases import FigureCanvasBase
+    from matplotlib.figure import Figure
 
-    figure = panel.get_figure(root=True)
-    assert figure is not None
+    figure = panel.figure
+    assert isinstance(figure, Figure)
     canvas = figure.canvas
     figure.set_canvas(FigureCanvasBase())
     try:
