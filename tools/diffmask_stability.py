@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from diffmask_curves import draw
 from provenance import cpu_seconds, keep_seconds, line
 
 from vitfaith.artifacts.schemas import DIFFMASK_LOG
@@ -83,29 +84,6 @@ def table(given: argparse.Namespace) -> str:
     return markdown_table(head, rows)
 
 
-def draw(given: argparse.Namespace) -> None:
-    """KL, kept share and multiplier: a column a rule, a line a seed."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    panels = (("kl", "KL, nats"), ("kept_share", "kept share"), ("multiplier", "λ"))
-    picture = Figure(figsize=(3.2 * len(given.rules), 6), layout="constrained")
-    FigureCanvasAgg(picture)
-    axes = picture.subplots(3, len(given.rules), sharex="col", sharey="row", squeeze=False)
-    for column, rule in enumerate(given.rules):
-        for row, (name, text) in enumerate(panels):
-            panel = axes[row, column]
-            for seed in range(given.seeds):
-                log = pd.read_parquet(given.out / f"{rule}.{seed}.parquet")
-                panel.plot(log["step"], log[name], linewidth=1, label=f"seed {seed}")
-            panel.grid(alpha=0.3)
-            if column == 0:
-                panel.set_ylabel(text)
-        axes[0, column].set_title(RULES[rule][0], fontsize=9)
-        axes[2, column].set_xlabel("step")
-    picture.savefig(given.out / "curves.png", dpi=130, metadata={"Software": None})
-
-
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,7 +100,9 @@ def main() -> None:
     facts = [f"seeds 0 to {given.seeds - 1} of the training", f"{given.steps} steps", "ranges over the seeds"]
     print(f"{line('diffmask', facts, cpu_seconds(given.out))}\n")
     print(table(given))
-    draw(given)
+    logs = {r: {s: pd.read_parquet(given.out / f"{r}.{s}.parquet") for s in range(given.seeds)} for r in given.rules}
+    curves = {RULES[rule][0]: {seed: log for seed, log in found.items() if len(log)} for rule, found in logs.items()}
+    draw(curves, "step", "step", DiffMaskRecipe().margin, given.out / "curves.png")
 
 
 if __name__ == "__main__":

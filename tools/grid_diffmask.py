@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from diffmask_curves import draw
 from provenance import cpu_seconds, images_text, keep_seconds, line
 
 from vitfaith.datasets.opening import open_source
@@ -138,45 +139,18 @@ def table(task: str, rules: Sequence[str], seeds: int, out: Path) -> str:
     return markdown_table(head, lines)
 
 
-def figure(task: str, rules: Sequence[str], out: Path, path: Path) -> None:
-    """KL, kept share and multiplier against the images seen, one line per seed, one column per rule."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import seaborn
-
-    panels = (("kl", "KL (nats)", "symlog"), ("kept_share", "kept share", "linear"), ("multiplier", "mean λ", "linear"))
+def figure(task: str, rules: Sequence[str], seeds: int, out: Path, path: Path) -> None:
+    """The curves of the trainings that stayed finite, against the images seen."""
     curves = {
-        rule: [pd.read_parquet(file) for file in sorted(out.glob(f"{task}.{rule}.*.curves.parquet"))] for rule in rules
+        RULES[rule][0]: {
+            seed: log.assign(thousands=log["images"] / 1000)
+            for seed in range(seeds)
+            if (file := kept(out, task, rule, seed, "curves")).is_file()
+            for log in [pd.read_parquet(file)]
+        }
+        for rule in rules
     }
-    curves = {rule: frames for rule, frames in curves.items() if frames}
-    size = (3.1 * len(curves), 6.3)
-    picture, axes = plt.subplots(
-        3, len(curves), figsize=size, sharex="col", sharey="row", squeeze=False, layout="constrained"
-    )
-    colours = seaborn.color_palette("colorblind")
-    for column, (rule, frames) in enumerate(curves.items()):
-        for row, (name, label, scale) in enumerate(panels):
-            panel = axes[row, column]
-            for part in frames:
-                seed = int(part.seed[0])
-                panel.plot(
-                    part.images / 1000, part[name], lw=1.1, color=colours[seed % len(colours)], label=f"seed {seed}"
-                )
-            panel.set_yscale(scale, **({"linthresh": 0.01} if scale == "symlog" else {}))
-            if name == "kl":
-                panel.axhline(0.1, color="black", lw=0.8, ls="--")  # the margin
-                panel.set_ylim(0, 20)
-            if column == 0:
-                panel.set_ylabel(label)
-            panel.grid(alpha=0.3)
-        axes[0, column].set_title(RULES[rule][0], fontsize=9)
-        axes[2, column].set_xlabel("thousand images")
-    lines = [drawn for panel in axes[0] for drawn in panel.get_lines() if drawn.get_label().startswith("seed")]
-    handles = list({drawn.get_label(): drawn for drawn in lines}.values())
-    picture.legend(handles=handles, fontsize=8, loc="outside upper center", ncols=len(handles), frameon=False)
-    picture.savefig(path, dpi=130, metadata={"Software": None})
+    draw(curves, "thousands", "thousand images", DiffMaskRecipe().margin, path, logarithmic=True)
 
 
 def main() -> None:
@@ -195,7 +169,7 @@ def main() -> None:
     for rule in rules:
         run(given.task, rule, given.seeds, given.out, given.steps)
     if given.figure:
-        figure(given.task, rules, given.out, given.figure)
+        figure(given.task, rules, given.seeds, given.out, given.figure)
     grids = open_source(load_study(read_yaml(STUDY)).datasets[given.task][0].spec())
     facts = [
         f"seeds 0 to {given.seeds - 1} of the training",
