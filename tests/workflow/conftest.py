@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +69,33 @@ def copy_of_the_workflow(folder: Path) -> Workflow:
     return Workflow(folder)
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that all workers of this run share: the first one that asks makes it, the others wait. Do not change it.
+
+    Args:
+        factory: pytest's.
+        name: of the folder, unique among all tests.
+        make: makes the folder at the path it gets. Where it fails, the next worker that asks tries again.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # each worker has a folder in that of the run
+    folder, made = base / name, base / f"{name}.made"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """The tiny study, run to its end once; do not change it."""
-    workflow = copy_of_the_workflow(tmp_path_factory.mktemp("study") / "repository")
-    workflow.snakemake()
-    return workflow
+    return Workflow(
+        made_once(tmp_path_factory, "finished_study", lambda folder: copy_of_the_workflow(folder).snakemake())
+    )
 
 
 @pytest.fixture

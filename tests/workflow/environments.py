@@ -16,6 +16,11 @@ def uv(*arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def python_of(folder: Path) -> Path:
+    """The Python of the environment that :func:`environment_with` makes in ``folder``."""
+    return folder / "environment" / "bin" / "python"
+
+
 def environment_with(folder: Path, *packages: str) -> Path:
     """Make an environment in ``folder`` that holds the pinned versions of ``packages`` and of what they ask for; its Python."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
@@ -23,6 +28,6 @@ def environment_with(folder: Path, *packages: str) -> Path:
     pins.write_text("\n".join(settings["constraint-dependencies"]))
     overrides.write_text("\n".join(settings["override-dependencies"]))
     uv("venv", "--quiet", "--python", sys.executable, folder / "environment")
-    python = folder / "environment" / "bin" / "python"
+    python = python_of(folder)
     uv("pip", "install", "--quiet", "--python", python, "-c", pins, "--overrides", overrides, *packages)
     return python

@@ -19,8 +19,6 @@ from vitfaith.study import identity
 from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 CELL = {
     "dataset": "tiny",
     "model": "vit_patch4",

@@ -6,14 +6,11 @@ import re
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 import vitfaith as vf
 from tests.workflow.conftest import Workflow
 from vitfaith.artifacts.images import image_digest
 from vitfaith.sharing.images import digests
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 SHARD = "results/shard/dataset=tiny/shard-000.parquet"
 

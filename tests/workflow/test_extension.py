@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.workflow.conftest import Workflow
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.smoothings.dds import fewest_rows
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 CACHE = "results/denoise/dataset=tiny/model=shared/attack=clean/smoothing=dds/shard-000.parquet"
 

@@ -18,8 +18,6 @@ from safetensors.torch import load_file, save_file
 from tests.workflow.conftest import Workflow
 from vitfaith.study.sections import AXES
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 Config = dict[str, Any]
 FIGURES = {"figures": 3, "page": 1}
 AFTER_MAPS = {"score": 4, "stability": 3, "tables": 1, **FIGURES}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.workflow.conftest import Workflow
 from vitfaith.artifacts.store import read_provenance
 from vitfaith.models.fast.linear import kernels
 from vitfaith.models.fast.switch import fast_paths
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 OF_A_CLASSIFIER = {"attack", "predict", "attribute", "score"}
 

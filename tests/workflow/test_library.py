@@ -23,8 +23,6 @@ from vitfaith.models.checkpoint import read_checkpoint
 from vitfaith.models.classifier import Classifier
 from vitfaith.study.load import load_study
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 EXPLAINERS = {"random": "random", "rollout": "attention_rollout", "transformer_mm": "transformer_mm"}
 METRICS: dict[str, Any] = {"saco": ("saco", {"groups": [7]}), "deletion_auc": "deletion_auc"}
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.workflow.conftest import copy_of_the_workflow
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def test_bank_and_sanity_run_where_they_are_asked_for_and_once_for_all_smoothings(tmp_path: Path) -> None:

@@ -12,10 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.workflow.conftest import ROOT
-from tests.workflow.environments import environment_with
-
-pytestmark = pytest.mark.xdist_group("workflow")
+from tests.workflow.conftest import ROOT, made_once
+from tests.workflow.environments import environment_with, python_of
 
 MODULE = """
 module vitfaith:
@@ -29,7 +27,12 @@ use rule * from vitfaith
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with Snakemake and what it asks for, and nothing else."""
-    return environment_with(tmp_path_factory.mktemp("snakemake"), "snakemake")
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        environment_with(folder, "snakemake")
+
+    return python_of(made_once(tmp_path_factory, "snakemake", make))
 
 
 def snakemake(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

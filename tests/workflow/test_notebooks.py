@@ -39,7 +39,6 @@ def test_one_image() -> None:
     assert "class predicted under attack" in printed
 
 
-@pytest.mark.xdist_group("workflow")
 def test_read_a_study(finished_study: Workflow) -> None:
     cells = run("read_a_study.ipynb", **{RESULTS: repr(str(finished_study.folder / "results"))})
     assert len(shown(cells, "image/png")) == 2

@@ -22,8 +22,6 @@ from PIL import Image
 
 from tests.workflow.conftest import ROOT, Workflow, copy_of_the_workflow
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 HOSTILE = "-a b'c\"$(touch canary-1);touch canary-2;`touch canary-3`{x}{model}<x><results>&|*~#!ü"
 """A file name: each canary is a file that a shell would make in the folder of the study."""
 

@@ -18,8 +18,6 @@ from vitfaith.study.load import load_study, read_yaml
 from vitfaith.study.plan import Plan
 from vitfaith.study.status import state_of, status
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 CONFIG = Path("config", "tiny.yaml")
 
 

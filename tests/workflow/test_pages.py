@@ -16,8 +16,6 @@ from tests.workflow.conftest import ROOT, Workflow
 from vitfaith.cli.main import app
 from vitfaith.study.load import load_study
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 READ_ONLY = {"list", "show", "cite", "plan", "status", "verify", "trust", "power", "table"}
 """Commands of the pages that a test may run on a finished study."""
 
@@ -36,8 +34,8 @@ def run_python(page: str) -> dict[str, Any]:
     return names
 
 
-def test_the_answers_run(finished_study: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(finished_study.folder)
+def test_the_answers_run(study: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study.folder)
     names = run_python("faq.md")
     assert len(names["frame"]) == len(names["scores"]) > 0
     assert names["change"].abs().max() == 0

@@ -19,7 +19,6 @@ from vitfaith.check.study import check_study
 from vitfaith.study.load import load_study, read_yaml
 
 PAPERS = ("saco", "fvit")
-pytestmark = pytest.mark.xdist_group("papers")
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-from tests.workflow.conftest import ROOT, Workflow, copy_of_the_workflow
+from tests.workflow.conftest import ROOT, Workflow, copy_of_the_workflow, made_once
 from vitfaith import register
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 CHECK = '''
 import pyarrow as pa
@@ -53,7 +52,12 @@ def files_of_the_page() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """The study of docs/extend.md with a sanity check beside it, run to its end."""
-    workflow = copy_of_the_workflow(tmp_path_factory.mktemp("plugins") / "repository")
+    return Workflow(made_once(tmp_path_factory, "plugins", run_the_page))
+
+
+def run_the_page(folder: Path) -> None:
+    """Run that study in a new copy of the workflow."""
+    workflow = copy_of_the_workflow(folder)
     files = files_of_the_page()
     study = yaml.safe_load(files.pop("my_study.yaml"))
     for name, text in (files | {"my_check.py": CHECK}).items():
@@ -63,7 +67,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     study["experiments"]["all"]["sanity"] = ["my_check", "random_logit"]
     workflow.write_config(study)
     workflow.snakemake()
-    return workflow
 
 
 def test_the_page_has_a_file_of_every_kind() -> None:

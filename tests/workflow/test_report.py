@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 
-import pytest
-
 from tests.workflow.conftest import Workflow
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def test_report_shows_each_figure_with_its_counts(study: Workflow) -> None:

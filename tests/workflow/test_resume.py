@@ -10,11 +10,8 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from tests.workflow.conftest import Workflow, copy_of_the_workflow
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def tables_of(folder: Path) -> dict[str, bytes]:

@@ -23,8 +23,6 @@ from vitfaith.verify.expected import expected_files
 from vitfaith.verify.files import FOLDERS
 from vitfaith.verify.results import Verdict, commands, verify
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 SCORE = "scores/dataset=tiny/model=vit_patch4/attack=pgd/smoothing=dds/explained=clean_prediction/family=one_pass/shard-000.parquet"
 
 

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import ROOT, Workflow
-from tests.workflow.environments import environment_with, uv
-
-pytestmark = pytest.mark.xdist_group("workflow")
+from tests.workflow.conftest import ROOT, Workflow, made_once
+from tests.workflow.environments import environment_with, python_of, uv
 
 LARGEST = 30_000_000
 """Bytes of the wheel."""
@@ -64,10 +62,16 @@ class Installed:
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The wheel is built, and installed with the pinned versions of what its extra ``workflow`` asks for."""
-    folder = tmp_path_factory.mktemp("wheel")
-    uv("build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        uv("build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
+        (wheel,) = folder.glob("*.whl")
+        environment_with(folder, f"{wheel}[workflow]")
+
+    folder = made_once(tmp_path_factory, "wheel", make)
     (wheel,) = folder.glob("*.whl")
-    return Installed(wheel, environment_with(folder, f"{wheel}[workflow]"))
+    return Installed(wheel, python_of(folder))
 
 
 def test_the_wheel_is_small_and_whole(installed: Installed) -> None:
