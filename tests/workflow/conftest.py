@@ -98,9 +98,13 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     )
 
 
+def private_copy(workflow: Workflow, folder: Path) -> Workflow:
+    """A copy of a run in ``folder``, with times and bookkeeping kept."""
+    shutil.copytree(workflow.folder, folder / "repository", symlinks=True)
+    return Workflow(folder / "repository")
+
+
 @pytest.fixture
 def study(finished_study: Workflow, tmp_path: Path) -> Workflow:
-    """A private copy of the finished study, with times and bookkeeping kept."""
-    folder = tmp_path / "repository"
-    shutil.copytree(finished_study.folder, folder, symlinks=True)
-    return Workflow(folder)
+    """A private copy of the finished study."""
+    return private_copy(finished_study, tmp_path)
