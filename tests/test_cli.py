@@ -14,12 +14,15 @@ import pytest
 
 from vitfaith import stages
 from vitfaith.artifacts.parts import StoppedEarlyError
+from vitfaith.check.study import check_study
 from vitfaith.cli.stage import OnDevice, OverShard, Stage
 from vitfaith.cli.stages import STAGES
 from vitfaith.errors import REPEATS, ArtifactError, ConfigError, DiskFullError, VitfaithError
 from vitfaith.registries import DISCRIMINATORS, REGISTRIES
 
 ROOT = Path(__file__).resolve().parent.parent
+FETCHED = ("saco", "fvit", "stamps", "diffmask_cifar10")
+"""Studies of images of the user's own, or fetched first: where these lack, nothing else may."""
 
 
 def vitfaith(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -33,20 +36,23 @@ def test_list_shows_every_registered_item_and_is_valid_json(section: str) -> Non
     assert all(row["summary"] for row in rows)
 
 
-def test_check_accepts_the_shipped_configs() -> None:
-    for path in sorted((ROOT / "config").glob("*.yaml")):
-        done = vitfaith("check", str(path))
-        if path.stem in (
-            "saco",
-            "fvit",
-            "stamps",
-            "diffmask_cifar10",
-        ):  # images of the user's own, or fetched first: nothing else may lack
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            assert all(re.search("do(es)? not exist|has no CITY", line) for line in lines), done.stderr
-        else:
-            assert done.returncode == 0, done.stderr
-            assert re.search(r"\d+ experiments?, \d+ conditions?$", done.stdout, re.M), done.stdout
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_check_accepts_the_shipped_configs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    try:
+        report = check_study(path)
+    except ConfigError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        assert path.stem in FETCHED
+        assert all(re.search("do(es)? not exist|has no CITY", line) for line in lines), lines
+    else:
+        assert re.search(r"\d+ experiments?, \d+ conditions?$", report[0])
+
+
+def test_check_prints_what_it_found() -> None:
+    done = vitfaith("check", "config/tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\d+ experiments?, \d+ conditions?$", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_check_names_a_missing_file(tmp_path: Path) -> None:
