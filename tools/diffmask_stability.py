@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from diffmask_curves import draw
-from provenance import cpu_seconds, keep_seconds, line
+from provenance import core_seconds, keep_seconds, line
 
 from vitfaith.artifacts.schemas import DIFFMASK_LOG
 from vitfaith.datasets.opening import open_source
@@ -98,7 +98,7 @@ def main() -> None:
     given = parser.parse_args()
     train(given)
     facts = [f"seeds 0 to {given.seeds - 1} of the training", f"{given.steps} steps", "ranges over the seeds"]
-    print(f"{line('diffmask', facts, cpu_seconds(given.out))}\n")
+    print(f"{line('diffmask', facts, core_seconds(given.out))}\n")
     print(table(given))
     logs = {r: {s: pd.read_parquet(given.out / f"{r}.{s}.parquet") for s in range(given.seeds)} for r in given.rules}
     curves = {RULES[rule][0]: {seed: log for seed, log in found.items() if len(log)} for rule, found in logs.items()}

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from diffmask_curves import draw
-from provenance import cpu_seconds, images_text, keep_seconds, line
+from provenance import core_seconds, images_text, keep_seconds, line
 
 from vitfaith.datasets.opening import open_source
 from vitfaith.errors import VitfaithError
@@ -176,7 +176,7 @@ def main() -> None:
         images_text([len(grids.labels)]),
         "means and ranges over the seeds",
     ]
-    print(line("grid-diffmask", facts, cpu_seconds(given.out)) + "\n")
+    print(line("grid-diffmask", facts, core_seconds(given.out)) + "\n")
     print(table(given.task, rules, given.seeds, given.out))
 
 

@@ -28,7 +28,7 @@ def made(
     intervals: str | None = None,
     count: str | None = None,
 ) -> str:
-    """The line of a page from the results of a run: command, study seed, n, intervals; CPU time and processor.
+    """The line of a page from the results of a run: command, study seed, n, intervals; time of one core, and processor.
 
     Args:
         name: of the page in ``tools/pages.yaml``.
@@ -47,11 +47,11 @@ def made(
         count or images_text(images(folders, experiments)),
         intervals or bootstrap(read_pages(ROOT)[name]),
     ]
-    return line(name, facts, sum(map(cpu_seconds, folders)) + time.process_time())
+    return line(name, facts, sum(map(core_seconds, folders)) + time.process_time())
 
 
 def line(name: str, facts: Sequence[str], seconds: float) -> str:
-    """The line itself; ``seconds`` of CPU time and the processor are its end, which is not compared between two pages."""
+    """The line itself; ``seconds`` of one core and the processor are its end, which is not compared between two pages."""
     sys.path.append(str(ROOT))  # a tool runs in the folder of its results
     from benchmarks.machine import processor_name
 
@@ -59,7 +59,7 @@ def line(name: str, facts: Sequence[str], seconds: float) -> str:
 
 
 def measured(name: str, seed: int, count: int, intervals: str) -> str:
-    """The line of a page that one process measured, without a run of the workflow: study seed, n, intervals, its own CPU time."""
+    """The line of a page that one process measured, without a run of the workflow: study seed, n, intervals, its own time."""
     return line(name, [f"study seed {seed}", images_text([count]), intervals], time.process_time())
 
 
@@ -77,35 +77,33 @@ def changed(name: str) -> str:
     return f"\n## What changed\n\n{page.changed.strip()}\n" if page is not None and page.changed else ""
 
 
-def cpu_seconds(results: Path) -> float:
-    """CPU seconds of all jobs whose results are in the folder, also of those that an earlier run made.
+def core_seconds(results: Path) -> float:
+    """Seconds of all jobs whose results are in the folder, also of those that an earlier run made; a job has one core.
 
-    Snakemake samples the time of a job; of a job that ends before the first sample it knows none.
+    Snakemake also writes the CPU time of a job, but only as of its last sample, up to 30 seconds before the job ends.
     """
     return sum(_job_seconds(results / "benchmarks"))
 
 
 def keep_seconds(results: Path, job: str, seconds: float) -> None:
-    """Keep the CPU seconds of a training that a tool ran itself, where :func:`cpu_seconds` finds them."""
+    """Keep the seconds of a training that a tool ran itself, where :func:`core_seconds` finds them."""
     file = results / "benchmarks" / f"{job}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"cpu_time": seconds}), encoding="utf-8")
+    file.write_text(json.dumps({"s": seconds}), encoding="utf-8")
 
 
 def _job_seconds(benchmarks: Path) -> Iterator[float]:
     for file in sorted(benchmarks.rglob("*.jsonl")):
         for text in file.read_text(encoding="utf-8").splitlines():
-            seconds = json.loads(text)["cpu_time"]
-            if isinstance(seconds, int | float):
-                yield seconds
+            yield float(json.loads(text)["s"])
 
 
 def duration(seconds: float) -> str:
-    """CPU time in the unit that suits it."""
+    """Time of one core in the unit that suits it."""
     for size, unit in ((3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.1f} CPU {unit}" if seconds < 10 * size else f"{seconds / size:.0f} CPU {unit}"
-    return f"{seconds:.0f} CPU seconds"
+            return f"{seconds / size:.1f} core {unit}" if seconds < 10 * size else f"{seconds / size:.0f} core {unit}"
+    return f"{seconds:.0f} core seconds"
 
 
 def seed_of(results: Path) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from provenance import cpu_seconds, line
+from provenance import core_seconds, line
 from study_run import run_study
 
 from vitfaith.api.trust import trust
@@ -125,7 +125,7 @@ def main() -> None:
     if given.figure:
         draw(table, given.figure)
     facts = [f"study seed {read_yaml(STUDY)['seed']}", f"n = {table['n'].max()} images", "95 % intervals over images"]
-    seconds = cpu_seconds(given.out / "results") + time.process_time()
+    seconds = core_seconds(given.out / "results") + time.process_time()
     print(line(f"trust-{given.experiment.replace('_', '-')}", facts, seconds) + "\n")
     print("\n".join(trust_text(shown, "markdown") for shown in (table, knowing)[: 1 + given.alone]))
 

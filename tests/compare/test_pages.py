@@ -92,7 +92,7 @@ def test_a_difference_is_named_by_its_line(old: str, new: str, line: int) -> Non
 LINE = (
     "Made by `vitfaith reproduce findings` (`config/config.yaml`, `tools/findings.py`): study seed 2024, n = 256 images"
 )
-ENDS = ("; 14 CPU minutes on Intel(R) Xeon(R) Processor, 2 cores.", "; 2.3 CPU hours on AMD EPYC 9B14, 16 cores.")
+ENDS = ("; 14 core minutes on Intel(R) Xeon(R) Processor, 2 cores.", "; 2.3 core hours on AMD EPYC 9B14, 16 cores.")
 
 
 def test_time_and_processor_of_a_line_of_provenance_are_not_compared() -> None:

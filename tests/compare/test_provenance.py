@@ -9,7 +9,7 @@ import provenance
 import pyarrow as pa
 import pytest
 from benchmarks.machine import processor_name
-from provenance import changed, cpu_seconds, duration, images, images_text, line, made, seed_of
+from provenance import changed, core_seconds, duration, images, images_text, keep_seconds, line, made, seed_of
 
 from vitfaith.artifacts.store import PROVENANCE_KEY, write_parquet
 from vitfaith.compare.pages import MADE
@@ -26,30 +26,33 @@ def run(folder: Path, experiments: dict[str, int], seed: int = 5, first: int = 0
     return folder
 
 
-def spent(folder: Path, **seconds: float | None) -> None:
+def spent(folder: Path, **seconds: float) -> None:
     for name, value in seconds.items():
         file = folder / "benchmarks" / name / "shard-000.jsonl"
         file.parent.mkdir(parents=True)
-        file.write_text(json.dumps({"s": 1.0, "cpu_time": value}) + "\n", encoding="utf-8")
+        file.write_text(json.dumps({"s": value, "cpu_time": "NA"}) + "\n", encoding="utf-8")
 
 
-def test_cpu_time_is_the_sum_over_all_jobs(tmp_path: Path) -> None:
-    spent(tmp_path, score=3.5, attribute=2.0, shard=None)
-    (tmp_path / "benchmarks/score/shard-000.jsonl").open("a", encoding="utf-8").write('{"cpu_time": 1.0}\n')
-    assert cpu_seconds(tmp_path) == 6.5
-    assert cpu_seconds(tmp_path / "no run") == 0
+def test_time_is_the_sum_over_all_jobs(tmp_path: Path) -> None:
+    """Of the whole job: Snakemake's CPU time is one of the last sample, here 15.5 of 38 seconds."""
+    spent(tmp_path, score=3.5, attribute=2.0)
+    with (tmp_path / "benchmarks/score/shard-000.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"s": 38.0, "cpu_time": 15.5}\n')
+    keep_seconds(tmp_path, "training", 1.0)
+    assert core_seconds(tmp_path) == 44.5
+    assert core_seconds(tmp_path / "no run") == 0
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.4, "0 CPU seconds"),
-        (119, "119 CPU seconds"),
-        (120, "2.0 CPU minutes"),
-        (14.4 * 60, "14 CPU minutes"),
-        (7199, "120 CPU minutes"),
-        (9000, "2.5 CPU hours"),
-        (40 * 3600, "40 CPU hours"),
+        (0.4, "0 core seconds"),
+        (119, "119 core seconds"),
+        (120, "2.0 core minutes"),
+        (14.4 * 60, "14 core minutes"),
+        (7199, "120 core minutes"),
+        (9000, "2.5 core hours"),
+        (40 * 3600, "40 core hours"),
     ],
 )
 def test_time_has_a_unit_that_suits_it(seconds: float, text: str) -> None:
@@ -89,14 +92,14 @@ def test_the_line_of_a_page(tmp_path: Path) -> None:
     text = made("findings", results, ["fashion_mnist"])
     assert text == (
         f"{MADE} findings` (`config/config.yaml`, `tools/findings.py`): study seed 2024, n = 16 images, "
-        f"95 % intervals from 2,000 bootstrap resamples of the images; 10 CPU hours on {processor_name()}."
+        f"95 % intervals from 2,000 bootstrap resamples of the images; 10 core hours on {processor_name()}."
     )
     assert ", Wilson; " in made("findings", results, intervals="Wilson")
 
 
 def test_a_tool_of_no_listed_page_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/somewhere/tools/mine.py", "out"])
-    assert line("no such page", ["seed 1"], 5).startswith("Made by `python tools/mine.py`: seed 1; 5 CPU seconds on ")
+    assert line("no such page", ["seed 1"], 5).startswith("Made by `python tools/mine.py`: seed 1; 5 core seconds on ")
     assert changed("no such page") == ""
 
 
