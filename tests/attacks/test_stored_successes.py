@@ -49,11 +49,11 @@ def test_float_successes_stay_successes_when_stored(
 ) -> None:
     """Also where an image next to the boundary (logits all but equal) needs less than one grey level anywhere."""
     model = copy.deepcopy(vit)
-    head: Any = model.backbone.head  # type: ignore[union-attr]
+    bias = model.get_parameter("backbone.head.bias")
     logits = vit(pixels)
     with torch.no_grad():  # a bias that moves the boundary to within the given share of the first image's lead
         top = logits[0].topk(2)
-        head.bias[top.indices[1]] += (1 - factor) * (top.values[0] - top.values[1])
+        bias[top.indices[1]] += (1 - factor) * (top.values[0] - top.values[1])
     targets = model(pixels).argmax(1)
     attack_one = torchattacks_object(model, name, arguments)
     with KeyedRandom(7, ["image"]):
@@ -77,7 +77,8 @@ def test_an_image_on_the_boundary_is_retried(vit: Classifier, pixels: Tensor, pr
     with torch.no_grad():  # a bias that leaves the clean class a lead of rounding
         first, second = model(x + 0.12 * step)[0].topk(2).indices.tolist()
         logits = model(x + 0.12 * step)[0]
-        model.backbone.head.bias[second] += (logits[first] - logits[second]) * (1 - 1e-7) - 2e-7  # type: ignore[union-attr, index]
+        bias = model.get_parameter("backbone.head.bias")
+        bias[second] += (logits[first] - logits[second]) * (1 - 1e-7) - 2e-7
         assert first == int(y) == int(model(x).argmax(1)) == int(model(x + 0.12 * step).argmax(1))
     try:
         assert run(model, x, y, "test_tie", {}).success.all()
@@ -94,7 +95,8 @@ def test_the_retry_does_not_depend_on_the_batch(vit: Classifier, pixels: Tensor,
         return images + (moved - images) * 0.12  # below one level everywhere
 
     model = copy.deepcopy(vit)
-    model.backbone.head.bias.data = -model(pixels).mean(0) + vit.backbone.head.bias.data  # type: ignore[union-attr]
+    bias = model.get_parameter("backbone.head.bias")
+    bias.data = -model(pixels).mean(0) + vit.get_parameter("backbone.head.bias").data
     targets = model(pixels).argmax(1)
     try:
         whole = run(model, pixels, targets, "test_nudge", {})

@@ -8,9 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import vitfaith.figures
-import vitfaith.metrics
-import vitfaith.stability.measures  # noqa: F401
 from tests.figures.test_figures import draw
 from tests.figures.test_values import pick
 from vitfaith.errors import ArtifactError

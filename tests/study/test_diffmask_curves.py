@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))  # tools import each other by name
-
 from diffmask_curves import draw
+from matplotlib.figure import Figure
 
 
 def log(rise: float) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from tools.fills import FILLS, fills_table
 from tools.grid_diffmask import RULES, kept
 from tools.grid_diffmask import table as grid_table
 from tools.recipe_words import recipe_text
-from tools.training_page import denoiser_loss, diffmask_log, log_of, percent
+from tools.training_page import HEADS, PAGES, denoiser_loss, diffmask_log, log_of, percent
 from tools.vit_shapley import place, trainings
 
 from tests.conftest import tiny_vit
@@ -145,6 +146,17 @@ def test_a_recipe_in_words_names_what_differs_from_the_defaults() -> None:
 def test_an_accuracy_has_its_interval_beside_it() -> None:
     assert percent(0.9, 10) == "**90.0 %** [59.6, 98.2]", "Wilson's interval of 9 of 10, as published tables have it"
     assert percent(1.0, 1000) == "**100.0 %** [99.6, 100.0]"
+
+
+def test_the_pages_of_trainings_tell_how_many_images_were_held_out() -> None:
+    config = Path(__file__).parents[2] / "config"
+    recipes: list[Any] = [
+        load_study(read_yaml(config / name)).explainers["vit_shapley"].parameters for name, _ in HEADS
+    ]
+    assert {settings.training.held_out for settings in recipes} == {256}
+    assert "256 held-out images" in PAGES["shapley"][1]
+    diffmask: Any = load_study(read_yaml(config / "config.yaml")).explainers["diffmask"].parameters
+    assert f"n = {diffmask.training.held_out} held-out images" in PAGES["diffmasks"][1]
 
 
 def test_the_log_of_a_diffmask_has_the_rows_at_which_it_was_tested() -> None:

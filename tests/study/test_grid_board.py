@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))  # tools import each other by name
-
 from grid_task import board
 
 MASK = ("iou", "exact", "best_iou", "auroc")

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-
-from tests.conftest import tiny_vit
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))  # tools import each other by name
-
 from saco_null import CASES, KINDS, MAPS, FloorGroups, cell, means, scores
 from stored_precision import STORED, kept
 from study_data import images_of, size_of, study_of
 
+from tests.conftest import tiny_vit
 from vitfaith.datasets.opening import open_source
 from vitfaith.datasets.subset import stratified_subset
 from vitfaith.metrics.engine.requests import Features
